@@ -1,0 +1,1 @@
+"""Pixels to wagons: the networks, their training and evaluation, and the simulator."""

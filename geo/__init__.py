@@ -1,0 +1,1 @@
+"""Scenes and tiles: where the pixels are."""

@@ -1,0 +1,3 @@
+"""Wagons to decisions: pipeline, observations, baseline, charts, report and command line."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,13 @@
+"""Errors about stores, settings and outputs."""
+
+from __future__ import annotations
+
+from aoi.errors import InputError
+
+
+class StoreError(InputError):
+    """A store that can't be opened, read or written."""
+
+
+class ConfigError(InputError):
+    """Settings that can't be read or don't make sense."""

@@ -1,0 +1,1 @@
+"""The published observations that the history starts from."""
