@@ -1,0 +1,239 @@
+"""The command line: one module a command, and `main`, which turns faults into words and exit codes.
+
+Exit codes: 0 success; 1 a result under its own threshold; 2 bad usage or bad input, with one sentence
+on stderr; 70 a fault of railwatch itself; 130 stopped with Ctrl-C; 141 the reader of a pipe went away.
+
+With ``--json`` an error also puts one document on stdout, ``{"error": "the sentence"}``, unless the
+command has already written its own: a script can parse stdout without looking at the exit code first.
+
+Heavy libraries are imported inside the commands that use them, so that help answers at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from aoi.errors import InputError
+from railwatch import __version__
+from railwatch.cli import _common
+
+__all__ = ["app", "main"]
+
+EXIT_PIPE = 141
+
+# The panels of the help page, in its order; each name is a module of this package.
+PANELS: dict[str, tuple[str, ...]] = {
+    "Count": ("run", "detect", "fetch"),
+    "Understand": ("compare", "chart", "report", "export", "aoi"),
+    "Try and check": ("demo", "validate"),
+    "Make a detector": ("simulate", "train", "evaluate"),
+}
+COMMANDS: tuple[str, ...] = tuple(name for names in PANELS.values() for name in names)
+
+# These may stand anywhere on the line, not only before the command.
+_GLOBAL_FLAGS = frozenset({"--quiet", "-q", "--verbose", "-v", "-vv", "--debug"})
+
+# What the system says about an output or input that a user can mend, in words.
+_SYSTEM_FAULTS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "the system doesn't permit it",
+    errno.ENOENT: "no such file or folder",
+    errno.EEXIST: "it exists already",
+    errno.ENOTDIR: "a part of the path is not a folder",
+    errno.EISDIR: "it is a folder, not a file",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.EMFILE: "too many files are open",
+    errno.EIO: "the disk reports an input/output error",
+}
+# These are the user's to mend even when the system doesn't say which path it was.
+_FAULTS_WITHOUT_PATH = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE}
+
+
+class _ReaderGone(Exception):
+    """The process that reads our stdout has gone away (``railwatch ... | head``)."""
+
+
+class _RootGroup(TyperGroup):
+    """The root command; it keeps typer from taking a closed pipe for exit status 1, which is `validate`'s."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderGone from error
+
+
+app = typer.Typer(
+    name="railwatch",
+    cls=_RootGroup,
+    help="Counts freight cars in rail yards on satellite imagery, says how sure it is, and compares the "
+    "count with the history of the place.",
+    epilog="--quiet, --verbose and --debug may also stand after the command. "
+    "Start with 'railwatch demo', or 'railwatch detect IMAGE --gsd METRES'.",
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"railwatch {__version__}")
+        raise typer.Exit()
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    ctx: typer.Context,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and no warnings on stderr, only errors.")
+    ] = False,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "--verbose",
+            "-v",
+            count=True,
+            show_default=False,
+            help="Say more on stderr; twice for everything.",
+        ),
+    ] = 0,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", envvar="RAILWATCH_DEBUG", help="Show the traceback of an error."),
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    del version  # handled by its callback
+    session = _common.session
+    session.quiet, session.verbosity, session.debug = quiet, verbose, debug
+    _common.set_up_logging(quiet=quiet, verbosity=verbose)
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help(), nl=False)
+
+
+def _register_commands() -> None:
+    """Adds every command whose module is in the package, panel by panel."""
+    for panel, names in PANELS.items():
+        for name in names:
+            module_name = f"{__name__}.{name}"
+            if importlib.util.find_spec(module_name) is None:
+                continue
+            commands, groups = len(app.registered_commands), len(app.registered_groups)
+            importlib.import_module(module_name).register(app)
+            for command in app.registered_commands[commands:]:
+                command.rich_help_panel = panel
+            for group in app.registered_groups[groups:]:
+                group.rich_help_panel = panel
+
+
+_register_commands()
+
+
+def _hoist_global_flags(arguments: Sequence[str]) -> list[str]:
+    """Moves the global flags to the front, where the root command looks for them."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    before, after = arguments[:end], arguments[end:]
+    flags = [argument for argument in before if argument in _GLOBAL_FLAGS]
+    return [*flags, *(argument for argument in before if argument not in _GLOBAL_FLAGS), *after]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code; the console script's entry point.
+
+    Args:
+        argv: The arguments without the program's name; those of the process by default.
+
+    Returns:
+        The exit code, see the module's docstring.
+    """
+    arguments = _hoist_global_flags(list(sys.argv[1:] if argv is None else argv))
+    _common.session = _common.Session()
+    try:
+        result = typer.main.get_command(app).main(arguments, prog_name="railwatch", standalone_mode=False)
+        sys.stdout.flush()
+    except Exception as error:
+        return _explain(error, as_json="--json" in arguments)
+    # typer hands an exit code back as the command's result; our commands themselves return None.
+    code = result if isinstance(result, int) else 0
+    if code == _common.EXIT_INTERRUPTED:
+        _complain("interrupted")
+    return code
+
+
+def _explain(error: Exception, *, as_json: bool) -> int:
+    """Says what went wrong in one sentence and returns the exit code for it."""
+    if isinstance(error, _ReaderGone | BrokenPipeError):
+        # Nobody reads any more: give the interpreter's last flush somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE
+    if isinstance(error, typer.Abort):
+        _complain("interrupted")
+        return _common.EXIT_INTERRUPTED
+    code, sentence = _verdict(error)
+    if _common.session.debug:
+        traceback.print_exception(error)
+    if sentence:
+        _complain(f"error: {sentence}")
+    if as_json and not _common.session.json_emitted:
+        _common.emit_json({"error": sentence})
+    return code
+
+
+def _verdict(error: Exception) -> tuple[int, str]:
+    """The exit code and the sentence for an error."""
+    if isinstance(error, InputError):
+        return _common.EXIT_INPUT, " ".join(str(error).split())
+    if isinstance(error, typer.TyperException):
+        return _common.EXIT_INPUT, _usage_sentence(error)
+    if isinstance(error, OSError):
+        sentence = _system_sentence(error)
+        if sentence is not None:
+            return _common.EXIT_INPUT, sentence
+    name = type(error).__name__
+    if name in {"MemoryError", "OutOfMemoryError"}:
+        return _common.EXIT_BUG, "out of memory: try a smaller batch or tile size, or --device cpu"
+    detail = " ".join(f"{name}: {error}".split())
+    hint = "" if _common.session.debug else "; run again with --debug to see where"
+    return _common.EXIT_BUG, f"a fault in railwatch itself ({detail}){hint}"
+
+
+def _usage_sentence(error: typer.TyperException) -> str:
+    """The message of a usage error and where to read on; empty when typer has shown the help instead."""
+    # typer's converters prefix their own words with the kind of exception
+    message = " ".join(error.format_message().split()).replace(": Value error, ", ": ")
+    context = getattr(error, "ctx", None)
+    if not message or context is None:
+        return message
+    stop = "" if message.endswith(("?", ".")) else "."
+    return f"{message}{stop} See '{context.command_path} --help'."
+
+
+def _system_sentence(error: OSError) -> str | None:
+    """An error of the operating system that its user can mend, with the path; None for any other."""
+    fault = _SYSTEM_FAULTS.get(error.errno or 0)
+    path = error.filename2 or error.filename
+    if fault is None or (path is None and error.errno not in _FAULTS_WITHOUT_PATH):
+        return None
+    return f"{os.fsdecode(path)}: {fault}" if isinstance(path, str | bytes) else fault
+
+
+def _complain(text: str) -> None:
+    """Writes one line on stderr."""
+    sys.stderr.write(f"railwatch: {text}\n")

@@ -1,0 +1,349 @@
+"""What the commands share: options, output on the right stream, progress, logging.
+
+The rule for streams: stdout carries the result and nothing else (with ``--json`` exactly one JSON
+document), stderr carries progress, warnings and errors. So ``railwatch ... --json | jq`` always works.
+
+Nothing here imports a heavy library; rich is imported by the functions that draw with it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import logging
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+import typer
+
+from aoi.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+__all__ = [
+    "EXIT_BELOW_THRESHOLD",
+    "EXIT_BUG",
+    "EXIT_INPUT",
+    "EXIT_INTERRUPTED",
+    "AoiOption",
+    "ConfigOption",
+    "Device",
+    "DeviceOption",
+    "JsonOption",
+    "Reporter",
+    "StoreOption",
+    "WeightsOption",
+    "below_threshold",
+    "emit_json",
+    "fail",
+    "progress",
+    "say",
+    "show",
+    "table",
+]
+
+EXIT_BELOW_THRESHOLD = 1
+"""A result that fails its own threshold (``validate``, ``evaluate``)."""
+EXIT_INPUT = 2
+"""Bad usage or bad input: one sentence on stderr, no traceback."""
+EXIT_BUG = 70
+"""A fault of railwatch itself (``EX_SOFTWARE`` of sysexits.h)."""
+EXIT_INTERRUPTED = 130
+"""Stopped with Ctrl-C (128 + SIGINT, as shells report it)."""
+
+_OUR_PACKAGES = ("aoi", "geo", "detector", "railwatch", "seeds")
+
+# --------------------------------------------------------------------------------------------------
+# Options that several commands have. Use them as parameter types, with the default as usual:
+#     def detect(..., as_json: JsonOption = False, device: DeviceOption = "auto") -> None:
+
+Device = Literal["auto", "cpu", "cuda"]
+
+JsonOption = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON document on stdout instead of text."),
+]
+DeviceOption = Annotated[
+    Device,
+    typer.Option("--device", help="Where the network runs; auto takes a CUDA GPU when there is one."),
+]
+AoiOption = Annotated[
+    str | None,
+    typer.Option(
+        "--aoi",
+        metavar="NAME_OR_FILE",
+        help="The area: a bundled name (see 'railwatch aoi list') or a GeoJSON file.",
+    ),
+]
+StoreOption = Annotated[
+    Path | None,
+    typer.Option("--store", metavar="DIR", help="The folder that holds the observations."),
+]
+ConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        metavar="NAME_OR_FILE",
+        help="Settings of the run: a bundled name (tumangang, vhr, sentinel2) or a TOML file.",
+    ),
+]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option("--weights", metavar="FILE", help="Other weights (safetensors) than the shipped ones."),
+]
+
+# --------------------------------------------------------------------------------------------------
+# The session: what the options before the command say, for the life of the process.
+
+
+@dataclass
+class Session:
+    """How this process talks to its user; set once by the root command."""
+
+    quiet: bool = False
+    verbosity: int = 0
+    debug: bool = False
+    json_emitted: bool = False
+
+
+session = Session()
+
+
+class _StderrHandler(logging.Handler):
+    """Writes records through the stderr console, so that they don't tear a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = f"railwatch: {record.levelname.lower()}: {self.format(record)}"
+            console().print(text, markup=False, highlight=False, soft_wrap=True)
+        except BrokenPipeError:
+            raise
+        except Exception:
+            self.handleError(record)
+
+
+def set_up_logging(*, quiet: bool, verbosity: int) -> None:
+    """Sends log records to stderr: warnings by default, errors when quiet, more with ``-v`` and ``-vv``.
+
+    Only railwatch's own packages follow ``-v``; libraries stay at warnings, and Python warnings of
+    libraries appear from ``-v`` on, since they rarely tell a user what to do.
+    """
+    level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
+    root = logging.getLogger()
+    for handler in [h for h in root.handlers if isinstance(h, _StderrHandler)]:
+        root.removeHandler(handler)
+    root.addHandler(_StderrHandler())
+    root.setLevel(logging.ERROR if quiet else logging.WARNING)
+    for package in _OUR_PACKAGES:
+        logging.getLogger(package).setLevel(level)
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").setLevel(logging.WARNING if verbosity else logging.ERROR)
+
+
+# --------------------------------------------------------------------------------------------------
+# Ending
+
+
+def fail(message: str) -> NoReturn:
+    """Ends the command because of its user's input: exit status 2 and the message.
+
+    Args:
+        message: One sentence that names the file and the fault.
+
+    Raises:
+        InputError: Always; ``main`` turns it into the message and the status.
+    """
+    raise InputError(message)
+
+
+def below_threshold() -> NoReturn:
+    """Ends the command with status 1: it did its job, and the result fails its own threshold."""
+    raise typer.Exit(EXIT_BELOW_THRESHOLD)
+
+
+# --------------------------------------------------------------------------------------------------
+# Output
+
+
+def console(*, stderr: bool = True) -> Console:
+    """The console of a stream; the same object every time, so that bars and lines don't collide."""
+    from rich.console import Console
+
+    class PipeAwareConsole(Console):
+        def on_broken_pipe(self) -> None:
+            # rich would exit with 1 here, which is `validate`'s code; main knows better
+            raise BrokenPipeError(errno.EPIPE, "the reader of the output went away")
+
+    stream = sys.stderr if stderr else sys.stdout
+    # Tests and shells may swap the streams, so the cache holds the stream that it was made for.
+    cached = _consoles.get(stderr)
+    if cached is None or cached[0] is not stream:
+        cached = _consoles[stderr] = (stream, PipeAwareConsole(file=stream))
+    return cached[1]
+
+
+_consoles: dict[bool, tuple[Any, Console]] = {}
+
+
+def say(text: str = "", *, style: str | None = None) -> None:
+    """Prints a line of the result on stdout, as it is (no markup, no wrapping of long paths)."""
+    console(stderr=False).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def show(renderable: Any) -> None:
+    """Prints anything that rich can draw on stdout."""
+    console(stderr=False).print(renderable)
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, title: str | None = None) -> None:
+    """Prints a table on stdout; None becomes a dash, numbers are set to the right.
+
+    Args:
+        columns: The headings.
+        rows: One sequence of cells a row, as many as there are headings.
+        title: A line above the table.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    cells = [list(row) for row in rows]
+    drawn = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    for index, heading in enumerate(columns):
+        values = [row[index] for row in cells if row[index] is not None]
+        numeric = bool(values) and all(isinstance(value, int | float) for value in values)
+        drawn.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+    for row in cells:
+        drawn.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
+    show(drawn)
+
+
+def emit_json(document: object) -> None:
+    """Writes the command's one JSON document on stdout.
+
+    Dates become ISO 8601 (times in UTC with ``Z``), paths strings, numpy values Python ones, and
+    numbers that JSON hasn't got (NaN, infinity) null.
+
+    Args:
+        document: Anything made of the above, mappings, sequences and dataclasses.
+
+    Raises:
+        RuntimeError: If the command has already written its document.
+    """
+    if session.json_emitted:
+        raise RuntimeError("a command writes one JSON document, this is its second")
+    session.json_emitted = True
+    text = json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _plain(value: object) -> object:
+    """The value in types that JSON has."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, datetime):
+        moment = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+        return moment.isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(member) for key, member in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, list | tuple):
+        return [_plain(member) for member in value]
+    if isinstance(value, set | frozenset):
+        return sorted((_plain(member) for member in value), key=str)
+    # numpy scalars and arrays, without importing numpy
+    as_list = getattr(value, "tolist", None)
+    if callable(as_list):
+        return _plain(as_list())
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+# --------------------------------------------------------------------------------------------------
+# Progress
+
+
+class Reporter:
+    """Takes progress as ``report(done, total)`` and draws it, or ignores it when nobody looks.
+
+    The call fits every ``progress=`` parameter of the libraries, which know nothing of terminals.
+    """
+
+    def __init__(self, bars: RichProgress | None, label: str) -> None:
+        self._bars = bars
+        self._task: TaskID | None = None
+        self._label = label
+
+    def __call__(self, done: int, total: int) -> None:
+        """Sets the bar: `done` of `total` steps."""
+        if self._bars is None:
+            return
+        if self._task is None:
+            self._task = self._bars.add_task(self._label, total=total)
+        self._bars.update(self._task, completed=done, total=total)
+
+    def label(self, text: str) -> None:
+        """Renames the bar (to the file at work, for example)."""
+        self._label = text
+        if self._bars is not None and self._task is not None:
+            self._bars.update(self._task, description=text)
+
+    @contextmanager
+    def bar(self, label: str) -> Iterator[Callable[[int, int], None]]:
+        """A further bar below this one, for the steps inside one step; it goes when it is done."""
+        inner = Reporter(self._bars, label)
+        try:
+            yield inner
+        finally:
+            if inner._bars is not None and inner._task is not None:
+                inner._bars.remove_task(inner._task)
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Reporter]:
+    """A progress bar on stderr while the block runs; silent with ``--quiet`` or without a terminal.
+
+    Args:
+        label: What the steps are, for example "tiles".
+
+    Yields:
+        The reporter: call it with (done, total) as often as you like.
+    """
+    if session.quiet or not sys.stderr.isatty():
+        yield Reporter(None, label)
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with RichProgress(*columns, console=console(), transient=True) as bars:
+        yield Reporter(bars, label)
