@@ -115,7 +115,9 @@ def railwatch(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Outco
     from railwatch.cli import main
 
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    handlers = list(root.handlers)
+    ours = ("", "aoi", "geo", "detector", "railwatch", "seeds", "py.warnings")
+    levels = {name: logging.getLogger(name).level for name in ours}
 
     def run(*arguments: object) -> Outcome:
         capfd.readouterr()
@@ -128,7 +130,8 @@ def railwatch(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Outco
 
     yield run
     root.handlers[:] = handlers
-    root.setLevel(level)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 @pytest.fixture
