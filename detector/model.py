@@ -1,0 +1,146 @@
+"""The wagon network: torchvision blocks, one output cell for every 4 x 4 work pixels (2 m x 2 m).
+
+Every cell says: is a wagon's centre here (heat), where exactly, how long and wide, at what angle, of which category;
+is the cell covered by a wagon (mask); and does a railway run here (track), covered or not. The last one is what keeps
+wagons off roads, canals and car parks.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models.resnet import BasicBlock
+from torchvision.ops import FeaturePyramidNetwork
+
+STRIDE = 4
+WORK_GSD_M = 0.5
+CATEGORIES = ("freight", "locomotive", "coach")
+WIDTHS = (32, 64, 128, 192, 256)
+PYRAMID_CHANNELS = 64
+# Regression starts from a typical wagon, so that the first predictions are sensible: 15 m x 3 m.
+TYPICAL_LENGTH_PX = 30.0
+TYPICAL_WIDTH_PX = 6.0
+
+
+class Maps(NamedTuple):
+    """The network's output; every map is ``(B, C, H / 4, W / 4)``, float32 logits unless said otherwise."""
+
+    heat: Tensor  # C=1, logit of a wagon's centre in this cell
+    offset: Tensor  # C=2, centre minus cell centre, in cells (x, y)
+    angle: Tensor  # C=2, cos and sin of twice the angle of the long axis
+    size: Tensor  # C=2, log of length and width over the typical ones
+    category: Tensor  # C=3, logits
+    mask: Tensor  # C=1, logit of a cell covered by a wagon
+    track: Tensor  # C=1, logit of a cell on a railway track
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
+    shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, 2, bias=False), nn.BatchNorm2d(outputs))
+    return nn.Sequential(
+        BasicBlock(inputs, outputs, 2, shortcut), *[BasicBlock(outputs, outputs) for _ in range(blocks - 1)]
+    )
+
+
+class WagonNet(nn.Module):
+    """Anchor-free detector of oriented wagons.
+
+    Args:
+        widths: Channels of the stem and of the four stages (strides 4, 8, 16, 32).
+        pyramid_channels: Channels of the feature pyramid and of the heads.
+    """
+
+    def __init__(self, widths: tuple[int, int, int, int, int] = WIDTHS, pyramid_channels: int = PYRAMID_CHANNELS):
+        super().__init__()
+        stem, *stages = widths
+        self.stem = nn.Sequential(_conv(3, stem, 2), _conv(stem, stem))
+        self.stages = nn.ModuleList(
+            _stage(i, o, n) for i, o, n in zip([stem, *stages[:-1]], stages, (2, 2, 2, 1), strict=True)
+        )
+        self.pyramid = FeaturePyramidNetwork(stages, pyramid_channels)
+        c = pyramid_channels
+        self.place_head = nn.Sequential(_conv(c, c), nn.Conv2d(c, 6, 1))  # heat, offset, angle, mask
+        self.shape_head = nn.Sequential(_conv(c, c), nn.Conv2d(c, 2 + len(CATEGORIES), 1))  # size, category
+        self.track_head = nn.Sequential(_conv(c, c), nn.Conv2d(c, 1, 1))
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for head in (self.place_head, self.shape_head, self.track_head):
+            nn.init.normal_(head[-1].weight, std=0.01)
+        # Rare positives: start from the prior, or the first steps only unlearn (focal loss paper, section 4.1).
+        self.place_head[-1].bias.data[0] = -4.0
+        self.place_head[-1].bias.data[5] = -3.0
+        self.track_head[-1].bias.data[0] = -2.0
+
+    def forward(self, image: Tensor) -> Maps:
+        """Maps of a batch of tiles.
+
+        Args:
+            image: ``(B, 3, H, W)``, values 0 to 1, 0.5 m a pixel, H and W multiples of 32.
+        """
+        x = self.stem((image - 0.4) / 0.2)
+        levels: OrderedDict[str, Tensor] = OrderedDict()
+        for i, stage in enumerate(self.stages):
+            x = stage(x)
+            levels[str(i)] = x
+        fine = _finest_level(self.pyramid, levels)
+        place = self.place_head(fine).float()
+        shape = self.shape_head(fine).float()
+        track = self.track_head(fine).float()
+        return Maps(
+            heat=place[:, 0:1],
+            offset=place[:, 1:3],
+            angle=place[:, 3:5],
+            size=shape[:, 0:2],
+            category=shape[:, 2:],
+            mask=place[:, 5:6],
+            track=track,
+        )
+
+
+def _finest_level(pyramid: FeaturePyramidNetwork, levels: OrderedDict[str, Tensor]) -> Tensor:
+    """The pyramid's finest map only: its own ``forward`` would also smooth the coarse maps, which nobody reads."""
+    maps = list(levels.values())
+    inner = pyramid.inner_blocks[-1](maps[-1])
+    for block, level in zip(reversed(pyramid.inner_blocks[:-1]), reversed(maps[:-1]), strict=True):
+        lateral = block(level)
+        inner = lateral + nn.functional.interpolate(inner, size=lateral.shape[-2:], mode="nearest")
+    return torch.as_tensor(pyramid.layer_blocks[0](inner))
+
+
+def fused(model: WagonNet) -> WagonNet:
+    """A copy for inference with each batch normalisation folded into the convolution before it."""
+    copy = WagonNet(_widths(model), model.track_head[0][0].in_channels)
+    copy.load_state_dict(model.state_dict())
+    copy.eval()
+    for parent in copy.modules():
+        children = list(parent.named_children())
+        for (name, convolution), (norm_name, norm) in zip(children, children[1:], strict=False):
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(parent, name, fuse_conv_bn_eval(convolution, norm))
+                setattr(parent, norm_name, nn.Identity())
+        if isinstance(parent, BasicBlock):  # its children stand as conv1, bn1, relu, conv2, bn2
+            for k in ("1", "2"):
+                if isinstance(norm := getattr(parent, f"bn{k}"), nn.BatchNorm2d):
+                    setattr(parent, f"conv{k}", fuse_conv_bn_eval(getattr(parent, f"conv{k}"), norm))
+                    setattr(parent, f"bn{k}", nn.Identity())
+    return copy
+
+
+def _widths(model: WagonNet) -> tuple[int, int, int, int, int]:
+    stages = [stage[0].conv1.out_channels for stage in model.stages]
+    return (model.stem[0][0].out_channels, *stages)  # type: ignore[return-value]

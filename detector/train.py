@@ -1,0 +1,299 @@
+"""Fit the wagon network: a plain loop that anyone can repeat, stop and resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from detector.augment import random_view
+from detector.device import choose_device, fast_dtype
+from detector.errors import LabelError
+from detector.losses import losses, total_loss
+from detector.model import WagonNet
+from detector.shards import Shard, find_shards
+from detector.targets import Targets, draw, stack
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training, as read from a TOML file's ``[train]`` table."""
+
+    seed: int = 1
+    steps: int = 12_000
+    batch_size: int = 8
+    view_px: int = 256
+    learning_rate: float = 2e-3
+    final_learning_rate: float = 2e-5
+    warmup_steps: int = 300
+    weight_decay: float = 0.01
+    gradient_clip: float = 5.0
+    ema_decay: float = 0.998
+    threads: int = 2
+    checkpoint_seconds: float = 120.0
+    log_steps: int = 50
+    newest_share: float = 0.0
+    """Share of the views drawn from the newest tenth of the shards (hard negatives, newer simulator)."""
+
+    @classmethod
+    def from_toml(cls, path: Path) -> TrainConfig:
+        """Read the ``[train]`` table; unknown keys are refused.
+
+        Raises:
+            LabelError: The file can't be read, or a key or type is wrong.
+        """
+        try:
+            table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8")).get("train", {})
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise LabelError(f"{path}: can't read the training settings ({error})") from error
+        known = {f.name: f.default for f in dataclasses.fields(cls)}
+        for key, value in table.items():
+            if key not in known:
+                raise LabelError(f"{path}: unknown key train.{key}; known are {', '.join(known)}")
+            expected = type(known[key])
+            if not (isinstance(value, expected) or (expected is float and isinstance(value, int))):
+                raise LabelError(f"{path}: train.{key} must be a {expected.__name__}, not {value!r}")
+        return cls(**table)
+
+
+class Batch(NamedTuple):
+    """Views for one step."""
+
+    image: Tensor  # (B, 3, H, W) uint8
+    targets: Targets
+
+
+class Views:
+    """An endless, seeded stream of batches drawn from the shards of some folders.
+
+    Shards that appear while the training runs are taken up, so that the simulator can work beside the network.
+    """
+
+    def __init__(self, folders: list[Path], config: TrainConfig, *, start_step: int = 0):
+        self.folders = folders
+        self.config = config
+        self.step = start_step
+        self.shards: list[Shard] = []
+        self._looked = -math.inf
+
+    def _look(self) -> None:
+        if time.monotonic() - self._looked < 60 and self.shards:
+            return
+        self._looked = time.monotonic()
+        known = {s.path for s in self.shards}
+        for folder in self.folders:
+            self.shards += [Shard(p) for p in find_shards(folder) if p not in known]
+        if not self.shards:
+            names = ", ".join(str(f) for f in self.folders)
+            raise LabelError(f"{names}: no training shards here; make some with 'railwatch simulate --shards'")
+
+    def __iter__(self) -> Iterator[Batch]:
+        with ThreadPoolExecutor(1) as ahead:
+            pending = [ahead.submit(self._batch, self.step + k) for k in range(3)]
+            while True:
+                self.step += 1
+                pending.append(ahead.submit(self._batch, self.step + 2))
+                yield pending.pop(0).result()
+
+    def _batch(self, step: int) -> Batch:
+        self._look()
+        config = self.config
+        rng = np.random.default_rng([config.seed, step])
+        images, targets = [], []
+        for _ in range(config.batch_size):
+            tile = self._tile(rng)
+            view = random_view(tile, rng, config.view_px)
+            images.append(torch.from_numpy(np.ascontiguousarray(view.image.transpose(2, 0, 1))))
+            targets.append(
+                draw(view.boxes, view.category, view.ignored, view.track, (config.view_px, config.view_px))
+            )
+        return Batch(torch.stack(images), stack(targets))
+
+    def _tile(self, rng: np.random.Generator) -> Any:
+        shards = self.shards
+        if rng.random() < self.config.newest_share:
+            shards = shards[-max(1, len(shards) // 10) :]
+        shard = shards[int(rng.integers(len(shards)))]
+        return shard[int(rng.integers(len(shard)))]
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move the exponential moving average of all weights and buffers one step."""
+    state = model.state_dict()
+    for name, value in average.state_dict().items():
+        if value.dtype.is_floating_point:
+            value.lerp_(state[name], 1.0 - decay)
+        else:
+            value.copy_(state[name])
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Linear warm-up, then cosine down to the final rate."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    low, high = config.final_learning_rate, config.learning_rate
+    return low + 0.5 * (high - low) * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def train(
+    folders: list[Path],
+    out: Path,
+    config: TrainConfig,
+    *,
+    start: dict[str, Tensor] | None = None,
+    device: str = "auto",
+    stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], None] | None = None,
+) -> WagonNet:
+    """Train, or go on with the training in ``out``.
+
+    Args:
+        folders: Where the shards lie.
+        out: Folder for ``checkpoint.pt``, ``log.jsonl`` and ``curves.png``.
+        config: Settings; a resumed training may have more steps than before.
+        start: Weights to start from (fine-tuning) when there is no checkpoint.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        stop: Asked after every step; true ends the training early with a checkpoint.
+        progress: Called with the step and the number of steps.
+
+    Returns:
+        The averaged network.
+
+    Raises:
+        LabelError: There is nothing to train on, or the checkpoint is damaged.
+    """
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    place = choose_device(device)
+    dtype = fast_dtype(place)
+    model = WagonNet().to(place, memory_format=torch.channels_last)
+    if start is not None:
+        model.load_state_dict(start)
+    average = WagonNet().to(place, memory_format=torch.channels_last)
+    average.load_state_dict(model.state_dict())
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    optimiser = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=config.learning_rate,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = out / "checkpoint.pt"
+    step = 0
+    if checkpoint.exists():
+        step = _resume(checkpoint, model, average, optimiser)
+        logger.info("resumed at step %d", step)
+    views = iter(Views(folders, config, start_step=step))
+    running: dict[str, float] = {}
+    began = saved = time.monotonic()
+    cpu = time.process_time()
+    model.train()
+    with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+        while step < config.steps and not stop():
+            batch = next(views)
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(step, config)
+            image = batch.image.to(place, non_blocking=True).float().div_(255)
+            targets = Targets(*(t.to(place, non_blocking=True) for t in batch.targets))
+            with torch.autocast(place.type, dtype, enabled=dtype is not torch.float32):
+                maps = model(image.contiguous(memory_format=torch.channels_last))
+            terms = losses(maps, targets)
+            loss = total_loss(terms)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
+            optimiser.step()
+            # A short memory at first, or the average keeps the random start for thousands of steps.
+            update_average(average, model, min(config.ema_decay, (1 + step) / (10 + step)))
+            step += 1
+            for name, value in {"total": loss, **terms}.items():
+                running[name] = running.get(name, 0.0) + float(value.detach())
+            if step % config.log_steps == 0 or step == config.steps:
+                line = {k: round(v / config.log_steps, 5) for k, v in running.items()}
+                record = {"step": step, "lr": learning_rate(step, config), **line}
+                record |= {"seconds": round(time.monotonic() - began, 1), "cpu_s": round(time.process_time() - cpu, 1)}
+                log.write(json.dumps(record) + "\n")
+                log.flush()
+                logger.info("%s", record)
+                running.clear()
+            if time.monotonic() - saved > config.checkpoint_seconds:
+                _save(checkpoint, step, model, average, optimiser)
+                saved = time.monotonic()
+            if progress is not None:
+                progress(step, config.steps)
+    _save(checkpoint, step, model, average, optimiser)
+    draw_curves(out / "log.jsonl", out / "curves.png")
+    return average.eval()
+
+
+def _save(path: Path, step: int, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    part = path.with_suffix(".part")
+    torch.save(
+        {
+            "step": step,
+            "model": model.state_dict(),
+            "average": average.state_dict(),
+            "optimiser": optimiser.state_dict(),
+        },
+        part,
+    )
+    part.replace(path)
+
+
+def _resume(path: Path, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> int:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        return int(state["step"])
+    except Exception as error:  # torch.load raises half a dozen unrelated types for a damaged file
+        raise LabelError(f"{path}: a damaged checkpoint; delete it to start afresh ({error})") from error
+
+
+def load_average(path: Path) -> WagonNet:
+    """The averaged network of a checkpoint, ready for inference.
+
+    Raises:
+        LabelError: The checkpoint is missing or damaged.
+    """
+    model = WagonNet()
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["average"])
+    except Exception as error:  # as above
+        raise LabelError(f"{path}: not a checkpoint of ours ({error})") from error
+    return model.eval()
+
+
+def draw_curves(log: Path, picture: Path) -> None:
+    """Draw the terms of the loss over the steps."""
+    from matplotlib.figure import Figure
+
+    records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not records:
+        return
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    names = [k for k in records[-1] if k not in {"step", "lr", "seconds", "cpu_s"}]
+    for name in names:
+        axes.plot([r["step"] for r in records], [r.get(name, np.nan) for r in records], label=name, lw=1)
+    axes.set(xlabel="step", ylabel="loss", yscale="log", title="Training losses")
+    axes.legend(ncols=3, fontsize=8)
+    figure.savefig(picture, dpi=120)

@@ -1,0 +1,171 @@
+"""`railwatch detect`: wagons in any image, no area needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from railwatch.cli import _common
+from railwatch.cli._common import DeviceOption, JsonOption, WeightsOption
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(detect)
+
+
+def detect(
+    images: Annotated[list[Path], typer.Argument(help="Images: GeoTIFF, COG, VRT, MBTiles, JPEG, PNG.", metavar="IMAGE...")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Write the wagons to FILE: .geojson (WGS84), .gpkg or .parquet.", metavar="FILE"),
+    ] = None,
+    gsd: Annotated[
+        float | None,
+        typer.Option("--gsd", help="Ground sampling distance in metres, for images without position.", metavar="METRES"),
+    ] = None,
+    gsd_file: Annotated[
+        Path | None,
+        typer.Option("--gsd-file", help="CSV with columns file and gsd_m, a row an image.", metavar="CSV"),
+    ] = None,
+    overlay: Annotated[
+        Path | None, typer.Option("--overlay", help="Write a picture with the boxes drawn for each image.", metavar="DIR")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", min=0.01, max=0.99, help="Probability from which a box is drawn.")
+    ] = None,
+    tile_px: Annotated[int, typer.Option("--tile-px", min=128, help="Tile size in 0.5 m pixels, a multiple of 32.")] = 768,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Tiles that go through the network at once.")] = 2,
+    device: DeviceOption = "auto",
+    weights: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find [bold]wagons in images[/bold] of 1 m and finer and count the freight cars.
+
+    With several images, one that can't be used is reported and the rest goes on; the exit code is 2 if none could.
+    """
+    from aoi.errors import InputError
+    from detector import WagonDetector
+    from detector.detections import WRITERS, Detections, write
+    from geo import open_scene
+    from railwatch.evidence import write_overlay
+
+    # Whatever is wrong with the options is said before the work, not after it.
+    if gsd is not None and gsd_file is not None:
+        _common.fail("--gsd and --gsd-file exclude each other")
+    if tile_px % 32:
+        _common.fail(f"--tile-px {tile_px}: must be a multiple of 32")
+    if out is not None and (out.suffix.lower() not in WRITERS or not out.absolute().parent.is_dir()):
+        write([], out)
+    distances = _Distances(gsd, gsd_file)
+    detector = WagonDetector.load(weights, device)
+    found: list[Detections] = []
+    rows: list[dict[str, Any]] = []
+    skipped: list[dict[str, str]] = []
+    with _common.progress("detecting", total=len(images)) as bar:
+        for image in images:
+            try:
+                scene = open_scene(image, gsd_m=distances.of(image))
+                result = detector.detect(
+                    scene, threshold=threshold, tile_px=tile_px, batch_size=batch_size
+                )
+                if overlay is not None:
+                    overlay.mkdir(parents=True, exist_ok=True)
+                    write_overlay(scene, result, overlay / f"{image.stem}.png")
+            except InputError as error:
+                if len(images) == 1:
+                    raise
+                skipped.append({"path": str(image), "reason": " ".join(str(error).split())})
+            else:
+                found.append(result)
+                rows.append(_row(image, result))
+            bar.advance()
+    if not found:
+        reasons = "; ".join(s["reason"] for s in skipped[:3])
+        _common.fail(f"none of the {len(images)} images could be used: {reasons}")
+    if out is not None:
+        write(found, out)
+    if as_json:
+        _common.emit_json({"images": rows, "out": str(out) if out else None, "skipped": skipped})
+        return
+    _common.table(
+        ["image", "m/px", "freight cars", "90% interval", "boxes", "notes"],
+        [
+            [
+                Path(r["image"]).name,
+                f"{r['gsd_m']:.2f}",
+                str(r["count"]),
+                f"{r['count_low']} to {r['count_high']}",
+                str(r["detections"]),
+                "; ".join(r["warnings"]),
+            ]
+            for r in rows
+        ],
+    )
+    for item in skipped:
+        _common.say(f"skipped: {item['reason']}")
+    if out is not None:
+        _common.say(f"wagons written to {out}")
+    if overlay is not None:
+        _common.say(f"pictures written to {overlay}")
+
+
+def _row(image: Path, result: Any) -> dict[str, Any]:
+    interval = result.interval
+    return {
+        "image": str(image),
+        "gsd_m": round(result.gsd_m, 4),
+        "count": interval.count,
+        "count_low": interval.low,
+        "count_high": interval.high,
+        "detections": len(result.frame),
+        "valid_fraction": round(result.valid_fraction, 4),
+        "warnings": list(result.warnings),
+    }
+
+
+class _Distances:
+    """The declared ground sampling distance of each image."""
+
+    def __init__(self, gsd: float | None, csv: Path | None):
+        self._gsd = gsd
+        self._csv = csv
+        self._table = _read(csv) if csv is not None else {}
+
+    def of(self, image: Path) -> float | None:
+        """Metres, or None when the image must know by itself.
+
+        A row's file is a path relative to the table's folder or to the current one; failing that, a bare file name.
+        """
+        if self._csv is None:
+            return self._gsd
+        whole = str(image.resolve())
+        return self._table.get(whole, self._table.get(image.name))
+
+
+def _read(path: Path) -> dict[str, float]:
+    import csv
+
+    from aoi.errors import InputError
+
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: can't read this table ({error})") from error
+    if not rows or not {"file", "gsd_m"} <= set(rows[0]):
+        raise InputError(f"{path}: needs the columns file and gsd_m and at least one row")
+    names = [Path(r["file"]).name for r in rows]
+    table: dict[str, float] = {}
+    for number, (row, name) in enumerate(zip(rows, names, strict=True), start=2):
+        try:
+            value = float(row["gsd_m"])
+        except (TypeError, ValueError):
+            raise InputError(f"{path}: line {number}: gsd_m is {row['gsd_m']!r}, not a number of metres") from None
+        for base in (path.parent, Path()):
+            table[str((base / row["file"]).resolve())] = value
+        if names.count(name) == 1:
+            table[name] = value
+    return table
