@@ -1,0 +1,167 @@
+"""Area files: finding, reading and writing them."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from aoi.check import CheckResult, Problem, check_document
+from aoi.errors import AreaError
+from aoi.model import AreaOfInterest
+
+__all__ = ["area_names", "check_area", "find_area", "load_area", "read_document", "write_document"]
+
+_log = logging.getLogger(__name__)
+
+_SUFFIX = ".geojson"
+# A position in indented JSON, over several lines: [\n  130.6,\n  42.4\n]. JSON writes a line break inside
+# a text as \n, so a real one never stands in a text and the pattern can't match there.
+_TALL_POSITION = re.compile(r"\[\n\s*(-?[\d.eE+-]+),\n\s*(-?[\d.eE+-]+)(?:,\n\s*(-?[\d.eE+-]+))?\n\s*\]")
+
+
+def area_names() -> list[str]:
+    """The names of the bundled areas, sorted."""
+    entries = resources.files("aoi").iterdir()
+    return sorted(entry.name.removesuffix(_SUFFIX) for entry in entries if entry.name.endswith(_SUFFIX))
+
+
+def find_area(name_or_path: str | Path) -> tuple[Path, bool]:
+    """The file of an area.
+
+    A bare name that a bundled area has means that area, even where a file of that name lies in the
+    current folder; anything else is a path.
+
+    Args:
+        name_or_path: A bundled name or a file.
+
+    Returns:
+        The file, and whether it is a bundled one.
+
+    Raises:
+        AreaError: If there is neither.
+    """
+    names = area_names()
+    if str(name_or_path) in names:
+        # hatchling's wheels are unpacked on installation, so the resource is a file
+        return Path(str(resources.files("aoi").joinpath(f"{name_or_path}{_SUFFIX}"))), True
+    path = Path(name_or_path)
+    if path.exists():
+        return path, False
+    if path.suffix or len(path.parts) > 1:
+        raise AreaError(f"{path}: there is no such file")
+    near = difflib.get_close_matches(str(path), names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"bundled areas are {', '.join(names)}"
+    raise AreaError(f"there is no area called {str(path)!r} and no such file; {hint}")
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The JSON object in an area file, as it is.
+
+    Raises:
+        AreaError: If the file can't be read or holds no JSON object.
+    """
+    try:
+        data = path.read_bytes()
+    except IsADirectoryError as error:
+        raise AreaError(f"{path}: is a folder, not an area file") from error
+    except OSError as error:
+        raise AreaError(f"{path}: can't be read ({error.strerror})") from error
+    if not data.strip():
+        raise AreaError(f"{path}: is empty")
+    try:
+        document = json.loads(data.decode("utf-8-sig"), parse_constant=_no_such_number)
+    except UnicodeDecodeError as error:
+        raise AreaError(f"{path}: is not JSON: an area is a GeoJSON text file") from error
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise AreaError(f"{path}: is not JSON ({error.msg} at {where})") from error
+    except (ValueError, RecursionError) as error:
+        raise AreaError(f"{path}: is not JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise AreaError(f"{path}: is no GeoJSON object, not a FeatureCollection")
+    return document
+
+
+def _no_such_number(text: str) -> float:
+    raise ValueError(f"{text} is no JSON number")
+
+
+def check_area(name_or_path: str | Path) -> CheckResult:
+    """Everything that is wrong with an area file, a file that can't be read included.
+
+    Args:
+        name_or_path: A bundled name or a file.
+
+    Returns:
+        The area, when there is no error, and all problems.
+    """
+    try:
+        path, _ = find_area(name_or_path)
+        document = read_document(path)
+    except AreaError as error:
+        return CheckResult(None, (Problem("error", str(error).removeprefix(f"{name_or_path}: ")),))
+    return check_document(document, path)
+
+
+def load_area(name_or_path: str | Path) -> AreaOfInterest:
+    """Loads an area.
+
+    Args:
+        name_or_path: A bundled name (see `area_names`) or a GeoJSON file.
+
+    Returns:
+        The area, its geometry in WGS84 longitude and latitude.
+
+    Raises:
+        AreaError: At the first fault of the file.
+    """
+    path, _ = find_area(name_or_path)
+    return area_from_document(read_document(path), path)
+
+
+def area_from_document(document: Mapping[str, Any], path: Path) -> AreaOfInterest:
+    """Makes an area of a decoded document.
+
+    Raises:
+        AreaError: At the first fault; the message names the path.
+    """
+    result = check_document(document, path)
+    if result.area is None:
+        raise AreaError(f"{path}: {result.errors[0]}")
+    for warning in result.warnings:
+        _log.info("%s: %s", path, warning)
+    return result.area
+
+
+def write_document(document: Mapping[str, Any], path: Path) -> None:
+    """Writes an area file: indented, a position a line, whole or not at all.
+
+    Args:
+        document: The GeoJSON object.
+        path: The file; replaced if it exists.
+
+    Raises:
+        AreaError: If the file can't be written.
+    """
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    text = _TALL_POSITION.sub(lambda found: f"[{', '.join(filter(None, found.groups()))}]", text)
+    # in the same folder, so that the rename can't cross file systems
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        if path.exists():
+            temporary.chmod(path.stat().st_mode & 0o777)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise AreaError(f"{path}: can't be written ({error.strerror})") from error
