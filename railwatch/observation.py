@@ -1,0 +1,331 @@
+"""What one scene says about one area: the value that the store keeps and verdicts are made of.
+
+An `Observation` is written as a STAC Item (version 1.1). Where a STAC standard has a field, it is used:
+``datetime``, ``created``, ``gsd`` and ``title`` (common metadata), ``processing:software`` (processing
+extension: railwatch and the model with their versions), ``file:checksum`` and ``file:size`` (file
+extension, on the assets) and ``mlm:name`` (the model's name as the machine-learning-model extension
+spells it). The geometry is the area's boundary. Everything else has the prefix ``railwatch:``:
+
+=====================================  =====================================================================
+``railwatch:version``                  version of these fields (an integer, `FORMAT_VERSION`)
+``railwatch:aoi``                      name of the area of interest
+``railwatch:scene``                    id of the scene
+``railwatch:sensor``                   the sensor, as the scene names it
+``railwatch:method``                   ``wagons``, ``occupancy``, ``reviewed`` or ``published``
+``railwatch:count``                    freight cars in the area; null when abstained
+``railwatch:count_low``, ``_high``     90% interval of the count
+``railwatch:occupied_length_m``        track length under counted cars, metres; also ``_low_m``, ``_high_m``
+``railwatch:clear_fraction``           share (0-1) of the visible area that has valid, clear pixels
+``railwatch:hidden_fraction``          share (0-1) of the area under masks (such as a canopy) on that day
+``railwatch:abstained``                true when no count is given; ``railwatch:reason`` then says why
+``railwatch:warnings``                 sentences that a reader of the count should know
+``railwatch:zones``                    per zone id: ``{"count", "count_low", "count_high"}``
+``railwatch:tracks``                   per track id: the same
+``railwatch:provenance``               file, sha256, gsd_m, model, settings, area and code that made it
+``railwatch:review_of``                id of the observation that a reviewer corrected, else null
+=====================================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, Literal, cast, get_args
+
+import pystac
+import shapely
+import shapely.geometry
+
+Method = Literal["wagons", "occupancy", "reviewed", "published"]
+METHODS: tuple[str, ...] = get_args(Method)
+
+FORMAT_VERSION = 1
+"""Version of the item fields. A reader refuses items with a higher one."""
+
+PREFIX = "railwatch:"
+EXTENSIONS = (
+    "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+)
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What one scene says about one area.
+
+    Attributes:
+        id: Stable, safe as a file name; see `observation_id`.
+        aoi: Name of the area.
+        scene: Id of the scene.
+        datetime: Time of the scene, UTC.
+        sensor: The sensor, as the scene names it.
+        method: How the count was made.
+        count: Freight cars in the area, or None when abstained.
+        count_low: Lower end of the 90% interval.
+        count_high: Upper end of the 90% interval.
+        occupied_length_m: Length of track under counted cars, metres.
+        occupied_length_low_m: Lower end of its 90% interval.
+        occupied_length_high_m: Upper end of its 90% interval.
+        clear_fraction: Share (0-1) of the visible area with valid pixels.
+        hidden_fraction: Share (0-1) of the area under masks active on that day.
+        abstained: True when no count is given.
+        reason: Why not, if abstained.
+        warnings: Sentences that a reader of the count should know.
+        zones: Zone id to ``{"count", "count_low", "count_high"}``.
+        tracks: Track id to the same.
+        provenance: File, hash, model, settings, area and code behind the number (plain JSON values).
+        geometry: The area's boundary as GeoJSON (WGS84), or None.
+        review_of: Id of the observation that this one corrects (method ``reviewed``).
+
+    Raises:
+        ValueError: If the values contradict each other.
+    """
+
+    id: str
+    aoi: str
+    scene: str
+    datetime: datetime
+    sensor: str
+    method: Method
+    count: float | None
+    count_low: float | None
+    count_high: float | None
+    clear_fraction: float
+    occupied_length_m: float | None = None
+    occupied_length_low_m: float | None = None
+    occupied_length_high_m: float | None = None
+    hidden_fraction: float = 0.0
+    abstained: bool = False
+    reason: str | None = None
+    warnings: tuple[str, ...] = ()
+    zones: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    tracks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    geometry: Mapping[str, Any] | None = None
+    review_of: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _SAFE_ID.fullmatch(self.id):
+            raise ValueError(f"the observation id {self.id!r} isn't safe as a file name")
+        if self.method not in METHODS:
+            raise ValueError(f"unknown method {self.method!r} (known: {', '.join(METHODS)})")
+        if self.datetime.tzinfo is None:
+            raise ValueError("the time has no time zone")
+        object.__setattr__(self, "datetime", self.datetime.astimezone(UTC))
+        if self.abstained and (self.count is not None or not self.reason):
+            raise ValueError("an abstained observation has a reason and no count")
+        low, count, high = self.count_low, self.count, self.count_high
+        present = [value for value in (low, count, high) if value is not None]
+        if any(not math.isfinite(value) or value < 0 for value in present) or present != sorted(present):
+            raise ValueError(f"the count {count} doesn't lie in its interval {low} to {high}")
+        for name in ("clear_fraction", "hidden_fraction"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} {getattr(self, name)} isn't between 0 and 1")
+        if (self.method == "reviewed") != (self.review_of is not None):
+            raise ValueError("a reviewed observation, and only that, names the one it corrects")
+
+    @property
+    def created(self) -> str:
+        """When the observation was made (ISO 8601, UTC), or an empty string."""
+        return str(self.provenance.get("created", ""))
+
+    @property
+    def headline(self) -> str:
+        """The observation in half a line, such as ``73 freight cars (66 to 80)``."""
+        if self.count is None:
+            return "no count"
+        noun = "freight car" if self.count == 1 else "freight cars"
+        if self.count_low is None or self.count_high is None:
+            return f"{self.count:.0f} {noun}"
+        return f"{self.count:.0f} {noun} ({self.count_low:.0f} to {self.count_high:.0f})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the observation as plain JSON values: the shape of ``railwatch run --json``."""
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "geometry"}
+        values["datetime"] = iso(self.datetime)
+        values["warnings"] = list(self.warnings)
+        for name in ("zones", "tracks"):
+            values[name] = {key: dict(value) for key, value in values[name].items()}
+        values["provenance"] = dict(self.provenance)
+        return values
+
+    def to_item(self) -> pystac.Item:
+        """Return the observation as a STAC Item (without assets and links: those are the store's)."""
+        properties: dict[str, Any] = {
+            f"{PREFIX}{name}": value
+            for name, value in self.to_json().items()
+            if name not in ("id", "datetime")
+        }
+        properties[f"{PREFIX}version"] = FORMAT_VERSION
+        properties["title"] = f"{self.aoi}, {self.datetime:%Y-%m-%d}: {self.headline}"
+        properties["processing:software"] = self._software()
+        for name, key in (("created", "created"), ("gsd", "gsd_m"), ("mlm:name", "model")):
+            if self.provenance.get(key):
+                properties[name] = self.provenance[key]
+        bbox = None
+        if self.geometry is not None:
+            bbox = list(shapely.geometry.shape(dict(self.geometry)).bounds)
+        return pystac.Item(
+            id=self.id,
+            geometry=None if self.geometry is None else dict(self.geometry),
+            bbox=bbox,
+            datetime=self.datetime,
+            properties=properties,
+            stac_extensions=list(EXTENSIONS),
+        )
+
+    @classmethod
+    def from_item(cls, item: pystac.Item) -> Observation:
+        """Read an observation back from its STAC Item.
+
+        Raises:
+            ValueError: If the item isn't one that railwatch wrote, was written by a newer version, or its
+                fields are missing or contradict each other.
+        """
+        properties = item.properties
+        version = properties.get(f"{PREFIX}version")
+        if not isinstance(version, int):
+            raise ValueError(f"it has no {PREFIX}version, so railwatch didn't write it")
+        if version > FORMAT_VERSION:
+            raise ValueError(
+                f"it was written by a newer railwatch (format {version}, known {FORMAT_VERSION})"
+            )
+        if item.datetime is None:
+            raise ValueError("it has no datetime")
+        given: dict[str, Any] = {"id": item.id, "datetime": item.datetime, "geometry": item.geometry}
+        for entry in fields(cls):
+            key = f"{PREFIX}{entry.name}"
+            if entry.name in given:
+                continue
+            if key not in properties:
+                raise ValueError(f"it has no {key}")
+            given[entry.name] = properties[key]
+        _check_types(given)
+        given["warnings"] = tuple(given["warnings"])
+        return cls(**given)
+
+    def _software(self) -> dict[str, str]:
+        software = {"railwatch": str(self.provenance.get("code_version", "unknown"))}
+        if self.provenance.get("model"):
+            software[str(self.provenance["model"])] = str(self.provenance.get("model_version", "unknown"))
+        return software
+
+
+_NUMBERS = (
+    "count",
+    "count_low",
+    "count_high",
+    "occupied_length_m",
+    "occupied_length_low_m",
+    "occupied_length_high_m",
+)
+
+
+def _check_types(values: Mapping[str, Any]) -> None:
+    """Hold values read from a file to their types, because a dataclass doesn't."""
+    expected: dict[str, tuple[type, ...]] = {
+        **dict.fromkeys(("aoi", "scene", "sensor", "method"), (str,)),
+        **dict.fromkeys(_NUMBERS, (int, float, type(None))),
+        **dict.fromkeys(("clear_fraction", "hidden_fraction"), (int, float)),
+        **dict.fromkeys(("zones", "tracks", "provenance"), (dict,)),
+        **dict.fromkeys(("reason", "review_of"), (str, type(None))),
+        "abstained": (bool,),
+        "warnings": (list,),
+    }
+    for name, types in expected.items():
+        value = values[name]
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise ValueError(f"its {PREFIX}{name} is a {type(value).__name__}")
+
+
+def observation_id(*, aoi: str, when: datetime, method: str, key: Mapping[str, Any]) -> str:
+    """Return the id of the work described by ``key``: the same work always has the same id.
+
+    The id reads ``<area>-<time>-<method>-<digest>``, such as
+    ``tumangang-20231005t021500z-wagons-1f0c9a7be2d4``. The digest covers everything that could change the
+    result, so that a changed setting, area or model is other work and an equal one is the same.
+
+    Args:
+        aoi: Name of the area.
+        when: Time of the scene.
+        method: The counting method.
+        key: Plain JSON values: content hashes of the scene, the area, the settings and the model.
+
+    Returns:
+        Lower case, safe as a file name on every system.
+    """
+    described = {"aoi": aoi, "when": iso(when), "method": method, **key}
+    canonical = json.dumps(described, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
+    return f"{slug(aoi)}-{when.astimezone(UTC):%Y%m%dt%H%M%Sz}-{slug(method)}-{digest}"
+
+
+def slug(text: str) -> str:
+    """Return text as lower-case ASCII letters, digits and hyphens: at most 60, and never empty."""
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", ascii_text.lower()).strip("-")[:60].strip("-") or "x"
+
+
+def iso(when: datetime) -> str:
+    """Return a time as ISO 8601 in UTC with a Z."""
+    return when.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def current(
+    observations: Iterable[Observation], prefer: Iterable[str] = (), *, reviewed: bool = False
+) -> list[Observation]:
+    """Return what is now held to be true: one observation for each area, scene and method.
+
+    A store keeps the results of older models and settings beside the newer ones. A time series must
+    count each scene once, so of several machine observations the one made last is taken. Reviewed ones
+    stay beside the machine's, unless ``reviewed`` lets them stand in for what they correct.
+
+    Args:
+        observations: Any observations.
+        prefer: Ids that win over newer work (those of the run in hand).
+        reviewed: Drop the machine observations that a reviewer has corrected.
+
+    Returns:
+        Sorted by time, then id.
+    """
+    preferred = set(prefer)
+    everything = list(observations)
+    chosen: dict[tuple[str, ...], Observation] = {}
+    for observation in everything:
+        place = (*_acquisition(observation), observation.method)
+        other = chosen.get(place)
+        if other is None or _rank(other, preferred) < _rank(observation, preferred):
+            chosen[place] = observation
+    kept = list(chosen.values())
+    if reviewed:
+        corrected = {_acquisition(one) for one in kept if one.method == "reviewed"}
+        kept = [one for one in kept if one.method == "reviewed" or _acquisition(one) not in corrected]
+    return sorted(kept, key=lambda one: (one.datetime, one.id))
+
+
+def _acquisition(observation: Observation) -> tuple[str, str]:
+    """Return what makes two observations look at the same thing: the area and the scene's content."""
+    content = observation.provenance.get("sha256") or f"{observation.scene} {iso(observation.datetime)}"
+    return (observation.aoi, str(content))
+
+
+def _rank(observation: Observation, preferred: set[str]) -> tuple[bool, str, str]:
+    return (observation.id in preferred, observation.created, observation.id)
+
+
+def interval_json(count: float, low: float, high: float) -> dict[str, float]:
+    """Return a zone's or track's count as it is stored."""
+    return {"count": float(count), "count_low": float(low), "count_high": float(high)}
+
+
+def geometry_json(geometry: shapely.Geometry) -> dict[str, Any]:
+    """Return a shapely geometry as plain GeoJSON with lists, so that it survives a round trip."""
+    return cast(dict[str, Any], json.loads(shapely.to_geojson(geometry)))
