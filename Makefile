@@ -1,0 +1,113 @@
+# make demo   set up what is missing and run railwatch on the bundled sample tiles
+# make test   set up what is missing and check everything: style, types, tests, the detector's thresholds
+# make help   the other targets
+#
+# Needs Python 3.11 or newer, nothing else; everything goes into .venv. The set-up is done again only
+# after pyproject.toml has changed.
+#
+#   PYTHON=python3.13   a certain interpreter
+#   PIP_ARGS=...        further options of pip, for example, for the much smaller CPU builds of PyTorch:
+#                       make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+#   JOBS=4              parallel test processes (2 by default)
+#   PYTEST_ARGS=...     what pytest runs and how
+
+VENV ?= .venv
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11 python
+PIP_ARGS ?=
+JOBS ?= 2
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS)
+CODE := aoi geo detector railwatch seeds configs sample_tiles tests benchmarks
+
+.PHONY: demo test lint types unit validate bench docs wheel clean distclean help
+.DEFAULT_GOAL := help
+
+demo: $(VENV)/.installed
+	@echo "==> railwatch demo"
+	@$(BIN)/railwatch demo
+
+test: lint types unit validate
+	@echo "==> everything passed"
+
+lint: $(VENV)/.installed-dev
+	@echo "==> style (ruff)"
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+
+types: $(VENV)/.installed-dev
+	@echo "==> types (mypy --strict)"
+	@$(BIN)/mypy
+
+unit: $(VENV)/.installed-dev
+	@echo "==> tests (pytest)"
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+
+validate: $(VENV)/.installed
+	@echo "==> the detector on the sample tiles (railwatch validate)"
+	@$(BIN)/railwatch validate
+
+bench: $(VENV)/.installed-dev
+	@for benchmark in benchmarks/bench_*.py; do \
+		echo "==> $$benchmark"; $(BIN)/python "$$benchmark" || exit 1; \
+	done
+
+docs: $(VENV)/.installed
+	@$(BIN)/python -m railwatch.config > docs/configuration.md
+	@echo "==> docs/configuration.md is written"
+
+wheel: $(VENV)/.installed-dev
+	@echo "==> wheel"
+	@$(BIN)/python -m build --wheel --no-isolation
+	@ls -l dist/*.whl
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
+
+help:
+	@echo "make demo      run railwatch on the bundled sample tiles"
+	@echo "make test      style, types, tests and the detector's thresholds; also one by one:"
+	@echo "               make lint, make types, make unit, make validate"
+	@echo "make bench     the benchmarks of benchmarks/"
+	@echo "make docs      write the generated pages of docs/"
+	@echo "make wheel     build the wheel into dist/"
+	@echo "make clean     remove what building and testing left; make distclean: the environment too"
+
+# ---- set-up --------------------------------------------------------------------------------------
+# The stamps are newer than pyproject.toml when the environment has what it asks for.
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.created
+	@echo "==> installing railwatch and what it needs into $(VENV) (the first time takes some minutes)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml $(VENV)/.created
+	@echo "==> installing railwatch, what it needs and the test tools into $(VENV) (the first time takes some minutes)"
+	@$(PIP) --editable '.[dev]'
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.created:
+	@too_old=; no_venv=; chosen=; \
+	for candidate in $(PYTHON); do \
+		"$$candidate" -c '' 2>/dev/null || continue; \
+		if ! "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then too_old="$$too_old $$candidate"; continue; fi; \
+		if ! "$$candidate" -c 'import ensurepip, venv' 2>/dev/null; then no_venv="$$no_venv $$candidate"; continue; fi; \
+		chosen="$$candidate"; break; \
+	done; \
+	if [ -z "$$chosen" ]; then \
+		if [ -n "$$no_venv" ]; then \
+			echo "railwatch: error:$$no_venv can't make virtual environments; install the missing part (on Debian and Ubuntu: apt install python3-venv) and run make again." >&2; \
+		elif [ -n "$$too_old" ]; then \
+			echo "railwatch: error: Python 3.11 or newer is needed, but found only older ones ($${too_old# }); install one, or name it: make PYTHON=/path/to/python3" >&2; \
+		else \
+			echo "railwatch: error: no Python found; install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3" >&2; \
+		fi; \
+		exit 1; \
+	fi; \
+	echo "==> making the virtual environment $(VENV) with $$chosen ($$("$$chosen" --version))"; \
+	"$$chosen" -m venv --clear $(VENV) && touch $@
