@@ -19,7 +19,6 @@ PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS)
-CODE := aoi geo detector railwatch seeds configs sample_tiles tests benchmarks
 
 .PHONY: demo test lint types unit validate bench docs wheel clean distclean help
 .DEFAULT_GOAL := help
@@ -33,8 +32,8 @@ test: lint types unit validate
 
 lint: $(VENV)/.installed-dev
 	@echo "==> style (ruff)"
-	@$(BIN)/ruff check $(CODE)
-	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
 
 types: $(VENV)/.installed-dev
 	@echo "==> types (mypy --strict)"
@@ -50,7 +49,7 @@ validate: $(VENV)/.installed
 
 bench: $(VENV)/.installed-dev
 	@for benchmark in benchmarks/bench_*.py; do \
-		echo "==> $$benchmark"; $(BIN)/python "$$benchmark" || exit 1; \
+		echo "==> $$benchmark"; $(BIN)/python "$$benchmark" || exit; \
 	done
 
 docs: $(VENV)/.installed
@@ -64,7 +63,7 @@ wheel: $(VENV)/.installed-dev
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
 	rm -rf $(VENV)
