@@ -20,11 +20,15 @@ import tomllib
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from railwatch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from railwatch.baseline.settings import VerdictSettings
 
 __all__ = [
     "BaselineSettings",
@@ -47,6 +51,7 @@ def _setting(
     *,
     low: float | None = None,
     high: float | None = None,
+    step: int | None = None,
     changes_results: bool = True,
     is_path: bool = False,
 ) -> Any:
@@ -57,6 +62,7 @@ def _setting(
         text: One sentence for the reference table.
         low: The least value allowed (of each member, for lists).
         high: The greatest value allowed.
+        step: What the value must be a multiple of.
         changes_results: False for what only moves files or changes the speed; it isn't in the digest.
         is_path: The value is a path, relative to the folder of the file that it stands in.
     """
@@ -64,6 +70,7 @@ def _setting(
         "text": text,
         "low": low,
         "high": high,
+        "step": step,
         "changes_results": changes_results,
         "is_path": is_path,
     }
@@ -105,13 +112,20 @@ class DetectorSettings:
         is_path=True,
     )
     threshold: float | None = _setting(
-        None, "The least score of a wagon that counts; by default that of the weights' card.", low=0, high=1
+        None,
+        "The least score of a wagon that counts; by default that of the weights' card.",
+        low=0.01,
+        high=0.99,
     )
     device: Literal["auto", "cpu", "cuda"] = _setting(
         "auto", "Where the network runs; `auto` takes a CUDA GPU when there is one.", changes_results=False
     )
     tile_px: int = _setting(
-        1024, "Edge of a tile in pixels of 0.5 m; memory grows with its square.", low=256, high=8192
+        768,
+        "Edge of a tile in pixels of 0.5 m; memory grows with its square.",
+        low=128,
+        high=8192,
+        step=32,
     )
     batch_size: int = _setting(
         2, "Tiles that go through the network together.", low=1, high=256, changes_results=False
@@ -131,12 +145,38 @@ class BaselineSettings:
         low=0,
         high=3650,
     )
-    min_history: int = _setting(
-        5, "The fewest past counts for a verdict; with fewer the answer is `cannot say`.", low=1, high=10_000
+    not_before: date | None = _setting(  # noqa: RUF009 (the linter doesn't know that days are immutable)
+        None, "The window never begins before this day (of a rebuilt yard, for example)."
+    )
+    min_looks: float = _setting(
+        5.0,
+        "The fewest independent past looks for a verdict; with fewer it is `cannot say`.",
+        low=1,
+        high=1000,
+    )
+    record_probability: float = _setting(
+        0.95, "`unprecedented` wants at least this probability that the count is a record.", low=0.5, high=1
+    )
+    exceedance: float = _setting(
+        0.01,
+        "`unprecedented` also wants a count that past looks exceed with at most this probability.",
+        low=0,
+        high=0.5,
+    )
+    elevated_exceedance: float = _setting(
+        0.025, "The same for `elevated`, and for `low` on the other side.", low=0, high=0.5
     )
     use_published: bool = _setting(
         True, "Take the published counts that ship with railwatch into the history."
     )
+
+    def verdict_settings(self) -> VerdictSettings:
+        """These settings as the comparison takes them; what isn't a setting of a run keeps its value."""
+        from railwatch.baseline.settings import VerdictSettings
+
+        shared = {each.name for each in dataclasses.fields(VerdictSettings)}
+        mine = {name: getattr(self, name) for name in self.__slots__ if name in shared}
+        return VerdictSettings(**mine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +379,8 @@ def _converted(value: Any, hint: Any, metadata: Mapping[str, Any], where: str) -
     low, high = metadata["low"], metadata["high"]
     if (low is not None and value < low) or (high is not None and value > high):
         raise ConfigError(f"{where} must be {_range(low, high)}, not {value}")
+    if metadata["step"] is not None and value % metadata["step"]:
+        raise ConfigError(f"{where} must be a multiple of {metadata['step']}, not {value}")
     return value
 
 
@@ -348,7 +390,13 @@ def _wanted(kind: Any) -> str:
         return f"a list, each member {_wanted(get_args(kind)[0])}"
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(f'"{choice}"' for choice in get_args(kind))
-    return {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}[kind]
+    return {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "text in quotes",
+        date: "a day (2023-10-05)",
+    }[kind]
 
 
 def _described(value: object) -> str:
@@ -407,7 +455,7 @@ def _content(config: Any) -> dict[str, Any]:
 
 
 def _sha256(content: object) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -451,6 +499,8 @@ def _reference_table(heading: str, cls: type) -> Iterator[str]:
         low, high = each.metadata["low"], each.metadata["high"]
         if low is not None or high is not None:
             wanted += f", {_range(low, high)}"
+        if each.metadata["step"] is not None:
+            wanted += f", a multiple of {each.metadata['step']}"
         default = "none" if each.default is None else f"`{_toml(each.default)}`"
         yield f"| `{each.name}` | {wanted} | {default} | {each.metadata['text']} |"
 

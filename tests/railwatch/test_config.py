@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,11 @@ def test_every_value_lands_in_its_field(write, tmp_path):
             [baseline]
             lookback_years = 3.5
             gap_days = 0
-            min_history = 7
+            not_before = 2015-01-31
+            min_looks = 7
+            record_probability = 0.9
+            exceedance = 0.02
+            elevated_exceedance = 0.05
             use_published = false
             """
         )
@@ -84,7 +89,7 @@ def test_every_value_lands_in_its_field(write, tmp_path):
     assert config.scenes == SceneSettings(1.0, (3, 2, 1), "SkySat", 0.25)
     assert type(config.scenes.gsd_m) is float
     assert config.detector == DetectorSettings(str(tmp_path / "w.safetensors"), 0.4, "cpu", 512, 8)
-    assert config.baseline == BaselineSettings(3.5, 0.0, 7, False)
+    assert config.baseline == BaselineSettings(3.5, 0.0, date(2015, 1, 31), 7.0, 0.9, 0.02, 0.05, False)
 
 
 def test_a_relative_area_file_is_found_beside_the_settings(write, tmp_path, monkeypatch):
@@ -112,9 +117,10 @@ def test_a_relative_area_file_is_found_beside_the_settings(write, tmp_path, monk
         ("[detector]\ntile_px = 'big'", 'detector.tile_px must be a whole number, not the text "big"'),
         ("[detector]\ntile_px = 512.0", "detector.tile_px must be a whole number, not 512.0"),
         ("[detector]\ntile_px = true", "detector.tile_px must be a whole number, not true"),
-        ("[detector]\ntile_px = 12", "detector.tile_px must be between 256 and 8192, not 12"),
+        ("[detector]\ntile_px = 12", "detector.tile_px must be between 128 and 8192, not 12"),
+        ("[detector]\ntile_px = 200", "detector.tile_px must be a multiple of 32, not 200"),
         ("[detector]\nthreshold = nan", "detector.threshold must be a number, not nan"),
-        ("[detector]\nthreshold = 1.5", "detector.threshold must be between 0 and 1, not 1.5"),
+        ("[detector]\nthreshold = 1.5", "detector.threshold must be between 0.01 and 0.99, not 1.5"),
         (
             "[detector]\ndevice = 'tpu'",
             'detector.device must be one of "auto", "cpu", "cuda", not the text "tpu"',
@@ -128,6 +134,14 @@ def test_a_relative_area_file_is_found_beside_the_settings(write, tmp_path, monk
         ("[scenes]\nbands = [0]", "scenes.bands must be 1 or more, not 0"),
         ("[scenes]\nbands = [1, 'red']", 'scenes.bands must be a whole number, not the text "red"'),
         ("[baseline]\nuse_published = 1", "baseline.use_published must be true or false, not 1"),
+        (
+            "[baseline]\nnot_before = '2020'",
+            'baseline.not_before must be a day (2023-10-05), not the text "2020"',
+        ),
+        (
+            "[baseline]\nnot_before = 2020-01-01T00:00:00Z",
+            "baseline.not_before must be a day (2023-10-05), not ",
+        ),
         ("title = 2023-10-05", "title must be text in quotes, not 2023-10-05"),
         ("title = {a = 1}", "title must be text in quotes, not a table"),
         ("title = ", "not a valid TOML file: "),
@@ -160,7 +174,7 @@ def test_bundled_settings_load_from_any_folder(tmp_path, monkeypatch):
     assert loaded["tumangang"].baseline.use_published
     assert loaded["vhr"].aoi is None
     assert not loaded["vhr"].baseline.use_published
-    assert loaded["sentinel2"].baseline.min_history > RunConfig().baseline.min_history
+    assert loaded["sentinel2"].baseline.min_looks > RunConfig().baseline.min_looks
 
 
 def test_a_bundled_file_is_a_start_for_ones_own(write):
@@ -181,11 +195,21 @@ def test_options_win_and_none_leaves_a_setting_alone():
 
 def test_options_are_checked_like_a_file():
     with pytest.raises(
-        ConfigError, match=r"^options: detector\.tile_px must be between 256 and 8192, not 1$"
+        ConfigError, match=r"^options: detector\.tile_px must be between 128 and 8192, not 1$"
     ):
         RunConfig().override(detector__tile_px=1)
     with pytest.raises(ConfigError, match=r"^options: unknown key detector\.x "):
         RunConfig().override(detector__x=1)
+
+
+def test_the_baseline_settings_are_those_of_the_comparison():
+    from railwatch.baseline.settings import VerdictSettings
+
+    assert RunConfig().baseline.verdict_settings() == VerdictSettings()
+    config = RunConfig().override(baseline__gap_days=3.0, baseline__not_before=date(2020, 1, 1))
+    assert config.baseline.verdict_settings() == VerdictSettings(gap_days=3.0, not_before=date(2020, 1, 1))
+    shared = {each.name for each in dataclasses.fields(VerdictSettings)}
+    assert {each.name for each in dataclasses.fields(BaselineSettings)} - shared == {"use_published"}
 
 
 def test_the_digest_follows_results_only():
@@ -203,13 +227,13 @@ def test_the_digest_follows_results_only():
     assert config.override(baseline__gap_days=1.0).counting_digest == config.counting_digest
     assert config.override(detector__threshold=0.9).counting_digest != config.counting_digest
     # A change of this value makes every stored observation's settings look different: mean it.
-    assert config.counting_digest == "107fa09ab6f09abcc06836e57cbe52e254f883d551d2f5389e2a5f77b382ab5e"
+    assert config.counting_digest == "f19b5fca2edc1a77c0915d0361580831b21cc0db3acc7072d5c5cdb962d402f3"
 
 
 @given(
     gap=st.floats(0, 3650),
     bands=st.lists(st.integers(1, 99), min_size=1, max_size=4),
-    tile=st.integers(256, 8192),
+    tile=st.integers(4, 256).map(lambda n: 32 * n),
     text=st.text(st.characters(codec="utf-8", categories=("L", "N", "Z"))),
 )
 def test_settings_survive_the_way_through_a_file(tmp_path_factory, gap, bands, tile, text):
