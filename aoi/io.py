@@ -16,7 +16,16 @@ from aoi.check import CheckResult, Problem, check_document
 from aoi.errors import AreaError
 from aoi.model import AreaOfInterest
 
-__all__ = ["area_names", "check_area", "find_area", "load_area", "read_document", "write_document"]
+__all__ = [
+    "area_from_document",
+    "area_names",
+    "bundled_folder",
+    "check_area",
+    "find_area",
+    "load_area",
+    "read_document",
+    "write_document",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +37,12 @@ _TALL_POSITION = re.compile(r"\[\n\s*(-?[\d.eE+-]+),\n\s*(-?[\d.eE+-]+)(?:,\n\s*
 
 def area_names() -> list[str]:
     """The names of the bundled areas, sorted."""
-    entries = resources.files("aoi").iterdir()
-    return sorted(entry.name.removesuffix(_SUFFIX) for entry in entries if entry.name.endswith(_SUFFIX))
+    return sorted(path.stem for path in bundled_folder().iterdir() if path.suffix == _SUFFIX)
+
+
+def bundled_folder() -> Path:
+    """The folder of the bundled areas; a wheel is unpacked on installation, so it is one on disk."""
+    return Path(str(resources.files("aoi")))
 
 
 def find_area(name_or_path: str | Path) -> tuple[Path, bool]:
@@ -49,8 +62,7 @@ def find_area(name_or_path: str | Path) -> tuple[Path, bool]:
     """
     names = area_names()
     if str(name_or_path) in names:
-        # hatchling's wheels are unpacked on installation, so the resource is a file
-        return Path(str(resources.files("aoi").joinpath(f"{name_or_path}{_SUFFIX}"))), True
+        return bundled_folder() / f"{name_or_path}{_SUFFIX}", True
     path = Path(name_or_path)
     if path.exists():
         return path, False

@@ -1,0 +1,268 @@
+"""``railwatch aoi``: the known areas, what is in them, whether a file is right, and their tracks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from railwatch.cli._common import JsonOption, emit_json, fail, say, table
+
+if TYPE_CHECKING:
+    from aoi import AreaOfInterest, CheckResult
+    from aoi.tracks import TrackImport
+
+__all__ = ["register"]
+
+AreaArgument = Annotated[
+    str, typer.Argument(metavar="NAME_OR_FILE", help="A bundled name (see 'aoi list') or a GeoJSON file.")
+]
+
+app = typer.Typer(
+    help="Areas of interest: list, show, check, and bring in track lines.",
+    no_args_is_help=True,
+)
+
+
+def register(root: typer.Typer) -> None:
+    """Adds ``aoi`` and its commands to the command line."""
+    root.add_typer(app, name="aoi")
+
+
+@app.command("list")
+def list_areas(as_json: JsonOption = False) -> None:
+    """List the bundled areas."""
+    from aoi import area_names, load_area
+
+    areas = [load_area(name) for name in area_names()]
+    if as_json:
+        emit_json({"areas": [_as_document(area) for area in areas]})
+        return
+    table(
+        ("name", "title", "km2", "tracks", "zones", "masks"),
+        (
+            (area.name, area.title, _km2(area), len(area.tracks), len(area.zones), len(area.masks))
+            for area in areas
+        ),
+    )
+    say("'railwatch aoi show NAME' tells more; any command also takes a GeoJSON file of your own.")
+
+
+@app.command("show")
+def show_area(
+    name_or_file: AreaArgument,
+    as_json: JsonOption = False,
+    as_geojson: Annotated[
+        bool, typer.Option("--geojson", help="Print the area file itself, to make your own from it.")
+    ] = False,
+) -> None:
+    """Show what an area holds, where it comes from and what it lacks."""
+    from aoi import load_area
+
+    area = load_area(name_or_file)
+    if as_geojson and area.path is not None:
+        # the file as it is, whose lay-out is easier to edit than one member a line
+        typer.echo(area.path.read_text("utf-8-sig"), nl=False)
+        return
+    if as_json:
+        emit_json(_as_document(area))
+        return
+    _say_details(area)
+
+
+@app.command("check")
+def check_areas(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Area files, or names of bundled areas.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Check area files and name everything that is wrong with them; exit 2 if one can't be used."""
+    from aoi import check_area
+
+    results = {file: check_area(file) for file in files}
+    if as_json:
+        emit_json({"files": [_check_summary(file, result) for file, result in results.items()]})
+    else:
+        for file, result in results.items():
+            for problem in result.problems:
+                say(f"{file}: {problem.level}: {problem}")
+            if result.area is not None:
+                say(f"{file}: usable: {_contents(result.area)}")
+    bad = [file for file, result in results.items() if result.area is None]
+    if bad:
+        number = sum(len(results[file].errors) for file in bad)
+        errors = "1 error" if number == 1 else f"{number} errors"
+        fail(f"{', '.join(bad)}: {errors}; can't be used as an area")
+
+
+@app.command("tracks")
+def import_area_tracks(
+    name_or_file: AreaArgument,
+    files: Annotated[
+        list[Path],
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Railway lines: an OpenStreetMap extract (.osm, .osm.pbf), an Overpass answer in JSON, or "
+            "any vector file. Repeat it for several, such as the extracts on both sides of a border.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="The area file to write; by default the file given, or NAME.geojson in the current folder "
+            "for a bundled area.",
+        ),
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--include",
+            metavar="STATE",
+            help="Also take lines that are left out: disused, abandoned, construction, tunnel, ... "
+            "Repeat it for several.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring railway lines into an area file: cut at the boundary, with the credit that they ask for.
+
+    Lines of an earlier import from the same origin are replaced, all other tracks stay.
+    """
+    from aoi.tracks import import_tracks
+
+    done = import_tracks(name_or_file, files, out=out, include=include or ())
+    if as_json:
+        emit_json(_import_summary(done))
+        return
+    kilometres = done.length_m / 1000
+    say(f"{done.out}: {done.added} tracks ({kilometres:.2f} km) in {done.area.name}, {_rest(done)}.")
+    for path in done.unfiltered:
+        say(f"{path} doesn't say which of its lines are railways: all were taken.")
+    if done.left_out:
+        states = ", ".join(f"{number} {state}" for state, number in done.left_out.items())
+        say(f"Left out: {states} (see --include).")
+    for source in done.area.sources:
+        if source.licence and "ODbL" in source.licence:
+            say(f"Credit to keep with the file: {source}.")
+            break
+
+
+# --------------------------------------------------------------------------------------------------
+# As JSON
+
+
+def _as_document(area: AreaOfInterest) -> dict[str, Any]:
+    from aoi import ground
+
+    return {
+        "name": area.name,
+        "title": area.title,
+        "path": area.path,
+        "bounds": list(area.boundary.bounds),
+        "area_km2": _km2(area),
+        "tracks": [
+            {"id": track.id, "length_m": round(ground.length_m(track.line), 1), "gauge_mm": track.gauge_mm}
+            for track in area.tracks
+        ],
+        "zones": [
+            {"id": zone.id, "title": zone.title, "uncertainty_m": zone.uncertainty_m} for zone in area.zones
+        ],
+        "masks": [
+            {
+                "reason": mask.reason,
+                "from": mask.start,
+                "to": mask.end,
+                "area_m2": round(ground.area_m2(mask.polygon), 1),
+                "uncertainty_m": mask.uncertainty_m,
+            }
+            for mask in area.masks
+        ],
+        "sources": list(area.sources),
+        "limitations": list(area.limitations),
+        "digest": area.digest,
+    }
+
+
+def _check_summary(file: str, result: CheckResult) -> dict[str, Any]:
+    return {
+        "file": file,
+        "ok": result.area is not None,
+        "problems": list(result.problems),
+        "area": None if result.area is None else _as_document(result.area),
+    }
+
+
+def _import_summary(done: TrackImport) -> dict[str, Any]:
+    return {
+        "area": done.area.name,
+        "out": done.out,
+        "base": done.base,
+        "added": done.added,
+        "replaced": done.replaced,
+        "kept": done.kept,
+        "length_m": round(done.length_m, 1),
+        "left_out": done.left_out,
+        "unfiltered": list(done.unfiltered),
+        "sources": list(done.area.sources),
+    }
+
+
+# --------------------------------------------------------------------------------------------------
+# As text
+
+
+def _km2(area: AreaOfInterest) -> float:
+    from aoi import ground
+
+    return round(ground.area_m2(area.boundary) / 1e6, 3)
+
+
+def _contents(area: AreaOfInterest) -> str:
+    counts = ((area.tracks, "track"), (area.zones, "zone"), (area.masks, "mask"))
+    parts = (f"{len(items)} {noun}{'' if len(items) == 1 else 's'}" for items, noun in counts)
+    return f"{_km2(area)} km2, {', '.join(parts)}"
+
+
+def _rest(done: TrackImport) -> str:
+    replaced = f"{done.replaced} of the same origin replaced" if done.replaced else "none replaced"
+    return f"{replaced}, {done.kept} kept"
+
+
+def _say_details(area: AreaOfInterest) -> None:
+    from aoi import ground
+
+    width, height = ground.extent_m(area.boundary)
+    say(f"{area.title} ({area.name})", style="bold")
+    say(f"{area.path}")
+    west, south, east, north = area.boundary.bounds
+    say(
+        f"Boundary  {west:.4f} to {east:.4f} E, {south:.4f} to {north:.4f} N; {width:.0f} m by {height:.0f} m"
+    )
+    if area.tracks:
+        total = sum(ground.length_m(track.line) for track in area.tracks)
+        say(f"Tracks    {len(area.tracks)}, {total / 1000:.2f} km")
+    for zone in area.zones:
+        say(f"Zone      {zone.title} ({zone.id}){_doubt(zone.uncertainty_m)}")
+    for mask in area.masks:
+        say(f"Mask      {mask.reason}, {_dates(mask.start, mask.end)}{_doubt(mask.uncertainty_m)}")
+    for limitation in area.limitations:
+        say(f"Limit     {limitation}")
+    for source in area.sources:
+        used_for = f": {source.used_for}" if source.used_for else ""
+        say(f"Source    {source}{used_for}")
+    say(f"Digest    {area.digest}")
+
+
+def _doubt(uncertainty_m: float | None) -> str:
+    return f", position within {uncertainty_m:g} m" if uncertainty_m else ""
+
+
+def _dates(start: object, end: object) -> str:
+    if start is None and end is None:
+        return "always"
+    return " ".join(f"{word} {day}" for word, day in (("from", start), ("to", end)) if day is not None)
