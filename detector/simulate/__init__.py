@@ -1,0 +1,52 @@
+"""Procedural rail yards with labels: the detector's training data, and demonstration scenes.
+
+A `SceneSpec` says in metres what is there; `render_scene` draws it finely; `degrade` looks at the drawing through a
+sensor. `random_scene` makes descriptions by chance, reproducibly by seed.
+"""
+
+from __future__ import annotations
+
+from detector.simulate.backgrounds import BackgroundLibrary
+from detector.simulate.degrade import GSD_RANGE_M, Rendered, Sensor, degrade, random_sensor, sensors
+from detector.simulate.render import FineScene, render_scene
+from detector.simulate.scenes import (
+    EMPTY_KINDS,
+    KIND_WEIGHTS,
+    KINDS,
+    RAIL_FREE_KINDS,
+    WAGON_KINDS,
+    random_scene,
+    yard_series,
+)
+from detector.simulate.spec import CATEGORY_NAMES, COACH, FREIGHT, LOCOMOTIVE, SPLITS, SceneSpec
+from detector.simulate.tiles import WORK_GSD_M, cropped, render, resampled, training_tiles
+
+__all__ = [
+    "CATEGORY_NAMES",
+    "COACH",
+    "EMPTY_KINDS",
+    "FREIGHT",
+    "GSD_RANGE_M",
+    "KINDS",
+    "KIND_WEIGHTS",
+    "LOCOMOTIVE",
+    "RAIL_FREE_KINDS",
+    "SPLITS",
+    "WAGON_KINDS",
+    "WORK_GSD_M",
+    "BackgroundLibrary",
+    "FineScene",
+    "Rendered",
+    "SceneSpec",
+    "Sensor",
+    "cropped",
+    "degrade",
+    "random_scene",
+    "random_sensor",
+    "render",
+    "render_scene",
+    "resampled",
+    "sensors",
+    "training_tiles",
+    "yard_series",
+]

@@ -1,0 +1,493 @@
+"""Draw a scene finely: colours and heights from above, then sun shadows and off-nadir lean from the heights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.simulate import noise
+from detector.simulate.materials import encode, ramp_table, rgb
+from detector.simulate.paint import Patch, prop_patch, wagon_patch
+from detector.simulate.spec import (
+    Area,
+    Colour,
+    Ground,
+    Marking,
+    Point,
+    Prop,
+    SceneSpec,
+    Strip,
+    Sun,
+    Surface,
+    TrackSpec,
+    View,
+)
+
+if TYPE_CHECKING:
+    from detector.simulate.backgrounds import BackgroundLibrary
+
+FINE_M = 0.2  # metres per pixel of the fine drawing
+
+U8 = NDArray[np.uint8]
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FineScene:
+    """A finely drawn scene before any sensor saw it.
+
+    Attributes:
+        rgb: (H, W, 3) uint8 drawing values (square root of reflectance, see `materials.encode`).
+        metres_per_px: size of a pixel.
+        spec: what was drawn.
+        lean_m: image displacement (x, y) in metres per metre of height.
+        visibility: (N,) share of each vehicle's outline that shows in the picture, in the order of `spec.wagons`.
+    """
+
+    rgb: U8
+    metres_per_px: float
+    spec: SceneSpec
+    lean_m: tuple[float, float]
+    visibility: NDArray[np.float64]
+
+
+class _Canvas:
+    """Colours, heights and owners of the pixels of a scene."""
+
+    def __init__(self, size_m: tuple[float, float], metres_per_px: float) -> None:
+        self.mpp = metres_per_px
+        self.w = max(8, round(size_m[0] / metres_per_px))
+        self.h = max(8, round(size_m[1] / metres_per_px))
+        self.rgb: U8 = np.zeros((self.h, self.w, 3), np.uint8)
+        self.height: F32 = np.zeros((self.h, self.w), np.float32)
+        self.owner: NDArray[np.int16] = np.full((self.h, self.w), -1, np.int16)
+
+    # ------------------------------------------------------------------ ground
+
+    def px(self, points: tuple[Point, ...] | NDArray[np.float64]) -> NDArray[np.int32]:
+        """Metres to fixed-point pixel indices (4 fractional bits) as OpenCV draws them."""
+        return np.rint((np.asarray(points) / self.mpp - 0.5) * 16.0).astype(np.int32)
+
+    def texture(self, surface: Surface, h: int, w: int) -> U8:
+        """A piece of a surface."""
+        coarse = noise.crop("patchy", surface.seed, h, w)
+        if surface.streak_deg is not None:
+            fine = noise.streaks(surface.streak_deg, surface.seed, h, w)
+        else:
+            fine = noise.crop("fine", surface.seed >> 7, h, w)
+        c = surface.contrast
+        index = cv2.addWeighted(
+            coarse, c * surface.coarse, fine, c * (1.0 - surface.coarse), 128.0 * (1.0 - c)
+        )
+        return np.asarray(cv2.applyColorMap(index, ramp_table(surface)), dtype=np.uint8)
+
+    def fill(self, mask: U8, surface: Surface, rough_m: float = 0.0, height_m: float = 0.0) -> None:
+        """Lay a surface where the mask is set; a rough edge is frayed by noise."""
+        x, y, w, h = cv2.boundingRect(mask)
+        if w == 0 or h == 0:
+            return
+        at = np.s_[y : y + h, x : x + w]
+        part = mask[at]
+        if rough_m > 0.0:
+            pad = math.ceil(rough_m / self.mpp)
+            x0, y0 = max(x - pad, 0), max(y - pad, 0)
+            x1, y1 = min(x + w + pad, self.w), min(y + h + pad, self.h)
+            at = np.s_[y0:y1, x0:x1]
+            k = 2 * pad + 1
+            soft = cv2.blur(mask[at], (k, k), borderType=cv2.BORDER_REPLICATE)
+            edge = noise.crop("cloudy", surface.seed >> 3, y1 - y0, x1 - x0)
+            part = cv2.compare(cv2.addWeighted(soft, 1.0, edge, 0.6, -76.0), 127, cv2.CMP_GT)
+        h, w = part.shape
+        cv2.copyTo(self.texture(surface, h, w), part, self.rgb[at])
+        if height_m != 0.0:
+            self.height[at][part > 127] = height_m
+
+    def line_mask(self, line: tuple[Point, ...] | NDArray[np.float64], width_m: float) -> U8:
+        """A mask of a line of constant width."""
+        mask = np.zeros((self.h, self.w), np.uint8)
+        thick = max(1, round(width_m / self.mpp))
+        cv2.polylines(mask, [self.px(line)], False, 255, thick, cv2.LINE_8, 4)
+        return mask
+
+    def draw(self, item: Ground) -> None:
+        """One piece of ground."""
+        if isinstance(item, Area):
+            mask = np.zeros((self.h, self.w), np.uint8)
+            cv2.fillPoly(mask, [self.px(item.polygon)], 255, cv2.LINE_8, 4)
+            self.fill(mask, item.surface, item.rough_m, item.height_m)
+        elif isinstance(item, Strip):
+            self.fill(self.line_mask(item.line, item.width_m), item.surface, item.rough_m, item.height_m)
+        else:
+            self.mark(item)
+
+    def mark(self, item: Marking) -> None:
+        """A thin line, solid or dashed."""
+        points = np.asarray(item.line)
+        thick = max(1, round(item.width_m / self.mpp))
+        pieces: list[NDArray[np.float64]] = [points]
+        if item.dash_m > 0.0:
+            pieces = _dashes(points, item.dash_m, item.gap_m)
+        if not pieces:
+            return
+        mask = np.zeros((self.h, self.w), np.uint8)
+        cv2.polylines(mask, [self.px(p) for p in pieces], False, 255, thick, cv2.LINE_AA, 4)
+        self.blend(mask, item.colour, item.strength)
+
+    def blend(self, mask: U8, colour: Colour, strength: float) -> None:
+        """Mix a colour in where the mask is set."""
+        x, y, w, h = cv2.boundingRect(mask)
+        if w == 0 or h == 0:
+            return
+        at = np.s_[y : y + h, x : x + w]
+        rows, cols = np.nonzero(mask[at])
+        part = self.rgb[at]
+        alpha = (mask[at][rows, cols].astype(np.float32) * (strength / 255.0))[:, None]
+        old = part[rows, cols].astype(np.float32)
+        part[rows, cols] = (old + (encode(colour).astype(np.float32) - old) * alpha).astype(np.uint8)
+
+    # ------------------------------------------------------------------ tracks
+
+    def track_beds(self, tracks: tuple[TrackSpec, ...]) -> None:
+        """Ballast, weeds, stains and sleepers of all tracks."""
+        groups: dict[int, list[TrackSpec]] = {}
+        for track in tracks:
+            groups.setdefault(track.ballast.seed, []).append(track)
+        for group in groups.values():
+            mask = np.zeros((self.h, self.w), np.uint8)
+            for track in group:
+                thick = max(1, round(track.ballast_width_m / self.mpp))
+                cv2.polylines(mask, [self.px(track.line)], False, 255, thick, cv2.LINE_8, 4)
+            self.fill(mask, group[0].ballast, 0.5)
+        tone = np.full((self.h, self.w), 128, np.uint8)
+        for track in tracks:
+            rng = np.random.default_rng([track.ballast.seed, track.id, 5])
+            for piece in _chunks(np.asarray(track.line), rng):
+                value = 128.0 * (1.0 - track.stain * float(rng.uniform(0.4, 1.1)))
+                width = max(1, round(track.gauge_mm / 1000.0 * float(rng.uniform(0.7, 1.2)) / self.mpp))
+                cv2.polylines(tone, [self.px(piece)], False, int(max(value, 30)), width, cv2.LINE_8, 4)
+        tone = np.asarray(cv2.blur(tone, (3, 3)), dtype=np.uint8)
+        for track in tracks:
+            if track.sleepers == "hidden" or abs(track.sleeper_contrast) < 0.04:
+                continue
+            rng = np.random.default_rng([track.ballast.seed, track.id, 6])
+            half = float(rng.uniform(1.2, 1.4)) * (track.gauge_mm / 1435.0)
+            pitch = float(rng.uniform(0.54, 0.66))
+            centres, normals = _along(np.asarray(track.line), pitch, (self.w * self.mpp, self.h * self.mpp))
+            ends = np.stack([centres - normals * half, centres + normals * half], axis=1)
+            value = int(np.clip(128.0 * (1.0 + track.sleeper_contrast), 20, 250))
+            cv2.polylines(tone, list(self.px(ends)), False, value, 1, cv2.LINE_AA, 4)
+        x, y, w, h = cv2.boundingRect(cv2.compare(tone, 128, cv2.CMP_NE))
+        if w and h:
+            at = np.s_[y : y + h, x : x + w]
+            cv2.multiply(self.rgb[at], cv2.merge([tone[at]] * 3), self.rgb[at], 1.0 / 128.0)
+        for track in tracks:
+            if track.overgrown > 0.0:
+                self.weeds(track)
+
+    def weeds(self, track: TrackSpec) -> None:
+        """Plants over the bed."""
+        mask = self.line_mask(track.line, track.ballast_width_m)
+        x, y, w, h = cv2.boundingRect(mask)
+        if w == 0 or h == 0:
+            return
+        at = np.s_[y : y + h, x : x + w]
+        field = noise.crop("cloudy", track.ballast.seed + 77 * track.id, h, w)
+        cover = cv2.bitwise_and(mask[at], cv2.compare(field, 255.0 * (1.0 - track.overgrown), cv2.CMP_GT))
+        weeds = Surface(
+            ("grass_pale", "scrub", "grass"), 1.0, 0.5, None, (1.0, 1.0, 1.0), track.ballast.seed + 3
+        )
+        cv2.copyTo(self.texture(weeds, h, w), cover, self.rgb[at])
+
+    def rails(self, tracks: tuple[TrackSpec, ...]) -> None:
+        """Rails over everything else on the bed, each with the thin shadow of its web."""
+        for track in tracks:
+            rng = np.random.default_rng([track.ballast.seed, track.id, 7])
+            line = np.asarray(track.line)
+            normal = _normals(line)
+            half = track.gauge_mm / 2000.0 + 0.035
+            if track.rail == "shiny":
+                colour: Colour = (0.45, 0.45, 0.46)
+                strength = float(rng.uniform(0.35, 0.9))
+            elif track.rail == "used":
+                colour = (0.24, 0.23, 0.23)
+                strength = float(rng.uniform(0.3, 0.7))
+            else:
+                colour = (0.085, 0.060, 0.045)
+                strength = float(rng.uniform(0.3, 0.8))
+            strength *= 1.0 - 0.6 * track.overgrown
+            mask = np.zeros((self.h, self.w), np.uint8)
+            sides = [self.px(line + normal * half), self.px(line - normal * half)]
+            cv2.polylines(mask, [p + 12 for p in sides], False, 255, 1, cv2.LINE_AA, 4)
+            self.blend(mask, (0.02, 0.02, 0.02), 0.3 * strength)
+            mask[:] = 0
+            cv2.polylines(mask, sides, False, 255, 1, cv2.LINE_AA, 4)
+            self.blend(mask, colour, strength)
+
+    # ------------------------------------------------------------------ objects
+
+    def paste(self, patch: Patch, x_m: float, y_m: float, angle_deg: float, owner: int = -1) -> None:
+        """Put a patch down, its centre at a place, its +x turned by the angle."""
+        image, height, alpha, scale = patch
+        if scale * self.mpp > 1.5 and min(image.shape[:2]) > 3:
+            size = (
+                max(2, round(image.shape[1] / (scale * self.mpp))),
+                max(2, round(image.shape[0] / (scale * self.mpp))),
+            )
+            factor = (size[0] / image.shape[1], size[1] / image.shape[0])
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            height = cv2.resize(height, size, interpolation=cv2.INTER_AREA)
+            alpha = None if alpha is None else cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
+        else:
+            factor = (1.0, 1.0)
+        h, w = height.shape
+        sx = 1.0 / (scale * factor[0] * self.mpp)
+        sy = 1.0 / (scale * factor[1] * self.mpp)
+        t = math.radians(angle_deg)
+        a, b, c, d = math.cos(t) * sx, -math.sin(t) * sy, math.sin(t) * sx, math.cos(t) * sy
+        cx, cy = x_m / self.mpp - 0.5, y_m / self.mpp - 0.5
+        u, v = (w - 1) / 2.0, (h - 1) / 2.0
+        ex = abs(a) * (u + 1) + abs(b) * (v + 1)
+        ey = abs(c) * (u + 1) + abs(d) * (v + 1)
+        x0, x1 = max(math.floor(cx - ex), 0), min(math.ceil(cx + ex) + 1, self.w)
+        y0, y1 = max(math.floor(cy - ey), 0), min(math.ceil(cy + ey) + 1, self.h)
+        if x1 <= x0 or y1 <= y0:
+            return
+        matrix = np.array([[a, b, cx - a * u - b * v - x0], [c, d, cy - c * u - d * v - y0]])
+        size = (x1 - x0, y1 - y0)
+        if alpha is None:
+            alpha = np.full((h, w), 255, np.uint8)
+        cover = cv2.warpAffine(alpha, matrix, size)
+        colours = cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+        heights = cv2.warpAffine(height, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+        at = np.s_[y0:y1, x0:x1]
+        solid = cover > 127
+        if size[0] * size[1] < 20000:
+            old = self.rgb[at].astype(np.float32)
+            old += (colours - old) * (cover * np.float32(1.0 / 255.0))[..., None]
+            self.rgb[at] = old.astype(np.uint8)
+        else:
+            cv2.copyTo(colours, solid.astype(np.uint8), self.rgb[at])
+        np.copyto(self.height[at], heights, where=solid)
+        self.owner[at][solid] = owner
+
+    def couplers(self, spec: SceneSpec) -> None:
+        """Dark drawbars between coupled vehicles, so that a gap isn't clean ground."""
+        for consist in spec.consists:
+            for first, second in zip(consist.wagons, consist.wagons[1:], strict=False):
+                line = ((first.x_m, first.y_m), (second.x_m, second.y_m))
+                if math.hypot(line[0][0] - line[1][0], line[0][1] - line[1][1]) > 40.0:
+                    continue
+                p = self.px(line)
+                cv2.line(self.rgb, tuple(p[0]), tuple(p[1]), (48, 44, 42), 3, cv2.LINE_AA, 4)
+                cv2.line(self.height, tuple(p[0]), tuple(p[1]), 0.9, 2, cv2.LINE_8, 4)
+
+    # ------------------------------------------------------------------ light and view
+
+    def shadows(self, sun: Sun, haze: float, seed: int) -> None:
+        """Darken what the sun can't see, by doubling steps over the height map.
+
+        After k steps each pixel knows the highest obstacle within 2^k pixels towards the sun, lowered by the
+        sun's slope; where that exceeds its own height it lies in shadow, on the ground as on a neighbour's roof.
+        """
+        slope = math.tan(math.radians(sun.elevation_deg))
+        top = float(self.height.max())
+        if top <= 0.1:
+            return
+        azimuth = math.radians(sun.azimuth_deg)
+        dx, dy = -math.sin(azimuth), math.cos(azimuth)  # direction in which shadows fall
+        reach = self.height.copy()
+        step = 1.0
+        while step * self.mpp * slope < top:
+            ox, oy = round(dx * step), round(dy * step)
+            drop = np.float32(math.hypot(ox, oy) * self.mpp * slope)
+            to, source = _overlap(self.h, self.w, ox, oy)
+            np.maximum(reach[to], reach[source] - drop, out=reach[to])
+            step *= 2.0
+        amount = np.clip((reach - self.height - 0.06) * 5.0, 0.0, 1.0)
+        shade = cv2.blur((amount * 255.0).astype(np.uint8), (3, 3))
+        rng = np.random.default_rng([seed, 3])
+        sky = np.clip(float(rng.uniform(0.10, 0.26)) + 0.35 * haze, 0.0, 0.8)
+        tints = np.sqrt(np.array([sky * 0.88, sky, sky * 1.22]))
+        levels = np.arange(256)[:, None] / 255.0
+        table = (255.0 * (1.0 - levels * (1.0 - tints[None, :]))).astype(np.uint8)[:, None, :]
+        cv2.multiply(self.rgb, cv2.applyColorMap(shade, table), self.rgb, 1.0 / 255.0)
+
+    def lean(self, view: View, sun: Sun) -> tuple[float, float]:
+        """Lean everything over as an oblique view does; returns the displacement in metres per metre."""
+        tangent = math.tan(math.radians(view.off_nadir_deg))
+        azimuth = math.radians(view.azimuth_deg)
+        vx, vy = math.sin(azimuth) * tangent, -math.cos(azimuth) * tangent
+        top = float(self.height.max())
+        if tangent * top < self.mpp:
+            return (vx, vy)
+        rise = self.mpp / tangent  # height over which the image shifts by one pixel
+        level = np.clip(np.rint(self.height / rise), 0, 250).astype(np.uint8)
+        facing = -math.cos(math.radians(sun.azimuth_deg - view.azimuth_deg))
+        e = math.radians(max(sun.elevation_deg, 15.0))
+        light = math.sqrt(min(0.28 + 0.72 * max(facing, 0.0) / math.tan(e), 1.3))
+        side = cv2.convertScaleAbs(self.rgb, alpha=light * 0.92)
+        out, owners = self.rgb.copy(), self.owner.copy()
+        # A pixel with no height is seen only where nothing stands before it: start from the ground.
+        for k in range(1, int(level.max()) + 1):
+            ox, oy = round(vx / tangent * k), round(vy / tangent * k)
+            to, source = _overlap(self.h, self.w, ox, oy)
+            part = level[source]
+            wall = cv2.compare(part, k, cv2.CMP_GT)
+            roof = cv2.compare(part, k, cv2.CMP_EQ)
+            cv2.copyTo(side[source], wall, out[to])
+            cv2.copyTo(self.rgb[source], roof, out[to])
+            cv2.copyTo(self.owner[source], cv2.bitwise_or(wall, roof), owners[to])
+        self.rgb, self.owner = out, owners
+        return (vx, vy)
+
+
+def _overlap(h: int, w: int, ox: int, oy: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Target and source windows for a shift by (ox, oy) pixels."""
+    to = (slice(max(oy, 0), min(h, h + oy)), slice(max(ox, 0), min(w, w + ox)))
+    source = (slice(max(-oy, 0), min(h, h - oy)), slice(max(-ox, 0), min(w, w - ox)))
+    return to, source
+
+
+def _normals(line: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unit normals at the points of a polyline."""
+    tangent = np.gradient(line, axis=0)
+    tangent /= np.maximum(np.hypot(tangent[:, 0], tangent[:, 1]), 1e-9)[:, None]
+    return np.stack([-tangent[:, 1], tangent[:, 0]], axis=-1)
+
+
+def _resample(line: NDArray[np.float64], s: NDArray[np.float64]) -> NDArray[np.float64]:
+    steps = np.hypot(*np.diff(line, axis=0).T)
+    chain = np.concatenate([[0.0], np.cumsum(steps)])
+    return np.stack([np.interp(s, chain, line[:, 0]), np.interp(s, chain, line[:, 1])], axis=-1)
+
+
+def _length(line: NDArray[np.float64]) -> float:
+    return float(np.hypot(*np.diff(line, axis=0).T).sum())
+
+
+def _along(
+    line: NDArray[np.float64], pitch: float, size_m: tuple[float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points at a pitch along a line, with normals, those outside the scene left out."""
+    points = _resample(line, np.arange(0.0, _length(line), pitch))
+    normals = _normals(points) if len(points) > 1 else np.zeros_like(points)
+    keep = (points > -2.0).all(axis=1) & (points[:, 0] < size_m[0] + 2.0) & (points[:, 1] < size_m[1] + 2.0)
+    return points[keep], normals[keep]
+
+
+def _chunks(line: NDArray[np.float64], rng: np.random.Generator) -> list[NDArray[np.float64]]:
+    """Cut a line into pieces of 12 to 60 m."""
+    total = _length(line)
+    cuts = [0.0]
+    while cuts[-1] < total:
+        cuts.append(cuts[-1] + float(rng.uniform(12.0, 60.0)))
+    return [_resample(line, np.linspace(a, min(b, total), 6)) for a, b in zip(cuts, cuts[1:], strict=False)]
+
+
+def _dashes(line: NDArray[np.float64], dash: float, gap: float) -> list[NDArray[np.float64]]:
+    starts = np.arange(0.0, _length(line), dash + gap)
+    return [_resample(line, np.array([s, s + dash])) for s in starts]
+
+
+def _snow_cover(canvas: _Canvas, spec: SceneSpec, share: float) -> None:
+    """Snow where a noise field is high; `share` 0-1."""
+    if share <= 0.02:
+        return
+    field = noise.crop("patchy", spec.seed >> 4, canvas.h, canvas.w)
+    fine = noise.crop("cloudy", spec.seed >> 9, canvas.h, canvas.w)
+    mixed = cv2.addWeighted(field, 0.5, fine, 0.5, 0.0)
+    cover = cv2.compare(mixed, 255.0 * (1.0 - share) * 0.92, cv2.CMP_GT)
+    snow = Surface(("snow_old", "snow", "snow"), 1.0, 0.6, None, (1.0, 1.0, 1.0), spec.seed & 0xFFFFF)
+    cv2.copyTo(canvas.texture(snow, canvas.h, canvas.w), cover, canvas.rgb)
+
+
+def render_scene(
+    spec: SceneSpec, *, metres_per_px: float = FINE_M, backgrounds: BackgroundLibrary | None = None
+) -> FineScene:
+    """Draw a scene at a fine resolution, lit and seen from its view, without any sensor effect.
+
+    Args:
+        spec: the scene.
+        metres_per_px: pixel size of the drawing.
+        backgrounds: the folder the scene's background pictures lie in; needed only if it names some.
+
+    Raises:
+        LabelError: the scene names background pictures and no library, or one without them, is given.
+    """
+    canvas = _Canvas(spec.size_m, metres_per_px)
+    canvas.rgb[:] = canvas.texture(spec.ground, canvas.h, canvas.w)
+    if spec.backgrounds:
+        from detector.simulate.backgrounds import lay
+
+        lay(canvas.rgb, spec, metres_per_px, backgrounds)
+    for item in spec.cover:
+        canvas.draw(item)
+    wet = 1.0 - 0.3 * spec.weather.moisture
+    if wet < 0.99:
+        canvas.rgb = np.asarray(cv2.convertScaleAbs(canvas.rgb, alpha=math.sqrt(wet)), dtype=np.uint8)
+    snow = spec.weather.snow
+    _snow_cover(canvas, spec, snow)
+    canvas.track_beds(spec.tracks)
+    for item in spec.crossings:
+        canvas.draw(item)
+    if snow > 0.5:
+        _snow_cover(canvas, spec, snow - 0.45)
+    canvas.rails(spec.tracks)
+    canvas.couplers(spec)
+    for i, wagon in enumerate(spec.wagons):
+        canvas.paste(wagon_patch(wagon, spec.sun), wagon.x_m, wagon.y_m, wagon.angle_deg, i)
+    _paste_props(canvas, spec)
+    canvas.shadows(spec.sun, spec.weather.haze, spec.seed)
+    lean = canvas.lean(spec.view, spec.sun)
+    return FineScene(canvas.rgb, metres_per_px, spec, lean, _visibility(canvas, spec))
+
+
+def _paste_props(canvas: _Canvas, spec: SceneSpec) -> None:
+    """Props in order of height class: what spans tracks comes last."""
+    cache: dict[tuple[Any, ...], Patch] = {}
+    for prop in sorted(spec.props, key=lambda p: p.over):
+        r = 0.5 * math.hypot(prop.length_m, prop.width_m)
+        if not (-r < prop.x_m < spec.size_m[0] + r and -r < prop.y_m < spec.size_m[1] + r):
+            continue
+        if prop.kind == "mast":
+            _mast(canvas, prop)
+            continue
+        key = (prop.kind, prop.seed, prop.length_m, prop.width_m, prop.colour, round(prop.angle_deg))
+        patch = cache.get(key)
+        if patch is None:
+            patch = cache[key] = prop_patch(prop, spec.sun)
+        canvas.paste(patch, prop.x_m, prop.y_m, prop.angle_deg)
+
+
+def _mast(canvas: _Canvas, prop: Prop) -> None:
+    """A catenary or lighting mast: a dot with an arm, tall enough for a long thin shadow."""
+    t = math.radians(prop.angle_deg)
+    arm = np.array(
+        [
+            [prop.x_m, prop.y_m],
+            [prop.x_m + math.cos(t) * prop.length_m, prop.y_m + math.sin(t) * prop.length_m],
+        ]
+    )
+    p = canvas.px(arm)
+    tone = tuple(float(v) for v in encode(prop.colour))
+    cv2.line(canvas.rgb, tuple(p[0]), tuple(p[1]), tone, 1, cv2.LINE_AA, 4)
+    cv2.line(canvas.height, tuple(p[0]), tuple(p[1]), prop.height_m * 0.9, 1, cv2.LINE_8, 4)
+    cv2.circle(canvas.height, tuple(np.asarray(p[0]) // 16), 1, prop.height_m, -1)
+
+
+def _visibility(canvas: _Canvas, spec: SceneSpec) -> NDArray[np.float64]:
+    """Share of each vehicle's outline that shows."""
+    wagons = spec.wagons
+    if not wagons:
+        return np.zeros(0)
+    seen = np.bincount((canvas.owner[canvas.owner >= 0]).ravel(), minlength=len(wagons))[: len(wagons)]
+    full = np.array([w.length_m * w.width_m for w in wagons]) / canvas.mpp**2
+    return np.minimum(seen / np.maximum(full, 1.0), 1.0)
+
+
+__all__ = ["FINE_M", "FineScene", "render_scene", "rgb"]
