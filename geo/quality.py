@@ -1,0 +1,66 @@
+"""How much of an area a scene really shows."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+from affine import Affine
+from rasterio.features import geometry_mask
+
+from geo.place import area_in_pixels, hidden_in_pixels
+from geo.scene import Scene
+
+if TYPE_CHECKING:
+    from aoi import AreaOfInterest
+
+# A fraction is read from at most this many pixels each way: good to a thousandth, at a fixed cost.
+_MAX_PX = 2048
+_STRIP_PX = 256
+
+
+def valid_fraction(scene: Scene, area: AreaOfInterest | None = None) -> float:
+    """The share of an area of interest (by its boundary) in which a scene has valid pixels.
+
+    Parts of the area outside the scene and parts under a mask that is active on the scene's day (a canopy)
+    count as unseen. Read by nearest neighbour at 2048 pixels or less each way, a strip at a time.
+
+    Args:
+        scene: The scene.
+        area: The area, or None for the whole raster.
+
+    Returns:
+        0 to 1.
+
+    Raises:
+        SceneError: The area doesn't touch the scene, or pixels can't be read.
+    """
+    raster = shapely.box(0, 0, scene.width, scene.height)
+    outline = raster if area is None else area_in_pixels(scene, area)
+    inside = outline.intersection(raster)
+    if area is not None:
+        inside = inside.difference(hidden_in_pixels(scene, area))
+    if inside.area == 0:
+        return 0.0
+    share = inside.area / outline.area
+    left, top = (math.floor(value) for value in inside.bounds[:2])
+    right, bottom = (
+        min(math.ceil(inside.bounds[2]), scene.width),
+        min(math.ceil(inside.bounds[3]), scene.height),
+    )
+    step = max(1, math.ceil(max(right - left, bottom - top) / _MAX_PX))
+    seen = known = 0
+    with scene.open_pixels() as reader:
+        for y in range(top, bottom, _STRIP_PX * step):
+            end = min(y + _STRIP_PX * step, bottom)
+            shape = math.ceil((end - y) / step), math.ceil((right - left) / step)
+            _, valid = reader.read((left, y, right, end), shape)
+            scale = Affine((right - left) / shape[1], 0, left, 0, (end - y) / shape[0], y)
+            wanted = ~geometry_mask([inside], shape, scale, all_touched=False)
+            if not wanted.any() and step == 1 and bottom - top <= 2:
+                wanted = np.ones(shape, np.bool_)
+            seen += int((valid & wanted).sum())
+            known += int(wanted.sum())
+    return share * seen / known if known else 0.0

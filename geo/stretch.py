@@ -1,0 +1,112 @@
+"""How digital numbers become the 8-bit picture that the wagon detector sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+LOW_PERCENTILE = 1.0
+HIGH_PERCENTILE = 99.0
+# An 8-bit picture whose percentiles lie at least this far apart was made for the eye already. Below it (haze,
+# dusk, an unstretched export of 11-bit data) the wagons would sit in a handful of grey levels.
+EIGHT_BIT_SPAN = 48.0
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A linear stretch, band by band: ``low`` becomes 0, ``high`` becomes 255, values beyond are clipped.
+
+    Attributes:
+        low: The digital number that becomes 0; one value a band, or one for all bands.
+        high: The digital number that becomes 255; as many values as ``low``, each greater than its partner.
+        rule: How the limits came about, for the provenance of a count: ``declared``, ``identity`` or
+            ``percentile 1-99``.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    rule: str = "declared"
+
+    def __post_init__(self) -> None:
+        """Refuse limits that would divide by nothing."""
+        if not self.low or len(self.low) != len(self.high):
+            raise ValueError(f"a stretch needs as many low as high limits, not {self.low} and {self.high}")
+        if not all(
+            np.isfinite(a) and np.isfinite(b) and a < b for a, b in zip(self.low, self.high, strict=True)
+        ):
+            raise ValueError(
+                f"each low limit of a stretch must be less than its high limit: {self.low}, {self.high}"
+            )
+
+    @classmethod
+    def identity(cls) -> Stretch:
+        """The stretch that leaves 8-bit numbers as they are."""
+        return cls((0.0,), (255.0,), "identity")
+
+    @classmethod
+    def fixed(cls, low: float, high: float) -> Stretch:
+        """One declared pair of limits for all bands, for example 0 and 3000 for scaled reflectance."""
+        return cls((float(low),), (float(high),))
+
+    @classmethod
+    def robust(cls, values: npt.NDArray[Any]) -> Stretch:
+        """The percentile stretch of a sample of a scene's valid pixels.
+
+        Each band gets its own 1st and 99th percentile, which also takes off the blue of haze. An 8-bit
+        picture whose percentiles (over all bands) span 48 levels or more is left alone. A band of one value
+        gets limits half a number to either side, so that it becomes mid-grey rather than a division by
+        nothing.
+
+        Args:
+            values: The sample, shape (bands, n), n at least 1, in digital numbers.
+        """
+        sample = values.astype(np.float64, copy=False)
+        if values.dtype == np.uint8:
+            low, high = np.percentile(sample, (LOW_PERCENTILE, HIGH_PERCENTILE))
+            if high - low >= EIGHT_BIT_SPAN:
+                return cls.identity()
+        lows, highs = np.percentile(sample, (LOW_PERCENTILE, HIGH_PERCENTILE), axis=1)
+        flat = highs - lows <= 1e-9 * np.maximum(np.abs(highs), 1e-12)
+        half = np.where(np.abs(highs) > 0, 0.5 * np.maximum(np.abs(highs), 1e-12), 0.5)
+        lows, highs = np.where(flat, lows - half, lows), np.where(flat, highs + half, highs)
+        rule = f"percentile {LOW_PERCENTILE:g}-{HIGH_PERCENTILE:g}"
+        return cls(tuple(map(float, lows)), tuple(map(float, highs)), rule)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether 8-bit numbers pass unchanged."""
+        return all(a == 0.0 for a in self.low) and all(b == 255.0 for b in self.high)
+
+    def limits(self, band: int) -> tuple[float, float]:
+        """The (low, high) pair of a band, counted from 0."""
+        index = band if len(self.low) > 1 else 0
+        return self.low[index], self.high[index]
+
+    def check_bands(self, count: int) -> None:
+        """Raise ValueError unless the stretch fits that many bands."""
+        if len(self.low) not in (1, count):
+            raise ValueError(f"a stretch of {len(self.low)} bands doesn't fit {count}")
+
+    def apply(self, plane: npt.NDArray[Any], band: int) -> npt.NDArray[np.uint8]:
+        """Stretch one band.
+
+        Args:
+            plane: Digital numbers of one band, any shape and real type.
+            band: Which band it is, counted from 0.
+
+        Returns:
+            The same shape in uint8, rounded to nearest (half to even).
+        """
+        if plane.dtype == np.uint8 and self.is_identity:
+            return plane
+        low, high = self.limits(band)
+        out = plane.astype(np.float32)
+        if not self.is_identity:
+            out -= np.float32(low)
+            out *= np.float32(255.0 / (high - low))
+        np.rint(out, out=out)
+        np.clip(out, 0, 255, out=out)
+        return out.astype(np.uint8)
