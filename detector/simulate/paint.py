@@ -348,17 +348,12 @@ def _well(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Genera
     end = float(style.uniform(1.4, 2.4))
     s.fill(end, w.length_m - end, 0.3, w.width_m - 0.3, (0.04, 0.04, 0.04), 0.5)
     s.shade(end, end + 0.2, 0, w.width_m, 1.3)
+    room = w.length_m - 2 * end
     if rng.random() < 0.9:
-        inner = _Sheet(w.length_m - 2 * end, w.width_m, w.colour, 0.5, s.scale)
-        inner.rgb[:] = s.rgb[:, s.box(end, w.length_m - end, 0, w.width_m)[1]][:, : inner.w][:, : inner.w]
-        size = min(12.2 if inner.length_m < 15.5 else 16.1, inner.length_m)
-        x = (inner.length_m - size) / 2
+        size = min(12.2 if room < 15.5 else 16.1, room)
+        x = (w.length_m - size) / 2
         for level in range(2 if rng.random() < 0.6 else 1):
-            _container(inner, x, x + size, 0.3, inner.width_m - 0.3, 0.5 + 2.7 * level, rng, True)
-        at = s.box(end, w.length_m - end, 0, w.width_m)
-        n = min(s.rgb[at].shape[1], inner.w)
-        s.rgb[:, at[1].start : at[1].start + n] = inner.rgb[:, :n]
-        s.height[:, at[1].start : at[1].start + n] = inner.height[:, :n]
+            _container(s, x, x + size, 0.3, w.width_m - 0.3, 0.5 + 2.7 * level, rng, True)
 
 
 def _tank(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
@@ -690,7 +685,7 @@ def _overpass(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
         s.fill(x, x + 3.0, p.width_m / 2 - 0.1, p.width_m / 2 + 0.1, rgb("line_white"))
         x += 9.0
     for _ in range(int(rng.poisson(p.length_m / 35.0))):
-        x0 = float(rng.uniform(0, p.length_m - 6))
+        x0 = float(rng.uniform(0, max(p.length_m - 6, 0.1)))
         y0 = p.width_m * float(rng.choice([0.25, 0.75])) - 0.9
         _vehicle_body(s, x0, x0 + 4.5, y0, y0 + 1.8, rgb(pick(rng, CAR_PAINTS)), p.height_m, 1.5)
 
