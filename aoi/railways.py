@@ -208,7 +208,7 @@ def _frames(path: Path, boundary: BaseGeometry) -> list[tuple[str, Any]]:
             ]
             kept = [name for name, kind in layers if kind in _LINES]
             if not kept:
-                kinds = ", ".join(sorted({kind for _, kind in layers})) or "nothing"
+                kinds = ", ".join(sorted({kind for _, kind in layers} - {"None"})) or "no geometry"
                 raise AreaError(f"{path}: has no lines, but {kinds}")
             found = []
             for name in kept:

@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from aoi import ground
 from aoi.errors import AreaError
 from aoi.io import area_from_document, area_names, bundled_folder, find_area, read_document, write_document
-from aoi.model import AreaOfInterest
+from aoi.model import AreaOfInterest, Source
 from aoi.railways import RailLine, Railways, read_railways
 
 __all__ = ["TrackImport", "clip", "import_tracks", "with_tracks"]
@@ -40,6 +40,7 @@ class TrackImport:
         kept: Tracks of other origins that stayed.
         length_m: Metres of track that came in.
         left_out: Lines left out by their state, such as abandoned.
+        credits: The entries for these lines among the area's sources.
         unfiltered: Files that don't say which of their lines are railways: all were taken.
     """
 
@@ -51,6 +52,7 @@ class TrackImport:
     kept: int
     length_m: float
     left_out: Mapping[str, int]
+    credits: tuple[Source, ...]
     unfiltered: tuple[Path, ...] = ()
 
 
@@ -104,6 +106,7 @@ def import_tracks(
         kept=len(new_area.tracks) - len(added),
         length_m=sum(ground.length_m(line.line) for line in added),
         left_out=dict(sorted(left_out.items())),
+        credits=tuple(Source(**railways.credit) for railways in sets),
         unfiltered=tuple(path for path, found in zip(files, sets, strict=True) if not found.filtered),
     )
 
@@ -199,19 +202,23 @@ def clip(pieces: Sequence[RailLine], boundary: BaseGeometry) -> Iterator[RailLin
 
 
 def _inner_parts(line: LineString, boundary: BaseGeometry) -> list[LineString]:
-    """A line's parts within a boundary, rounded, in the line's order."""
-    if boundary.covers(line):
-        parts = [line]
-    else:
-        inside = shapely.get_parts(shapely.intersection(line, boundary))
-        # where the line crosses itself an intersection comes in pieces; the whole runs are wanted
-        merged = shapely.line_merge(
-            shapely.MultiLineString([part for part in inside if isinstance(part, LineString)]), directed=True
-        )
-        parts = sorted(
-            shapely.get_parts(merged), key=lambda part: line.project(shapely.Point(part.coords[0]))
-        )
-    return [_rounded(part) for part in parts]
+    """A line's parts within a boundary, rounded, in the line's order.
+
+    The line is cut segment by segment and the pieces are joined again in its order: the intersection of
+    the whole line would fall apart wherever it crosses itself.
+    """
+    segments = shapely.linestrings([list(pair) for pair in pairwise(line.coords)])
+    runs: list[list[tuple[float, float]]] = []
+    for segment, inside in zip(segments, shapely.intersection(segments, boundary), strict=True):
+        start = shapely.Point(segment.coords[0])
+        pieces = [part for part in shapely.get_parts(inside) if isinstance(part, LineString) and part.length]
+        for piece in sorted(pieces, key=start.distance):
+            first, last = sorted(piece.coords, key=lambda xy: start.distance(shapely.Point(xy)))
+            if runs and runs[-1][-1] == first:
+                runs[-1].append(last)
+            else:
+                runs.append([first, last])
+    return [_rounded(LineString(run)) for run in runs]
 
 
 def _rounded(line: LineString) -> LineString:

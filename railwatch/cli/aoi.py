@@ -146,10 +146,8 @@ def import_area_tracks(
     if done.left_out:
         states = ", ".join(f"{number} {state}" for state, number in done.left_out.items())
         say(f"Left out: {states} (see --include).")
-    for source in done.area.sources:
-        if source.licence and "ODbL" in source.licence:
-            say(f"Credit to keep with the file: {source}.")
-            break
+    for credit in sorted({str(source) for source in done.credits if source.licence}):
+        say(f"Credit to keep with the file: {credit}.")
 
 
 # --------------------------------------------------------------------------------------------------
@@ -208,7 +206,7 @@ def _import_summary(done: TrackImport) -> dict[str, Any]:
         "length_m": round(done.length_m, 1),
         "left_out": done.left_out,
         "unfiltered": list(done.unfiltered),
-        "sources": list(done.area.sources),
+        "credits": list(done.credits),
     }
 
 
