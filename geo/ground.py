@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -38,21 +39,21 @@ def apply_affine(transform: Affine, xy: npt.ArrayLike) -> FloatArray:
     return np.column_stack([a * x + b * y + c, d * x + e * y + f])
 
 
-def to_lonlat(crs: CRS, xy: FloatArray) -> FloatArray:
+def to_lonlat(crs: CRS, xy: FloatArray, path: Path) -> FloatArray:
     """Map coordinates (N, 2) in a CRS as WGS84 longitude and latitude in degrees, (N, 2).
 
     Raises:
         SceneError: The CRS has no place on the Earth (a local or engineering CRS) or the points lie outside
             its domain.
     """
-    lon, lat = _transformer(crs).transform(xy[:, 0], xy[:, 1])
+    lon, lat = _transformer(crs, path).transform(xy[:, 0], xy[:, 1])
     lonlat = np.column_stack([lon, lat]).astype(np.float64)
     if not np.isfinite(lonlat).all() or (np.abs(lonlat[:, 1]) > 90).any():
-        raise SceneError("its coordinates lie outside the domain of its coordinate reference system")
+        raise SceneError(f"{path}: its coordinates lie outside the domain of its coordinate reference system")
     return lonlat
 
 
-def _transformer(crs: CRS) -> Transformer:
+def _transformer(crs: CRS, path: Path) -> Transformer:
     """The transformation to longitude and latitude; pyproj wants one a thread."""
     cache: dict[str, Transformer] = _per_thread.__dict__.setdefault("transformers", {})
     wkt = crs.to_wkt()
@@ -60,7 +61,9 @@ def _transformer(crs: CRS) -> Transformer:
         try:
             cache[wkt] = Transformer.from_crs(ProjCRS.from_wkt(wkt), "OGC:CRS84", always_xy=True)
         except ProjError as error:
-            raise SceneError("its coordinate reference system has no known place on the Earth") from error
+            raise SceneError(
+                f"{path}: its coordinate reference system has no known place on Earth"
+            ) from error
     return cache[wkt]
 
 
@@ -69,11 +72,13 @@ class GroundMetric:
     """How far apart the pixels of a scene are on the ground, and which way.
 
     Attributes:
+        path: The scene's file, for error messages.
         crs: The scene's CRS, or None without position.
         transform: Pixels (pixel-corner origin) to map; used with a CRS only.
         gsd_xy_m: Ground sampling distance in metres along x and y; used without a CRS only.
     """
 
+    path: Path
     crs: CRS | None
     transform: Affine
     gsd_xy_m: tuple[float, float]
@@ -127,6 +132,6 @@ class GroundMetric:
 
     def _geodesic(self, start: FloatArray, end: FloatArray) -> tuple[FloatArray, FloatArray]:
         assert self.crs is not None
-        a, b = to_lonlat(self.crs, start), to_lonlat(self.crs, end)
+        a, b = (to_lonlat(self.crs, ends, self.path) for ends in (start, end))
         azimuth, _, distance = _WGS84.inv(a[:, 0], a[:, 1], b[:, 0], b[:, 1])
         return np.radians(np.asarray(azimuth)), np.asarray(distance)

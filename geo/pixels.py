@@ -37,6 +37,14 @@ class PixelReader(Protocol):
 class PixelSource(Protocol):
     """Something that pixels can be read from."""
 
+    @property
+    def channels(self) -> int:
+        """Number of planes that reading gives: one (grey) or three (red, green, blue)."""
+
+    @property
+    def gapless(self) -> bool:
+        """Whether every pixel is known to be valid without reading it."""
+
     def open(self) -> AbstractContextManager[PixelReader]:
         """Open a handle of its own.
 

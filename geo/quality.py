@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
 import shapely
 from affine import Affine
 from rasterio.features import geometry_mask
@@ -42,9 +41,9 @@ def valid_fraction(scene: Scene, area: AreaOfInterest | None = None) -> float:
     inside = outline.intersection(raster)
     if area is not None:
         inside = inside.difference(hidden_in_pixels(scene, area))
-    if inside.area == 0:
-        return 0.0
-    share = inside.area / outline.area
+    share = float(inside.area / outline.area)
+    if share == 0 or scene.source.gapless:
+        return share
     left, top = (math.floor(value) for value in inside.bounds[:2])
     right, bottom = (
         min(math.ceil(inside.bounds[2]), scene.width),
@@ -58,9 +57,7 @@ def valid_fraction(scene: Scene, area: AreaOfInterest | None = None) -> float:
             shape = math.ceil((end - y) / step), math.ceil((right - left) / step)
             _, valid = reader.read((left, y, right, end), shape)
             scale = Affine((right - left) / shape[1], 0, left, 0, (end - y) / shape[0], y)
-            wanted = ~geometry_mask([inside], shape, scale, all_touched=False)
-            if not wanted.any() and step == 1 and bottom - top <= 2:
-                wanted = np.ones(shape, np.bool_)
+            wanted = ~geometry_mask([inside], shape, scale, all_touched=True)
             seen += int((valid & wanted).sum())
             known += int(wanted.sum())
-    return share * seen / known if known else 0.0
+    return share * seen / known

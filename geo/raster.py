@@ -54,6 +54,9 @@ _GDAL_OPTIONS = {
     # A JPEG cut short is an error, not a grey area.
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,
 }
+# Floating-point numbers beyond this measure nothing: they are infinities or the large numbers that stand for
+# nodata, which a file and its metadata don't always spell alike.
+_ABSURD = 1e30
 # An image of at least this many pixels in whole-width strips is slow to read by window, which is worth
 # saying.
 _LARGE = 25_000_000
@@ -113,6 +116,7 @@ class RasterSource:
         alpha: Index of the alpha band, if any: a pixel of alpha 0 is invalid.
         mask: Whether the file has a mask of its own (inside or beside it).
         nodata: The number that means "nothing here" if all shown bands hold it.
+        floating: Whether the numbers are floating-point, so that there may be infinities and not-a-numbers.
         positioned: Whether the file has an affine transform of its own.
         parts: The files that the pixels come from.
     """
@@ -123,8 +127,19 @@ class RasterSource:
     alpha: int | None
     mask: bool
     nodata: float | None
+    floating: bool
     positioned: bool
     parts: tuple[str, ...]
+
+    @property
+    def channels(self) -> int:
+        """Number of planes that reading gives."""
+        return 3 if self.palette else len(self.bands)
+
+    @property
+    def gapless(self) -> bool:
+        """Whether every pixel is known to be valid without reading it."""
+        return not (self.palette or self.alpha or self.mask or self.floating) and self.nodata is None
 
     @contextmanager
     def open(self) -> Iterator[RasterReader]:
@@ -157,20 +172,21 @@ class RasterReader:
             if source.mask:
                 valid &= self.image.read_masks(source.bands[0], window=area, out_shape=(height, width)) > 0
         except (RasterioError, OSError) as error:
+            log.debug("%s: %s", source.path, _first_line(error))
+            file = "the file is" if len(source.parts) == 1 else "a file that it refers to is missing,"
             raise SceneError(
-                f"{source.path}: pixels can't be read at column {x0}, row {y0}: "
-                "the file is cut short or damaged "
-                f"({_first_line(error)})"
+                f"{source.path}: pixels can't be read around column {x0}, row {y0}: "
+                f"{file} cut short or damaged"
             ) from error
         if source.alpha:
             valid &= numbers[-1] > 0
             numbers = numbers[:-1]
-        if np.issubdtype(numbers.dtype, np.floating):
-            known = np.isfinite(numbers).all(axis=0)
+        if source.floating:
+            known = np.abs(numbers) < _ABSURD  # false for not-a-number too
             if not known.all():
-                valid &= known
-                numbers = np.where(np.isfinite(numbers), numbers, 0)
-        if source.nodata is not None and np.isfinite(source.nodata):
+                valid &= known.all(axis=0)
+                numbers = np.where(known, numbers, 0)
+        if source.nodata is not None and abs(source.nodata) < _ABSURD:
             # One black channel is a colour; all of them black is a hole.
             valid &= (numbers != source.nodata).any(axis=0)
         if source.palette:
@@ -276,6 +292,7 @@ def _source(path: Path, image: DatasetReader, options: OpenOptions) -> RasterSou
         alpha=alpha if alpha not in bands else None,
         mask=MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags,
         nodata=None if nodata is None else float(nodata),
+        floating=np.issubdtype(image.dtypes[bands[0] - 1], np.floating),
         positioned=image.transform != Affine.identity(),
         parts=_parts(path, image),
     )

@@ -39,7 +39,8 @@ ReadSource = Callable[[Window], tuple[npt.NDArray[Any], BoolImage]]
 # Source pixels held at once. Fine imagery is read in bands of rows of this size, so that the memory of a tile
 # doesn't grow with the square of the scale.
 CHUNK_SOURCE_PIXELS = 4_000_000
-# A sliver of overlap smaller than this is a rounding error of (k + 1) * scale, not a piece of a pixel.
+# An overlap below this share of an output pixel is a rounding error of (k + 1) * scale, not a piece of a
+# pixel.
 _SLIVER = 1e-7
 _HALF = 0.5 - 1e-6
 
@@ -77,7 +78,7 @@ class Axis:
         low, high = index * self.scale, (index + 1) * self.scale
         taps = np.floor(low).astype(np.int64) + np.arange(math.ceil(self.scale) + 1)
         overlap = np.minimum(np.minimum(taps + 1, high), self.size) - np.maximum(np.maximum(taps, low), 0)
-        overlap[overlap < _SLIVER] = 0.0
+        overlap[overlap < _SLIVER * self.scale] = 0.0
         cover = overlap / overlap.sum(axis=1, keepdims=True)
         if self.scale >= 1.0:
             start, stop = _span(taps[cover > 0])
@@ -208,9 +209,9 @@ def _piece(
     read: ReadSource, columns: AxisWeights, rows: AxisWeights
 ) -> tuple[list[npt.NDArray[Any]], BoolImage | None]:
     numbers, valid = read((columns.start, rows.start, columns.stop, rows.stop))
-    planes = [plane.astype(np.float32) for plane in numbers]
     if valid.all():
-        return [cv2.transpose(_separable(plane, rows.value, columns.value)) for plane in planes], None
+        totals = (_separable(plane.astype(np.float32), rows.value, columns.value) for plane in numbers)
+        return [cv2.transpose(total) for total in totals], None
     known = valid.astype(np.float32)
     weight = _separable(known, rows.value, columns.value)
     cover = weight if rows.by_area and columns.by_area else _separable(known, rows.cover, columns.cover)
@@ -221,9 +222,8 @@ def _piece(
     partial = kept & (np.abs(weight - 1.0) > 1e-4)
     divisor = np.where(partial, np.maximum(weight, 0.1), 1.0).astype(np.float32)
     out: list[npt.NDArray[Any]] = []
-    for plane in planes:
-        plane[~valid] = 0.0
-        total = _separable(plane, rows.value, columns.value) / divisor
+    for plane in numbers:
+        total = _separable(np.where(valid, plane, 0).astype(np.float32), rows.value, columns.value) / divisor
         total[~kept] = 0.0
         out.append(cv2.transpose(total))
     return out, np.ascontiguousarray(kept.T)

@@ -23,14 +23,15 @@ from shapely.geometry import box
 
 from geo.errors import SceneError
 from geo.ground import FloatArray, GroundMetric, apply_affine, to_lonlat
+from geo.picture import paint
 from geo.pixels import PixelReader, PixelSource, RawPixels
-from geo.resample import Window
+from geo.resample import Axis, Resampler, Window
 from geo.stretch import Stretch
 
 log = logging.getLogger(__name__)
 
-# The sample that a percentile stretch is computed from: at most this many pixels each way.
-_SAMPLE_PX = 1024
+# The sample that a percentile stretch is computed from: 16 patches of 64 pixels each way.
+_PATCHES, _PATCH_PX = 16, 64
 # Rows of pixels held at once when a whole scene has to be searched for a valid one.
 _SEARCH_PIXELS = 4_000_000
 _SHA_BLOCK = 1 << 20
@@ -122,10 +123,7 @@ class Scene:
                 )
             gsd_xy_m = (float(given_gsd_m), float(given_gsd_m))
         else:
-            try:
-                gsd_xy_m = GroundMetric(crs, transform, (0.0, 0.0)).gsd_xy_at((width / 2, height / 2))
-            except SceneError as error:
-                raise SceneError(f"{path}: {error}") from error
+            gsd_xy_m = GroundMetric(path, crs, transform, (0.0, 0.0)).gsd_xy_at((width / 2, height / 2))
             if not all(math.isfinite(gsd) and gsd > 0 for gsd in gsd_xy_m) or transform.determinant == 0:
                 raise SceneError(f"{path}: its transform gives pixels of no size on the ground")
         gsd_m = math.sqrt(gsd_xy_m[0] * gsd_xy_m[1])
@@ -152,6 +150,11 @@ class Scene:
         """Whether pixels have a place on the map."""
         return self.crs is not None
 
+    @property
+    def channels(self) -> int:
+        """Number of planes that reading gives: one (grey) or three."""
+        return self.source.channels
+
     @cached_property
     def stretch(self) -> Stretch:
         """How digital numbers become the 8-bit picture: declared, or computed once from a decimated read.
@@ -167,7 +170,7 @@ class Scene:
             return None
         outline = segmentize(box(0, 0, self.width, self.height), max(self.width, self.height) / 8)
         corners = self.pixel_to_map(np.asarray(outline.exterior.coords))
-        return Polygon(to_lonlat(self.crs, corners))
+        return Polygon(to_lonlat(self.crs, corners, self.path))
 
     def pixel_to_map(self, xy: npt.ArrayLike) -> FloatArray:
         """Pixel coordinates (N, 2) as coordinates in the scene's CRS (unchanged without position)."""
@@ -179,7 +182,7 @@ class Scene:
 
     def ground_metrics(self) -> GroundMetric:
         """Lengths and directions on the ground, anywhere in the scene."""
-        return GroundMetric(self.crs, self.transform, self.gsd_xy_m)
+        return GroundMetric(self.path, self.crs, self.transform, self.gsd_xy_m)
 
     def open_pixels(self) -> AbstractContextManager[PixelReader]:
         """Open a handle on the pixels, for one thread."""
@@ -202,8 +205,9 @@ class Scene:
 
         Args:
             window_px: (x0, y0, x1, y1) in pixels, which may reach beyond the scene; None for the whole scene.
-            max_px: Decimate (nearest neighbour) so that neither side is longer than this; None for every
-                pixel.
+            max_px: Average so many pixels into one that neither side is longer than this: a pixel of the
+                picture then covers ``max(1, longest side of the window / max_px)`` pixels of the scene, from
+                the window's corner on. None for every pixel.
 
         Returns:
             (h, w, 3) uint8, 0 where invalid, and (h, w) bool.
@@ -211,27 +215,33 @@ class Scene:
         Raises:
             SceneError: The pixels can't be read.
         """
-        x0, y0, x1, y1 = window_px or (0, 0, self.width, self.height)
-        if x1 <= x0 or y1 <= y0:
+        left, top, right, bottom = window_px or (0, 0, self.width, self.height)
+        width, height = right - left, bottom - top
+        if width <= 0 or height <= 0:
             raise ValueError(f"a window needs an extent, not {window_px}")
-        step = 1.0 if max_px is None else max(1.0, max(x1 - x0, y1 - y0) / max_px)
-        shape = max(1, round((y1 - y0) / step)), max(1, round((x1 - x0) / step))
-        image, valid = np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.bool_)
-        inner = max(x0, 0), max(y0, 0), min(x1, self.width), min(y1, self.height)
-        if inner[0] >= inner[2] or inner[1] >= inner[3]:
-            return image, valid
-        left, right = (min(round((x - x0) / step), shape[1]) for x in (inner[0], inner[2]))
-        top, bottom = (min(round((y - y0) / step), shape[0]) for y in (inner[1], inner[3]))
-        if left == right or top == bottom:
-            return image, valid
+        scale = 1.0 if max_px is None else max(1.0, max(width, height) / max_px)
+        resampler = Resampler(Axis(scale, width), Axis(scale, height))
         stretch = self.stretch
-        numbers, known = self.read_raw(inner, (bottom - top, right - left))
-        for band in range(3):
-            plane = numbers[band if len(numbers) == 3 else 0]
-            image[top:bottom, left:right, band] = stretch.apply(plane, band if len(numbers) == 3 else 0)
-        valid[top:bottom, left:right] = known
-        image[~valid] = 0
-        return image, valid
+        with self.open_pixels() as reader:
+
+            def read(window: Window) -> RawPixels:
+                x0, y0, x1, y1 = window
+                return self._padded(reader, (x0 + left, y0 + top, x1 + left, y1 + top))
+
+            return paint(resampler, read, (0, 0, resampler.x.out_size, resampler.y.out_size), stretch)
+
+    def _padded(self, reader: PixelReader, window: Window) -> RawPixels:
+        """A window that may reach beyond the scene, where pixels are 0 and invalid."""
+        x0, y0, x1, y1 = window
+        inner = max(x0, 0), max(y0, 0), min(x1, self.width), min(y1, self.height)
+        if inner == window:
+            return reader.read(window)
+        channels = self.channels
+        if inner[0] >= inner[2] or inner[1] >= inner[3]:
+            return np.zeros((channels, y1 - y0, x1 - x0), np.uint8), np.zeros((y1 - y0, x1 - x0), np.bool_)
+        numbers, valid = reader.read(inner)
+        rows, columns = (inner[1] - y0, y1 - inner[3]), (inner[0] - x0, x1 - inner[2])
+        return np.pad(numbers, ((0, 0), rows, columns)), np.pad(valid, (rows, columns))
 
     def sha256(self) -> str:
         """The SHA-256 of the file, in hexadecimal; computed once, a megabyte at a time.
@@ -253,23 +263,40 @@ class Scene:
         return digest.hexdigest()
 
     def _sample(self) -> npt.NDArray[Any]:
-        """Digital numbers of valid pixels all over the scene, (bands, n).
+        """Digital numbers of valid pixels from all over the scene, (bands, n).
+
+        A small scene is read whole, of a large one a regular pattern of patches (a decimated read would have
+        to decode nearly every block of a file without overviews).
 
         Raises:
             SceneError: There is no valid pixel.
         """
-        shape = min(self.height, _SAMPLE_PX), min(self.width, _SAMPLE_PX)
+        patches = (_spread(self.width), _spread(self.height))
         with self.open_pixels() as reader:
-            numbers, valid = reader.read((0, 0, self.width, self.height), shape)
-            if valid.any():
-                return numbers[:, valid]
-            # Decimation may have stepped over what little there is.
+            found = [
+                numbers[:, valid]
+                for y0, y1 in patches[1]
+                for x0, x1 in patches[0]
+                for numbers, valid in [reader.read((x0, y0, x1, y1))]
+                if valid.any()
+            ]
+            if found:
+                return np.concatenate(found, axis=1)
+            # The patches may have missed what little there is.
             step = max(1, _SEARCH_PIXELS // self.width)
             for top in range(0, self.height, step):
                 numbers, valid = reader.read((0, top, self.width, min(top + step, self.height)))
                 if valid.any():
                     return numbers[:, valid]
         raise SceneError(f"{self.path}: has no valid pixel: all of it is nodata or masked")
+
+
+def _spread(size: int) -> list[tuple[int, int]]:
+    """Evenly spread intervals along an axis, or all of a short one."""
+    if size <= _PATCHES * _PATCH_PX:
+        return [(0, size)]
+    starts = np.linspace(0, size - _PATCH_PX, _PATCHES).round().astype(int)
+    return [(int(start), int(start) + _PATCH_PX) for start in starts]
 
 
 def scene_id(path: Path, files: Iterable[Path]) -> str:
@@ -283,7 +310,7 @@ def scene_id(path: Path, files: Iterable[Path]) -> str:
         files: The files with its pixels.
     """
     digest = hashlib.sha256()
-    for part in files:
+    for part in (file for file in files if file.is_file()):
         size = part.stat().st_size
         digest.update(str(size).encode())
         with part.open("rb") as file:

@@ -10,9 +10,12 @@ import numpy.typing as npt
 
 LOW_PERCENTILE = 1.0
 HIGH_PERCENTILE = 99.0
-# An 8-bit picture whose percentiles lie at least this far apart was made for the eye already. Below it (haze,
-# dusk, an unstretched export of 11-bit data) the wagons would sit in a handful of grey levels.
+# An 8-bit picture whose percentiles lie at least this far apart was made for the eye already (aerial pictures
+# of bare fields and forests span 49 to 60). Below it (an unstretched export of 11-bit data) the wagons would
+# sit in a handful of grey levels.
 EIGHT_BIT_SPAN = 48.0
+# The least that becomes the full range of an 8-bit picture: more gain would only show its rounding.
+EIGHT_BIT_LEAST = 32.0
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,8 @@ class Stretch:
         """The percentile stretch of a sample of a scene's valid pixels.
 
         Each band gets its own 1st and 99th percentile, which also takes off the blue of haze. An 8-bit
-        picture whose percentiles (over all bands) span 48 levels or more is left alone. A band of one value
-        gets limits half a number to either side, so that it becomes mid-grey rather than a division by
-        nothing.
+        picture whose percentiles (over all bands) span 48 levels or more is left alone, and any other is
+        stretched by no more than 32 levels to the full range. A band of one value becomes mid-grey.
 
         Args:
             values: The sample, shape (bands, n), n at least 1, in digital numbers.
@@ -69,11 +71,10 @@ class Stretch:
             if high - low >= EIGHT_BIT_SPAN:
                 return cls.identity()
         lows, highs = np.percentile(sample, (LOW_PERCENTILE, HIGH_PERCENTILE), axis=1)
-        flat = highs - lows <= 1e-9 * np.maximum(np.abs(highs), 1e-12)
-        half = np.where(np.abs(highs) > 0, 0.5 * np.maximum(np.abs(highs), 1e-12), 0.5)
-        lows, highs = np.where(flat, lows - half, lows), np.where(flat, highs + half, highs)
+        least = EIGHT_BIT_LEAST if values.dtype == np.uint8 else 1e-6 * np.maximum(np.abs(highs), 1e-6)
+        widen = np.maximum(least - (highs - lows), 0.0) / 2
         rule = f"percentile {LOW_PERCENTILE:g}-{HIGH_PERCENTILE:g}"
-        return cls(tuple(map(float, lows)), tuple(map(float, highs)), rule)
+        return cls(tuple(map(float, lows - widen)), tuple(map(float, highs + widen)), rule)
 
     @property
     def is_identity(self) -> bool:

@@ -29,6 +29,7 @@ import shapely
 from geo.boxes import scale_boxes
 from geo.errors import SceneError
 from geo.ground import FloatArray
+from geo.picture import paint
 from geo.pixels import PixelReader
 from geo.place import area_in_pixels
 from geo.resample import Axis, Resampler, Window
@@ -255,19 +256,8 @@ class TileGrid:
 
     def read_tile(self, reader: PixelReader, scene: Scene, spec: TileSpec, stretch: Stretch) -> Tile:
         """Read one tile through an open handle."""
-        x0, y0, x1, y1 = spec.window
-        image, valid = np.zeros((y1 - y0, x1 - x0, 3), np.uint8), np.zeros((y1 - y0, x1 - x0), np.bool_)
         resampler = Resampler(Axis(self.scale_xy[0], scene.width), Axis(self.scale_xy[1], scene.height))
-        for piece in resampler.pieces(reader.read, spec.window):
-            height, width = piece.planes[0].shape
-            place = slice(piece.top, piece.top + height), slice(piece.left, piece.left + width)
-            for band, plane in enumerate(piece.planes):
-                image[(*place, band)] = stretch.apply(plane, band)
-            if len(piece.planes) == 1:
-                image[place] = image[(*place, slice(0, 1))]
-            if piece.valid is not None:
-                image[place][~piece.valid] = 0
-            valid[place] = True if piece.valid is None else piece.valid
+        image, valid = paint(resampler, reader.read, spec.window, stretch)
         return Tile(spec.index, spec.row, spec.col, spec.core, spec.window, image, valid)
 
 
