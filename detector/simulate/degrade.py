@@ -194,7 +194,7 @@ def _display(image: F32, sensor: Sensor, rng: np.random.Generator) -> F32:
     high_share = float(rng.choice([0.05, 0.3, 1.0, 2.0]))
     stride = 3
     sample = image[::stride, ::stride]
-    together = rng.random() < 0.75
+    together = rng.random() < 0.88
     axis = None if together else (0, 1)
     low, high = np.percentile(sample, [low_share, 100.0 - high_share], axis=axis)
     keep = float(rng.uniform(0.0, 0.6))  # many providers stretch to fixed reflectances instead
@@ -327,8 +327,8 @@ def _scene_meta(spec: SceneSpec) -> dict[str, Any]:
         "moisture": spec.weather.moisture,
         "haze": spec.weather.haze,
         "real_background": bool(spec.backgrounds),
-        # A real picture may hold tracks nobody has drawn: losses on tracks should skip such scenes' ground.
-        "track_labels_complete": not spec.backgrounds,
+        # False where a real picture holds tracks that nobody has drawn: losses on tracks should skip those.
+        "track_labels_complete": True,
         **spec.notes,
     }
 

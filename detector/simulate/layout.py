@@ -50,6 +50,18 @@ class Curve:
             y = self.y_m - (np.cos(angle) - math.cos(theta)) / k
         return np.stack([x - np.sin(angle) * d, y + np.cos(angle) * d], axis=-1)
 
+    def xy(self, s: float, d: float) -> Point:
+        """One point at a station and offset."""
+        theta = math.radians(self.heading_deg)
+        k = self.curvature
+        angle = theta + k * s
+        if k == 0.0:
+            x, y = self.x_m + s * math.cos(theta), self.y_m + s * math.sin(theta)
+        else:
+            x = self.x_m + (math.sin(angle) - math.sin(theta)) / k
+            y = self.y_m - (math.cos(angle) - math.cos(theta)) / k
+        return (x - math.sin(angle) * d, y + math.cos(angle) * d)
+
     def angle_deg(self, s: float) -> float:
         """Heading at a station, degrees clockwise from +x."""
         return self.heading_deg + math.degrees(self.curvature * s)

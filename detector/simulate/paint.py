@@ -754,26 +754,30 @@ def _ellipse(h: int, w: int) -> U8:
     return mask
 
 
-def tree_patch(prop: Prop) -> Patch:
-    """A crown: a lumpy dome with lit and dark leaves."""
+def tree_patch(prop: Prop, sun: Sun) -> Patch:
+    """A crown: a lumpy dome, lit on the sun's side, with gaps in its outline."""
     scale = COARSE_PX_PER_M
     n = max(5, round(prop.length_m * scale))
     y, x = np.mgrid[-1 : 1 : n * 1j, -1 : 1 : n * 1j]  # type: ignore[misc]
     lump = noise.crop("cloudy", prop.seed, n, n).astype(np.float32) / 128.0 - 1.0
-    r = np.hypot(x, y) + 0.28 * lump
-    dome = np.sqrt(np.clip(1.0 - r**2, 0.0, 1.0)).astype(np.float32)
     fine = noise.crop("fine", prop.seed >> 4, n, n).astype(np.float32) / 128.0 - 1.0
-    tone = encode(prop.colour).astype(np.float32)
-    values = tone * (0.65 + 0.35 * dome + 0.35 * fine + 0.25 * lump)[..., None]
-    alpha = np.clip((1.0 - r) * 900.0, 0, 255).astype(np.uint8)
-    height = prop.height_m * (0.45 + 0.55 * dome)
+    r = np.hypot(x, y) + 0.55 * lump + 0.25 * fine
+    dome = np.sqrt(np.clip(1.0 - r**2, 0.0, 1.0)).astype(np.float32)
+    height = prop.height_m * (0.4 + 0.6 * dome) + 0.5 * fine
+    # Relief towards the sun, in the patch's own axes.
+    t = math.radians(sun.azimuth_deg - 90.0 - prop.angle_deg)
+    gy, gx = np.gradient(height)
+    towards = (gx * math.cos(t) + gy * math.sin(t)) * scale
+    light = np.clip(1.0 - 0.35 * towards, 0.5, 1.35) * (0.75 + 0.25 * dome) * (1.0 + 0.3 * fine)
+    values = encode(prop.colour).astype(np.float32) * light[..., None]
+    alpha = np.clip((1.0 - r) * 700.0, 0, 255).astype(np.uint8)
     return Patch(np.clip(values, 0, 255).astype(np.uint8), height.astype(np.float32), alpha, scale)
 
 
 def prop_patch(prop: Prop, sun: Sun) -> Patch:
     """A prop from above."""
     if prop.kind == "tree":
-        return tree_patch(prop)
+        return tree_patch(prop, sun)
     rng = np.random.default_rng(prop.seed)
     painter, scale = _PROPS[prop.kind]
     sheet = _Sheet(prop.length_m, prop.width_m, prop.colour, prop.height_m, scale)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from detector.simulate.backgrounds import BackgroundLibrary
 
 FINE_M = 0.2  # metres per pixel of the fine drawing
+_WHITE = (255.0, 255.0, 255.0, 255.0)
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
@@ -56,11 +57,44 @@ class FineScene:
     visibility: NDArray[np.float64]
 
 
+def _mask(condition: NDArray[np.bool_]) -> U8:
+    """A condition as the mask OpenCV wants."""
+    return condition.view(np.uint8)
+
+
+class _Fitted(NamedTuple):
+    """A patch at about the canvas's resolution: colours, heights, opacity, pixels per metre along and across."""
+
+    rgb: U8
+    height: F32
+    alpha: U8
+    px_per_m_x: float
+    px_per_m_y: float
+
+
+def _fit(patch: Patch, metres_per_px: float) -> _Fitted:
+    """Shrink a patch by area average to the canvas's resolution, so that turning it doesn't alias."""
+    h, w = patch.height.shape
+    shrink = patch.px_per_m * metres_per_px
+    alpha = np.full((h, w), 255, np.uint8) if patch.alpha is None else patch.alpha
+    if shrink <= 1.5 or min(h, w) <= 3:
+        return _Fitted(patch.rgb, patch.height, alpha, patch.px_per_m, patch.px_per_m)
+    size = (max(2, round(w / shrink)), max(2, round(h / shrink)))
+    return _Fitted(
+        np.asarray(cv2.resize(patch.rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8),
+        np.asarray(cv2.resize(patch.height, size, interpolation=cv2.INTER_AREA), dtype=np.float32),
+        np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), dtype=np.uint8),
+        patch.px_per_m * size[0] / w,
+        patch.px_per_m * size[1] / h,
+    )
+
+
 class _Canvas:
     """Colours, heights and owners of the pixels of a scene."""
 
-    def __init__(self, size_m: tuple[float, float], metres_per_px: float) -> None:
+    def __init__(self, size_m: tuple[float, float], metres_per_px: float, sun: Sun) -> None:
         self.mpp = metres_per_px
+        self.sun = sun
         self.w = max(8, round(size_m[0] / metres_per_px))
         self.h = max(8, round(size_m[1] / metres_per_px))
         self.rgb: U8 = np.zeros((self.h, self.w, 3), np.uint8)
@@ -74,56 +108,89 @@ class _Canvas:
         return np.rint((np.asarray(points) / self.mpp - 0.5) * 16.0).astype(np.int32)
 
     def texture(self, surface: Surface, h: int, w: int) -> U8:
-        """A piece of a surface."""
+        """A piece of a surface: noise at three scales, or streaks, looked up in its ramp."""
         coarse = noise.crop("patchy", surface.seed, h, w)
         if surface.streak_deg is not None:
             fine = noise.streaks(surface.streak_deg, surface.seed, h, w)
         else:
-            fine = noise.crop("fine", surface.seed >> 7, h, w)
-        c = surface.contrast
+            middle = noise.crop("cloudy", surface.seed >> 5, h, w)
+            fine = cv2.addWeighted(middle, 0.75, noise.crop("fine", surface.seed >> 7, h, w), 0.75, -64.0)
+        c = 1.35 * surface.contrast
         index = cv2.addWeighted(
             coarse, c * surface.coarse, fine, c * (1.0 - surface.coarse), 128.0 * (1.0 - c)
         )
         return np.asarray(cv2.applyColorMap(index, ramp_table(surface)), dtype=np.uint8)
 
-    def fill(self, mask: U8, surface: Surface, rough_m: float = 0.0, height_m: float = 0.0) -> None:
-        """Lay a surface where the mask is set; a rough edge is frayed by noise."""
-        x, y, w, h = cv2.boundingRect(mask)
-        if w == 0 or h == 0:
-            return
-        at = np.s_[y : y + h, x : x + w]
-        part = mask[at]
+    def fill(
+        self, mask: U8, x: int, y: int, surface: Surface, rough_m: float = 0.0, height_m: float = 0.0
+    ) -> None:
+        """Lay a surface where a mask with its corner at (x, y) is set; a rough edge is frayed by noise."""
+        h, w = mask.shape
         if rough_m > 0.0:
-            pad = math.ceil(rough_m / self.mpp)
-            x0, y0 = max(x - pad, 0), max(y - pad, 0)
-            x1, y1 = min(x + w + pad, self.w), min(y + h + pad, self.h)
-            at = np.s_[y0:y1, x0:x1]
-            k = 2 * pad + 1
-            soft = cv2.blur(mask[at], (k, k), borderType=cv2.BORDER_REPLICATE)
-            edge = noise.crop("cloudy", surface.seed >> 3, y1 - y0, x1 - x0)
-            part = cv2.compare(cv2.addWeighted(soft, 1.0, edge, 0.6, -76.0), 127, cv2.CMP_GT)
-        h, w = part.shape
-        cv2.copyTo(self.texture(surface, h, w), part, self.rgb[at])
+            k = 2 * math.ceil(rough_m / self.mpp) + 1
+            soft = cv2.blur(mask, (k, k), borderType=cv2.BORDER_REPLICATE)
+            edge = noise.crop("cloudy", surface.seed >> 3, h, w)
+            mask = _mask(np.asarray(cv2.addWeighted(soft, 1.0, edge, 0.6, -76.0)) > 127)
+        at = np.s_[y : y + h, x : x + w]
+        cv2.copyTo(self.texture(surface, h, w), mask, self.rgb[at])
         if height_m != 0.0:
-            self.height[at][part > 127] = height_m
+            self.height[at][mask > 0] = height_m
 
-    def line_mask(self, line: tuple[Point, ...] | NDArray[np.float64], width_m: float) -> U8:
-        """A mask of a line of constant width."""
-        mask = np.zeros((self.h, self.w), np.uint8)
-        thick = max(1, round(width_m / self.mpp))
-        cv2.polylines(mask, [self.px(line)], False, 255, thick, cv2.LINE_8, 4)
-        return mask
+    def window(self, points: NDArray[np.int32], pad_px: int) -> tuple[int, int, int, int] | None:
+        """The part of the canvas (x, y, width, height) that holds some fixed-point points and a margin."""
+        low = points.min(axis=0) // 16 - pad_px
+        high = points.max(axis=0) // 16 + pad_px + 2
+        x0, y0 = max(int(low[0]), 0), max(int(low[1]), 0)
+        x1, y1 = min(int(high[0]), self.w), min(int(high[1]), self.h)
+        return (x0, y0, x1 - x0, y1 - y0) if x1 > x0 and y1 > y0 else None
 
     def draw(self, item: Ground) -> None:
         """One piece of ground."""
-        if isinstance(item, Area):
-            mask = np.zeros((self.h, self.w), np.uint8)
-            cv2.fillPoly(mask, [self.px(item.polygon)], 255, cv2.LINE_8, 4)
-            self.fill(mask, item.surface, item.rough_m, item.height_m)
-        elif isinstance(item, Strip):
-            self.fill(self.line_mask(item.line, item.width_m), item.surface, item.rough_m, item.height_m)
-        else:
+        if isinstance(item, Marking):
             self.mark(item)
+            return
+        pad = math.ceil(item.rough_m / self.mpp)
+        area = isinstance(item, Area)
+        points = self.px(item.polygon if isinstance(item, Area) else item.line)
+        thick = 1 if isinstance(item, Area) else max(1, round(item.width_m / self.mpp))
+        at = self.window(points, pad + thick // 2 + 1)
+        if at is None:
+            return
+        x, y, w, h = at
+        mask = np.zeros((h, w), np.uint8)
+        points = points - np.array([x * 16, y * 16], dtype=np.int32)
+        if area:
+            cv2.fillPoly(mask, [points], _WHITE, cv2.LINE_8, 4)
+        else:
+            cv2.polylines(mask, [points], False, _WHITE, thick, cv2.LINE_8, 4)
+        if isinstance(item, Area) and item.bump_m > 0.0:
+            self.grow(mask, x, y, item)
+        else:
+            self.fill(mask, x, y, item.surface, item.rough_m, item.height_m)
+
+    def grow(self, mask: U8, x: int, y: int, item: Area) -> None:
+        """Crowns or scrub over part of an area, with the relief's own light and shade."""
+        h, w = mask.shape
+        seed = item.surface.seed
+        lumps = cv2.addWeighted(
+            noise.crop("cloudy", seed >> 2, h, w), 0.85, noise.crop("patchy", seed >> 6, h, w), 0.45, -38.0
+        )
+        level = np.float32(128.0 + 105.0 * (0.5 - item.cover))
+        rise = np.clip((lumps.astype(np.float32) - level) / np.float32(60.0), 0.0, 1.0)
+        rise = np.sqrt(rise) * (mask > 0)
+        there = rise > 0.02
+        if not there.any():
+            return
+        height = rise * np.float32(item.bump_m)
+        azimuth = math.radians(self.sun.azimuth_deg)
+        gy, gx = np.gradient(height)
+        towards = gx * np.float32(-math.sin(azimuth)) + gy * np.float32(math.cos(azimuth))
+        light = np.clip(1.0 + 0.55 * towards / np.float32(self.mpp), 0.45, 1.4) * (0.72 + 0.28 * rise)
+        leaves = self.texture(item.surface, h, w).astype(np.float32) * light[..., None]
+        at = np.s_[y : y + h, x : x + w]
+        np.copyto(self.rgb[at], np.clip(leaves, 0, 255).astype(np.uint8), where=there[..., None])
+        part = self.height[at]
+        np.maximum(part, height, out=part, where=there)
 
     def mark(self, item: Marking) -> None:
         """A thin line, solid or dashed."""
@@ -135,7 +202,7 @@ class _Canvas:
         if not pieces:
             return
         mask = np.zeros((self.h, self.w), np.uint8)
-        cv2.polylines(mask, [self.px(p) for p in pieces], False, 255, thick, cv2.LINE_AA, 4)
+        cv2.polylines(mask, [self.px(p) for p in pieces], False, _WHITE, thick, cv2.LINE_AA, 4)
         self.blend(mask, item.colour, item.strength)
 
     def blend(self, mask: U8, colour: Colour, strength: float) -> None:
@@ -161,8 +228,8 @@ class _Canvas:
             mask = np.zeros((self.h, self.w), np.uint8)
             for track in group:
                 thick = max(1, round(track.ballast_width_m / self.mpp))
-                cv2.polylines(mask, [self.px(track.line)], False, 255, thick, cv2.LINE_8, 4)
-            self.fill(mask, group[0].ballast, 0.5)
+                cv2.polylines(mask, [self.px(track.line)], False, _WHITE, thick, cv2.LINE_8, 4)
+            self.fill(mask, 0, 0, group[0].ballast, 0.5)
         tone = np.full((self.h, self.w), 128, np.uint8)
         for track in tracks:
             rng = np.random.default_rng([track.ballast.seed, track.id, 5])
@@ -181,7 +248,7 @@ class _Canvas:
             ends = np.stack([centres - normals * half, centres + normals * half], axis=1)
             value = int(np.clip(128.0 * (1.0 + track.sleeper_contrast), 20, 250))
             cv2.polylines(tone, list(self.px(ends)), False, value, 1, cv2.LINE_AA, 4)
-        x, y, w, h = cv2.boundingRect(cv2.compare(tone, 128, cv2.CMP_NE))
+        x, y, w, h = cv2.boundingRect(_mask(tone != 128))
         if w and h:
             at = np.s_[y : y + h, x : x + w]
             cv2.multiply(self.rgb[at], cv2.merge([tone[at]] * 3), self.rgb[at], 1.0 / 128.0)
@@ -191,13 +258,15 @@ class _Canvas:
 
     def weeds(self, track: TrackSpec) -> None:
         """Plants over the bed."""
-        mask = self.line_mask(track.line, track.ballast_width_m)
+        mask = np.zeros((self.h, self.w), np.uint8)
+        thick = max(1, round(track.ballast_width_m / self.mpp))
+        cv2.polylines(mask, [self.px(track.line)], False, _WHITE, thick, cv2.LINE_8, 4)
         x, y, w, h = cv2.boundingRect(mask)
         if w == 0 or h == 0:
             return
         at = np.s_[y : y + h, x : x + w]
         field = noise.crop("cloudy", track.ballast.seed + 77 * track.id, h, w)
-        cover = cv2.bitwise_and(mask[at], cv2.compare(field, 255.0 * (1.0 - track.overgrown), cv2.CMP_GT))
+        cover = _mask((mask[at] > 0) & (field > 255.0 * (1.0 - track.overgrown)))
         weeds = Surface(
             ("grass_pale", "scrub", "grass"), 1.0, 0.5, None, (1.0, 1.0, 1.0), track.ballast.seed + 3
         )
@@ -222,31 +291,19 @@ class _Canvas:
             strength *= 1.0 - 0.6 * track.overgrown
             mask = np.zeros((self.h, self.w), np.uint8)
             sides = [self.px(line + normal * half), self.px(line - normal * half)]
-            cv2.polylines(mask, [p + 12 for p in sides], False, 255, 1, cv2.LINE_AA, 4)
+            cv2.polylines(mask, [p + 12 for p in sides], False, _WHITE, 1, cv2.LINE_AA, 4)
             self.blend(mask, (0.02, 0.02, 0.02), 0.3 * strength)
             mask[:] = 0
-            cv2.polylines(mask, sides, False, 255, 1, cv2.LINE_AA, 4)
+            cv2.polylines(mask, sides, False, _WHITE, 1, cv2.LINE_AA, 4)
             self.blend(mask, colour, strength)
 
     # ------------------------------------------------------------------ objects
 
-    def paste(self, patch: Patch, x_m: float, y_m: float, angle_deg: float, owner: int = -1) -> None:
+    def paste(self, patch: _Fitted, x_m: float, y_m: float, angle_deg: float, owner: int = -1) -> None:
         """Put a patch down, its centre at a place, its +x turned by the angle."""
-        image, height, alpha, scale = patch
-        if scale * self.mpp > 1.5 and min(image.shape[:2]) > 3:
-            size = (
-                max(2, round(image.shape[1] / (scale * self.mpp))),
-                max(2, round(image.shape[0] / (scale * self.mpp))),
-            )
-            factor = (size[0] / image.shape[1], size[1] / image.shape[0])
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-            height = cv2.resize(height, size, interpolation=cv2.INTER_AREA)
-            alpha = None if alpha is None else cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
-        else:
-            factor = (1.0, 1.0)
+        image, height, alpha, scale_x, scale_y = patch
         h, w = height.shape
-        sx = 1.0 / (scale * factor[0] * self.mpp)
-        sy = 1.0 / (scale * factor[1] * self.mpp)
+        sx, sy = 1.0 / (scale_x * self.mpp), 1.0 / (scale_y * self.mpp)
         t = math.radians(angle_deg)
         a, b, c, d = math.cos(t) * sx, -math.sin(t) * sy, math.sin(t) * sx, math.cos(t) * sy
         cx, cy = x_m / self.mpp - 0.5, y_m / self.mpp - 0.5
@@ -259,8 +316,6 @@ class _Canvas:
             return
         matrix = np.array([[a, b, cx - a * u - b * v - x0], [c, d, cy - c * u - d * v - y0]])
         size = (x1 - x0, y1 - y0)
-        if alpha is None:
-            alpha = np.full((h, w), 255, np.uint8)
         cover = cv2.warpAffine(alpha, matrix, size)
         colours = cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REPLICATE)
         heights = cv2.warpAffine(height, matrix, size, borderMode=cv2.BORDER_REPLICATE)
@@ -337,11 +392,11 @@ class _Canvas:
             ox, oy = round(vx / tangent * k), round(vy / tangent * k)
             to, source = _overlap(self.h, self.w, ox, oy)
             part = level[source]
-            wall = cv2.compare(part, k, cv2.CMP_GT)
-            roof = cv2.compare(part, k, cv2.CMP_EQ)
+            wall = _mask(part > k)
+            roof = _mask(part == k)
             cv2.copyTo(side[source], wall, out[to])
             cv2.copyTo(self.rgb[source], roof, out[to])
-            cv2.copyTo(self.owner[source], cv2.bitwise_or(wall, roof), owners[to])
+            cv2.copyTo(self.owner[source], _mask(part >= k), owners[to])
         self.rgb, self.owner = out, owners
         return (vx, vy)
 
@@ -401,7 +456,7 @@ def _snow_cover(canvas: _Canvas, spec: SceneSpec, share: float) -> None:
     field = noise.crop("patchy", spec.seed >> 4, canvas.h, canvas.w)
     fine = noise.crop("cloudy", spec.seed >> 9, canvas.h, canvas.w)
     mixed = cv2.addWeighted(field, 0.5, fine, 0.5, 0.0)
-    cover = cv2.compare(mixed, 255.0 * (1.0 - share) * 0.92, cv2.CMP_GT)
+    cover = _mask(np.asarray(mixed) > 255.0 * (1.0 - share) * 0.92)
     snow = Surface(("snow_old", "snow", "snow"), 1.0, 0.6, None, (1.0, 1.0, 1.0), spec.seed & 0xFFFFF)
     cv2.copyTo(canvas.texture(snow, canvas.h, canvas.w), cover, canvas.rgb)
 
@@ -419,7 +474,7 @@ def render_scene(
     Raises:
         LabelError: the scene names background pictures and no library, or one without them, is given.
     """
-    canvas = _Canvas(spec.size_m, metres_per_px)
+    canvas = _Canvas(spec.size_m, metres_per_px, spec.sun)
     canvas.rgb[:] = canvas.texture(spec.ground, canvas.h, canvas.w)
     if spec.backgrounds:
         from detector.simulate.backgrounds import lay
@@ -440,7 +495,8 @@ def render_scene(
     canvas.rails(spec.tracks)
     canvas.couplers(spec)
     for i, wagon in enumerate(spec.wagons):
-        canvas.paste(wagon_patch(wagon, spec.sun), wagon.x_m, wagon.y_m, wagon.angle_deg, i)
+        patch = _fit(wagon_patch(wagon, spec.sun), metres_per_px)
+        canvas.paste(patch, wagon.x_m, wagon.y_m, wagon.angle_deg, i)
     _paste_props(canvas, spec)
     canvas.shadows(spec.sun, spec.weather.haze, spec.seed)
     lean = canvas.lean(spec.view, spec.sun)
@@ -449,7 +505,7 @@ def render_scene(
 
 def _paste_props(canvas: _Canvas, spec: SceneSpec) -> None:
     """Props in order of height class: what spans tracks comes last."""
-    cache: dict[tuple[Any, ...], Patch] = {}
+    cache: dict[tuple[Any, ...], _Fitted] = {}
     for prop in sorted(spec.props, key=lambda p: p.over):
         r = 0.5 * math.hypot(prop.length_m, prop.width_m)
         if not (-r < prop.x_m < spec.size_m[0] + r and -r < prop.y_m < spec.size_m[1] + r):
@@ -460,7 +516,7 @@ def _paste_props(canvas: _Canvas, spec: SceneSpec) -> None:
         key = (prop.kind, prop.seed, prop.length_m, prop.width_m, prop.colour, round(prop.angle_deg))
         patch = cache.get(key)
         if patch is None:
-            patch = cache[key] = prop_patch(prop, spec.sun)
+            patch = cache[key] = _fit(prop_patch(prop, spec.sun), canvas.mpp)
         canvas.paste(patch, prop.x_m, prop.y_m, prop.angle_deg)
 
 

@@ -148,6 +148,8 @@ def _background_scene(
         )
     else:
         patches = mosaic(rng, library, split, size, ground=False)
+    # The pictures without a known track hold none: there "no track" is a true answer that must be learned.
+    hold_tracks = any(p.file in {w.file for w in with_rail} for p in patches)
     ground = Surface(("soil", "grass"), seed=int(rng.integers(1 << 30)))
     calm = replace(weather, snow=0.0, moisture=0.0, haze=weather.haze * 0.5)
     return SceneSpec(
@@ -159,13 +161,20 @@ def _background_scene(
         backgrounds=patches,
         sun=sun,
         weather=calm,
+        notes={"track_labels_complete": not hold_tracks},
     )
 
 
 def _base(site: Site) -> Surface:
     """The ground under everything."""
     kind = site.rng.random()
-    return site.green() if kind < 0.5 else site.bare() if kind < 0.8 else site.hard()
+    if kind > 0.8:
+        site.wear(-80.0, 80.0)
+        return site.hard()
+    w, h = site.size_m
+    if site.rng.random() < 0.5:
+        site.scrub(((0.0, 0.0), (w, 0.0), (w, h), (0.0, h)), (0.0, 0.35), (0.3, 4.0))
+    return site.green() if kind < 0.5 else site.bare()
 
 
 def _tracks(
@@ -174,7 +183,7 @@ def _tracks(
     """Give tracks their beds; `look` 0-1 from neglected to main-line."""
     bed_ramps = [_BEDS[int(rng.integers(len(_BEDS)))] for _ in range(2)]
     beds = [
-        site.surface(r, (0.2, 0.8), site.curve.heading_deg if rng.random() < 0.4 else None) for r in bed_ramps
+        site.surface(r, (0.5, 1.3), site.curve.heading_deg if rng.random() < 0.4 else None) for r in bed_ramps
     ]
     sleepers = str(rng.choice(["concrete", "wood", "wood", "steel", "hidden"]))
     contrast = {"concrete": 0.28, "wood": -0.22, "steel": -0.1, "hidden": 0.0}[sleepers] * float(
@@ -303,7 +312,7 @@ def _yard_floor(
     if rng.random() < (0.8 if len(offsets) > 2 else 0.45):
         ramp = _BEDS[int(rng.integers(len(_BEDS)))]
         streak = site.curve.heading_deg if rng.random() < 0.5 else None
-        floor = site.surface(ramp, (0.3, 1.1), streak)
+        floor = site.surface(ramp, (0.5, 1.4), streak)
         site.strip(
             "floor", middle, width + float(rng.uniform(-1.0, 3.0)), floor, float(rng.uniform(0.3, 1.5))
         )

@@ -39,13 +39,19 @@ class Surface:
 
 @dataclass(frozen=True)
 class Area:
-    """A polygon of one surface; `rough_m` frays its edge, `height_m` lifts it (platforms, decks)."""
+    """A polygon of one surface.
+
+    `rough_m` frays its edge, `height_m` lifts it (platforms, decks), `bump_m` is the height of what grows or lies on
+    it (tree crowns, scrub), `cover` the share of the polygon that this covers.
+    """
 
     kind: str
     polygon: tuple[Point, ...]
     surface: Surface
     rough_m: float = 0.0
     height_m: float = 0.0
+    bump_m: float = 0.0
+    cover: float = 1.0
 
 
 @dataclass(frozen=True)

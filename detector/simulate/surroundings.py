@@ -69,7 +69,7 @@ class Site:
     def surface(
         self,
         ramp: tuple[str, ...],
-        contrast: tuple[float, float] = (0.3, 1.0),
+        contrast: tuple[float, float] = (0.5, 1.4),
         streak_deg: float | None = None,
     ) -> Surface:
         """A surface of given materials with a chance tint."""
@@ -93,6 +93,11 @@ class Site:
         """Grass, scrub or heath of the season."""
         return self.surface(self._one(_GREEN))
 
+    def leaves(self) -> Surface:
+        """Crowns and bushes of the season."""
+        leaf = _LEAVES[self.weather.season]
+        return self.surface((leaf[1], leaf[0], leaf[2]), (0.5, 1.1))
+
     def bare(self) -> Surface:
         """Soil, gravel, sand."""
         return self.surface(self._one(_BARE))
@@ -100,12 +105,12 @@ class Site:
     def asphalt(self, streak_deg: float | None = None) -> Surface:
         """A road or yard surface."""
         ramp = (("asphalt_new", "asphalt"), ("asphalt", "asphalt_worn"), ("asphalt_worn", "paving"))
-        return self.surface(ramp[int(self.rng.integers(3))], (0.15, 0.6), streak_deg)
+        return self.surface(ramp[int(self.rng.integers(3))], (0.35, 1.1), streak_deg)
 
     def concrete(self) -> Surface:
         """Concrete or paving."""
         ramp = (("concrete_dark", "concrete"), ("concrete", "concrete_light"), ("paving", "concrete"))
-        return self.surface(ramp[int(self.rng.integers(3))], (0.15, 0.6))
+        return self.surface(ramp[int(self.rng.integers(3))], (0.3, 1.0))
 
     def hard(self) -> Surface:
         """Any paved surface."""
@@ -138,11 +143,11 @@ class Site:
         colour: Colour | None = None, *, over: bool = False, seed: int | None = None,
     ) -> None:  # fmt: skip
         """A prop at station `s`, offset `d`, turned against the curve's heading."""
-        x, y = self.curve.at(np.array([s]), d)[0]
+        x, y = self.curve.xy(s, d)
         self.put(
             kind,
-            float(x),
-            float(y),
+            x,
+            y,
             self.curve.angle_deg(s) + turn_deg,
             size,
             material,
@@ -170,12 +175,58 @@ class Site:
 
     def near(self, s: float, d: float, margin_m: float = 12.0) -> bool:
         """Whether a place along the curve is in or near the scene."""
-        x, y = self.curve.at(np.array([s]), d)[0]
+        x, y = self.curve.xy(s, d)
         return bool(-margin_m < x < self.size_m[0] + margin_m and -margin_m < y < self.size_m[1] + margin_m)
 
     def span(self) -> tuple[float, float]:
         """The range of stations that can lie in the scene."""
         return (-self.curve.reach_m, self.curve.reach_m)
+
+    def scrub(
+        self, polygon: tuple[Point, ...], cover: tuple[float, float], height_m: tuple[float, float]
+    ) -> None:
+        """Bushes or crowns over part of a polygon."""
+        self.cover.append(
+            Area(
+                "scrub",
+                polygon,
+                self.leaves(),
+                bump_m=float(self.rng.uniform(*height_m)),
+                cover=float(self.rng.uniform(*cover)),
+            )
+        )
+
+    def wear(self, d0: float, d1: float, per_m2: float = 1 / 500) -> None:
+        """Repairs, stains, tyre marks and cracks on a hard band between two offsets."""
+        rng = self.rng
+        low, high = min(d0, d1), max(d0, d1)
+        a, b = self.span()
+        n = min(int(rng.poisson(max((high - low) * (b - a), 0.0) * per_m2)), 40)
+        for _ in range(n):
+            s, d = float(rng.uniform(a, b)), float(rng.uniform(low, high))
+            if not self.near(s, d, 5.0):
+                continue
+            kind = rng.random()
+            if kind < 0.4:  # a patch of other asphalt or concrete
+                e, f = float(rng.uniform(1.0, 14.0)), float(rng.uniform(0.8, 6.0))
+                self.cover.append(
+                    Area("patch", self.curve.band(d, min(d + f, high), s, s + e), self.hard(), 0.3)
+                )
+            else:
+                dark = kind < 0.8
+                turn = float(rng.normal(0.0, 0.35)) + (math.pi / 2 if rng.random() < 0.3 else 0.0)
+                reach = float(rng.uniform(3.0, 40.0))
+                s1 = float(np.clip(s + reach * math.cos(turn), a, b))
+                d1_ = float(np.clip(d + reach * math.sin(turn), low, high))
+                tone = (0.03, 0.03, 0.03) if dark else (0.35, 0.34, 0.33)
+                self.cover.append(
+                    Marking(
+                        (self.curve.xy(s, d), self.curve.xy(s1, d1_)),
+                        float(rng.choice([0.2, 0.4, 1.0, 2.5])),
+                        tone,
+                        strength=float(rng.uniform(0.08, 0.4)),
+                    )
+                )
 
     def part(self, shortest_m: float) -> tuple[float, float]:
         """A chance stretch of stations, often the whole."""
@@ -195,6 +246,8 @@ def verge(site: Site, side: float, d: float) -> float:
     w = float(site.rng.uniform(1.5, 8.0))
     surface = site.green() if site.rng.random() < 0.6 else site.bare()
     site.strip("verge", side * (d + w / 2), w, surface, float(site.rng.uniform(0.3, 2.0)))
+    if site.rng.random() < 0.4:
+        site.scrub(site.curve.band(side * d, side * (d + w)), (0.05, 0.5), (0.4, 2.5))
     if site.rng.random() < 0.35:  # a mown or worn edge inside it
         site.strip("verge", side * (d + w * 0.7), float(site.rng.uniform(0.6, 1.6)), site.bare(), 0.4)
     return w
@@ -312,7 +365,7 @@ def fence(site: Site, side: float, d: float) -> float:
             site.curve.line(at),
             0.2,
             rgb(str(rng.choice(["grey_light", "grey_dark", "brown"]))),
-            strength=float(rng.uniform(0.15, 0.6)),
+            strength=float(rng.uniform(0.3, 1.0)),
         )
     )
     return 2.0
@@ -425,6 +478,7 @@ def road(site: Site, side: float, d: float) -> float:
     site.strip(
         "road", middle, w, site.asphalt(site.curve.heading_deg) if rng.random() < 0.85 else site.concrete()
     )
+    site.wear(middle - w / 2, middle + w / 2, 1 / 300)
     white = rgb("line_white")
     strength = float(rng.uniform(0.2, 0.9))
     if rng.random() < 0.7:
@@ -540,8 +594,11 @@ def trailer_line(site: Site, side: float, d: float) -> float:
 
 def _lot(site: Site, side: float, d: float, width_m: float) -> None:
     """A paved or gravelled area under parked things."""
-    surface = site.hard() if site.rng.random() < 0.75 else site.bare()
+    hard = site.rng.random() < 0.75
+    surface = site.hard() if hard else site.bare()
     site.cover.append(Area("lot", site.curve.band(side * d, side * (d + width_m)), surface, 0.0))
+    if hard:
+        site.wear(side * d, side * (d + width_m))
 
 
 def car_park(site: Site, side: float, d: float) -> float:
@@ -622,7 +679,7 @@ def container_stacks(site: Site, side: float, d: float) -> float:
                 site.prop(
                     "container", s, at, 0.0, (size, 2.44, 2.6 * level), bank[int(rng.integers(len(bank)))]
                 )
-            s += size + float(rng.uniform(0.15, 0.6)) + (6.0 if rng.random() < 0.04 else 0.0)
+            s += size + float(rng.uniform(0.3, 1.0)) + (6.0 if rng.random() < 0.04 else 0.0)
     return w + lane
 
 
@@ -751,7 +808,10 @@ def houses(site: Site, side: float, d: float) -> float:
     """A street of houses with gardens."""
     rng = site.rng
     w = float(rng.uniform(14.0, 28.0))
-    site.cover.append(Area("gardens", site.curve.band(side * d, side * (d + w)), site.green(), 1.0))
+    band = site.curve.band(side * d, side * (d + w))
+    site.cover.append(Area("gardens", band, site.green(), 1.0))
+    if rng.random() < 0.7:
+        site.scrub(band, (0.05, 0.4), (1.0, 7.0))
     pitch = float(rng.uniform(11.0, 24.0))
     a, b = site.span()
     for s in np.arange(a, b, pitch):
@@ -890,23 +950,19 @@ def tree_row(site: Site, side: float, d: float) -> float:
 
 
 def woods(site: Site, side: float, d: float) -> float:
-    """A dense wood."""
+    """A wood, dense or open, with some crowns of its own on top."""
     rng = site.rng
     w = float(rng.uniform(10.0, 40.0))
-    leaf = _LEAVES[site.weather.season]
-    site.cover.append(
-        Area(
-            "woods",
-            site.curve.band(side * d, side * (d + w)),
-            site.surface((leaf[1], leaf[0], leaf[1]), (0.6, 1.2)),
-            2.5,
-        )
-    )
+    band = site.curve.band(side * d, side * (d + w))
+    floor = site.green() if rng.random() < 0.7 else site.leaves()
+    site.cover.append(Area("woods", band, floor, 2.5))
+    for _ in range(int(rng.integers(1, 3))):
+        site.scrub(band, (0.4, 0.95), (3.0, 12.0))
     a, b = site.span()
-    for _ in range(int(min((b - a) * w / 38.0, 260))):
+    for _ in range(int(rng.integers(0, 25))):
         s, q = float(rng.uniform(a, b)), side * (d + float(rng.uniform(0, w)))
         if site.near(s, q, 4.0):
-            tree(site, s, q, 1.3)
+            tree(site, s, q, 1.2)
     return w
 
 
@@ -916,21 +972,23 @@ def field_(site: Site, side: float, d: float) -> float:
     w = float(rng.uniform(15.0, 70.0))
     angle = site.curve.heading_deg + float(rng.choice([0.0, 90.0, float(rng.uniform(0, 180))]))
     ramp = site._one(_GREEN if rng.random() < 0.6 else _BARE)
+    band = site.curve.band(side * d, side * (d + w))
     site.cover.append(
-        Area(
-            "field",
-            site.curve.band(side * d, side * (d + w)),
-            site.surface(ramp, (0.3, 1.0), angle if rng.random() < 0.7 else None),
-            0.8,
-        )
+        Area("field", band, site.surface(ramp, (0.5, 1.4), angle if rng.random() < 0.6 else None), 0.8)
     )
+    if rng.random() < 0.45:
+        site.scrub(band, (0.02, 0.3), (0.5, 4.0))
     return w
 
 
 def bare_yard(site: Site, side: float, d: float) -> float:
-    """Open dirt, cinder or gravel with stains."""
+    """Open dirt, cinder or gravel with stains, tyre marks and weeds."""
     w = float(site.rng.uniform(5.0, 30.0))
-    site.cover.append(Area("yard", site.curve.band(side * d, side * (d + w)), site.bare(), 1.0))
+    band = site.curve.band(side * d, side * (d + w))
+    site.cover.append(Area("yard", band, site.bare(), 1.0))
+    site.wear(side * d, side * (d + w), 1 / 250)
+    if site.rng.random() < 0.5:
+        site.scrub(band, (0.02, 0.3), (0.2, 1.5))
     return w
 
 
