@@ -44,6 +44,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+# The recipes of `railwatch train` lie beside the settings of runs.
+_RECIPE_PREFIXES = ("train-", "finetune-")
+
 
 def _setting(
     default: Any,
@@ -248,9 +251,13 @@ class RunConfig:
 
 
 def config_names() -> list[str]:
-    """The names of the bundled settings, sorted."""
-    found = resources.files("configs").iterdir()
-    return sorted(entry.name.removesuffix(".toml") for entry in found if entry.name.endswith(".toml"))
+    """The names of the bundled settings of runs, sorted."""
+    found = [entry.name for entry in resources.files("configs").iterdir()]
+    return sorted(
+        name.removesuffix(".toml")
+        for name in found
+        if name.endswith(".toml") and not name.startswith(_RECIPE_PREFIXES)
+    )
 
 
 def bundled_text(name: str) -> str:
