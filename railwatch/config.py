@@ -137,7 +137,11 @@ class DetectorSettings:
 
 @dataclass(frozen=True, slots=True)
 class BaselineSettings:
-    """What a count is compared with."""
+    """What a count is compared with.
+
+    The thresholds behind the words of a verdict aren't settings: they hold a known rate of false alarms, which
+    a changed one would silently give up.
+    """
 
     lookback_years: float = _setting(
         5.0, "Length of the window of history before the date that is judged.", low=0.25, high=100
@@ -156,18 +160,6 @@ class BaselineSettings:
         "The fewest independent past looks for a verdict; with fewer it is `cannot say`.",
         low=1,
         high=1000,
-    )
-    record_probability: float = _setting(
-        0.95, "`unprecedented` wants at least this probability that the count is a record.", low=0.5, high=1
-    )
-    exceedance: float = _setting(
-        0.01,
-        "`unprecedented` also wants a count that past looks exceed with at most this probability.",
-        low=0,
-        high=0.5,
-    )
-    elevated_exceedance: float = _setting(
-        0.025, "The same for `elevated`, and for `low` on the other side.", low=0, high=0.5
     )
     use_published: bool = _setting(
         True, "Take the published counts that ship with railwatch into the history."

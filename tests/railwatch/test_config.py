@@ -76,9 +76,6 @@ def test_every_value_lands_in_its_field(write, tmp_path):
             gap_days = 0
             not_before = 2015-01-31
             min_looks = 7
-            record_probability = 0.9
-            exceedance = 0.02
-            elevated_exceedance = 0.05
             use_published = false
             """
         )
@@ -89,7 +86,7 @@ def test_every_value_lands_in_its_field(write, tmp_path):
     assert config.scenes == SceneSettings(1.0, (3, 2, 1), "SkySat", 0.25)
     assert type(config.scenes.gsd_m) is float
     assert config.detector == DetectorSettings(str(tmp_path / "w.safetensors"), 0.4, "cpu", 512, 8)
-    assert config.baseline == BaselineSettings(3.5, 0.0, date(2015, 1, 31), 7.0, 0.9, 0.02, 0.05, False)
+    assert config.baseline == BaselineSettings(3.5, 0.0, date(2015, 1, 31), 7.0, False)
 
 
 def test_a_relative_area_file_is_found_beside_the_settings(write, tmp_path, monkeypatch):
