@@ -1,0 +1,205 @@
+"""A place's own calibration between two counting methods, from dates that both have seen.
+
+Sentinel-2 occupancy and a count by eye differ by a gain and an offset that depend on the yard: its
+ballast, its tracks, its wagons. Where the two have met within a few days often enough, the line between
+them is fitted and used; where they haven't, methods meet with their whole systematic error unknown.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from railwatch.baseline.records import FloatArray, Record
+from railwatch.baseline.settings import VerdictSettings
+
+METHODS_BY_PRECISION = ("reviewed", "published", "wagons", "occupancy")
+"""The more precise of two methods is the line's x axis."""
+
+_GAIN_PRIOR_SD = 0.5
+_OFFSET_PRIOR_SD = 10.0
+_ROUNDS = 50
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The line ``count = gain * reference + offset`` between two methods at one place.
+
+    Attributes:
+        method: The method whose counts are put on the other's scale.
+        reference: The other method.
+        gain: Cars of ``method`` for each car of ``reference``.
+        offset: Cars of ``method`` where ``reference`` has none.
+        gain_sd: Standard error of the gain.
+        offset_sd: Standard error of the offset.
+        scatter_cars: Scatter of a pair about the line beyond both methods' own errors, in cars of
+            ``method`` (trains come and go between the two looks).
+        pairs: Pairs of looks behind it.
+        first: Day of the first pair.
+        last: Day of the last.
+    """
+
+    method: str
+    reference: str
+    gain: float
+    offset: float
+    gain_sd: float
+    offset_sd: float
+    scatter_cars: float
+    pairs: int
+    first: date
+    last: date
+
+    def apply(self, record: Record) -> Record:
+        """Return a record of ``method`` on the scale of ``reference``, the line's own error added."""
+        if record.value is None:
+            return record
+        level = (record.value - self.offset) / self.gain
+        sd = math.hypot(self.gain_sd * level, self.offset_sd, self.scatter_cars) / abs(self.gain)
+        return record.rescaled(self.gain, self.offset, sd)
+
+    def inverse(self) -> Calibration:
+        """Return the line read the other way."""
+        return Calibration(
+            method=self.reference,
+            reference=self.method,
+            gain=1.0 / self.gain,
+            offset=-self.offset / self.gain,
+            gain_sd=self.gain_sd / self.gain**2,
+            offset_sd=self.offset_sd / self.gain,
+            scatter_cars=self.scatter_cars / self.gain,
+            pairs=self.pairs,
+            first=self.first,
+            last=self.last,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the line as plain JSON values."""
+        return {
+            "method": self.method,
+            "reference": self.reference,
+            "gain": round(self.gain, 4),
+            "gain_sd": round(self.gain_sd, 4),
+            "offset": round(self.offset, 3),
+            "offset_sd": round(self.offset_sd, 3),
+            "scatter_cars": round(self.scatter_cars, 3),
+            "pairs": self.pairs,
+            "first": self.first.isoformat(),
+            "last": self.last.isoformat(),
+        }
+
+
+def calibrate(records: Iterable[Record], settings: VerdictSettings) -> dict[tuple[str, str], Calibration]:
+    """Fit the lines between every two methods that have met often enough at one place.
+
+    Args:
+        records: Records of one place; only counts take part.
+        settings: Days that may lie between two looks of a pair, and the fewest pairs.
+
+    Returns:
+        By (method, reference), each line in both directions.
+    """
+    counts = [record for record in records if record.kind == "count"]
+    lines: dict[tuple[str, str], Calibration] = {}
+    for reference, method in combinations(METHODS_BY_PRECISION, 2):
+        pairs = pairs_of(counts, method, reference, settings.calibration_days)
+        if len(pairs) < settings.calibration_pairs:
+            continue
+        line = _line(pairs)
+        # A line that hardly rises, or that the pairs leave open, calibrates nothing.
+        if line.gain < 0.25 or line.gain_sd > 0.5 * line.gain:
+            continue
+        lines[method, reference] = line
+        lines[reference, method] = line.inverse()
+    return lines
+
+
+def pairs_of(
+    counts: Sequence[Record], method: str, reference: str, days: float
+) -> list[tuple[Record, Record]]:
+    """Return pairs of looks of two methods within some days, each look in at most one pair.
+
+    Args:
+        counts: Records with a count.
+        method: The first of each pair.
+        reference: The second.
+        days: Longest time between the two.
+
+    Returns:
+        Closest first in the choosing; sorted by time.
+    """
+    others = sorted((one for one in counts if one.method == reference), key=lambda one: one.when)
+    times = [one.when for one in others]
+    reach = timedelta(days=days)
+    options = []
+    for one in counts:
+        if one.method == method:
+            near = slice(bisect_left(times, one.when - reach), bisect_right(times, one.when + reach))
+            options += [(abs(one.when - other.when), one.id, other.id, one, other) for other in others[near]]
+    options.sort(key=lambda option: option[:3])
+    taken: set[str] = set()
+    pairs = []
+    for _, one_id, other_id, one, other in options:
+        if one_id not in taken and other_id not in taken:
+            taken |= {one_id, other_id}
+            pairs.append((one, other))
+    return sorted(pairs, key=lambda pair: (pair[0].when, pair[0].id))
+
+
+def _line(pairs: Sequence[tuple[Record, Record]]) -> Calibration:
+    """Fit a line with errors on both axes and scatter about it (effective variance, York 1966).
+
+    A weak prior (gain 1 with an error of a half, offset 0 with an error of ten cars) keeps pairs that
+    are all of one level from turning the line about.
+    """
+    y = np.array([one.value for one, _ in pairs], dtype=np.float64)
+    x = np.array([other.value for _, other in pairs], dtype=np.float64)
+    y_variance = np.array([_variance(one) for one, _ in pairs])
+    x_variance = np.array([_variance(other) for _, other in pairs])
+    gain, offset, scatter = 1.0, 0.0, 0.0
+    covariance: FloatArray = np.eye(2)
+    prior = np.array([_GAIN_PRIOR_SD**-2, _OFFSET_PRIOR_SD**-2])
+    for _ in range(_ROUNDS):
+        weights = 1.0 / (y_variance + gain**2 * x_variance + scatter)
+        # The regressor is the best guess of the truth, not the noisy reading: else the gain shrinks.
+        residual = y - offset - gain * x
+        truth = x + gain * x_variance * weights * residual
+        design = np.stack([truth, np.ones_like(x)], axis=1)
+        precision = design.T @ (weights[:, None] * design) + np.diag(prior)
+        covariance = np.asarray(np.linalg.inv(precision), dtype=np.float64)
+        new_gain, new_offset = covariance @ (design.T @ (weights * y) + prior * np.array([1.0, 0.0]))
+        new_scatter = _scatter(y - new_offset - new_gain * x, y_variance + new_gain**2 * x_variance)
+        done = abs(new_gain - gain) + abs(new_offset - offset) + abs(new_scatter - scatter) < 1e-6
+        gain, offset, scatter = float(new_gain), float(new_offset), new_scatter
+        if done:
+            break
+    days = [one.day for one, _ in pairs]
+    return Calibration(
+        method=pairs[0][0].method,
+        reference=pairs[0][1].method,
+        gain=gain,
+        offset=offset,
+        gain_sd=float(covariance[0, 0] ** 0.5),
+        offset_sd=float(covariance[1, 1] ** 0.5),
+        scatter_cars=scatter**0.5,
+        pairs=len(pairs),
+        first=min(days),
+        last=max(days),
+    )
+
+
+def _scatter(residual: FloatArray, variance: FloatArray) -> float:
+    """Variance about the line beyond the known errors (a moment estimate, not below 0)."""
+    free = max(residual.size - 2, 1)
+    return max(float((residual**2 - variance).sum()) / free, 0.0)
+
+
+def _variance(record: Record) -> float:
+    return ((record.sd_below + record.sd_above) / 2.0) ** 2
