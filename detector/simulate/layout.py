@@ -189,6 +189,7 @@ class Mix:
     types: tuple[str, ...]
     weights: tuple[float, ...]
     dullness: float  # 0-1: how far colours are pulled to the bed's
+    flush: float | None  # station at which strings end side by side, for yards filled in blocks
     bed: Colour
     snow: float
 
@@ -197,7 +198,10 @@ def random_mix(rng: np.random.Generator, bed: Colour, snow: float) -> Mix:
     """A yard's character: few types dominate; some yards are dull (dark on dark)."""
     weights = np.array([STOCK[t].weight for t in FREIGHT_TYPES]) * rng.gamma(0.7, 1.0, len(FREIGHT_TYPES))
     dull = float(rng.uniform(0.4, 0.9)) if rng.random() < 0.3 else float(rng.uniform(0.0, 0.25))
-    return Mix(FREIGHT_TYPES, tuple(float(w) for w in weights / weights.sum()), dull, bed, snow)
+    if rng.random() < 0.2:  # one trade: a colliery, a car works, a grain terminal
+        weights = weights**4
+    flush = float(rng.normal(0.0, 40.0)) if rng.random() < 0.22 else None
+    return Mix(FREIGHT_TYPES, tuple(float(w) for w in weights / weights.sum()), dull, flush, bed, snow)
 
 
 def _wagon(
@@ -235,6 +239,7 @@ def _composition(
     rng: np.random.Generator, n: int, mix: Mix, split: str, passenger: float
 ) -> list[tuple[Style, str]]:
     """The styles and loads of a consist of up to `n` vehicles, engine first where there is one."""
+    variety = float(rng.choice([0.04, 0.2, 0.7]))  # how often the next wagon is of another style
     if rng.random() < passenger:
         style = _choose(rng, "coach", split)
         return [(style, "none")] * n
@@ -251,7 +256,7 @@ def _composition(
         else:
             block = int(rng.integers(1, 3))
         for _ in range(min(block, n - len(out))):
-            if rng.random() < 0.12:
+            if rng.random() < variety:
                 style = _choose(rng, kind, split)
             out.append((style, load))
     if n >= 3 and rng.random() < 0.16:
@@ -312,6 +317,11 @@ def fill_track(
     left = limit if limit is not None else 10_000
     for start, end in clear_runs(path):
         s = start + float(rng.uniform(0.0, 15.0))
+        if mix.flush is not None and occupancy > 0.0:
+            # Strings begin (or end) side by side at the stop blocks or a loading dock.
+            middle = float(path.chainage[-1]) / 2.0 + mix.flush + float(rng.normal(0.0, 0.6))
+            s = max(start, middle)
+            occupancy = max(occupancy, 0.93)
         while s < end and left > 0:
             if rng.random() > occupancy:
                 s += float(rng.exponential(45.0)) + 4.0
@@ -323,6 +333,8 @@ def fill_track(
                 n = int(rng.integers(2, 7))
             else:
                 n = int(rng.integers(6, 40))
+            if mix.flush is not None:
+                n = int(rng.integers(3, 16))
             wagons: list[Wagon] = []
             base_gap = float(rng.uniform(0.0, 0.25))
             common: dict[int, Colour] = {}

@@ -16,6 +16,15 @@ _SLOPES = {"grain": 0.35, "fine": 0.95, "cloudy": 1.45, "patchy": 2.1}
 @lru_cache(maxsize=None)
 def _field(name: str) -> NDArray[np.uint8]:
     """A (2048, 2048) field, two periods each way, with mean 128 and standard deviation 42."""
+    if name == "rough":  # blotches of a few metres and grain of a few decimetres together
+        mixed = 0.75 * (_field("cloudy").astype(np.float32) - 128.0) + 0.75 * (
+            _field("fine").astype(np.float32) - 128.0
+        )
+        return np.clip(128.0 + mixed, 0, 255).astype(np.uint8)
+    if name == "lumps":  # crowns and bushes
+        mixed = 0.85 * (_field("cloudy").astype(np.float32) - 128.0)
+        mixed += 0.45 * (np.roll(_field("patchy"), 311).astype(np.float32) - 128.0)
+        return np.clip(128.0 + mixed, 0, 255).astype(np.uint8)
     rng = np.random.default_rng([2611, sum(name.encode())])
     fy = np.fft.fftfreq(_SIZE)[:, None]
     fx = np.fft.rfftfreq(_SIZE)[None, :]

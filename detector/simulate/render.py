@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -62,6 +63,39 @@ def _mask(condition: NDArray[np.bool_]) -> U8:
     return condition.view(np.uint8)
 
 
+_BLOCK = 120  # pixels
+
+
+def _blocks(mask: U8) -> Iterator[tuple[slice, slice]]:
+    """Windows that together hold all that is set in a mask: a diagonal strip fills little of its rectangle."""
+    h, w = mask.shape
+    for y in range(0, h, _BLOCK):
+        for x in range(0, w, _BLOCK):
+            window = (slice(y, min(y + _BLOCK, h)), slice(x, min(x + _BLOCK, w)))
+            if cv2.countNonZero(mask[window]):
+                yield window
+
+
+class _Texture:
+    """A surface over a rectangle, drawn part by part: coarse and rough noise (or streaks) looked up in its ramp."""
+
+    def __init__(self, surface: Surface, h: int, w: int) -> None:
+        self.coarse = noise.crop("patchy", surface.seed, h, w)
+        if surface.streak_deg is not None:
+            self.fine = noise.streaks(surface.streak_deg, surface.seed, h, w)
+        else:
+            self.fine = noise.crop("rough", surface.seed >> 7, h, w)
+        c = 1.35 * surface.contrast
+        self.weights = (c * surface.coarse, c * (1.0 - surface.coarse), 128.0 * (1.0 - c))
+        self.table = ramp_table(surface)
+
+    def part(self, window: tuple[slice, slice]) -> U8:
+        """The drawing values in a window."""
+        a, b, c = self.weights
+        index = cv2.addWeighted(self.coarse[window], a, self.fine[window], b, c)
+        return np.asarray(cv2.applyColorMap(index, self.table), dtype=np.uint8)
+
+
 class _Fitted(NamedTuple):
     """A patch at about the canvas's resolution: colours, heights, opacity, pixels per metre along and across."""
 
@@ -108,18 +142,8 @@ class _Canvas:
         return np.rint((np.asarray(points) / self.mpp - 0.5) * 16.0).astype(np.int32)
 
     def texture(self, surface: Surface, h: int, w: int) -> U8:
-        """A piece of a surface: noise at three scales, or streaks, looked up in its ramp."""
-        coarse = noise.crop("patchy", surface.seed, h, w)
-        if surface.streak_deg is not None:
-            fine = noise.streaks(surface.streak_deg, surface.seed, h, w)
-        else:
-            middle = noise.crop("cloudy", surface.seed >> 5, h, w)
-            fine = cv2.addWeighted(middle, 0.75, noise.crop("fine", surface.seed >> 7, h, w), 0.75, -64.0)
-        c = 1.35 * surface.contrast
-        index = cv2.addWeighted(
-            coarse, c * surface.coarse, fine, c * (1.0 - surface.coarse), 128.0 * (1.0 - c)
-        )
-        return np.asarray(cv2.applyColorMap(index, ramp_table(surface)), dtype=np.uint8)
+        """A piece of a surface."""
+        return _Texture(surface, h, w).part(np.s_[0:h, 0:w])
 
     def fill(
         self, mask: U8, x: int, y: int, surface: Surface, rough_m: float = 0.0, height_m: float = 0.0
@@ -131,10 +155,13 @@ class _Canvas:
             soft = cv2.blur(mask, (k, k), borderType=cv2.BORDER_REPLICATE)
             edge = noise.crop("cloudy", surface.seed >> 3, h, w)
             mask = _mask(np.asarray(cv2.addWeighted(soft, 1.0, edge, 0.6, -76.0)) > 127)
-        at = np.s_[y : y + h, x : x + w]
-        cv2.copyTo(self.texture(surface, h, w), mask, self.rgb[at])
-        if height_m != 0.0:
-            self.height[at][mask > 0] = height_m
+        texture = _Texture(surface, h, w)
+        for block in _blocks(mask):
+            rows, cols = block
+            target = np.s_[y + rows.start : y + rows.stop, x + cols.start : x + cols.stop]
+            cv2.copyTo(texture.part(block), mask[block], self.rgb[target])
+            if height_m != 0.0:
+                self.height[target][mask[block] > 0] = height_m
 
     def window(self, points: NDArray[np.int32], pad_px: int) -> tuple[int, int, int, int] | None:
         """The part of the canvas (x, y, width, height) that holds some fixed-point points and a margin."""
@@ -171,26 +198,28 @@ class _Canvas:
     def grow(self, mask: U8, x: int, y: int, item: Area) -> None:
         """Crowns or scrub over part of an area, with the relief's own light and shade."""
         h, w = mask.shape
-        seed = item.surface.seed
-        lumps = cv2.addWeighted(
-            noise.crop("cloudy", seed >> 2, h, w), 0.85, noise.crop("patchy", seed >> 6, h, w), 0.45, -38.0
-        )
-        level = np.float32(128.0 + 105.0 * (0.5 - item.cover))
-        rise = np.clip((lumps.astype(np.float32) - level) / np.float32(60.0), 0.0, 1.0)
-        rise = np.sqrt(rise) * (mask > 0)
-        there = rise > 0.02
-        if not there.any():
-            return
-        height = rise * np.float32(item.bump_m)
+        lumps = noise.crop("lumps", item.surface.seed, h, w)
+        texture = _Texture(item.surface, h, w)
+        level = 128.0 + 105.0 * (0.5 - item.cover)
+        rise = np.sqrt(np.clip((np.arange(256) - level) / 60.0, 0.0, 1.0)).astype(np.float32)
         azimuth = math.radians(self.sun.azimuth_deg)
-        gy, gx = np.gradient(height)
-        towards = gx * np.float32(-math.sin(azimuth)) + gy * np.float32(math.cos(azimuth))
-        light = np.clip(1.0 + 0.55 * towards / np.float32(self.mpp), 0.45, 1.4) * (0.72 + 0.28 * rise)
-        leaves = self.texture(item.surface, h, w).astype(np.float32) * light[..., None]
-        at = np.s_[y : y + h, x : x + w]
-        np.copyto(self.rgb[at], np.clip(leaves, 0, 255).astype(np.uint8), where=there[..., None])
-        part = self.height[at]
-        np.maximum(part, height, out=part, where=there)
+        ox, oy = round(2.0 * math.sin(azimuth)), round(-2.0 * math.cos(azimuth))  # towards the sun
+        slope = np.float32(0.55 * item.bump_m / (math.hypot(ox, oy) * self.mpp))
+        for block in _blocks(mask):
+            part = rise[lumps[block]]
+            there = (part > 0.0) & (mask[block] > 0)
+            if not there.any():
+                continue
+            sunward = part.copy()
+            to, source = _overlap(*part.shape, -ox, -oy)
+            sunward[to] = part[source]
+            light = np.clip(1.0 + slope * (part - sunward), 0.45, 1.4) * (0.72 + 0.28 * part)
+            leaves = np.clip(texture.part(block) * light[..., None], 0, 255).astype(np.uint8)
+            rows, cols = block
+            target = np.s_[y + rows.start : y + rows.stop, x + cols.start : x + cols.stop]
+            np.copyto(self.rgb[target], leaves, where=there[..., None])
+            height = self.height[target]
+            np.maximum(height, part * np.float32(item.bump_m), out=height, where=there)
 
     def mark(self, item: Marking) -> None:
         """A thin line, solid or dashed."""
@@ -201,21 +230,27 @@ class _Canvas:
             pieces = _dashes(points, item.dash_m, item.gap_m)
         if not pieces:
             return
-        mask = np.zeros((self.h, self.w), np.uint8)
-        cv2.polylines(mask, [self.px(p) for p in pieces], False, _WHITE, thick, cv2.LINE_AA, 4)
-        self.blend(mask, item.colour, item.strength)
-
-    def blend(self, mask: U8, colour: Colour, strength: float) -> None:
-        """Mix a colour in where the mask is set."""
-        x, y, w, h = cv2.boundingRect(mask)
-        if w == 0 or h == 0:
+        drawn = [self.px(p) for p in pieces]
+        at = self.window(np.vstack(drawn), thick)
+        if at is None:
             return
-        at = np.s_[y : y + h, x : x + w]
-        rows, cols = np.nonzero(mask[at])
-        part = self.rgb[at]
-        alpha = (mask[at][rows, cols].astype(np.float32) * (strength / 255.0))[:, None]
-        old = part[rows, cols].astype(np.float32)
-        part[rows, cols] = (old + (encode(colour).astype(np.float32) - old) * alpha).astype(np.uint8)
+        x, y, w, h = at
+        mask = np.zeros((h, w), np.uint8)
+        corner = np.array([x * 16, y * 16], dtype=np.int32)
+        cv2.polylines(mask, [p - corner for p in drawn], False, _WHITE, thick, cv2.LINE_AA, 4)
+        self.blend(mask, item.colour, item.strength, x, y)
+
+    def blend(self, mask: U8, colour: Colour, strength: float, x: int = 0, y: int = 0) -> None:
+        """Mix a colour in where a mask with its corner at (x, y) is set."""
+        h, w = mask.shape
+        part = self.rgb[y : y + h, x : x + w]
+        tone = encode(colour).astype(np.float32)
+        for block in _blocks(mask):
+            rows, cols = np.nonzero(mask[block])
+            piece = part[block]
+            alpha = (mask[block][rows, cols].astype(np.float32) * np.float32(strength / 255.0))[:, None]
+            old = piece[rows, cols].astype(np.float32)
+            piece[rows, cols] = (old + (tone - old) * alpha).astype(np.uint8)
 
     # ------------------------------------------------------------------ tracks
 

@@ -561,7 +561,7 @@ def yard_series(
             moisture,
             float(own.uniform(0.02, 0.12)),
         )
-        mix = replace(layout.random_mix(own, bed, snow), dullness=float(own.uniform(0.0, 0.2)))
+        mix = replace(layout.random_mix(own, bed, snow), dullness=float(own.uniform(0.0, 0.2)), flush=None)
         consists = _exactly(own, paths, mix, split, count, size_m)
         out.append(
             replace(
