@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,8 @@ _GDAL_OPTIONS = {
     "GDAL_CACHEMAX": 128,
     # A JPEG cut short is an error, not a grey area.
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,
+    # The short cut for reading a whole PNG at once doesn't notice that the file has been cut short.
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": False,
 }
 # Floating-point numbers beyond this measure nothing: they are infinities or the large numbers that stand for
 # nodata, which a file and its metadata don't always spell alike.
@@ -76,7 +79,6 @@ def open_raster(path: Path, options: OpenOptions) -> Scene | None:
     """
     with _dataset(path) as image:
         _check_pixels(path, image)
-        interpretations = [item.name for item in image.colorinterp]
         source = _source(path, image, options)
         crs, transform = _position(path, image, options)
         gsd_m = options.gsd_m
@@ -84,11 +86,10 @@ def open_raster(path: Path, options: OpenOptions) -> Scene | None:
             raise SceneError(_unplaced(path, image))
         tags = {**image.tags(), **image.tags(ns="IMAGERY")}
         when = options.when or acquisition_time(path.stem, tags, image.tags().get("TIFFTAG_DATETIME"))
-        log.debug("%s: bands %s of %s", path, source.bands, interpretations)
         _advise(path, image)
         return Scene.build(
             path=path,
-            id=scene_id(path, _fingerprinted(path, image)),
+            id=scene_id(path, [Path(name) for name in source.parts]),
             datetime=when,
             sensor=options.sensor or sensor_name(path.stem, tags),
             crs=crs,
@@ -98,7 +99,7 @@ def open_raster(path: Path, options: OpenOptions) -> Scene | None:
             count=image.count,
             dtype=np.dtype(image.dtypes[source.bands[0] - 1]).name,
             bands=source.bands,
-            nodata=source.nodata,
+            nodata=_declared_nodata(image, source.bands, options),
             given_gsd_m=gsd_m,
             declared_stretch=options.stretch,
             source=source,
@@ -115,7 +116,8 @@ class RasterSource:
         palette: Whether the one band holds indexes into a colour table.
         alpha: Index of the alpha band, if any: a pixel of alpha 0 is invalid.
         mask: Whether the file has a mask of its own (inside or beside it).
-        nodata: The number that means "nothing here" if all shown bands hold it.
+        nodata: The number that means "nothing here" if all shown bands hold it; None if there is none that
+            they can hold.
         floating: Whether the numbers are floating-point, so that there may be infinities and not-a-numbers.
         positioned: Whether the file has an affine transform of its own.
         parts: The files that the pixels come from.
@@ -186,9 +188,13 @@ class RasterReader:
             if not known.all():
                 valid &= known.all(axis=0)
                 numbers = np.where(known, numbers, 0)
-        if source.nodata is not None and abs(source.nodata) < _ABSURD:
+        if source.nodata is not None:
             # One black channel is a colour; all of them black is a hole.
-            valid &= (numbers != source.nodata).any(axis=0)
+            nodata = numbers.dtype.type(source.nodata)
+            seen = numbers[0] != nodata
+            for plane in numbers[1:]:
+                seen |= plane != nodata
+            valid &= seen
         if source.palette:
             table = _colour_table(self.image, source.bands[0])
             colours = table[np.clip(numbers[0], 0, len(table) - 1)]
@@ -283,16 +289,20 @@ def _source(path: Path, image: DatasetReader, options: OpenOptions) -> RasterSou
             options.stretch.check_bands(3 if palette else len(bands))
         except ValueError as error:
             raise SceneError(f"{path}: {error}") from error
+    alpha = alpha if alpha not in bands else None
+    dtypes = {image.dtypes[index - 1] for index in (*bands, *([alpha] if alpha else []))}
+    if len(dtypes) > 1:
+        raise SceneError(f"{path}: its bands have different types ({', '.join(sorted(dtypes))})")
+    dtype = np.dtype(dtypes.pop())
     flags = image.mask_flag_enums[bands[0] - 1]
-    nodata = options.nodata if options.nodata is not None else image.nodatavals[bands[0] - 1]
     return RasterSource(
         path=path,
         bands=bands,
         palette=palette,
-        alpha=alpha if alpha not in bands else None,
+        alpha=alpha,
         mask=MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags,
-        nodata=None if nodata is None else float(nodata),
-        floating=np.issubdtype(image.dtypes[bands[0] - 1], np.floating),
+        nodata=_holdable(_declared_nodata(image, bands, options), dtype),
+        floating=np.issubdtype(dtype, np.floating),
         positioned=image.transform != Affine.identity(),
         parts=_parts(path, image),
     )
@@ -302,14 +312,23 @@ def _parts(path: Path, image: DatasetReader) -> tuple[str, ...]:
     """The files with pixels: all that a VRT names, else the file itself (its sidecars come and go)."""
     if image.driver != "VRT":
         return (str(path),)
-    return (
-        str(path),
-        *sorted(str(name) for name in image.files if Path(name).is_file() and Path(name) != path),
-    )
+    others = (name for name in image.files if Path(name) != path and not name.endswith((".aux.xml", ".ovr")))
+    return (str(path), *sorted(others))
 
 
-def _fingerprinted(path: Path, image: DatasetReader) -> tuple[Path, ...]:
-    return tuple(Path(name) for name in _parts(path, image))
+def _declared_nodata(image: DatasetReader, bands: tuple[int, ...], options: OpenOptions) -> float | None:
+    declared = options.nodata if options.nodata is not None else image.nodatavals[bands[0] - 1]
+    return None if declared is None else float(declared)
+
+
+def _holdable(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
+    """Nodata as a number that bands of a type can hold and that needs looking for, else None."""
+    if nodata is None or not abs(nodata) < _ABSURD:
+        return None
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        return nodata if nodata.is_integer() and limits.min <= nodata <= limits.max else None
+    return nodata
 
 
 def _position(path: Path, image: DatasetReader, options: OpenOptions) -> tuple[CRS | None, Affine]:
