@@ -140,7 +140,8 @@ def import_area_tracks(
         emit_json(_import_summary(done))
         return
     kilometres = done.length_m / 1000
-    say(f"{done.out}: {done.added} tracks ({kilometres:.2f} km) in {done.area.name}, {_rest(done)}.")
+    tracks = "1 track" if done.added == 1 else f"{done.added} tracks"
+    say(f"{done.out}: {tracks} ({kilometres:.2f} km) in {done.area.name}, {_rest(done)}.")
     for path in done.unfiltered:
         say(f"{path} doesn't say which of its lines are railways: all were taken.")
     if done.left_out:
