@@ -6,7 +6,6 @@ seen on the image, in [0, 180). Units are those of the caller (pixels or metres)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,23 +15,21 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from torchvision.ops import box_iou
 
+from geo.boxes import as_boxes, box_corners
+
+__all__ = [
+    "Boxes",
+    "Matches",
+    "as_boxes",
+    "box_corners",
+    "match",
+    "match_best",
+    "overlapping_pairs",
+    "rotated_iou",
+    "suppress",
+]
+
 Boxes = NDArray[np.float64]
-
-
-def as_boxes(boxes: Sequence[Sequence[float]] | NDArray[np.floating]) -> Boxes:
-    """Boxes as a float64 array ``(N, 5)``, also when there are none."""
-    return np.asarray(boxes, dtype=np.float64).reshape(-1, 5)
-
-
-def corners(boxes: Boxes) -> NDArray[np.float64]:
-    """Corner points ``(N, 4, 2)`` of each box, in order around it."""
-    angle = np.deg2rad(boxes[:, 4])
-    along = np.stack([np.cos(angle), np.sin(angle)], axis=1) * boxes[:, 2:3] / 2
-    across = np.stack([-np.sin(angle), np.cos(angle)], axis=1) * boxes[:, 3:4] / 2
-    centre = boxes[:, :2]
-    return np.stack(
-        [centre - along - across, centre + along - across, centre + along + across, centre - along + across], axis=1
-    )
 
 
 def rotated_iou(a: Boxes, b: Boxes) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from detector.boxes import Boxes, Matches, as_boxes, corners, match, rotated_iou
+from detector.boxes import Boxes, Matches, as_boxes, box_corners, match, rotated_iou
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _excused(predicted: Boxes, ignored: Boxes, areas: Sequence[Any]) -> NDArray[
     if len(predicted) and len(ignored):
         excused |= (rotated_iou(predicted, ignored) > 0.1).any(axis=1)
     if len(predicted) and areas:
-        polygons = shapely.polygons(corners(predicted))
+        polygons = shapely.polygons(box_corners(predicted))
         union = shapely.union_all([a if a.is_valid else a.buffer(0) for a in areas])
         excused |= shapely.area(shapely.intersection(polygons, union)) > 0.5 * shapely.area(polygons)
     return excused

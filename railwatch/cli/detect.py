@@ -64,8 +64,9 @@ def detect(
     found: list[Detections] = []
     rows: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
-    with _common.progress("detecting", total=len(images)) as bar:
-        for image in images:
+    with _common.progress("detecting") as report:
+        for number, image in enumerate(images):
+            report(number, len(images))
             try:
                 scene = open_scene(image, gsd_m=distances.of(image))
                 result = detector.detect(
@@ -81,7 +82,6 @@ def detect(
             else:
                 found.append(result)
                 rows.append(_row(image, result))
-            bar.advance()
     if not found:
         reasons = "; ".join(s["reason"] for s in skipped[:3])
         _common.fail(f"none of the {len(images)} images could be used: {reasons}")

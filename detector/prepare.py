@@ -1,0 +1,123 @@
+"""Training tiles from the simulator: render, degrade, resample to 0.5 m, write shards."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detector.model import WORK_GSD_M
+from detector.shards import MINIMUM_VISIBILITY, TILE_PX, LabelledTile, track_map, write_shard
+from detector.simulate import BackgroundLibrary, Rendered, degrade, random_scene, render_scene
+from geo.resample import resample_image
+
+logger = logging.getLogger(__name__)
+
+SCENES_A_SHARD = 200
+SCENE_M = TILE_PX * WORK_GSD_M
+
+
+def to_tile(rendered: Rendered, size_px: int | None = TILE_PX) -> LabelledTile:
+    """A rendered scene as a labelled tile at 0.5 m.
+
+    Args:
+        rendered: At any ground sampling distance.
+        size_px: Side of the tile; the picture is cut or its border repeated. None keeps the picture's own size, rounded
+            down to multiples of 32.
+    """
+    image = resample_image(rendered.image, rendered.gsd_m, WORK_GSD_M)
+    scale = rendered.gsd_m / WORK_GSD_M
+    height, width = (size_px, size_px) if size_px else (d // 32 * 32 for d in image.shape[:2])
+    image = image[:height, :width]
+    missing = ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0))
+    image = np.pad(image, missing, mode="edge")
+    boxes = np.asarray(rendered.boxes, np.float64).reshape(-1, 5).copy()
+    boxes[:, :4] *= scale
+    meta = {**rendered.meta, "gsd_m": float(rendered.gsd_m), "types": list(rendered.wagon_type)}
+    return LabelledTile(
+        image=np.ascontiguousarray(image),
+        boxes=boxes,
+        category=np.asarray(rendered.category, np.int64),
+        ignored=np.asarray(rendered.visibility, np.float64) < MINIMUM_VISIBILITY,
+        track=track_map(
+            [np.asarray(line) * scale for line in rendered.tracks],
+            (height, width),
+            complete=bool(rendered.meta.get("track_labels_complete", True)),
+        ),
+        meta=meta,
+    )
+
+
+def simulate_tiles(
+    seed: int, number: int, scenes: int, *, split: str, backgrounds: Path | None, views: int = 2
+) -> list[LabelledTile]:
+    """Tiles of ``scenes`` scenes, each seen under ``views`` different sensors and lights; the same for the same seed."""
+    library = BackgroundLibrary(backgrounds) if backgrounds is not None else None
+    tiles: list[LabelledTile] = []
+    for scene in range(scenes):
+        rng = np.random.default_rng([seed, number, scene])
+        spec = random_scene(rng, split=split, size_m=SCENE_M, backgrounds=library)
+        fine = render_scene(spec, backgrounds=library)
+        tiles += [to_tile(degrade(fine, rng)) for _ in range(views)]
+    return tiles
+
+
+def _write(out: Path, seed: int, split: str, backgrounds: Path | None, views: int, number: int) -> int:
+    path = out / f"shard-{number:05d}"
+    if path.with_suffix(".labels.npz").exists():
+        return 0
+    tiles = simulate_tiles(seed, number, SCENES_A_SHARD, split=split, backgrounds=backgrounds, views=views)
+    write_shard(path, tiles)
+    return len(tiles)
+
+
+def make_shards(
+    out: Path,
+    shards: int,
+    *,
+    seed: int,
+    split: str = "train",
+    backgrounds: Path | None = None,
+    views: int = 2,
+    workers: int = 1,
+    first: int = 0,
+    progress: Callable[[int, int], Any] | None = None,
+) -> int:
+    """Make training shards of 200 scenes each; those already there are left alone.
+
+    Args:
+        out: Folder.
+        shards: How many.
+        seed: With the shard's number and the scene's it decides everything in a scene.
+        split: ``train``, ``val`` or ``test``: which assets, backgrounds and degradations are used.
+        backgrounds: Folder of rail-free pictures at 0.3 m used as ground.
+        views: Sensors and lights a scene is seen under.
+        workers: Processes.
+        first: Number of the first shard.
+        progress: Called with shards done and shards in all.
+
+    Returns:
+        Number of tiles made.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    job = partial(_write, out, seed, split, backgrounds, views)
+    numbers = range(first, first + shards)
+    made = 0
+    if workers <= 1:
+        for done, number in enumerate(numbers, start=1):
+            made += job(number)
+            if progress is not None:
+                progress(done, shards)
+        return made
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for done, count in enumerate(pool.map(job, numbers), start=1):
+            made += count
+            if progress is not None:
+                progress(done, shards)
+    return made

@@ -1,0 +1,215 @@
+"""A whole training from one settings file: simulate, fit, calibrate, write the weights with their card."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import chain
+from multiprocessing import get_context
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+from detector import weights as weights_file
+from detector.calibrate import finish
+from detector.errors import LabelError
+from detector.evidence import Judge
+from detector.labels import read_labels, tiles_of
+from detector.model import WagonNet
+from detector.prepare import make_shards
+from detector.shards import LabelledTile, Shard, find_shards, write_shard
+from detector.train import TrainConfig, load_average, train
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], Any]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The ``[data]`` table: what to learn from."""
+
+    shards: int = 60
+    """Training shards of 200 simulated scenes, each seen twice."""
+    seed: int = 1
+    workers: int = 1
+    first_shards: int = 3
+    """The training starts when so many shards are there; the rest are made beside it."""
+    backgrounds: str = ""
+    """Folder of rail-free pictures at 0.3 m for the ground of half of the scenes; empty for none."""
+    labels: tuple[str, ...] = ()
+    """Own label files, to fine-tune with."""
+    images: str = ""
+    """Folder of the images of the own labels, where the label files don't say."""
+    check_shards: int = 4
+    """Validation shards: half for the judge, half for threshold and intervals."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of a whole training."""
+
+    name: str = "wagon"
+    version: str = "0"
+    start: str = ""
+    """Weights to start from: a .safetensors file, ``shipped``, or empty for a fresh start."""
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Recipe:
+        """Read a settings file; unknown keys are refused.
+
+        Raises:
+            LabelError: The file can't be read, or a key or a type is wrong.
+        """
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise LabelError(f"{path}: can't read the training settings ({error})") from error
+        data = _table(path, DataConfig, document.pop("data", {}), "data.")
+        fit = _table(path, TrainConfig, document.pop("train", {}), "train.")
+        return _table(path, cls, {**document, "data": data, "train": fit}, "")
+
+
+def _table(path: Path, kind: Any, values: Any, prefix: str) -> Any:
+    """A settings dataclass from a TOML table, strictly."""
+    if not isinstance(values, dict):
+        raise LabelError(f"{path}: {prefix[:-1]} must be a table")
+    defaults = {f.name: getattr(kind(), f.name) for f in dataclasses.fields(kind)}
+    given: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in defaults:
+            raise LabelError(f"{path}: unknown key {prefix}{key}; known are {', '.join(defaults)}")
+        wanted = type(defaults[key])
+        if wanted is tuple and isinstance(value, list):
+            value = tuple(value)
+        elif wanted is float and type(value) is int:
+            value = float(value)
+        if type(value) is not wanted:
+            raise LabelError(f"{path}: {prefix}{key} must be a {wanted.__name__}, not {value!r}")
+        given[key] = value
+    return kind(**given)
+
+
+def follow(
+    recipe: Recipe,
+    out: Path,
+    *,
+    device: str = "auto",
+    progress: Progress | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Path:
+    """Carry out a recipe, or go on with one that was stopped.
+
+    Args:
+        recipe: The settings.
+        out: Folder of shards, checkpoint, log, curves and at last ``NAME.safetensors`` with its card.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        progress: Called with the step and the number of steps.
+        stop: Asked after every step; true ends the training early (a later call goes on).
+
+    Returns:
+        The weights file.
+
+    Raises:
+        LabelError: Something about the data or the checkpoint is wrong.
+        WeightsError: The weights to start from can't be read.
+    """
+    backgrounds = Path(recipe.data.backgrounds) if recipe.data.backgrounds else None
+    if backgrounds is not None and not backgrounds.is_dir():
+        raise LabelError(f"{backgrounds}: no such folder of background pictures")
+    start = None
+    if recipe.start:
+        start = weights_file.load(None if recipe.start == "shipped" else recipe.start)
+    own = _own_shards(recipe, out / "own")
+    simulated = out / "shards"
+    worker = None
+    if recipe.data.shards:
+        # Spawned: a forked child would inherit torch's threads in an unknown state.
+        worker = get_context("spawn").Process(
+            target=make_shards,
+            args=(simulated, recipe.data.shards),
+            kwargs={"seed": recipe.data.seed, "backgrounds": backgrounds, "workers": recipe.data.workers},
+        )
+        worker.start()
+    try:
+        _wait_for(simulated, min(recipe.data.first_shards, recipe.data.shards), worker)
+        folders = [f for f in (simulated, own) if f is not None and f.is_dir()]
+        train(
+            folders,
+            out,
+            recipe.train,
+            start=start.network.state_dict() if start else None,
+            device=device,
+            stop=stop,
+            progress=progress,
+        )
+    finally:
+        if worker is not None:
+            worker.terminate()
+            worker.join()
+    network = load_average(out / "checkpoint.pt")
+    return write_weights(recipe, network, out, start=start, device=device)
+
+
+def write_weights(
+    recipe: Recipe,
+    network: WagonNet,
+    out: Path,
+    *,
+    start: weights_file.Weights | None = None,
+    device: str = "auto",
+) -> Path:
+    """Calibrate a trained network on validation scenes and write the weights with their card."""
+    backgrounds = Path(recipe.data.backgrounds) if recipe.data.backgrounds else None
+    check = out / "check"
+    make_shards(check, recipe.data.check_shards, seed=recipe.data.seed + 10_000, split="val", backgrounds=backgrounds)
+    paths = find_shards(check)
+    half = max(1, len(paths) // 2)
+    card = {
+        **(start.card if start else {}),
+        "name": recipe.name,
+        "version": recipe.version,
+        "trained": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "settings": dataclasses.asdict(recipe),
+    }
+    draft = weights_file.Weights(network, Judge(), card, "", out / f"{recipe.name}.safetensors")
+    finished, figures = finish(draft, _tiles(paths[:half]), _tiles(paths[half:] or paths), device=device)
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    training = {"steps": log[-1]["step"], "last_losses": log[-1]} if log else {}
+    card = {**finished.card, "training": training, "figures": {"validation": figures}}
+    path = out / f"{recipe.name}.safetensors"
+    weights_file.save(path, finished.network, finished.judge, card)
+    return path
+
+
+def _tiles(paths: Iterable[Path]) -> Iterable[LabelledTile]:
+    return chain.from_iterable(Shard(p) for p in paths)
+
+
+def _own_shards(recipe: Recipe, folder: Path) -> Path | None:
+    """The user's own labels as a shard."""
+    if not recipe.data.labels:
+        return None
+    images = Path(recipe.data.images) if recipe.data.images else None
+    tiles = [
+        tile for source in recipe.data.labels for image in read_labels(Path(source), images=images) for tile in tiles_of(image)
+    ]
+    if not tiles:
+        raise LabelError(f"{recipe.data.labels[0]}: no labelled image in it")
+    write_shard(folder / "shard-00000", tiles)
+    return folder
+
+
+def _wait_for(folder: Path, shards: int, worker: Any) -> None:
+    """Wait until the simulator has made the first shards."""
+    while len(find_shards(folder) if folder.is_dir() else []) < shards:
+        if worker is None or not worker.is_alive():
+            raise LabelError(f"{folder}: the simulator stopped before it had made {shards} shards; see the messages above")
+        sleep(1.0)

@@ -1,0 +1,65 @@
+"""`railwatch train`: fit the wagon detector's weights, from the simulator or to your own labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from railwatch.cli import _common
+from railwatch.cli._common import DeviceOption, JsonOption
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(train)
+
+
+def train(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the training; the same folder again goes on.", metavar="DIR")],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Settings (TOML); the shipped recipe by default.", metavar="FILE")
+    ] = None,
+    labels: Annotated[
+        list[Path] | None, typer.Option("--labels", help="Your own labels: fine-tune the shipped weights on them.", metavar="FILE")
+    ] = None,
+    images: Annotated[Path | None, typer.Option("--images", help="Folder of the labelled images.", metavar="DIR")] = None,
+    backgrounds: Annotated[
+        Path | None, typer.Option("--backgrounds", help="Rail-free pictures at 0.3 m as ground.", metavar="DIR")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training steps.")] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Train the [bold]wagon detector[/bold] on simulated scenes, or fine-tune it on your own labels.
+
+    Stop it whenever you like: the same command goes on from the last checkpoint.
+    """
+    from importlib.resources import as_file, files
+
+    from detector.recipe import Recipe, follow
+
+    if config is not None:
+        recipe = Recipe.from_toml(config)
+    else:
+        name = "finetune-wagon.toml" if labels else "train-wagon.toml"
+        with as_file(files("configs") / name) as path:
+            recipe = Recipe.from_toml(path)
+    data = replace(
+        recipe.data,
+        labels=tuple(str(f) for f in labels) if labels else recipe.data.labels,
+        images=str(images) if images else recipe.data.images,
+        backgrounds=str(backgrounds) if backgrounds else recipe.data.backgrounds,
+    )
+    recipe = replace(recipe, data=data, train=replace(recipe.train, steps=steps) if steps else recipe.train)
+    with _common.progress("training") as report:
+        weights = follow(recipe, out, device=device, progress=report)
+    if as_json:
+        import json
+
+        card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+        _common.emit_json({"weights": str(weights), "sha256": card["sha256"], "figures": card["figures"]})
+        return
+    _common.say(f"weights written to {weights}, their card beside them, curves to {out / 'curves.png'}")
