@@ -1,0 +1,121 @@
+"""``railwatch simulate``: labelled scenes of yards that don't exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from railwatch.cli._common import JsonOption, emit_json, fail, progress, say
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds ``simulate`` to the command line."""
+    app.command("simulate")(simulate)
+
+
+def simulate(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write to.")],
+    scenes: Annotated[int, typer.Option("--scenes", min=1, help="How many scenes.")] = 20,
+    split: Annotated[
+        Literal["train", "val", "test"],
+        typer.Option("--split", help="Whose wagon designs, backgrounds and sensors are used."),
+    ] = "train",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds make equal scenes.")] = 0,
+    size_m: Annotated[
+        float, typer.Option("--size-m", min=20.0, max=2000.0, help="Side of a scene in metres.")
+    ] = 144.0,
+    gsd_m: Annotated[
+        float | None,
+        typer.Option(
+            "--gsd",
+            min=0.2,
+            max=3.0,
+            metavar="METRES",
+            help="Metres per pixel; 0.28 to 1.05 by chance if left out.",
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind", help="Only one kind of scene (yard, empty_line, lots, ...); a mixture if left out."
+        ),
+    ] = None,
+    backgrounds: Annotated[
+        Path | None,
+        typer.Option(
+            "--backgrounds",
+            metavar="DIR",
+            help="Real pictures at 0.3 m (UC Merced land use: freeway07.jpg ...) as ground and as negatives.",
+        ),
+    ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            "--shards",
+            min=1,
+            help="Instead of scenes: write so many training shards of 200 scenes, for 'railwatch train'.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make [bold]labelled scenes[/bold] of simulated yards: GeoTIFFs, GeoJSON labels, an index.
+
+    Every scene is decided by the seed and its number. Each GeoTIFF has a GeoJSON of the same name with one oriented
+    box a wagon in the columns of 'railwatch detect', and the tracks; index.csv lists them all.
+    """
+    if out.exists() and not out.is_dir():
+        fail(f"{out} is a file, not a folder")
+    if shards is not None:
+        _shards(out, shards, seed, split, backgrounds, as_json)
+        return
+    from detector.simulate import KINDS, BackgroundLibrary
+    from detector.simulate.write import simulate_folder
+
+    if kind is not None and kind not in KINDS:
+        fail(f"--kind must be one of {', '.join(KINDS)}, not {kind!r}")
+    if kind == "background" and backgrounds is None:
+        fail("--kind background shows real pictures: name their folder with --backgrounds")
+    library = BackgroundLibrary(backgrounds) if backgrounds is not None else None
+    with progress("scenes") as report:
+        rows = simulate_folder(
+            out,
+            scenes,
+            seed=seed,
+            split=split,
+            size_m=size_m,
+            gsd_m=gsd_m,
+            kind=kind,
+            backgrounds=library,
+            progress=report,
+        )
+    freight = sum(row.n_freight for row in rows)
+    if as_json:
+        emit_json(
+            {
+                "out": out,
+                "index": out / "index.csv",
+                "scenes": len(rows),
+                "freight": freight,
+                "empty": sum(row.n_freight == 0 for row in rows),
+                "images": rows,
+            }
+        )
+        return
+    say(f"{len(rows)} scenes with {freight} freight cars in {out}")
+    say(f"list: {out / 'index.csv'}")
+
+
+def _shards(out: Path, shards: int, seed: int, split: str, backgrounds: Path | None, as_json: bool) -> None:
+    """Training shards instead of files to look at."""
+    from detector.prepare import make_shards
+
+    with progress("shards") as report:
+        made = make_shards(out, shards, seed=seed, split=split, backgrounds=backgrounds, progress=report)
+    if as_json:
+        emit_json({"out": out, "shards": shards, "tiles": made})
+        return
+    say(f"{made} new tiles in {shards} shards in {out}")
