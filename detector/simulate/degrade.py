@@ -274,6 +274,10 @@ def degrade(
     levels = 2047.0 if rng.random() < 0.7 else 255.0
     image = np.clip(np.rint(image * np.float32(levels)) / np.float32(levels), 0.0, 1.0)
 
+    if not grey and rng.random() < 0.8:
+        # Providers balance colours towards grey; what is left is a cast of some per cent.
+        mean = image[::4, ::4].reshape(-1, 3).mean(axis=0)
+        image = image * ((mean.mean() / np.maximum(mean, 1e-3)) ** np.float32(rng.uniform(0.35, 0.9)))
     shown = _display(image, sensor, rng)
     if not grey:
         saturation = float(rng.uniform(0.35, 1.45))

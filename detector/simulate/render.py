@@ -160,8 +160,8 @@ class _Canvas:
             rows, cols = block
             target = np.s_[y + rows.start : y + rows.stop, x + cols.start : x + cols.stop]
             cv2.copyTo(texture.part(block), mask[block], self.rgb[target])
-            if height_m != 0.0:
-                self.height[target][mask[block] > 0] = height_m
+            # Also back to level ground: what grew here is gone, and so is its shadow.
+            self.height[target][mask[block] > 0] = height_m
 
     def window(self, points: NDArray[np.int32], pad_px: int) -> tuple[int, int, int, int] | None:
         """The part of the canvas (x, y, width, height) that holds some fixed-point points and a margin."""
