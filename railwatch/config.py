@@ -139,8 +139,8 @@ class DetectorSettings:
 class BaselineSettings:
     """What a count is compared with.
 
-    The thresholds behind the words of a verdict aren't settings: they hold a known rate of false alarms, which
-    a changed one would silently give up.
+    The thresholds behind the words of a verdict aren't settings: they hold a known rate of false
+    alarms, which a changed one would silently give up.
     """
 
     lookback_years: float = _setting(
