@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import shapely
 
+from aoi.errors import AreaError
 from geo.errors import SceneError
 from geo.scene import Scene
 
@@ -19,22 +21,9 @@ def area_in_pixels(scene: Scene, area: AreaOfInterest) -> shapely.Geometry:
     Raises:
         SceneError: The scene has no position, or the area doesn't touch it.
     """
-    return _checked(scene, area, to_pixels(scene, _in_crs(scene, area).boundary))
-
-
-def _in_crs(scene: Scene, area: AreaOfInterest) -> AreaOfInterest:
-    if scene.crs is None:
-        raise SceneError(f"{scene.path}: has no position, so the area {area.name} can't be laid on it")
-    return area.to_crs(scene.crs)
-
-
-def to_pixels(scene: Scene, geometry: shapely.Geometry) -> shapely.Geometry:
-    """A geometry in the scene's CRS in its pixel coordinates."""
-    return shapely.transform(geometry, scene.map_to_pixel)
-
-
-def _checked(scene: Scene, area: AreaOfInterest, outline: shapely.Geometry) -> shapely.Geometry:
-    if not outline.intersects(shapely.box(0, 0, scene.width, scene.height)):
+    outline = _to_pixels(scene, _in_crs(scene, area).boundary)
+    raster = shapely.box(0, 0, scene.width, scene.height)
+    if not (np.isfinite(outline.bounds).all() and outline.intersects(raster)):
         raise SceneError(f"{scene.path}: the area {area.name} doesn't touch the scene")
     return outline
 
@@ -46,4 +35,18 @@ def hidden_in_pixels(scene: Scene, area: AreaOfInterest) -> shapely.Geometry:
         SceneError: The scene has no position.
     """
     day = scene.datetime.date() if scene.datetime else None
-    return to_pixels(scene, _in_crs(scene, area).hidden_on(day))
+    return _to_pixels(scene, _in_crs(scene, area).hidden_on(day))
+
+
+def _in_crs(scene: Scene, area: AreaOfInterest) -> AreaOfInterest:
+    if scene.crs is None:
+        raise SceneError(f"{scene.path}: has no position, so the area {area.name} can't be laid on it")
+    try:
+        return area.to_crs(scene.crs)
+    except AreaError as error:
+        # The scene's CRS reaches as far as the scene: an area beyond its reach is elsewhere on Earth.
+        raise SceneError(f"{scene.path}: the area {area.name} doesn't touch the scene") from error
+
+
+def _to_pixels(scene: Scene, geometry: shapely.Geometry) -> shapely.Geometry:
+    return shapely.transform(geometry, scene.map_to_pixel)

@@ -14,8 +14,8 @@ HIGH_PERCENTILE = 99.0
 # of bare fields and forests span 49 to 60). Below it (an unstretched export of 11-bit data) the wagons would
 # sit in a handful of grey levels.
 EIGHT_BIT_SPAN = 48.0
-# The least that becomes the full range of an 8-bit picture: more gain would only show its rounding.
-EIGHT_BIT_LEAST = 32.0
+# The least that becomes the full range: more gain would only show how numbers were rounded.
+EIGHT_BIT_LEAST, INTEGER_LEAST, FLOAT_LEAST_SHARE = 32.0, 16.0, 1e-3
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ class Stretch:
         """The percentile stretch of a sample of a scene's valid pixels.
 
         Each band gets its own 1st and 99th percentile, which also takes off the blue of haze. An 8-bit
-        picture whose percentiles (over all bands) span 48 levels or more is left alone, and any other is
-        stretched by no more than 32 levels to the full range. A band of one value becomes mid-grey.
+        picture whose percentiles (over all bands) span 48 levels or more is left alone. Limits closer than 32
+        levels of 8 bits, 16 of other integers or a thousandth of floating-point numbers are moved apart to
+        that, so that a band of one value becomes mid-grey.
 
         Args:
             values: The sample, shape (bands, n), n at least 1, in digital numbers.
@@ -71,8 +72,7 @@ class Stretch:
             if high - low >= EIGHT_BIT_SPAN:
                 return cls.identity()
         lows, highs = np.percentile(sample, (LOW_PERCENTILE, HIGH_PERCENTILE), axis=1)
-        least = EIGHT_BIT_LEAST if values.dtype == np.uint8 else 1e-6 * np.maximum(np.abs(highs), 1e-6)
-        widen = np.maximum(least - (highs - lows), 0.0) / 2
+        widen = np.maximum(_least(values.dtype, highs) - (highs - lows), 0.0) / 2
         rule = f"percentile {LOW_PERCENTILE:g}-{HIGH_PERCENTILE:g}"
         return cls(tuple(map(float, lows - widen)), tuple(map(float, highs + widen)), rule)
 
@@ -111,3 +111,10 @@ class Stretch:
         np.rint(out, out=out)
         np.clip(out, 0, 255, out=out)
         return out.astype(np.uint8)
+
+
+def _least(dtype: np.dtype[Any], highs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The least distance between the limits of each band."""
+    if np.issubdtype(dtype, np.integer):
+        return np.full(highs.shape, EIGHT_BIT_LEAST if dtype == np.uint8 else INTEGER_LEAST)
+    return FLOAT_LEAST_SHARE * np.maximum(np.abs(highs), 1e-6)
