@@ -48,7 +48,7 @@ validate: $(VENV)/.installed
 	@$(BIN)/railwatch validate
 
 bench: $(VENV)/.installed-dev
-	@for benchmark in benchmarks/bench_*.py; do \
+	@for benchmark in benchmarks/*.py; do \
 		echo "==> $$benchmark"; $(BIN)/python "$$benchmark" || exit; \
 	done
 
@@ -72,7 +72,7 @@ help:
 	@echo "make demo      run railwatch on the bundled sample tiles"
 	@echo "make test      style, types, tests and the detector's thresholds; also one by one:"
 	@echo "               make lint, make types, make unit, make validate"
-	@echo "make bench     the benchmarks of benchmarks/"
+	@echo "make bench     the benchmarks of benchmarks/ (minutes)"
 	@echo "make docs      write the generated pages of docs/"
 	@echo "make wheel     build the wheel into dist/"
 	@echo "make clean     remove what building and testing left; make distclean: the environment too"

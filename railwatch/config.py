@@ -181,7 +181,7 @@ class ChartSettings:
     formats: tuple[Literal["png", "svg"], ...] = _setting(
         ("png", "svg"), "The files that a run writes.", changes_results=False
     )
-    dpi: int = _setting(150, "Resolution of the PNG.", low=50, high=1200, changes_results=False)
+    dpi: int = _setting(200, "Resolution of the PNG.", low=50, high=1200, changes_results=False)
     show_published: bool = _setting(True, "Draw the published counts beside our own.", changes_results=False)
 
 
