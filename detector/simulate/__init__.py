@@ -1,7 +1,7 @@
 """Procedural rail yards with labels: the detector's training data, and demonstration scenes.
 
-A `SceneSpec` says in metres what is there; `render_scene` draws it finely; `degrade` looks at the drawing through a
-sensor. `random_scene` makes descriptions by chance, reproducibly by seed.
+A `SceneSpec` says in metres what is there; `render_scene` draws it finely; `degrade` looks at the drawing
+through a sensor. `random_scene` makes descriptions by chance, reproducibly by seed.
 """
 
 from __future__ import annotations

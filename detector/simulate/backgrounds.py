@@ -1,11 +1,11 @@
 """Real pictures as ground and as negatives, from a folder the user names; never needed and never bundled.
 
-Written for the UC Merced land-use pictures (US Geological Survey, public domain): `<class><number>.jpg`, 256 px at
-0.3 m. Any folder of pictures named so, with the same scale, will do.
+Written for the UC Merced land-use pictures (US Geological Survey, public domain): `<class><number>.jpg`, 256
+px at 0.3 m. Any folder of pictures named so, with the same scale, will do.
 
-Neighbouring numbers often show one place, so whole blocks of ten numbers go to one split, and the numbers at the
-edges of validation and test blocks are left out. Pictures that the project's own evaluation uses, and their
-neighbours, never enter training.
+Neighbouring numbers often show one place, so whole blocks of ten numbers go to one split, and the numbers at
+the edges of validation and test blocks are left out. Pictures that the project's own evaluation uses, and
+their neighbours, never enter training.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ RESERVED: tuple[tuple[str, int], ...] = (
 
 # Classes that can lie under or beside a railway; the rest (planes, beach ...) serve as negatives only.
 _GROUND = frozenset(
-    "agricultural baseballdiamond buildings chaparral denseresidential forest freeway golfcourse intersection "
-    "mediumresidential mobilehomepark overpass parkinglot river runway sparseresidential storagetanks "
-    "tenniscourt".split()
+    {"agricultural", "baseballdiamond", "buildings", "chaparral", "denseresidential", "forest", "freeway"}
+    | {"golfcourse", "intersection", "mediumresidential", "mobilehomepark", "overpass", "parkinglot", "river"}
+    | {"runway", "sparseresidential", "storagetanks", "tenniscourt"}
 )
 
 
@@ -143,7 +143,7 @@ def mosaic(
     step = side - 6.0
     turns = int(rng.integers(4))
     x0, y0 = -float(rng.uniform(0, step)), -float(rng.uniform(0, step))
-    out = []
+    out: list[BackgroundPatch] = []
     y = y0
     while y < size_m[1]:
         x = x0
@@ -165,7 +165,7 @@ def lay(
     """
     if library is None:
         raise LabelError("The scene lies on background pictures: name their folder to draw it.")
-    # Displayed pictures are near the square-root scale; their white is a bright roof, not a perfect reflector.
+    # Displayed pictures are near the square-root scale; their white is a bright roof, not a mirror.
     gain = float(np.random.default_rng([spec.seed, 9]).uniform(0.62, 0.85))
     h, w = canvas.shape[:2]
     for patch in spec.backgrounds:

@@ -1,9 +1,9 @@
 """From the fine drawing to what a user holds: optics, sampling, processing, file.
 
-Order of effects: atmosphere and gain in reflectance, optical blur, sampling by area average, the sensor's noise and
-bit depth, pan-sharpening, resampling by the provider, and the display chain (stretch, tone curve, colour cast,
-sharpening, JPEG). A product seldom holds the detail of its grid: the blur is drawn in units of the grid, up to
-1.2 pixels, and some products are resampled once more.
+Order of effects: atmosphere and gain in reflectance, optical blur, sampling by area average, the sensor's
+noise and bit depth, pan-sharpening, resampling by the provider, and the display chain (stretch, tone curve,
+colour cast, sharpening, JPEG). A product seldom holds the detail of its grid: the blur is drawn in units of
+the grid, up to 1.2 pixels, and some products are resampled once more.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 
 GSD_RANGE_M = (0.28, 1.05)
+PICTURE_BLUR_M = 0.19  # of the background pictures, standard deviation
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Rendered:
     Attributes:
         image: (H, W, 3) uint8 RGB.
         gsd_m: metres per pixel.
-        boxes: (N, 5) float64 pixel boxes [cx, cy, length, width, angle], pixel-corner origin; full physical size,
-            also where the border cuts the vehicle.
+        boxes: (N, 5) float64 pixel boxes [cx, cy, length, width, angle], pixel-corner origin; full physical
+            size, also where the border cuts the vehicle.
         category: (N,) 0 freight, 1 locomotive, 2 coach.
         wagon_type: N type names.
         visibility: (N,) share of the vehicle that shows, 0-1.
@@ -60,9 +61,9 @@ class Sensor:
     """A family of products.
 
     `blur` is the range of the optical blur (Gaussian sigma in grid pixels), `colour` the ratio of the colour
-    bands' grid to the grid (1: as sharp as the rest), `grey` the share of panchromatic copies, `noise` the range of
-    noise in reflectance, `jpeg` the range of quality (0: uncompressed), `tone` the display curve, `kernel` how
-    the provider resampled.
+    bands' grid to the grid (1: as sharp as the rest), `grey` the share of panchromatic copies, `noise` the
+    range of noise in reflectance, `jpeg` the range of quality (0: uncompressed), `tone` the display curve,
+    `kernel` how the provider resampled.
     """
 
     name: str
@@ -81,26 +82,127 @@ class Sensor:
 
 
 SENSORS: tuple[Sensor, ...] = (
-    Sensor("satellite-pansharp", ("train", "val"), 3.0, (0.28, 0.75), (0.30, 0.70), (3.0, 4.5), 0.05, (0.001, 0.006),
-           (0, 0), (0.0, 0.9)),
-    Sensor("satellite-pan", ("train", "val"), 1.6, (0.28, 1.05), (0.30, 0.75), (1.0, 1.0), 1.0, (0.001, 0.008),
-           (0, 0), (0.0, 0.8)),
-    Sensor("web-mosaic", ("train", "val"), 3.5, (0.28, 1.05), (0.35, 1.00), (1.0, 4.0), 0.03, (0.001, 0.006),
-           (45, 92), (0.0, 1.3), kernel="cubic"),
-    Sensor("smallsat", ("train", "val"), 2.0, (0.45, 1.05), (0.70, 1.20), (1.0, 1.6), 0.05, (0.004, 0.014),
-           (0, 95), (0.2, 1.6), kernel="linear"),
-    Sensor("aerial", ("train", "val"), 1.6, (0.28, 0.65), (0.25, 0.50), (1.0, 1.0), 0.05, (0.001, 0.005),
-           (70, 97), (0.0, 0.8), tone="s-curve"),
+    Sensor(
+        name="satellite-pansharp",
+        splits=("train", "val"),
+        weight=3.0,
+        gsd_m=(0.28, 0.75),
+        blur=(0.3, 0.7),
+        colour=(3.0, 4.5),
+        grey=0.05,
+        noise=(0.001, 0.006),
+        jpeg=(0, 0),
+        sharpen=(0.0, 0.9),
+    ),
+    Sensor(
+        name="satellite-pan",
+        splits=("train", "val"),
+        weight=1.6,
+        gsd_m=(0.28, 1.05),
+        blur=(0.3, 0.75),
+        colour=(1.0, 1.0),
+        grey=1.0,
+        noise=(0.001, 0.008),
+        jpeg=(0, 0),
+        sharpen=(0.0, 0.8),
+    ),
+    Sensor(
+        name="web-mosaic",
+        splits=("train", "val"),
+        weight=3.5,
+        gsd_m=(0.28, 1.05),
+        blur=(0.35, 1.0),
+        colour=(1.0, 4.0),
+        grey=0.03,
+        noise=(0.001, 0.006),
+        jpeg=(45, 92),
+        sharpen=(0.0, 1.3),
+        kernel="cubic",
+    ),
+    Sensor(
+        name="smallsat",
+        splits=("train", "val"),
+        weight=2.0,
+        gsd_m=(0.45, 1.05),
+        blur=(0.7, 1.2),
+        colour=(1.0, 1.6),
+        grey=0.05,
+        noise=(0.004, 0.014),
+        jpeg=(0, 95),
+        sharpen=(0.2, 1.6),
+        kernel="linear",
+    ),
+    Sensor(
+        name="aerial",
+        splits=("train", "val"),
+        weight=1.6,
+        gsd_m=(0.28, 0.65),
+        blur=(0.25, 0.5),
+        colour=(1.0, 1.0),
+        grey=0.05,
+        noise=(0.001, 0.005),
+        jpeg=(70, 97),
+        sharpen=(0.0, 0.8),
+        tone="s-curve",
+    ),
     # What only tests see: other optics, other curves, other resampling.
-    Sensor("test-satellite", ("test",), 3.0, (0.28, 0.75), (0.30, 0.75), (3.6, 4.2), 0.05, (0.002, 0.007),
-           (0, 0), (0.0, 0.8), shape="box"),
-    Sensor("test-pan", ("test",), 1.5, (0.28, 1.05), (0.30, 0.75), (1.0, 1.0), 1.0, (0.002, 0.009), (0, 0),
-           (0.0, 0.8), tone="log", shape="box"),
-    Sensor("test-mosaic", ("test",), 3.5, (0.28, 1.05), (0.35, 1.00), (1.0, 3.6), 0.03, (0.001, 0.006), (40, 90),
-           (0.1, 1.2), tone="s-curve", kernel="lanczos", shape="defocus"),
-    Sensor("test-smallsat", ("test",), 2.0, (0.50, 1.05), (0.70, 1.15), (1.0, 1.6), 0.05, (0.005, 0.014), (0, 95),
-           (0.2, 1.5), tone="log", kernel="cubic"),
-)  # fmt: skip
+    Sensor(
+        name="test-satellite",
+        splits=("test",),
+        weight=3.0,
+        gsd_m=(0.28, 0.75),
+        blur=(0.3, 0.75),
+        colour=(3.6, 4.2),
+        grey=0.05,
+        noise=(0.002, 0.007),
+        jpeg=(0, 0),
+        sharpen=(0.0, 0.8),
+        shape="box",
+    ),
+    Sensor(
+        name="test-pan",
+        splits=("test",),
+        weight=1.5,
+        gsd_m=(0.28, 1.05),
+        blur=(0.3, 0.75),
+        colour=(1.0, 1.0),
+        grey=1.0,
+        noise=(0.002, 0.009),
+        jpeg=(0, 0),
+        sharpen=(0.0, 0.8),
+        tone="log",
+        shape="box",
+    ),
+    Sensor(
+        name="test-mosaic",
+        splits=("test",),
+        weight=3.5,
+        gsd_m=(0.28, 1.05),
+        blur=(0.35, 1.0),
+        colour=(1.0, 3.6),
+        grey=0.03,
+        noise=(0.001, 0.006),
+        jpeg=(40, 90),
+        sharpen=(0.1, 1.2),
+        tone="s-curve",
+        kernel="lanczos",
+        shape="defocus",
+    ),
+    Sensor(
+        name="test-smallsat",
+        splits=("test",),
+        weight=2.0,
+        gsd_m=(0.5, 1.05),
+        blur=(0.7, 1.15),
+        colour=(1.0, 1.6),
+        grey=0.05,
+        noise=(0.005, 0.014),
+        jpeg=(0, 95),
+        sharpen=(0.2, 1.5),
+        tone="log",
+        kernel="cubic",
+    ),
+)
 
 
 def sensors(split: str) -> tuple[Sensor, ...]:
@@ -243,6 +345,9 @@ def degrade(
 
     linear = np.asarray(cv2.LUT(np.ascontiguousarray(fine.rgb[:cut_h, :cut_w]), _LINEAR), dtype=np.uint16)
     sigma = float(rng.uniform(*sensor.blur))
+    if spec.backgrounds:
+        # Real pictures bring a blur of their own; drawn things must not stand out by being sharper.
+        sigma = max(sigma, PICTURE_BLUR_M / gsd)
     if sigma * gsd / mpp > 2.2:  # a strong blur costs a quarter on half the pixels, and looks the same
         linear = np.asarray(
             cv2.resize(linear, (cut_w // 2, cut_h // 2), interpolation=cv2.INTER_AREA), dtype=np.uint16
@@ -267,9 +372,8 @@ def degrade(
     planes = 1 if grey or rng.random() < 0.5 else 3
     grain = rng.standard_normal((out_h, out_w, planes), dtype=np.float32)
     if rng.random() < 0.4:
-        grain = np.asarray(cv2.GaussianBlur(grain, (0, 0), float(rng.uniform(0.4, 0.8)))).reshape(
-            out_h, out_w, planes
-        )
+        softened = cv2.GaussianBlur(grain, (0, 0), float(rng.uniform(0.4, 0.8)))
+        grain = np.asarray(softened, dtype=np.float32).reshape(out_h, out_w, planes)
     image = image + grain * np.float32(noise_level) * np.sqrt(np.float32(0.3) + image * np.float32(3.0))
     levels = 2047.0 if rng.random() < 0.7 else 255.0
     image = np.clip(np.rint(image * np.float32(levels)) / np.float32(levels), 0.0, 1.0)
@@ -296,7 +400,9 @@ def degrade(
     if sensor.jpeg[1] > 0 and (sensor.jpeg[0] > 0 or rng.random() < 0.5):
         quality = int(rng.integers(max(sensor.jpeg[0], 40), sensor.jpeg[1] + 1))
         code = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        out = np.ascontiguousarray(cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1])
+        out = np.ascontiguousarray(
+            np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), dtype=np.uint8)[..., ::-1]
+        )
     boxes, category, names, visibility = _labels(fine, gsd_x, gsd_y, (out_w, out_h))
     scale = np.array([1.0 / gsd_x, 1.0 / gsd_y])
     return Rendered(

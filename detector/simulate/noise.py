@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import cv2
 import numpy as np
@@ -13,18 +13,13 @@ _SIZE = 1024  # pixels; the fields wrap around
 _SLOPES = {"grain": 0.35, "fine": 0.95, "cloudy": 1.45, "patchy": 2.1}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _field(name: str) -> NDArray[np.uint8]:
     """A (2048, 2048) field, two periods each way, with mean 128 and standard deviation 42."""
     if name == "rough":  # blotches of a few metres and grain of a few decimetres together
-        mixed = 0.75 * (_field("cloudy").astype(np.float32) - 128.0) + 0.75 * (
-            _field("fine").astype(np.float32) - 128.0
-        )
-        return np.clip(128.0 + mixed, 0, 255).astype(np.uint8)
+        return _sum(("cloudy", 0.75, 0), ("fine", 0.75, 0))
     if name == "lumps":  # crowns and bushes
-        mixed = 0.85 * (_field("cloudy").astype(np.float32) - 128.0)
-        mixed += 0.45 * (np.roll(_field("patchy"), 311).astype(np.float32) - 128.0)
-        return np.clip(128.0 + mixed, 0, 255).astype(np.uint8)
+        return _sum(("cloudy", 0.85, 0), ("patchy", 0.45, 311))
     rng = np.random.default_rng([2611, sum(name.encode())])
     fy = np.fft.fftfreq(_SIZE)[:, None]
     fx = np.fft.rfftfreq(_SIZE)[None, :]
@@ -41,6 +36,12 @@ def _field(name: str) -> NDArray[np.uint8]:
     values = (values - values.mean()) / values.std()
     tile = np.clip(128.0 + 42.0 * values, 0, 255).astype(np.uint8)
     return np.tile(tile, (2, 2))  # so that a crop of up to one period is a plain slice
+
+
+def _sum(*parts: tuple[str, float, int]) -> NDArray[np.uint8]:
+    """Fields added up around their mean: (name, weight, roll)."""
+    total = sum(weight * (np.roll(_field(name), roll) - np.float32(128.0)) for name, weight, roll in parts)
+    return np.clip(128.0 + np.asarray(total), 0, 255).astype(np.uint8)
 
 
 def crop(name: str, seed: int, height: int, width: int) -> NDArray[np.uint8]:

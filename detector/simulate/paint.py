@@ -1,8 +1,8 @@
 """Roof pictures with heights: each vehicle, building or tree drawn from above, long axis along +x.
 
-A patch holds drawing values (see `materials.encode`), the height of each pixel above the ground and an opacity.
-Heights matter as much as colours: the renderer casts shadows and leans things over by them, so an empty gondola
-gets its dark inside and a tank its round shoulder from geometry.
+A patch holds drawing values (see `materials.encode`), the height of each pixel above the ground and an
+opacity. Heights matter as much as colours: the renderer casts shadows and leans things over by them, so an
+empty gondola gets its dark inside and a tank its round shoulder from geometry.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _roof_profile(sun: Sun, angle_deg: float, slope_deg: float, n: int = 33) -> 
     return np.asarray(np.sqrt(np.clip(0.3 + 0.7 * direct, 0.1, 2.2)))
 
 
-# ----------------------------------------------------------------------------------------------- rail vehicles
+# ---------------------------------------------------------------------------------------------- rail vehicles
 
 
 def _gondola(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
@@ -640,8 +640,8 @@ def _building(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     elif kind < 0.6:  # several bays (saw-tooth or multi-span)
         bays = max(2, round(width / float(rng.uniform(8, 16))))
         prof = _roof_profile(sun, p.angle_deg, 14.0, 3)
-        y = (np.linspace(0, bays, s.h) % 1.0) < 0.5
-        s.rgb *= np.where(y, prof[0], prof[2]).astype(np.float32)[:, None, None]
+        near = (np.linspace(0, bays, s.h) % 1.0) < 0.5
+        s.rgb *= np.where(near, prof[0], prof[2]).astype(np.float32)[:, None, None]
     else:  # flat, with parapet and machines
         edge = float(rng.uniform(0.3, 0.9))
         s.shade(0, length, 0, edge, 1.2)
@@ -709,7 +709,7 @@ def _barge(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
 
 def _tank_farm(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     """A round storage tank."""
-    y, x = np.mgrid[-1 : 1 : s.h * 1j, -1 : 1 : s.w * 1j]  # type: ignore[misc]
+    y, x = np.mgrid[-1 : 1 : s.h * 1j, -1 : 1 : s.w * 1j]
     r = np.hypot(x, y)
     s.rgb *= np.where(r > 0.93, 0.8, 1.0).astype(np.float32)[..., None]
 
@@ -720,7 +720,7 @@ def _plain(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
 
 def _pile(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     """A heap of bulk goods."""
-    y, x = np.mgrid[-1 : 1 : s.h * 1j, -1 : 1 : s.w * 1j]  # type: ignore[misc]
+    y, x = np.mgrid[-1 : 1 : s.h * 1j, -1 : 1 : s.w * 1j]
     dome = np.clip(1.0 - np.hypot(x, y) ** 1.5, 0.0, 1.0).astype(np.float32)
     tex = noise.crop("cloudy", p.seed, s.h, s.w).astype(np.float32) / 128.0 - 1.0
     s.height[:] = p.height_m * dome * (1.0 + 0.3 * tex)
@@ -758,7 +758,7 @@ def tree_patch(prop: Prop, sun: Sun) -> Patch:
     """A crown: a lumpy dome, lit on the sun's side, with gaps in its outline."""
     scale = COARSE_PX_PER_M
     n = max(5, round(prop.length_m * scale))
-    y, x = np.mgrid[-1 : 1 : n * 1j, -1 : 1 : n * 1j]  # type: ignore[misc]
+    y, x = np.mgrid[-1 : 1 : n * 1j, -1 : 1 : n * 1j]
     lump = noise.crop("cloudy", prop.seed, n, n).astype(np.float32) / 128.0 - 1.0
     fine = noise.crop("fine", prop.seed >> 4, n, n).astype(np.float32) / 128.0 - 1.0
     r = np.hypot(x, y) + 0.55 * lump + 0.25 * fine

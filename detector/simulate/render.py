@@ -1,7 +1,8 @@
-"""Draw a scene finely: colours and heights from above, then sun shadows and off-nadir lean from the heights."""
+"""Draw a scene finely: colours and heights from above, then sun shadows and lean from the heights."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +23,6 @@ from detector.simulate.spec import (
     Point,
     Prop,
     SceneSpec,
-    Strip,
     Sun,
     Surface,
     TrackSpec,
@@ -48,7 +48,8 @@ class FineScene:
         metres_per_px: size of a pixel.
         spec: what was drawn.
         lean_m: image displacement (x, y) in metres per metre of height.
-        visibility: (N,) share of each vehicle's outline that shows in the picture, in the order of `spec.wagons`.
+        visibility: (N,) share of each vehicle's outline that shows in the picture, in the order of
+            `spec.wagons`.
     """
 
     rgb: U8
@@ -67,7 +68,7 @@ _BLOCK = 120  # pixels
 
 
 def _blocks(mask: U8) -> Iterator[tuple[slice, slice]]:
-    """Windows that together hold all that is set in a mask: a diagonal strip fills little of its rectangle."""
+    """Windows that hold all that is set in a mask: a diagonal strip fills little of its rectangle."""
     h, w = mask.shape
     for y in range(0, h, _BLOCK):
         for x in range(0, w, _BLOCK):
@@ -77,7 +78,7 @@ def _blocks(mask: U8) -> Iterator[tuple[slice, slice]]:
 
 
 class _Texture:
-    """A surface over a rectangle, drawn part by part: coarse and rough noise (or streaks) looked up in its ramp."""
+    """A surface over a rectangle, drawn part by part: noise (or streaks) looked up in its ramp."""
 
     def __init__(self, surface: Surface, h: int, w: int) -> None:
         self.coarse = noise.crop("patchy", surface.seed, h, w)
@@ -97,7 +98,7 @@ class _Texture:
 
 
 class _Fitted(NamedTuple):
-    """A patch at about the canvas's resolution: colours, heights, opacity, pixels per metre along and across."""
+    """A patch at about the canvas's resolution, with its pixels per metre along and across."""
 
     rgb: U8
     height: F32
@@ -211,7 +212,7 @@ class _Canvas:
             if not there.any():
                 continue
             sunward = part.copy()
-            to, source = _overlap(*part.shape, -ox, -oy)
+            to, source = _overlap(part.shape[0], part.shape[1], -ox, -oy)
             sunward[to] = part[source]
             light = np.clip(1.0 + slope * (part - sunward), 0.45, 1.4) * (0.72 + 0.28 * part)
             leaves = np.clip(texture.part(block) * light[..., None], 0, 255).astype(np.uint8)
@@ -316,10 +317,10 @@ class _Canvas:
             half = track.gauge_mm / 2000.0 + 0.035
             if track.rail == "shiny":
                 colour: Colour = (0.45, 0.45, 0.46)
-                strength = float(rng.uniform(0.35, 0.9))
+                strength = float(rng.uniform(0.2, 0.7))
             elif track.rail == "used":
                 colour = (0.24, 0.23, 0.23)
-                strength = float(rng.uniform(0.3, 0.7))
+                strength = float(rng.uniform(0.15, 0.55))
             else:
                 colour = (0.085, 0.060, 0.045)
                 strength = float(rng.uniform(0.3, 0.8))
@@ -382,7 +383,8 @@ class _Canvas:
         """Darken what the sun can't see, by doubling steps over the height map.
 
         After k steps each pixel knows the highest obstacle within 2^k pixels towards the sun, lowered by the
-        sun's slope; where that exceeds its own height it lies in shadow, on the ground as on a neighbour's roof.
+        sun's slope; where that exceeds its own height it lies in shadow, on the ground as on a neighbour's
+        roof.
         """
         slope = math.tan(math.radians(sun.elevation_deg))
         top = float(self.height.max())
@@ -476,7 +478,7 @@ def _chunks(line: NDArray[np.float64], rng: np.random.Generator) -> list[NDArray
     cuts = [0.0]
     while cuts[-1] < total:
         cuts.append(cuts[-1] + float(rng.uniform(12.0, 60.0)))
-    return [_resample(line, np.linspace(a, min(b, total), 6)) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [_resample(line, np.linspace(a, min(b, total), 6)) for a, b in itertools.pairwise(cuts)]
 
 
 def _dashes(line: NDArray[np.float64], dash: float, gap: float) -> list[NDArray[np.float64]]:

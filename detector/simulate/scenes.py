@@ -1,4 +1,4 @@
-"""Whole scenes by chance: what kind, under which sun, on which ground, with which tracks, wagons and surroundings."""
+"""Whole scenes by chance: kind, sun, weather, ground, tracks, wagons and surroundings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from detector.simulate.backgrounds import BackgroundLibrary, mosaic
 from detector.simulate.layout import Curve, TrackPath
 from detector.simulate.spec import (
     SPLITS,
+    Area,
     BackgroundPatch,
     Consist,
     Marking,
@@ -26,10 +28,10 @@ from detector.simulate.spec import (
     View,
     Weather,
 )
-from detector.simulate.surroundings import Band, Site
+from detector.simulate.surroundings import BandTable, Site
 
-# Kinds of scenes and how often they come. The first group holds wagons, the second tracks without any, the third
-# neither tracks nor wagons; "background" is a real picture as it is and needs a folder of them.
+# Kinds of scenes and how often they come. The first group holds wagons, the second tracks without any, the
+# third neither tracks nor wagons; "background" is a real picture as it is and needs a folder of them.
 KIND_WEIGHTS: dict[str, float] = {
     "yard": 22.0,
     "sidings": 13.0,
@@ -51,12 +53,63 @@ EMPTY_KINDS = ("empty_yard", "empty_line", "empty_sidings")
 RAIL_FREE_KINDS = ("strips", "lots", "waterway", "blocks", "open", "background")
 KINDS = tuple(KIND_WEIGHTS)
 
+# What track beds are made of, from the dark to the bright end of their texture.
 _BEDS = (
-    ("ballast_aged", "ballast_fresh"), ("ballast_dark", "ballast_aged"), ("ballast_rusty", "ballast_aged"),
-    ("cinder", "ballast_dark"), ("ballast_fresh", "ballast_light"), ("ballast_rusty", "soil"),
-    ("ballast_pink", "ballast_aged"), ("ballast_light", "gravel"), ("ballast_dark", "ballast_rusty"),
-    ("soil", "ballast_aged"), ("ballast_aged", "grass_dry"),
-)  # fmt: skip
+    ("ballast_aged", "ballast_fresh"),
+    ("ballast_dark", "ballast_aged"),
+    ("ballast_rusty", "ballast_aged"),
+    ("cinder", "ballast_dark"),
+    ("ballast_fresh", "ballast_light"),
+    ("ballast_rusty", "soil"),
+    ("ballast_pink", "ballast_aged"),
+    ("ballast_light", "gravel"),
+    ("ballast_dark", "ballast_rusty"),
+    ("soil", "ballast_aged"),
+    ("ballast_aged", "grass_dry"),
+)
+
+# What stands beside a goods terminal's tracks, and what fills scenes without a railway.
+_TERMINAL: BandTable = (
+    (surroundings.car_park, 3.0),
+    (surroundings.container_stacks, 2.0),
+    (surroundings.trailer_rows, 2.0),
+    (surroundings.warehouses, 2.0),
+    (surroundings.trailer_line, 1.0),
+)
+_FILLINGS: dict[str, BandTable] = {
+    "lots": (
+        (surroundings.car_park, 4.0),
+        (surroundings.trailer_rows, 3.0),
+        (surroundings.trailer_line, 2.5),
+        (surroundings.container_stacks, 2.0),
+        (surroundings.warehouses, 2.0),
+        (surroundings.long_roofs, 2.0),
+        (surroundings.greenhouses, 1.0),
+        (surroundings.road, 1.0),
+        (surroundings.storage_tanks, 0.5),
+    ),
+    "blocks": (
+        (surroundings.houses, 3.0),
+        (surroundings.warehouses, 2.0),
+        (surroundings.long_roofs, 2.0),
+        (surroundings.road, 4.0),
+        (surroundings.car_park, 1.0),
+        (surroundings.tree_row, 1.0),
+        (surroundings.platform, 0.6),
+    ),
+    "open": (
+        (surroundings.field_, 4.0),
+        (surroundings.woods, 2.0),
+        (surroundings.verge, 1.0),
+        (surroundings.ditch, 2.0),
+        (surroundings.service_road, 2.0),
+        (surroundings.tree_row, 2.0),
+        (surroundings.footpath, 2.0),
+        (surroundings.canal, 1.0),
+        (surroundings.bare_yard, 1.0),
+        (surroundings.wall, 0.5),
+    ),
+}
 
 
 def random_weather(rng: np.random.Generator) -> Weather:
@@ -253,13 +306,7 @@ def _rail(
         elif shape == "station" and rng.random() < 0.6:
             surroundings.fill_side(site, side, start + surroundings.platform(site, side, start), reach)
         elif shape == "terminal":
-            first: Band = surroundings.choose(
-                rng,
-                (
-                    (surroundings.car_park, 3.0), (surroundings.container_stacks, 2.0), (surroundings.trailer_rows, 2.0),
-                    (surroundings.warehouses, 2.0), (surroundings.trailer_line, 1.0),
-                ),
-            )  # fmt: skip
+            first = surroundings.choose(rng, _TERMINAL)
             d = start + surroundings.choose(rng, surroundings.THIN)(site, side, start)
             surroundings.fill_side(site, side, d + first(site, side, d), reach)
         else:
@@ -317,7 +364,7 @@ def _yard_floor(
             "floor", middle, width + float(rng.uniform(-1.0, 3.0)), floor, float(rng.uniform(0.3, 1.5))
         )
     # Stripes between tracks: drains, cable ducts, walkways, spilt coal, weeds, old beds without rails.
-    for a, b in zip(offsets, offsets[1:], strict=False):
+    for a, b in pairwise(offsets):
         if rng.random() < 0.4:
             w = float(rng.uniform(0.3, min(2.4, max(0.5, b - a - 2.6))))
             kind = rng.random()
@@ -351,12 +398,12 @@ def _yard_floor(
 
 def _island_platforms(site: Site, offsets: np.ndarray) -> None:
     """Platforms in wide gaps between tracks."""
-    for a, b in zip(offsets, offsets[1:], strict=False):
+    for a, b in pairwise(offsets):
         gap = float(b - a)
         if gap > 7.0:
             start, end = site.part(60.0)
             band = site.curve.band(float(a) + 1.7, float(b) - 1.7, start, end)
-            site.cover.append(surroundings.Area("platform", band, site.concrete(), 0.0, 0.9))
+            site.cover.append(Area("platform", band, site.concrete(), 0.0, 0.9))
             if site.rng.random() < 0.7:
                 surroundings.canopy_roofs(site, float(a + b) / 2, gap - 4.0, start, end)
 
@@ -371,7 +418,7 @@ def _catenary(site: Site, offsets: np.ndarray, shape: str) -> None:
         if len(offsets) > 1:
             surroundings.masts(site, float(offsets.max()) + 2.9, pitch, 7.5, -arm)
     elif rng.random() < 0.3:
-        gaps = [float(a + b) / 2 for a, b in zip(offsets, offsets[1:], strict=False) if b - a > 5.2]
+        gaps = [float(a + b) / 2 for a, b in pairwise(offsets) if b - a > 5.2]
         if gaps:
             surroundings.masts(
                 site,
@@ -423,19 +470,7 @@ def _rail_free(
     ground = _base(site)
     reach = 0.8 * math.hypot(*size)
     s = surroundings
-    lots: tuple[tuple[Band, float], ...] = (
-        (s.car_park, 4.0), (s.trailer_rows, 3.0), (s.trailer_line, 2.5), (s.container_stacks, 2.0), (s.warehouses, 2.0),
-        (s.long_roofs, 2.0), (s.greenhouses, 1.0), (s.road, 1.0), (s.storage_tanks, 0.5),
-    )  # fmt: skip
-    blocks: tuple[tuple[Band, float], ...] = (
-        (s.houses, 3.0), (s.warehouses, 2.0), (s.long_roofs, 2.0), (s.road, 4.0), (s.car_park, 1.0), (s.tree_row, 1.0),
-        (s.platform, 0.6),
-    )  # fmt: skip
-    nature: tuple[tuple[Band, float], ...] = (
-        (s.field_, 4.0), (s.woods, 2.0), (s.verge, 1.0), (s.ditch, 2.0), (s.service_road, 2.0), (s.tree_row, 2.0),
-        (s.footpath, 2.0), (s.canal, 1.0), (s.bare_yard, 1.0), (s.wall, 0.5),
-    )  # fmt: skip
-    table: tuple[tuple[Band, float], ...] | None = {"lots": lots, "blocks": blocks, "open": nature}.get(kind)
+    table = _FILLINGS.get(kind)
     start = 0.0
     if kind == "waterway":
         start = s.canal(site, 1.0, 0.0)

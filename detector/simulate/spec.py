@@ -25,8 +25,8 @@ class Surface:
     """A ground cover: materials blended by a noise field.
 
     `ramp` names materials from the low to the high end of the noise. `coarse` (0-1) is the share of large
-    patches against fine texture, `contrast` the spread over the ramp, `streak_deg` a direction along which the
-    texture is drawn out (None: isotropic), `tint` multiplies the reflectances.
+    patches against fine texture, `contrast` the spread over the ramp, `streak_deg` a direction along which
+    the texture is drawn out (None: isotropic), `tint` multiplies the reflectances.
     """
 
     ramp: tuple[str, ...]
@@ -41,8 +41,8 @@ class Surface:
 class Area:
     """A polygon of one surface.
 
-    `rough_m` frays its edge, `height_m` lifts it (platforms, decks), `bump_m` is the height of what grows or lies on
-    it (tree crowns, scrub), `cover` the share of the polygon that this covers.
+    `rough_m` frays its edge, `height_m` lifts it (platforms, decks), `bump_m` is the height of what grows or
+    lies on it (tree crowns, scrub), `cover` the share of the polygon that this covers.
     """
 
     kind: str
@@ -99,7 +99,7 @@ class TrackSpec:
 
 @dataclass(frozen=True)
 class Wagon:
-    """One rail vehicle. `length_m` is the body's, without couplers; (x_m, y_m) the centre of its footprint."""
+    """One rail vehicle; `length_m` is the body's, without couplers, (x_m, y_m) its footprint's centre."""
 
     type: str
     category: int
@@ -172,7 +172,7 @@ class Weather:
 
 @dataclass(frozen=True)
 class BackgroundPatch:
-    """A real picture laid under the scene: file name in the folder, north-west corner, side, turns and flip."""
+    """A real picture under the scene: file name, north-west corner, side, quarter turns, flip."""
 
     file: str
     x_m: float

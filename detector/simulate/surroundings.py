@@ -1,8 +1,8 @@
 """What lies beside railways and, without them, looks like trains: laid in bands along a curve.
 
-Each band function takes a `Site` and the side (+1 right, -1 left of the heading) and offset at which it begins, adds
-ground and props, and returns its width. The same bands run along tracks, roads and canals, so that every strip-like
-or box-like thing is seen both with and without wagons near it.
+Each band function takes a `Site` and the side (+1 right, -1 left of the heading) and offset at which it
+begins, adds ground and props, and returns its width. The same bands run along tracks, roads and canals, so
+that every strip-like or box-like thing is seen both with and without wagons near it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from detector.simulate.assets import CAR_PAINTS, CONTAINER_PAINTS, TRAILER_PAINTS, pick, tinted
+from detector.simulate.assets import CAR_PAINTS, CONTAINER_PAINTS, TRAILER_PAINTS, pick, tinted, weighted
 from detector.simulate.layout import Curve
 from detector.simulate.materials import rgb
-from detector.simulate.spec import Area, Colour, Ground, Marking, Point, Prop, Strip, Surface, Sun, Weather
+from detector.simulate.spec import Area, Colour, Ground, Marking, Point, Prop, Strip, Sun, Surface, Weather
 
 # Materials of open ground by season.
-_GREEN = {
+_Ramps = dict[str, tuple[tuple[str, ...], ...]]
+_GREEN: _Ramps = {
     "green": (
         ("grass", "grass_lush", "grass_pale"),
         ("grass_pale", "grass", "grass_dry"),
@@ -33,7 +34,7 @@ _GREEN = {
     "brown": (("heath", "grass_dry", "twigs"), ("mud", "heath", "grass_dry"), ("twigs", "heath", "soil")),
     "arid": (("soil_light", "sand", "soil"), ("soil", "soil_light", "sand"), ("scrub", "soil_light", "sand")),
 }
-_BARE = {
+_BARE: _Ramps = {
     "green": (("soil", "soil_light"), ("gravel_dark", "gravel"), ("mud", "soil", "grass_pale")),
     "dry": (("soil", "soil_light", "straw"), ("gravel", "soil_light"), ("soil_red", "soil")),
     "brown": (("mud", "soil"), ("gravel_dark", "soil"), ("cinder", "mud", "soil")),
@@ -85,7 +86,7 @@ class Site:
             self.seed(),
         )
 
-    def _one(self, table: dict[str, tuple[tuple[str, ...], ...]]) -> tuple[str, ...]:
+    def _one(self, table: _Ramps) -> tuple[str, ...]:
         options = table[self.weather.season]
         return options[int(self.rng.integers(len(options)))]
 
@@ -119,9 +120,12 @@ class Site:
     def water(self) -> Surface:
         """Water of some colour."""
         ramp = (
-            ("water_deep", "water_deep", "water_blue"), ("water_green", "water_green", "water_muddy"),
-            ("water_muddy", "mud"), ("water_blue", "water_green"), ("water_deep", "water_green", "glint"),
-        )  # fmt: skip
+            ("water_deep", "water_deep", "water_blue"),
+            ("water_green", "water_green", "water_muddy"),
+            ("water_muddy", "mud"),
+            ("water_blue", "water_green"),
+            ("water_deep", "water_green", "glint"),
+        )
         return self.surface(ramp[int(self.rng.integers(len(ramp)))], (0.05, 0.35))
 
     # ------------------------------------------------------------------ placing
@@ -139,9 +143,18 @@ class Site:
         self.cover.append(Strip(kind, self.curve.line(d), width_m, surface, rough_m, height_m))
 
     def prop(
-        self, kind: str, s: float, d: float, turn_deg: float, size: tuple[float, float, float], material: str,
-        colour: Colour | None = None, *, over: bool = False, seed: int | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        kind: str,
+        s: float,
+        d: float,
+        turn_deg: float,
+        size: tuple[float, float, float],
+        material: str,
+        colour: Colour | None = None,
+        *,
+        over: bool = False,
+        seed: int | None = None,
+    ) -> None:
         """A prop at station `s`, offset `d`, turned against the curve's heading."""
         x, y = self.curve.xy(s, d)
         self.put(
@@ -157,9 +170,18 @@ class Site:
         )
 
     def put(
-        self, kind: str, x: float, y: float, angle_deg: float, size: tuple[float, float, float], material: str,
-        colour: Colour | None = None, *, over: bool = False, seed: int | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        kind: str,
+        x: float,
+        y: float,
+        angle_deg: float,
+        size: tuple[float, float, float],
+        material: str,
+        colour: Colour | None = None,
+        *,
+        over: bool = False,
+        seed: int | None = None,
+    ) -> None:
         """A prop at a place in the scene, left out where it can't show."""
         r = 0.5 * math.hypot(size[0], size[1]) + size[2]
         if not (-r < x < self.size_m[0] + r and -r < y < self.size_m[1] + r):
@@ -167,11 +189,20 @@ class Site:
         snow = self.weather.snow * float(self.rng.uniform(0.4, 1.0)) if self.weather.snow > 0 else 0.0
         self.props.append(
             Prop(
-                kind, x, y, angle_deg, size[0], size[1], size[2],
-                colour or tinted(material, (1.0, 1.0, 1.0), self.rng, 0.12), material,
-                self.seed() if seed is None else seed, over, snow,
+                kind,
+                x,
+                y,
+                angle_deg,
+                size[0],
+                size[1],
+                size[2],
+                colour or tinted(material, (1.0, 1.0, 1.0), self.rng, 0.12),
+                material,
+                self.seed() if seed is None else seed,
+                over,
+                snow,
             )
-        )  # fmt: skip
+        )
 
     def near(self, s: float, d: float, margin_m: float = 12.0) -> bool:
         """Whether a place along the curve is in or near the scene."""
@@ -238,7 +269,7 @@ class Site:
         return start, min(start + n, b)
 
 
-# ------------------------------------------------------------------------------------------------ plain strips
+# ----------------------------------------------------------------------------------------------- plain strips
 
 
 def verge(site: Site, side: float, d: float) -> float:
@@ -413,12 +444,12 @@ def canal(site: Site, side: float, d: float) -> float:
                     lane,
                     0.0,
                     (length, wide, 2.0),
-                    pick(rng, (("rust", 2.0), ("grey", 1.0), ("red_oxide", 1.0), ("soot", 1.0))),
+                    pick(rng, weighted("rust 2 grey 1 red_oxide 1 soot 1")),
                 )
     return 2 * bank + w
 
 
-# ------------------------------------------------------------------------------------------------ roads and lots
+# --------------------------------------------------------------------------------------------- roads and lots
 
 
 def _stations(site: Site, per_m: float) -> list[float]:
@@ -614,7 +645,7 @@ def car_park(site: Site, side: float, d: float) -> float:
     _lot(site, side, d, w)
     along = rng.random() < (0.15 if not dense else 0.35)  # cars parallel to the curve instead of across
     fill = float(rng.choice([0.15, 0.5, 0.8, 0.97])) if not dense else float(rng.choice([0.85, 0.97, 1.0]))
-    paints = CAR_PAINTS
+    paints: tuple[tuple[str, float], ...] = CAR_PAINTS
     if dense and rng.random() < 0.5:
         paints = (("white", 4.0), ("silver", 3.0), ("black", 3.0), (pick(rng, CAR_PAINTS), 3.0))
     bank = [(pick(rng, paints), site.seed()) for _ in range(9)]
@@ -683,14 +714,13 @@ def container_stacks(site: Site, side: float, d: float) -> float:
     return w + lane
 
 
-# ------------------------------------------------------------------------------------------------ built things
+# ----------------------------------------------------------------------------------------------- built things
 
 
-_ROOFS = (
-    ("roof_white", 3.0), ("roof_grey", 4.0), ("roof_metal", 3.0), ("roof_dark", 2.0), ("roof_tar", 2.5),
-    ("roof_red", 1.5), ("roof_brown", 1.5), ("roof_blue", 1.0), ("roof_green", 1.0), ("roof_rust", 1.5),
-    ("roof_beige", 2.0),
-)  # fmt: skip
+_ROOFS = weighted(
+    "roof_white 3 roof_grey 4 roof_metal 3 roof_dark 2 roof_tar 2.5 roof_red 1.5 roof_brown 1.5 "
+    "roof_blue 1 roof_green 1 roof_rust 1.5 roof_beige 2"
+)
 
 
 def warehouses(site: Site, side: float, d: float) -> float:
@@ -731,7 +761,7 @@ def warehouses(site: Site, side: float, d: float) -> float:
 
 
 def long_roofs(site: Site, side: float, d: float) -> float:
-    """Rows of long narrow roofs: garages, self-storage, poultry sheds, row houses: wagon-like in width and row."""
+    """Rows of long narrow roofs, wagon-like in width: garages, self-storage, poultry sheds, row houses."""
     rng = site.rng
     rows = int(rng.integers(1, 6))
     deep = float(rng.uniform(3.0, 12.0))
@@ -840,7 +870,7 @@ def greenhouses(site: Site, side: float, d: float) -> float:
     w = float(rng.uniform(20.0, 60.0))
     site.cover.append(Area("lot", site.curve.band(side * d, side * (d + w)), site.bare(), 0.5))
     wide = float(rng.choice([3.2, 6.5, 8.0, 9.5]))
-    paint = pick(rng, (("roof_white", 3.0), ("glass", 2.0), ("roof_grey", 1.0), ("concrete_light", 1.0)))
+    paint = pick(rng, weighted("roof_white 3 glass 2 roof_grey 1 concrete_light 1"))
     gap = float(rng.uniform(0.2, 2.0))
     if rng.random() < 0.5:
         for s in np.arange(*site.span(), wide + gap):
@@ -899,7 +929,7 @@ def storage_tanks(site: Site, side: float, d: float) -> float:
             0.5,
         )
     )
-    paint = pick(rng, (("white", 4.0), ("grey_light", 2.0), ("rust", 0.5), ("cream", 1.0), ("green", 0.5)))
+    paint = pick(rng, weighted("white 4 grey_light 2 rust 0.5 cream 1 green 0.5"))
     for s in np.arange(*site.span(), 2 * r + float(rng.uniform(3.0, 15.0))):
         if rng.random() < 0.85:
             site.prop(
@@ -993,19 +1023,40 @@ def bare_yard(site: Site, side: float, d: float) -> float:
 
 
 Band = Callable[[Site, float, float], float]
+BandTable = tuple[tuple[Band, float], ...]
 
-THIN: tuple[tuple[Band, float], ...] = (
-    (verge, 4.0), (ditch, 3.0), (embankment, 2.0), (service_road, 3.5), (footpath, 2.5), (wall, 1.5), (fence, 1.5),
-    (pipes, 0.6), (tree_row, 1.2), (platform, 0.8),
-)  # fmt: skip
-WIDE: tuple[tuple[Band, float], ...] = (
-    (road, 3.0), (canal, 1.6), (trailer_rows, 1.8), (trailer_line, 1.2), (car_park, 2.2), (container_stacks, 1.3),
-    (warehouses, 2.6), (long_roofs, 1.4), (sheds, 2.0), (houses, 1.2), (greenhouses, 0.5), (storage_tanks, 0.5),
-    (woods, 1.2), (field_, 2.4), (bare_yard, 1.8),
-)  # fmt: skip
+THIN: BandTable = (
+    (verge, 4.0),
+    (ditch, 3.0),
+    (embankment, 2.0),
+    (service_road, 3.5),
+    (footpath, 2.5),
+    (wall, 1.5),
+    (fence, 1.5),
+    (pipes, 0.6),
+    (tree_row, 1.2),
+    (platform, 0.8),
+)
+WIDE: BandTable = (
+    (road, 3.0),
+    (canal, 1.6),
+    (trailer_rows, 1.8),
+    (trailer_line, 1.2),
+    (car_park, 2.2),
+    (container_stacks, 1.3),
+    (warehouses, 2.6),
+    (long_roofs, 1.4),
+    (sheds, 2.0),
+    (houses, 1.2),
+    (greenhouses, 0.5),
+    (storage_tanks, 0.5),
+    (woods, 1.2),
+    (field_, 2.4),
+    (bare_yard, 1.8),
+)
 
 
-def choose(rng: np.random.Generator, table: tuple[tuple[Band, float], ...]) -> Band:
+def choose(rng: np.random.Generator, table: BandTable) -> Band:
     """A band drawn by weight."""
     weights = np.array([w for _, w in table])
     return table[int(rng.choice(len(table), p=weights / weights.sum()))][0]

@@ -30,7 +30,7 @@ def render(
 
 
 def resampled(rendered: Rendered, gsd_m: float = WORK_GSD_M) -> Rendered:
-    """The same picture at another ground sampling distance: area average when shrinking, cubic when enlarging."""
+    """The picture at another ground sampling distance: area average when shrinking, else cubic."""
     h, w = rendered.image.shape[:2]
     factor = rendered.gsd_m / gsd_m
     size = (max(1, round(w * factor)), max(1, round(h * factor)))
@@ -109,7 +109,7 @@ def training_tiles(
     background_share: float = 0.5,
     kind: str | None = None,
 ) -> Iterator[Rendered]:
-    """Tiles without end: `variants` looks (sensors, crops) at each scene, at `WORK_GSD_M`, `size_px` square."""
+    """Tiles without end: `variants` looks (sensors, crops) at each scene, `size_px` square at 0.5 m."""
     while True:
         spec = random_scene(
             rng,

@@ -1,7 +1,7 @@
-"""Scenes on disk: GeoTIFFs with GeoJSON labels and an index, for training elsewhere, for tests and for looking.
+"""Scenes on disk: GeoTIFFs with GeoJSON labels and an index.
 
-Simulated places lie in the Gulf of Guinea around 3 degrees east on the equator (UTM zone 31N), side by side, so that
-nobody takes them for real ones; `origin_m` and `crs` put a scene anywhere else.
+Simulated places lie in the Gulf of Guinea around 3 degrees east on the equator (UTM zone 31N), side by side,
+so that nobody takes them for real ones; `origin_m` and `crs` put a scene anywhere else.
 """
 
 from __future__ import annotations
@@ -72,9 +72,10 @@ def write_scene(
 ) -> WrittenScene:
     """Write a picture as GeoTIFF and its labels beside it as GeoJSON of the same name.
 
-    The labels are a FeatureCollection in longitude and latitude with the detector's own columns (score 1), plus
-    `wagon_type` and `visibility`; foreign members hold the tracks (`tracks`, a FeatureCollection of its own), the
-    corridor and how the scene came about (`scene`). An empty scene has an empty list: labelled, without wagons.
+    The labels are a FeatureCollection in longitude and latitude with the detector's own columns (score 1),
+    plus `wagon_type` and `visibility`; foreign members hold the tracks (`tracks`, a FeatureCollection of its
+    own), the corridor and how the scene came about (`scene`). An empty scene has an empty list: labelled,
+    without wagons.
 
     Args:
         rendered: the picture.
@@ -229,7 +230,7 @@ def _plain(value: Any) -> Any:
 
 
 def write_index(folder: Path, rows: Sequence[WrittenScene]) -> Path:
-    """Write `index.csv`: one line a scene. Its columns `file` and `gsd_m` suit `railwatch detect --gsd-file`."""
+    """Write `index.csv`, one line a scene; `file` and `gsd_m` suit `railwatch detect --gsd-file`."""
     path = folder / "index.csv"
     with path.open("w", newline="", encoding="utf-8") as handle:
         names = list(WrittenScene.__dataclass_fields__)
@@ -251,7 +252,7 @@ def simulate_folder(
     backgrounds: BackgroundLibrary | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[WrittenScene]:
-    """Make a folder of scenes, `scene-00000.tif` on, with labels and an index. Equal arguments give equal files.
+    """Make a folder of scenes with labels and an index; equal arguments give equal files.
 
     Args:
         out: the folder; made if it isn't there.
