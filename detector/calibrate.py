@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import shapely
 import torch
 from numpy.typing import NDArray
 
@@ -20,6 +21,7 @@ from detector.counting import CountModel, fit_count_model
 from detector.decode import Candidates
 from detector.evidence import Judge, features, fit_judge
 from detector.metrics import Scored, clip_boxes, judge_picture, summarise
+from detector.model import WORK_GSD_M
 from detector.predict import WagonDetector
 from detector.shards import LabelledTile
 from detector.weights import Weights
@@ -81,32 +83,36 @@ def fit(
 
 def score(detector: WagonDetector, pictured: Iterable[Pictured]) -> list[Scored]:
     """Predictions beside truth, with the detector's judge and count model."""
-    out: list[Scored] = []
-    for number, (tile, candidates) in enumerate(pictured):
-        h, w = (d // 32 * 32 for d in tile.image.shape[:2])
-        found = detector.judge(candidates, _gsd(tile))
-        freight = found.category == 0
-        sure = found.probability >= detector.threshold
-        interval = detector.count_model.interval(found.probability[freight & sure], found.probability[freight & ~sure])
-        # A wagon whose centre lies outside the frame belongs to the next tile; here it is neither hit nor miss.
-        x, y = (tile.boxes[:, 0], tile.boxes[:, 1]) if len(tile.boxes) else (np.zeros(0), np.zeros(0))
-        outside = (x < 0) | (x >= w) | (y < 0) | (y >= h)
-        out.append(
-            Scored(
-                name=str(tile.meta.get("name", number)),
-                boxes=found.boxes,
-                probability=found.probability,
-                category=found.category,
-                true_boxes=tile.boxes,
-                true_category=tile.category,
-                ignored=tile.ignored | outside,
-                size_px=(float(w), float(h)),
-                gsd_m=0.5,
-                interval=(interval.low, interval.high),
-                meta=tile.meta,
-            )
-        )
-    return out
+    return [_scored(detector, number, item) for number, item in enumerate(pictured)]
+
+
+def _scored(detector: WagonDetector, number: int, item: Pictured) -> Scored:
+    tile, candidates = item
+    width, height = tile.meta.get("size_px", (tile.image.shape[1], tile.image.shape[0]))
+    inside = np.zeros(len(candidates.boxes), bool)
+    if len(inside):
+        inside = (candidates.boxes[:, 0] < width) & (candidates.boxes[:, 1] < height)
+    found = detector.judge(candidates.take(inside), _gsd(tile))
+    freight = found.category == 0
+    sure = found.probability >= detector.threshold
+    interval = detector.count_model.interval(found.probability[freight & sure], found.probability[freight & ~sure])
+    # A wagon whose centre lies outside the frame belongs to the next tile; here it is neither hit nor miss.
+    x, y = tile.boxes.reshape(-1, 5)[:, 0], tile.boxes.reshape(-1, 5)[:, 1]
+    outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
+    return Scored(
+        name=str(tile.meta.get("name", number)),
+        boxes=found.boxes,
+        probability=found.probability,
+        category=found.category,
+        true_boxes=tile.boxes,
+        true_category=tile.category,
+        ignored=tile.ignored | outside,
+        size_px=(float(width), float(height)),
+        gsd_m=WORK_GSD_M,
+        ignore_areas=tuple(shapely.Polygon(ring) for ring in tile.meta.get("ignore_areas", ())),
+        interval=(interval.low, interval.high),
+        meta=tile.meta,
+    )
 
 
 def best_threshold(scored: Sequence[Scored], minimum_iou: float = 0.4) -> float:

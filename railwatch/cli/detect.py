@@ -132,7 +132,7 @@ class _Distances:
     def __init__(self, gsd: float | None, csv: Path | None):
         self._gsd = gsd
         self._csv = csv
-        self._table = _read(csv) if csv is not None else {}
+        self._table = read_distances(csv) if csv is not None else {}
 
     def of(self, image: Path) -> float | None:
         """Metres, or None when the image must know by itself.
@@ -145,7 +145,12 @@ class _Distances:
         return self._table.get(whole, self._table.get(image.name))
 
 
-def _read(path: Path) -> dict[str, float]:
+def read_distances(path: Path) -> dict[str, float]:
+    """The table of ground sampling distances: by absolute path, and by bare name where that is unique.
+
+    Raises:
+        InputError: The table can't be read or lacks a column or a number.
+    """
     import csv
 
     from aoi.errors import InputError

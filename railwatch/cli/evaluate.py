@@ -1,0 +1,162 @@
+"""`railwatch evaluate`: the detector against labels, the verdicts against simulated histories."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from railwatch.cli import _common
+from railwatch.cli._common import DeviceOption, JsonOption, WeightsOption
+
+SHOWN = (
+    "pictures",
+    "true",
+    "precision_0.3",
+    "recall_0.3",
+    "f1_0.3",
+    "f1_0.5",
+    "ap_0.5",
+    "ap_0.3",
+    "count_mae",
+    "count_bias",
+    "count_wape",
+    "interval_coverage",
+    "false_per_km2",
+    "false_per_empty_km2",
+)
+
+
+class _WagonsFirst(TyperGroup):
+    """`railwatch evaluate LABELS` is short for `railwatch evaluate wagons LABELS`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in {"--help", "-h"}:
+            args = ["wagons", *args]
+        return super().parse_args(ctx, args)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command and its parts."""
+    group = typer.Typer(
+        name="evaluate",
+        cls=_WagonsFirst,
+        no_args_is_help=True,
+        help="Score the [bold]detector against labels[/bold] (wagons), or the verdicts against simulated histories.",
+    )
+    group.command("wagons")(wagons)
+    group.command("verdicts")(verdicts)
+    app.add_typer(group)
+
+
+def wagons(
+    labels: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Label files or folders of them (see docs/labels.md).", metavar="[LABELS]..."),
+    ] = None,
+    images: Annotated[Path | None, typer.Option("--images", help="Folder of the labelled images.", metavar="DIR")] = None,
+    gsd: Annotated[
+        float | None, typer.Option("--gsd", help="Ground sampling distance in metres, where images don't say.", metavar="METRES")
+    ] = None,
+    gsd_file: Annotated[
+        Path | None, typer.Option("--gsd-file", help="CSV with columns file and gsd_m.", metavar="CSV")
+    ] = None,
+    negatives: Annotated[
+        Path | None, typer.Option("--negatives", help="Folder of images without any rail vehicle.", metavar="DIR")
+    ] = None,
+    scenes: Annotated[int, typer.Option("--scenes", min=0, help="Simulated scenes to score on, without labels.")] = 0,
+    split: Annotated[str, typer.Option("--split", help="Of the simulated scenes: train, val or test.")] = "test",
+    seed: Annotated[int, typer.Option("--seed", help="Of the simulated scenes.")] = 7,
+    backgrounds: Annotated[
+        Path | None, typer.Option("--backgrounds", help="Rail-free pictures as ground of simulated scenes.", metavar="DIR")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write tables (CSV, Markdown) and the failure sheet here.", metavar="DIR")
+    ] = None,
+    minimum_f1: Annotated[
+        float | None, typer.Option("--minimum-f1", min=0, max=1, help="Exit with 1 if F1 at IoU 0.3 is lower.")
+    ] = None,
+    weights: WeightsOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Precision, recall, average precision, count errors and false alarms, in all and by group."""
+    from detector import WagonDetector
+    from detector.evaluate import Case, failure_sheet, on_images, on_simulated, tables
+    from detector.labels import read_labels
+    from railwatch.cli.detect import read_distances
+
+    if not labels and negatives is None and not scenes:
+        _common.fail("nothing to score on: name label files, --negatives DIR or --scenes N")
+    if split not in {"train", "val", "test"}:
+        _common.fail(f"--split {split}: must be train, val or test")
+    distances = read_distances(gsd_file) if gsd_file is not None else None
+    labelled = []
+    for source in labels or []:
+        labelled += read_labels(source, images=images, gsd_m=gsd, gsd_table=distances)
+    if negatives is not None:
+        labelled += read_labels(negatives, gsd_m=gsd, gsd_table=distances, format="negatives")
+    detector = WagonDetector.load(weights, device)
+    cases: list[Case] = []
+    skipped: list[dict[str, str]] = []
+    with _common.progress("scoring") as report:
+        if labelled:
+            cases += on_images(detector, labelled, skipped=skipped, progress=report)
+        if scenes:
+            cases += on_simulated(detector, scenes, split=split, seed=seed, backgrounds=backgrounds, progress=report)
+    result = tables(cases, detector.threshold)
+    written: dict[str, str] = {}
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, table in result.items():
+            table.to_csv(out / f"{name}.csv", index=False)
+        (out / "tables.md").write_text(_markdown(result), encoding="utf-8")
+        sheet = failure_sheet(cases, detector.threshold, out / "failures.png")
+        written = {"tables": str(out / "tables.md")} | ({"failures": str(sheet)} if sheet else {})
+    figures = result["all"].iloc[0].to_dict()
+    if as_json:
+        groups = {k: t.to_dict("records") for k, t in result.items() if k != "all"}
+        document = {"threshold": detector.threshold, "figures": figures, "groups": groups, "skipped": skipped}
+        _common.emit_json(document | {"written": written})
+    else:
+        for name, table in result.items():
+            shown = [c for c in table.columns if c in SHOWN or c in {name, "recall_0.3"}]
+            rows = [[_cell(v) for v in row] for row in table[shown].itertuples(index=False)]
+            _common.table(shown, rows, title=f"{name} (threshold {detector.threshold:.2f})" if name == "all" else name)
+        for item in skipped:
+            _common.say(f"skipped: {item['reason']}")
+        for path in written.values():
+            _common.say(f"written: {path}")
+    if minimum_f1 is not None and not figures["f1_0.3"] >= minimum_f1:
+        _common.below_threshold()
+
+
+def verdicts(
+    out: Annotated[Path | None, typer.Option("--out", help="Write the table and the figure here.", metavar="DIR")] = None,
+    places: Annotated[int, typer.Option("--places", min=10, help="Simulated places a cell of the table.")] = 400,
+    seed: Annotated[int, typer.Option("--seed", help="Of the simulated histories.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """False alarms a year and power of the verdicts on simulated histories, beside simpler rules."""
+    from railwatch import verdict_study
+
+    raise SystemExit(verdict_study.__doc__)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.3g}"
+    return value
+
+
+def _markdown(result: dict[str, Any]) -> str:
+    parts = []
+    for name, table in result.items():
+        head = "| " + " | ".join(table.columns) + " |"
+        rule = "|" + "---|" * len(table.columns)
+        rows = ["| " + " | ".join(str(_cell(v)) for v in row) + " |" for row in table.itertuples(index=False)]
+        parts.append("\n".join([f"## {name}", "", head, rule, *rows, ""]))
+    return "\n".join(parts)
