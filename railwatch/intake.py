@@ -54,10 +54,12 @@ class Skipped:
     Attributes:
         path: The file or folder.
         reason: Why not, in one sentence.
+        readable: Whether it is an image that could be opened.
     """
 
     path: Path
     reason: str
+    readable: bool = False
 
     def to_json(self) -> dict[str, str]:
         """Return it as in ``railwatch run --json``."""
@@ -242,7 +244,7 @@ def select(
         try:
             candidates.append(_look(path, area, settings, dates, known))
         except _Unfit as unfit:
-            skipped.append(Skipped(path, str(unfit)))
+            skipped.append(Skipped(path, str(unfit), readable=True))
         except InputError as error:
             skipped.append(Skipped(path, without_path(error, path)))
         except Exception as error:
@@ -324,20 +326,24 @@ def _once_each(
     }
     kept: list[Candidate] = []
     skipped: list[Skipped] = []
+
+    def leave(one: Candidate, reason: str) -> None:
+        skipped.append(Skipped(one.path, reason, readable=True))
+
     for one in ranked:
         mosaic = mosaics.get(one.path.resolve())
         if mosaic is not None and mosaic is not one:
-            skipped.append(Skipped(one.path, f"it is a part of {mosaic.path.name}, which is counted."))
+            leave(one, f"it is a part of {mosaic.path.name}, which is counted.")
             continue
         twin = next((other for other in kept if _same(one, other)), None)
         if twin is not None:
             what = "has the same content as" if _alike(one, twin) else "is the same acquisition as"
-            skipped.append(Skipped(one.path, f"it {what} {twin.path.name}, and each counts once."))
+            leave(one, f"it {what} {twin.path.name}, and each counts once.")
             continue
         before = earlier.get((one.sensor, _second(one.datetime)))
         if before is not None and before.scene != one.id and before.provenance.get("sha256") != one.content():
             file = before.provenance.get("file", before.scene)
-            skipped.append(Skipped(one.path, f"it is the same acquisition as {file}, which the store holds."))
+            leave(one, f"it is the same acquisition as {file}, which the store holds.")
             continue
         kept.append(one)
     return sorted(kept, key=lambda one: (one.datetime, one.id, one.path)), skipped

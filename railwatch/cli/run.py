@@ -1,0 +1,112 @@
+"""`railwatch run`: the main job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from railwatch.cli import _common
+from railwatch.cli._common import AoiOption, ConfigOption, Device, JsonOption, StoreOption, WeightsOption
+
+if TYPE_CHECKING:
+    from railwatch.observation import Observation
+    from railwatch.pipeline import RunResult
+
+DEFAULT_STORE = "railwatch-store"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(run)
+
+
+def run(
+    scenes: Annotated[
+        list[Path],
+        typer.Argument(metavar="SCENES...", help="Images, and folders that are searched at any depth."),
+    ],
+    config: ConfigOption = None,
+    aoi: AoiOption = None,
+    store: StoreOption = None,
+    dates: Annotated[
+        Path | None,
+        typer.Option(
+            "--dates",
+            metavar="CSV",
+            help="When images were taken that don't tell: columns file, datetime and optionally sensor.",
+        ),
+    ] = None,
+    device: Annotated[
+        Device | None,
+        typer.Option("--device", help="Where the network runs; by default what the settings say."),
+    ] = None,
+    weights: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count the freight cars of an area on [bold]every scene[/bold], store, compare with history, draw.
+
+    Run again, it does only what is new; stopped half-way, it goes on where it was.
+    """
+    from aoi import load_area
+    from railwatch.config import load_config
+    from railwatch.intake import Dates
+    from railwatch.pipeline import run as run_pipeline
+    from railwatch.store import Store
+
+    settings = load_config(config).override(
+        aoi=aoi, store=store, detector__device=device, detector__weights=weights
+    )
+    if settings.aoi is None:
+        _common.fail("which area? Give --aoi NAME_OR_FILE, or a --config that names one")
+    area = load_area(settings.aoi)
+    declared = Dates.read(dates) if dates is not None else Dates()
+    kept = Store.open(settings.store or DEFAULT_STORE)
+    with _common.progress("looking") as progress:
+        result = run_pipeline(scenes, area, settings, kept, dates=declared, progress=progress)
+    if as_json:
+        _common.emit_json(result.to_json())
+    if not result.read:
+        reasons = "; ".join(f"{one.path}: {one.reason}" for one in result.skipped[:3])
+        _common.fail(f"none of the scenes could be read: {reasons}")
+    if not as_json:
+        say(result)
+
+
+def say(result: RunResult) -> None:
+    """Print a run's result for people."""
+    if result.observations:
+        _common.table(("date", "sensor", "freight cars", "90%", "seen", ""), _rows(result))
+    for verdict in result.verdicts:
+        _common.say(verdict.sentence)
+    for warning in result.warnings:
+        _common.say(f"note: {warning}")
+    for skipped in result.skipped:
+        _common.say(f"skipped {skipped.path}: {skipped.reason}")
+    new = len(result.new)
+    known = len(result.observations) - new
+    _common.say(f"{new} new, {known} known already, {len(result.skipped)} skipped; store: {result.store}")
+    for chart in result.charts:
+        _common.say(f"chart: {chart}")
+
+
+def _rows(result: RunResult) -> Sequence[Sequence[Any]]:
+    return [
+        (
+            f"{one.datetime:%Y-%m-%d %H:%M}",
+            one.sensor,
+            None if one.count is None else int(one.count),
+            _interval(one),
+            f"{one.clear_fraction:.0%}",
+            one.reason if one.abstained else ("" if one.id in result.new else "known"),
+        )
+        for one in result.observations
+    ]
+
+
+def _interval(one: Observation) -> str | None:
+    if one.count_low is None or one.count_high is None:
+        return None
+    return f"{one.count_low:.0f} to {one.count_high:.0f}"

@@ -1,0 +1,383 @@
+"""The main job: find the scenes of an area, count, store, compare with history.
+
+Each scene is finished and stored before the next one is begun, under an id that says which work it was.
+So a run that was stopped goes on where it was, and a second run of the same work writes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aoi import AreaOfInterest
+from aoi.errors import InputError
+from geo import Scene, valid_fraction
+from railwatch import __version__, evidence
+from railwatch.config import RunConfig
+from railwatch.counting import count_area, hidden_share, visible_area
+from railwatch.intake import (
+    Candidate,
+    Dates,
+    Skipped,
+    find_scenes,
+    open_dated,
+    select,
+    unexpected,
+    without_path,
+)
+from railwatch.observation import Observation, current, geometry_json, iso, observation_id
+from railwatch.store import Store
+
+if TYPE_CHECKING:
+    from detector import Detections
+    from railwatch.baseline import Verdict
+
+__all__ = ["Detector", "Progress", "RunResult", "judge", "run"]
+
+log = logging.getLogger(__name__)
+
+METHOD = "wagons"
+
+
+class Detector(Protocol):
+    """What counts wagons; `detector.WagonDetector` is one.
+
+    Its name, version and checksum are part of an observation's id: another model is other work.
+    """
+
+    name: str
+    version: str
+    checksum: str
+    threshold: float
+
+    def detect(
+        self,
+        scene: Scene,
+        area: AreaOfInterest | None = None,
+        *,
+        tile_px: int = ...,
+        batch_size: int = ...,
+        threshold: float | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Detections:
+        """Find the wagons of a scene that lie in or near an area."""
+
+
+class Progress(Protocol):
+    """Where a run reports to; `railwatch.cli._common.Reporter` is one."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Scenes done and scenes in all."""
+
+    def label(self, text: str) -> None:
+        """What is being done."""
+
+    def bar(self, label: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        """A further bar, for the steps inside one scene."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run found.
+
+    Attributes:
+        area: The area's name.
+        observations: Of the given scenes, by time: those made now and those that were there already.
+        new: Ids of those made now.
+        verdicts: Of these observations, oldest first.
+        skipped: Inputs that weren't counted.
+        scenes: How many scenes were found.
+        store: The store's folder.
+        warnings: What concerns the run as a whole.
+        charts: The drawings of the area's history.
+    """
+
+    area: str
+    observations: tuple[Observation, ...]
+    new: frozenset[str]
+    verdicts: tuple[Verdict, ...]
+    skipped: tuple[Skipped, ...]
+    scenes: int
+    store: Path
+    warnings: tuple[str, ...]
+    charts: tuple[Path, ...] = ()
+
+    @property
+    def read(self) -> bool:
+        """Whether any of the inputs could be read."""
+        return bool(self.observations) or any(one.readable for one in self.skipped)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as ``railwatch run --json`` prints it."""
+        return {
+            "observations": [one.to_json() | {"new": one.id in self.new} for one in self.observations],
+            "verdicts": [one.to_json() for one in self.verdicts],
+            "skipped": [one.to_json() for one in self.skipped],
+            "store": str(self.store),
+            "charts": [str(path) for path in self.charts],
+            "warnings": list(self.warnings),
+        }
+
+
+def run(
+    paths: Iterable[str | Path],
+    area: AreaOfInterest,
+    config: RunConfig,
+    store: Store,
+    detector: Detector | None = None,
+    *,
+    dates: Dates | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Count the freight cars of an area on every scene that shows it.
+
+    Args:
+        paths: Images, and folders that are searched for images at any depth.
+        area: In longitude and latitude.
+        config: The settings.
+        store: Where observations are kept.
+        detector: The wagon detector; by default that of the settings, loaded when a scene needs it.
+        dates: Acquisition times for images that don't tell theirs.
+        progress: Told of every scene.
+
+    Returns:
+        The observations, their verdicts, and what was left out. A scene that can't be read or counted is
+        left out with its reason and doesn't stop the others.
+
+    Raises:
+        StoreError: If the store can't be written. What it holds stays.
+        WeightsError: If the detector's weights can't be used.
+    """
+    report = progress or _Silent()
+    declared = dates or Dates()
+    found, skipped = find_scenes(Path(path) for path in paths)
+    report.label("looking")
+    stored = store.observations(area.name, superseded=True)
+    candidates, unfit = select(found, area, config.scenes, declared, stored, report)
+    skipped += unfit
+    observations: list[Observation] = []
+    new: set[str] = set()
+    job: _Job | None = None
+    for number, candidate in enumerate(candidates):
+        report.label(candidate.path.name)
+        report(number, len(candidates))
+        if job is None:
+            job = _Job(area, config, declared, detector or _load(config))
+        id = job.id(candidate)
+        known = store.get(id)
+        if known is not None:
+            observations.append(known)
+            continue
+        try:
+            with report.bar("tiles") as tiles:
+                work = job.count(candidate, id, tiles)
+        except InputError as error:
+            skipped.append(Skipped(candidate.path, without_path(error, candidate.path)))
+        except Exception as error:  # one scene must not end a night's work
+            log.debug("%s", candidate.path, exc_info=True)
+            skipped.append(Skipped(candidate.path, unexpected(error)))
+        else:
+            store.add(work.observation, detections=work.detections, evidence=work.picture)
+            observations.append(work.observation)
+            new.add(id)
+    report(len(candidates), len(candidates))
+    ids = [one.id for one in observations]
+    history = current(store.observations(area.name, superseded=True), prefer=ids)
+    return RunResult(
+        area=area.name,
+        observations=tuple(sorted(observations, key=lambda one: (one.datetime, one.id))),
+        new=frozenset(new),
+        verdicts=tuple(one for one in judge(history, area, config) if one.record.id in ids),
+        skipped=tuple(sorted(skipped, key=lambda one: one.path)),
+        scenes=len(found),
+        store=store.path,
+        warnings=(*area.limitations, *(f"{one.path} is left out: {one.reason}." for one in store.damaged)),
+    )
+
+
+def judge(observations: Sequence[Observation], area: AreaOfInterest, config: RunConfig) -> list[Verdict]:
+    """Compare observations of an area with the history before each, published counts included if set.
+
+    Args:
+        observations: The area's observations.
+        area: The area.
+        config: The settings.
+
+    Returns:
+        Verdicts, oldest first.
+    """
+    from railwatch.baseline import compare
+
+    chosen = config.baseline
+    published = None
+    if chosen.use_published:
+        from seeds import comparable
+
+        published = comparable(area.name, scope="facility")
+    titles = {area.name: area.title}
+    return compare(observations, published, titles=titles, settings=chosen.verdict_settings())
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is stored of one scene."""
+
+    observation: Observation
+    detections: Detections | None
+    picture: bytes | None
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The work that every scene of a run goes through."""
+
+    area: AreaOfInterest
+    config: RunConfig
+    dates: Dates
+    detector: Detector
+
+    def id(self, candidate: Candidate) -> str:
+        """Return the id of this work on a scene: it changes with the scene, area, settings and model."""
+        key = {
+            "scene": candidate.content(),
+            "area": self.area.digest,
+            "settings": self.config.counting_digest,
+            "model": [self.detector.name, self.detector.version, self.detector.checksum],
+        }
+        return observation_id(aoi=self.area.name, when=candidate.datetime, method=METHOD, key=key)
+
+    def count(self, candidate: Candidate, id: str, progress: Callable[[int, int], None]) -> _Work:
+        """Count one scene.
+
+        Raises:
+            InputError: If it can't be read or counted.
+        """
+        scene = open_dated(candidate.path, self.config.scenes, self.dates)
+        day = candidate.datetime.date()
+        hidden = hidden_share(self.area, day)
+        visible = visible_area(self.area, day)
+        clear = 0.0 if visible is None else valid_fraction(scene, visible)
+        if visible is not None and clear == 0.0:
+            raise InputError(f"it has no valid pixel in the area {self.area.name}.")
+        wanted = self.config.scenes.min_valid_fraction
+        if visible is None or clear < wanted:
+            reason = (
+                "All of the area is hidden on that day."
+                if visible is None
+                else f"Only {_percent(clear)} of the area is seen; the settings ask for {_percent(wanted)}."
+            )
+            nothing = self._observation(candidate, id, clear, hidden, abstained=True, reason=reason)
+            return _Work(nothing, None, evidence.render(scene, None, self.area, nothing))
+        settings = self.config.detector
+        detections = self.detector.detect(
+            scene,
+            visible,
+            tile_px=settings.tile_px,
+            batch_size=settings.batch_size,
+            threshold=settings.threshold,
+            progress=progress,
+        )
+        counted = count_area(detections, self.area, day)
+        total = counted.total
+        observation = self._observation(
+            candidate,
+            id,
+            clear,
+            hidden,
+            count=float(total.count),
+            count_low=float(total.low),
+            count_high=float(total.high),
+            occupied_length_m=round(counted.length_m, 1),
+            zones={name: _numbers(interval) for name, interval in counted.zones.items()},
+            tracks={name: _numbers(interval) for name, interval in counted.tracks.items()},
+            warnings=(*counted.warnings, *self._hidden_warning(scene, hidden)),
+        )
+        frame = counted.detections.frame.assign(image=candidate.path.name)
+        picture = evidence.render(scene, counted.detections, self.area, observation)
+        return _Work(observation, _with_frame(counted.detections, frame), picture)
+
+    def _hidden_warning(self, scene: Scene, hidden: float) -> tuple[str, ...]:
+        if hidden == 0.0 or scene.datetime is None:
+            return ()
+        day = scene.datetime.date()
+        reasons = sorted({mask.reason for mask in self.area.masks if mask.active_on(day)})
+        return (
+            f"{_percent(hidden)} of the area can't be seen ({'; '.join(reasons)}): wagons there aren't "
+            "counted, so the true count may be higher.",
+        )
+
+    def _observation(
+        self, candidate: Candidate, id: str, clear: float, hidden: float, **values: Any
+    ) -> Observation:
+        settings = self.config.detector
+        provenance = {
+            "file": candidate.path.name,
+            "sha256": candidate.content(),
+            "gsd_m": candidate.gsd_m,
+            "model": self.detector.name,
+            "model_version": self.detector.version,
+            "model_checksum": self.detector.checksum,
+            "threshold": settings.threshold or self.detector.threshold,
+            "settings": self.config.counting_digest,
+            "area": self.area.digest,
+            "area_limitations": list(self.area.limitations),
+            "code_version": __version__,
+            "created": iso(datetime.now(UTC)),
+        }
+        counts: dict[str, Any] = dict.fromkeys(("count", "count_low", "count_high"))
+        return Observation(
+            id=id,
+            aoi=self.area.name,
+            scene=candidate.id,
+            datetime=candidate.datetime,
+            sensor=candidate.sensor,
+            method="wagons",
+            clear_fraction=round(min(1.0, clear), 4),
+            hidden_fraction=round(hidden, 4),
+            provenance=provenance,
+            geometry=geometry_json(self.area.boundary),
+            **(counts | values),
+        )
+
+
+def _numbers(interval: Any) -> dict[str, float]:
+    return {name: float(value) for name, value in interval.to_json().items()}
+
+
+def _with_frame(detections: Detections, frame: Any) -> Detections:
+    from dataclasses import replace
+
+    return replace(detections, frame=frame)
+
+
+def _percent(share: float) -> str:
+    """Return a share in per cent, without rounding what is there to nothing or what is missing to all."""
+    if 0.0 < share < 0.01:
+        return "less than 1%"
+    return "more than 99%" if 0.99 < share < 1.0 else f"{share:.0%}"
+
+
+def _load(config: RunConfig) -> Detector:
+    from detector import WagonDetector
+
+    weights = config.detector.weights
+    return WagonDetector.load(None if weights is None else Path(weights), config.detector.device)
+
+
+class _Silent:
+    """Progress that nobody looks at."""
+
+    def __call__(self, done: int, total: int) -> None:
+        del done, total
+
+    def label(self, text: str) -> None:
+        del text
+
+    def bar(self, label: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        del label
+        return nullcontext(self)
