@@ -7,7 +7,7 @@ import pytest
 import shapely
 from affine import Affine
 from geo_images import EAST, NORTH, UTM, placed, texture, write
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geo import Scene, box_corners, boxes_to_map, map_to_boxes, open_scene, scale_boxes
@@ -65,6 +65,7 @@ def assert_same_boxes(one: np.ndarray, other: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
+@settings(max_examples=25)
 @given(wanted=boxes)
 def test_there_and_back_again(scenes: dict[str, Scene], place: str, wanted: list[tuple[float, ...]]) -> None:
     array = as_boxes(wanted)
