@@ -38,6 +38,7 @@ class Pictured(NamedTuple):
     candidates: Candidates
 
 
+def look(detector: WagonDetector, labelled: Iterable[LabelledTile]) -> list[Pictured]:
     """Candidates of labelled tiles, one tile a time; tiles are cropped to multiples of 32 pixels.
 
     Args:
