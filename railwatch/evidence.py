@@ -417,7 +417,7 @@ def _png(pixels: NDArray[np.uint8]) -> bytes:
     """Return a PNG with a palette of its own: a third of the size, and lines keep their colours."""
     image = Image.fromarray(pixels).quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     stream = io.BytesIO()
-    image.save(stream, "PNG", optimize=True)
+    image.save(stream, "PNG", compress_level=6)
     return stream.getvalue()
 
 
