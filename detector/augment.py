@@ -81,7 +81,8 @@ def _warp(
     centred = matrix.copy()
     centred[:, 2] += matrix[:, :2] @ np.array([0.5, 0.5]) - 0.5
     return np.asarray(
-        cv2.warpAffine(image, centred, size, flags=interpolation, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8
+        cv2.warpAffine(image, centred, size, flags=interpolation, borderMode=cv2.BORDER_REPLICATE),
+        dtype=np.uint8,
     )
 
 

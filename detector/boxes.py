@@ -41,7 +41,9 @@ def rotated_iou(a: Boxes, b: Boxes) -> NDArray[np.float64]:
         return np.zeros((len(a), len(b)))
     # Close to the origin, so that the kernel's float32 keeps its digits on large scenes.
     shift = a[:, :2].mean(axis=0)
-    first, second = (torch.from_numpy(np.column_stack([x[:, :2] - shift, x[:, 2:4], -x[:, 4]])) for x in (a, b))
+    first, second = (
+        torch.from_numpy(np.column_stack([x[:, :2] - shift, x[:, 2:4], -x[:, 4]])) for x in (a, b)
+    )
     return np.asarray(box_iou(first, second, fmt="cxcywhr").numpy(), dtype=np.float64)
 
 

@@ -66,9 +66,7 @@ def truth_of(pictured: Pictured) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return real, skip & ~real
 
 
-def fit(
-    pictured: Sequence[Pictured], *, seed: int = 0
-) -> Judge:
+def fit(pictured: Sequence[Pictured], *, seed: int = 0) -> Judge:
     """The judge fitted to the candidates of labelled tiles."""
     x, y, scene = [], [], []
     for number, item in enumerate(pictured):
@@ -96,7 +94,9 @@ def _scored(detector: WagonDetector, number: int, item: Pictured) -> Scored:
     found = detector.judge(candidates.take(inside), _gsd(tile))
     freight = found.category == 0
     sure = found.probability >= detector.threshold
-    interval = detector.count_model.interval(found.probability[freight & sure], found.probability[freight & ~sure])
+    interval = detector.count_model.interval(
+        found.probability[freight & sure], found.probability[freight & ~sure]
+    )
     # A wagon whose centre lies outside the frame belongs to the next tile; here it is neither hit nor miss.
     x, y = tile.boxes.reshape(-1, 5)[:, 0], tile.boxes.reshape(-1, 5)[:, 1]
     outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
@@ -168,7 +168,11 @@ def finish(
     report("looking at the tiles for threshold and intervals")
     pictured = look(detector, for_counts)
     scored = score(detector, pictured)
-    card = {**network.card, "threshold": best_threshold(scored), "count_model": count_model_of(scored).to_json()}
+    card = {
+        **network.card,
+        "threshold": best_threshold(scored),
+        "count_model": count_model_of(scored).to_json(),
+    }
     finished = replace(judged, card=card)
     final = score(WagonDetector(finished, device), pictured)
     return finished, summarise(final, card["threshold"])

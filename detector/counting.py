@@ -77,9 +77,7 @@ class CountModel:
         return cls(**{k: float(v) for k, v in value.items()})
 
 
-def fit_count_model(
-    scenes: list[tuple[NDArray[np.float64], int]], level: float = 0.90
-) -> CountModel:
+def fit_count_model(scenes: list[tuple[NDArray[np.float64], int]], level: float = 0.90) -> CountModel:
     """Fit the count model to scenes with a known count.
 
     Args:
@@ -98,7 +96,11 @@ def fit_count_model(
     quiet = mean < 1
     floor = float(np.clip(excess[quiet].mean() if quiet.any() else 0.05, 0.01, 1.0))
     busy = mean >= 5
-    spread = float(np.sqrt(max(1e-4, np.average((excess - floor)[busy] / mean[busy] ** 2)))) if busy.any() else 0.15
+    spread = (
+        float(np.sqrt(max(1e-4, np.average((excess - floor)[busy] / mean[busy] ** 2))))
+        if busy.any()
+        else 0.15
+    )
     draft = CountModel(unseen, floor, spread)
     deviation = np.array([draft.moments(p)[1] for p, _ in scenes])
     error = (true - mean) / deviation

@@ -114,7 +114,10 @@ def _surroundings(boxes: Tensor, surfaces: Tensor) -> Tensor:
     theta = torch.deg2rad(boxes[:, 4])
     length, width = boxes[:, 2], boxes[:, 3]
     inside = torch.linspace(-0.42, 0.42, 9, device=boxes.device)[None] * length[:, None]
-    beyond = torch.linspace(EXTENSION_M[0], EXTENSION_M[1], 13, device=boxes.device)[None] * metre + length[:, None] / 2
+    beyond = (
+        torch.linspace(EXTENSION_M[0], EXTENSION_M[1], 13, device=boxes.device)[None] * metre
+        + length[:, None] / 2
+    )
     zero = torch.zeros_like(inside)
 
     def sample(along: Tensor, across: Tensor) -> Tensor:

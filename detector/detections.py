@@ -143,7 +143,9 @@ def write(detections: Sequence[Detections], path: str | Path) -> Path:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in WRITERS:
-        raise InputError(f"{path}: can't write {suffix or 'a file without an ending'}; use one of {', '.join(WRITERS)}")
+        raise InputError(
+            f"{path}: can't write {suffix or 'a file without an ending'}; use one of {', '.join(WRITERS)}"
+        )
     if not path.absolute().parent.is_dir():
         raise InputError(f"{path}: the folder {path.absolute().parent} doesn't exist")
     table = _joined(detections, lonlat=suffix in {".geojson", ".json"})

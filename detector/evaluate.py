@@ -155,7 +155,11 @@ def _band(value: float | None, edges: tuple[float, ...], unit: str) -> str | Non
     low = f"{edges[number - 1]:g}" if number else ""
     high = f"{edges[number]:g}" if number < len(edges) else ""
     # The leading letter keeps the bands in order when they are sorted as text.
-    return f"{'abcdefgh'[number]}: {low}-{high}{unit}" if low and high else f"{'abcdefgh'[number]}: {'<' + high if high else '>=' + low}{unit}"
+    return (
+        f"{'abcdefgh'[number]}: {low}-{high}{unit}"
+        if low and high
+        else f"{'abcdefgh'[number]}: {'<' + high if high else '>=' + low}{unit}"
+    )
 
 
 def _box_table(scored: Sequence[Scored]) -> pd.DataFrame:
@@ -169,7 +173,9 @@ def _box_table(scored: Sequence[Scored]) -> pd.DataFrame:
                     {
                         "probability": probability,
                         "type": types[i] if types else CATEGORIES[int(item.true_category[i])],
-                        "contrast": _band(contrasts[i], (10, 20, 35, 60), " grey levels") if contrasts else "unknown",
+                        "contrast": _band(contrasts[i], (10, 20, 35, 60), " grey levels")
+                        if contrasts
+                        else "unknown",
                     }
                 )
     return pd.DataFrame(rows)
@@ -191,7 +197,9 @@ def failure_sheet(cases: Sequence[Case], threshold: float, path: Path, *, most: 
     if not wrong:
         return None
     wrong.sort(key=lambda w: (-w[0], w[3].scored.name))
-    cells = [_cell(case, threshold, f"{false} false, {missed} missed") for _, false, missed, case in wrong[:most]]
+    cells = [
+        _cell(case, threshold, f"{false} false, {missed} missed") for _, false, missed, case in wrong[:most]
+    ]
     columns = min(6, len(cells))
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
     rows = [np.concatenate(cells[i : i + columns], axis=1) for i in range(0, len(cells), columns)]

@@ -149,7 +149,9 @@ def fit_judge(
     fit_rows, held_rows = torch.from_numpy(~held), torch.from_numpy(held)
 
     def loss(rows: Tensor) -> Tensor:
-        each = nn.functional.binary_cross_entropy_with_logits(judge(inputs[rows]), wanted[rows], reduction="none")
+        each = nn.functional.binary_cross_entropy_with_logits(
+            judge(inputs[rows]), wanted[rows], reduction="none"
+        )
         return (each * share[rows]).sum() / share[rows].sum()
 
     optimiser = torch.optim.AdamW(judge.parameters(), lr=0.02, weight_decay=1e-3)

@@ -45,12 +45,19 @@ def losses(maps: Maps, target: Targets) -> dict[str, Tensor]:
     track_total = target.track_weight.sum().clamp(min=1.0)
     return {
         "heat": centre_focal_loss(maps.heat, target.heat, target.weight),
-        "offset": mean(smooth_l1_loss(maps.offset, target.offset, reduction="none", beta=0.5).sum(1, keepdim=True)),
+        "offset": mean(
+            smooth_l1_loss(maps.offset, target.offset, reduction="none", beta=0.5).sum(1, keepdim=True)
+        ),
         "across": mean(smooth_l1_loss(across, torch.zeros_like(across), reduction="none", beta=0.25)),
-        "angle": mean(smooth_l1_loss(maps.angle, target.angle, reduction="none", beta=0.1).sum(1, keepdim=True)),
+        "angle": mean(
+            smooth_l1_loss(maps.angle, target.angle, reduction="none", beta=0.1).sum(1, keepdim=True)
+        ),
         "size": mean(smooth_l1_loss(maps.size, target.size, reduction="none", beta=0.1).sum(1, keepdim=True)),
         "category": mean(cross_entropy(maps.category, target.category, reduction="none")[:, None]),
-        "mask": (binary_cross_entropy_with_logits(maps.mask, target.mask, reduction="none") * target.weight).mean() * 4,
+        "mask": (
+            binary_cross_entropy_with_logits(maps.mask, target.mask, reduction="none") * target.weight
+        ).mean()
+        * 4,
         "track": (
             binary_cross_entropy_with_logits(maps.track, target.track, reduction="none") * target.track_weight
         ).sum()

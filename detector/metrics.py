@@ -173,7 +173,9 @@ def summarise(items: Sequence[Scored], threshold: float, *, seed: int = 0) -> di
                 "false_per_km2": (drawn - hits) / out["area_km2"] if out["area_km2"] else float("nan"),
             }
             pairs = np.concatenate([j.pairs for j in judged]) if judged else np.zeros((0, 2), np.int64)
-            out["category_accuracy"] = float((pairs[:, 0] == pairs[:, 1]).mean()) if len(pairs) else float("nan")
+            out["category_accuracy"] = (
+                float((pairs[:, 0] == pairs[:, 1]).mean()) if len(pairs) else float("nan")
+            )
     out |= count_figures(items, threshold, seed=seed)
     return out
 
@@ -199,6 +201,10 @@ def count_figures(items: Sequence[Scored], threshold: float, *, seed: int = 0) -
     }
     bounded = [(i, t) for i, t in zip(items, true, strict=True) if i.interval is not None]
     if bounded:
-        out["interval_coverage"] = float(np.mean([i.interval[0] <= t <= i.interval[1] for i, t in bounded if i.interval]))
-        out["interval_width"] = float(np.mean([i.interval[1] - i.interval[0] for i, _ in bounded if i.interval]))
+        out["interval_coverage"] = float(
+            np.mean([i.interval[0] <= t <= i.interval[1] for i, t in bounded if i.interval])
+        )
+        out["interval_width"] = float(
+            np.mean([i.interval[1] - i.interval[0] for i, _ in bounded if i.interval])
+        )
     return out

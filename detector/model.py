@@ -59,7 +59,9 @@ class WagonNet(nn.Module):
         pyramid_channels: Channels of the feature pyramid and of the heads.
     """
 
-    def __init__(self, widths: tuple[int, int, int, int, int] = WIDTHS, pyramid_channels: int = PYRAMID_CHANNELS):
+    def __init__(
+        self, widths: tuple[int, int, int, int, int] = WIDTHS, pyramid_channels: int = PYRAMID_CHANNELS
+    ):
         super().__init__()
         stem, *stages = widths
         self.stem = nn.Sequential(_conv(3, stem, 2), _conv(stem, stem))

@@ -130,7 +130,9 @@ class WagonDetector:
         notes: list[str] = []
         for candidates, tile, capped in self._tiles(scene, grid, batch_size, progress):
             if capped:
-                notes.append("a tile held more candidates than wagons have room: counts there are not to be trusted")
+                notes.append(
+                    "a tile held more candidates than wagons have room: counts there are not to be trusted"
+                )
             parts.append(_owned(candidates, tile))
         found = self.judge(Candidates.joined(parts), scene.gsd_m)
         covered = valid_fraction(scene, area)
@@ -144,7 +146,13 @@ class WagonDetector:
             notes.append(f"only {covered:.0%} of {place} has valid pixels: wagons elsewhere are not counted")
         outside = max(0.0, np.log(scene.gsd_m / TRAINED_GSD_M[1]), np.log(TRAINED_GSD_M[0] / scene.gsd_m))
         return self._detections(
-            scene, grid, found, threshold or self.threshold, covered, tuple(dict.fromkeys(notes)), 1.0 + 2.0 * outside
+            scene,
+            grid,
+            found,
+            threshold or self.threshold,
+            covered,
+            tuple(dict.fromkeys(notes)),
+            1.0 + 2.0 * outside,
         )
 
     def judge(self, candidates: Candidates, source_gsd_m: float) -> Found:
@@ -161,10 +169,14 @@ class WagonDetector:
         return Found(candidates.boxes[best], category.astype(np.int64), probability[best], seen[best])
 
     @torch.inference_mode()
-    def candidates(self, images: list[NDArray[np.uint8]], minimum_heat: float = MINIMUM_HEAT) -> tuple[list[Candidates], bool]:
+    def candidates(
+        self, images: list[NDArray[np.uint8]], minimum_heat: float = MINIMUM_HEAT
+    ) -> tuple[list[Candidates], bool]:
         """Candidates of images of one shape ``(H, W, 3)`` at 0.5 m, H and W multiples of 32."""
         batch = torch.from_numpy(np.stack(images)).to(self.device)
-        batch = batch.permute(0, 3, 1, 2).to(self.dtype).div_(255).contiguous(memory_format=torch.channels_last)
+        batch = (
+            batch.permute(0, 3, 1, 2).to(self.dtype).div_(255).contiguous(memory_format=torch.channels_last)
+        )
         height, width = batch.shape[-2:]
         room = int(height * width * WORK_GSD_M**2 / SMALLEST_PLOT_M2)
         return decode(self._network(batch), minimum_heat=minimum_heat, maximum=max(50, room))
@@ -208,7 +220,9 @@ class WagonDetector:
 
         def table(rows: NDArray[np.bool_]) -> Any:
             return frame_of(
-                np.asarray(placed.polygons, dtype=object)[rows] if scene.georeferenced else [None] * int(rows.sum()),
+                np.asarray(placed.polygons, dtype=object)[rows]
+                if scene.georeferenced
+                else [None] * int(rows.sum()),
                 scene.crs if scene.georeferenced else None,
                 score=found.probability[rows],
                 category=found.category[rows],

@@ -169,7 +169,9 @@ def write_weights(
     """Calibrate a trained network on validation scenes and write the weights with their card."""
     backgrounds = Path(recipe.data.backgrounds) if recipe.data.backgrounds else None
     check = out / "check"
-    make_shards(check, recipe.data.check_shards, seed=recipe.data.seed + 10_000, split="val", backgrounds=backgrounds)
+    make_shards(
+        check, recipe.data.check_shards, seed=recipe.data.seed + 10_000, split="val", backgrounds=backgrounds
+    )
     paths = find_shards(check)
     half = max(1, len(paths) // 2)
     card = {
@@ -199,7 +201,10 @@ def _own_shards(recipe: Recipe, folder: Path) -> Path | None:
         return None
     images = Path(recipe.data.images) if recipe.data.images else None
     tiles = [
-        tile for source in recipe.data.labels for image in read_labels(Path(source), images=images) for tile in tiles_of(image)
+        tile
+        for source in recipe.data.labels
+        for image in read_labels(Path(source), images=images)
+        for tile in tiles_of(image)
     ]
     if not tiles:
         raise LabelError(f"{recipe.data.labels[0]}: no labelled image in it")
@@ -211,5 +216,7 @@ def _wait_for(folder: Path, shards: int, worker: Any) -> None:
     """Wait until the simulator has made the first shards."""
     while len(find_shards(folder) if folder.is_dir() else []) < shards:
         if worker is None or not worker.is_alive():
-            raise LabelError(f"{folder}: the simulator stopped before it had made {shards} shards; see the messages above")
+            raise LabelError(
+                f"{folder}: the simulator stopped before it had made {shards} shards; see the messages above"
+            )
         sleep(1.0)

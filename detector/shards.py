@@ -117,7 +117,12 @@ class Shard:
     def __getitem__(self, i: int) -> LabelledTile:
         rows = slice(self.offsets[i], self.offsets[i + 1])
         return LabelledTile(
-            np.asarray(self.images[i]), self.boxes[rows], self.category[rows], self.ignored[rows], self.track[i], self.meta[i]
+            np.asarray(self.images[i]),
+            self.boxes[rows],
+            self.category[rows],
+            self.ignored[rows],
+            self.track[i],
+            self.meta[i],
         )
 
     def __iter__(self) -> Iterator[LabelledTile]:

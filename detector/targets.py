@@ -58,7 +58,16 @@ def draw(
     if not n:
         pair = torch.zeros((2, h, w))
         return Targets(
-            zeros, zeros + 1, zeros, pair, pair, pair, torch.zeros((h, w), dtype=torch.int64), zeros, track_map, track_weight
+            zeros,
+            zeros + 1,
+            zeros,
+            pair,
+            pair,
+            pair,
+            torch.zeros((h, w), dtype=torch.int64),
+            zeros,
+            track_map,
+            track_weight,
         )
     b = torch.from_numpy(boxes.astype(np.float32))
     centre = b[:, :2] / STRIDE - 0.5  # in cell indices
@@ -89,13 +98,24 @@ def draw(
     if not keep.any():
         pair = torch.zeros((2, h, w))
         return Targets(
-            zeros, weight, zeros, pair, pair, pair, torch.zeros((h, w), dtype=torch.int64), zeros, track_map, track_weight
+            zeros,
+            weight,
+            zeros,
+            pair,
+            pair,
+            pair,
+            torch.zeros((h, w), dtype=torch.int64),
+            zeros,
+            track_map,
+            track_weight,
         )
     heat, owner = bell[keep].max(dim=0)
     kept = torch.nonzero(keep)[:, 0][owner]  # (h, w): which box each cell belongs to
     offset = -torch.stack([dx.gather(0, kept[None])[0], dy.gather(0, kept[None])[0]])
     angle = torch.stack([torch.cos(2 * theta)[kept], torch.sin(2 * theta)[kept]])
-    size = torch.stack([torch.log(b[:, 2] / TYPICAL_LENGTH_PX)[kept], torch.log(b[:, 3] / TYPICAL_WIDTH_PX)[kept]])
+    size = torch.stack(
+        [torch.log(b[:, 2] / TYPICAL_LENGTH_PX)[kept], torch.log(b[:, 3] / TYPICAL_WIDTH_PX)[kept]]
+    )
     mask = covers[keep].any(dim=0).float()[None]
     heat = heat[None]
     # A real wagon that is drawn wins over an ignored one beside it.

@@ -99,7 +99,9 @@ class Views:
             self.shards += [Shard(p) for p in find_shards(folder) if p not in known]
         if not self.shards:
             names = ", ".join(str(f) for f in self.folders)
-            raise LabelError(f"{names}: no training shards here; make some with 'railwatch simulate --shards'")
+            raise LabelError(
+                f"{names}: no training shards here; make some with 'railwatch simulate --shards'"
+            )
 
     def __iter__(self) -> Iterator[Batch]:
         with ThreadPoolExecutor(1) as ahead:
@@ -227,7 +229,10 @@ def train(
             if step % config.log_steps == 0 or step == config.steps:
                 line = {k: round(v / config.log_steps, 5) for k, v in running.items()}
                 record = {"step": step, "lr": learning_rate(step, config), **line}
-                record |= {"seconds": round(time.monotonic() - began, 1), "cpu_s": round(time.process_time() - cpu, 1)}
+                record |= {
+                    "seconds": round(time.monotonic() - began, 1),
+                    "cpu_s": round(time.process_time() - cpu, 1),
+                }
                 log.write(json.dumps(record) + "\n")
                 log.flush()
                 logger.info("%s", record)
@@ -242,7 +247,9 @@ def train(
     return average.eval()
 
 
-def _save(path: Path, step: int, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+def _save(
+    path: Path, step: int, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
+) -> None:
     part = path.with_suffix(".part")
     torch.save(
         {

@@ -43,7 +43,9 @@ def save(path: Path, network: WagonNet, judge: Judge, card: dict[str, Any]) -> s
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
     tensors |= {f"judge.{k}": v for k, v in judge.state_dict().items()}
     compact = {
-        k: (v.half() if v.ndim == 4 else v).contiguous().cpu() for k, v in tensors.items() if v.dtype.is_floating_point
+        k: (v.half() if v.ndim == 4 else v).contiguous().cpu()
+        for k, v in tensors.items()
+        if v.dtype.is_floating_point
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
@@ -69,7 +71,9 @@ def load(path: str | Path | None = None) -> Weights:
 
 def _load(path: Path) -> Weights:
     if path.suffix != ".safetensors":
-        raise WeightsError(f"{path}: only .safetensors weights are read, since other formats can run code when loaded")
+        raise WeightsError(
+            f"{path}: only .safetensors weights are read, since other formats can run code when loaded"
+        )
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
     card_path = path.with_suffix(".json")
@@ -84,18 +88,24 @@ def _load(path: Path) -> Weights:
         with safe_open(path, framework="pt") as file:
             kind = (file.metadata() or {}).get("format")
             if kind != FORMAT:
-                raise WeightsError(f"{path}: not railwatch wagon weights (format {kind!r}, expected {FORMAT!r})")
+                raise WeightsError(
+                    f"{path}: not railwatch wagon weights (format {kind!r}, expected {FORMAT!r})"
+                )
             tensors = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: damaged or not a safetensors file ({error})") from error
     if checksum != card.get("sha256"):
-        raise WeightsError(f"{path}: its checksum differs from the one in {card_path.name}: damaged or exchanged")
+        raise WeightsError(
+            f"{path}: its checksum differs from the one in {card_path.name}: damaged or exchanged"
+        )
     network, judge = WagonNet(), Judge()
     try:
         _fill(network, tensors, "network.")
         _fill(judge, tensors, "judge.")
     except (RuntimeError, KeyError) as error:
-        raise WeightsError(f"{path}: its tensors don't fit this version's network of {len(FEATURES)} features") from error
+        raise WeightsError(
+            f"{path}: its tensors don't fit this version's network of {len(FEATURES)} features"
+        ) from error
     return Weights(network.eval(), judge.eval(), card, checksum, path)
 
 

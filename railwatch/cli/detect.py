@@ -17,27 +17,39 @@ def register(app: typer.Typer) -> None:
 
 
 def detect(
-    images: Annotated[list[Path], typer.Argument(help="Images: GeoTIFF, COG, VRT, MBTiles, JPEG, PNG.", metavar="IMAGE...")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Images: GeoTIFF, COG, VRT, MBTiles, JPEG, PNG.", metavar="IMAGE...")
+    ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Write the wagons to FILE: .geojson (WGS84), .gpkg or .parquet.", metavar="FILE"),
+        typer.Option(
+            "--out", help="Write the wagons to FILE: .geojson (WGS84), .gpkg or .parquet.", metavar="FILE"
+        ),
     ] = None,
     gsd: Annotated[
         float | None,
-        typer.Option("--gsd", help="Ground sampling distance in metres, for images without position.", metavar="METRES"),
+        typer.Option(
+            "--gsd", help="Ground sampling distance in metres, for images without position.", metavar="METRES"
+        ),
     ] = None,
     gsd_file: Annotated[
         Path | None,
         typer.Option("--gsd-file", help="CSV with columns file and gsd_m, a row an image.", metavar="CSV"),
     ] = None,
     overlay: Annotated[
-        Path | None, typer.Option("--overlay", help="Write a picture with the boxes drawn for each image.", metavar="DIR")
+        Path | None,
+        typer.Option("--overlay", help="Write a picture with the boxes drawn for each image.", metavar="DIR"),
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option("--threshold", min=0.01, max=0.99, help="Probability from which a box is drawn.")
+        float | None,
+        typer.Option("--threshold", min=0.01, max=0.99, help="Probability from which a box is drawn."),
     ] = None,
-    tile_px: Annotated[int, typer.Option("--tile-px", min=128, help="Tile size in 0.5 m pixels, a multiple of 32.")] = 768,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Tiles that go through the network at once.")] = 2,
+    tile_px: Annotated[
+        int, typer.Option("--tile-px", min=128, help="Tile size in 0.5 m pixels, a multiple of 32.")
+    ] = 768,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Tiles that go through the network at once.")
+    ] = 2,
     device: DeviceOption = "auto",
     weights: WeightsOption = None,
     as_json: JsonOption = False,
@@ -69,9 +81,7 @@ def detect(
             report(number, len(images))
             try:
                 scene = open_scene(image, gsd_m=distances.of(image))
-                result = detector.detect(
-                    scene, threshold=threshold, tile_px=tile_px, batch_size=batch_size
-                )
+                result = detector.detect(scene, threshold=threshold, tile_px=tile_px, batch_size=batch_size)
                 if overlay is not None:
                     overlay.mkdir(parents=True, exist_ok=True)
                     write_overlay(scene, result, overlay / f"{image.stem}.png")
@@ -168,7 +178,9 @@ def read_distances(path: Path) -> dict[str, float]:
         try:
             value = float(row["gsd_m"])
         except (TypeError, ValueError):
-            raise InputError(f"{path}: line {number}: gsd_m is {row['gsd_m']!r}, not a number of metres") from None
+            raise InputError(
+                f"{path}: line {number}: gsd_m is {row['gsd_m']!r}, not a number of metres"
+            ) from None
         for base in (path.parent, Path()):
             table[str((base / row["file"]).resolve())] = value
         if names.count(name) == 1:

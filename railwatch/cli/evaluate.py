@@ -57,27 +57,42 @@ def wagons(
         list[Path] | None,
         typer.Argument(help="Label files or folders of them (see docs/labels.md).", metavar="[LABELS]..."),
     ] = None,
-    images: Annotated[Path | None, typer.Option("--images", help="Folder of the labelled images.", metavar="DIR")] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder of the labelled images.", metavar="DIR")
+    ] = None,
     gsd: Annotated[
-        float | None, typer.Option("--gsd", help="Ground sampling distance in metres, where images don't say.", metavar="METRES")
+        float | None,
+        typer.Option(
+            "--gsd", help="Ground sampling distance in metres, where images don't say.", metavar="METRES"
+        ),
     ] = None,
     gsd_file: Annotated[
         Path | None, typer.Option("--gsd-file", help="CSV with columns file and gsd_m.", metavar="CSV")
     ] = None,
     negatives: Annotated[
-        Path | None, typer.Option("--negatives", help="Folder of images without any rail vehicle.", metavar="DIR")
+        Path | None,
+        typer.Option("--negatives", help="Folder of images without any rail vehicle.", metavar="DIR"),
     ] = None,
-    scenes: Annotated[int, typer.Option("--scenes", min=0, help="Simulated scenes to score on, without labels.")] = 0,
-    split: Annotated[str, typer.Option("--split", help="Of the simulated scenes: train, val or test.")] = "test",
+    scenes: Annotated[
+        int, typer.Option("--scenes", min=0, help="Simulated scenes to score on, without labels.")
+    ] = 0,
+    split: Annotated[
+        str, typer.Option("--split", help="Of the simulated scenes: train, val or test.")
+    ] = "test",
     seed: Annotated[int, typer.Option("--seed", help="Of the simulated scenes.")] = 7,
     backgrounds: Annotated[
-        Path | None, typer.Option("--backgrounds", help="Rail-free pictures as ground of simulated scenes.", metavar="DIR")
+        Path | None,
+        typer.Option(
+            "--backgrounds", help="Rail-free pictures as ground of simulated scenes.", metavar="DIR"
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write tables (CSV, Markdown) and the failure sheet here.", metavar="DIR")
+        Path | None,
+        typer.Option("--out", help="Write tables (CSV, Markdown) and the failure sheet here.", metavar="DIR"),
     ] = None,
     minimum_f1: Annotated[
-        float | None, typer.Option("--minimum-f1", min=0, max=1, help="Exit with 1 if F1 at IoU 0.3 is lower.")
+        float | None,
+        typer.Option("--minimum-f1", min=0, max=1, help="Exit with 1 if F1 at IoU 0.3 is lower."),
     ] = None,
     weights: WeightsOption = None,
     device: DeviceOption = "auto",
@@ -106,7 +121,9 @@ def wagons(
         if labelled:
             cases += on_images(detector, labelled, skipped=skipped, progress=report)
         if scenes:
-            cases += on_simulated(detector, scenes, split=split, seed=seed, backgrounds=backgrounds, progress=report)
+            cases += on_simulated(
+                detector, scenes, split=split, seed=seed, backgrounds=backgrounds, progress=report
+            )
     result = tables(cases, detector.threshold)
     written: dict[str, str] = {}
     if out is not None:
@@ -125,7 +142,9 @@ def wagons(
         for name, table in result.items():
             shown = [c for c in table.columns if c in SHOWN or c in {name, "recall_0.3"}]
             rows = [[_cell(v) for v in row] for row in table[shown].itertuples(index=False)]
-            _common.table(shown, rows, title=f"{name} (threshold {detector.threshold:.2f})" if name == "all" else name)
+            _common.table(
+                shown, rows, title=f"{name} (threshold {detector.threshold:.2f})" if name == "all" else name
+            )
         for item in skipped:
             _common.say(f"skipped: {item['reason']}")
         for path in written.values():
@@ -135,8 +154,12 @@ def wagons(
 
 
 def verdicts(
-    out: Annotated[Path | None, typer.Option("--out", help="Write the table and the figure here.", metavar="DIR")] = None,
-    places: Annotated[int, typer.Option("--places", min=10, help="Simulated places a cell of the table.")] = 400,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the table and the figure here.", metavar="DIR")
+    ] = None,
+    places: Annotated[
+        int, typer.Option("--places", min=10, help="Simulated places a cell of the table.")
+    ] = 400,
     seed: Annotated[int, typer.Option("--seed", help="Of the simulated histories.")] = 1,
     as_json: JsonOption = False,
 ) -> None:

@@ -18,16 +18,26 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    out: Annotated[Path, typer.Option("--out", help="Folder of the training; the same folder again goes on.", metavar="DIR")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="Folder of the training; the same folder again goes on.", metavar="DIR"),
+    ],
     config: Annotated[
-        Path | None, typer.Option("--config", help="Settings (TOML); the shipped recipe by default.", metavar="FILE")
+        Path | None,
+        typer.Option("--config", help="Settings (TOML); the shipped recipe by default.", metavar="FILE"),
     ] = None,
     labels: Annotated[
-        list[Path] | None, typer.Option("--labels", help="Your own labels: fine-tune the shipped weights on them.", metavar="FILE")
+        list[Path] | None,
+        typer.Option(
+            "--labels", help="Your own labels: fine-tune the shipped weights on them.", metavar="FILE"
+        ),
     ] = None,
-    images: Annotated[Path | None, typer.Option("--images", help="Folder of the labelled images.", metavar="DIR")] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder of the labelled images.", metavar="DIR")
+    ] = None,
     backgrounds: Annotated[
-        Path | None, typer.Option("--backgrounds", help="Rail-free pictures at 0.3 m as ground.", metavar="DIR")
+        Path | None,
+        typer.Option("--backgrounds", help="Rail-free pictures at 0.3 m as ground.", metavar="DIR"),
     ] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training steps.")] = None,
     device: DeviceOption = "auto",
