@@ -47,7 +47,8 @@ def random_view(tile: LabelledTile, rng: np.random.Generator, size: int) -> Labe
     low = max(SCALES[0], size / source)
     scale = rng.uniform(low, SCALES[1]) if rng.random() < 0.6 else max(1.0, low)
     slack = source - size / scale
-    # Crops start on whole cells of the target grid, so that the track map needs no resampling of its own phase.
+    # Crops start on whole cells of the target grid, so that the track map needs no resampling of its own
+    # phase.
     x0, y0 = rng.uniform(0, slack, 2) if slack > 0 else (0.0, 0.0)
     linear = np.eye(2)
     if rng.random() < 0.5:

@@ -1,7 +1,8 @@
 """Oriented boxes: overlap, suppression and matching.
 
-A box is ``[cx, cy, length, width, angle_deg]``; x right, y down, the angle of the long axis clockwise from +x as
-seen on the image, in [0, 180). Units are those of the caller (pixels or metres); arrays are float64 ``(N, 5)``.
+A box is ``[cx, cy, length, width, angle_deg]``; x right, y down, the angle of the long axis clockwise from +x
+as seen on the image, in [0, 180). Units are those of the caller (pixels or metres); arrays are float64
+``(N, 5)``.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ Boxes = NDArray[np.float64]
 def rotated_iou(a: Boxes, b: Boxes) -> NDArray[np.float64]:
     """Intersection over union of each pair, ``(len(a), len(b))``.
 
-    torchvision's rotated boxes turn counter-clockwise with y up; ours turn clockwise with y down, hence the sign.
+    torchvision's rotated boxes turn counter-clockwise with y up; ours turn clockwise with y down, hence the
+    sign.
     """
     if not len(a) or not len(b):
         return np.zeros((len(a), len(b)))
@@ -52,8 +54,8 @@ def overlapping_pairs(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Index pairs ``(i, j), i != j`` whose overlap exceeds ``minimum_iou``.
 
-    Works cell by cell with a margin of one box length, so that time and memory grow with the number of boxes and not
-    with its square.
+    Works cell by cell with a margin of one box length, so that time and memory grow with the number of boxes
+    and not with its square.
     """
     if len(boxes) < 2:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -109,7 +111,8 @@ class Matches(NamedTuple):
 def match(predicted: Boxes, scores: NDArray[np.floating], true: Boxes, minimum_iou: float) -> Matches:
     """Match predictions to truth one to one as average precision does.
 
-    In order of falling score each prediction takes the free true box it overlaps most, if by at least ``minimum_iou``.
+    In order of falling score each prediction takes the free true box it overlaps most, if by at least
+    ``minimum_iou``.
     """
     overlap = rotated_iou(predicted, true)
     taken = np.zeros(len(true), dtype=bool)

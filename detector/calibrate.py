@@ -1,7 +1,7 @@
 """From a trained network to weights that can be shipped: the judge, the threshold and the count model.
 
-All three are fitted to tiles the network was not trained on: half of them to the judge, the other half to the threshold
-and the intervals, so that each stage is judged on scenes the stage before hasn't seen.
+All three are fitted to tiles the network was not trained on: half of them to the judge, the other half to the
+threshold and the intervals, so that each stage is judged on scenes the stage before hasn't seen.
 """
 
 from __future__ import annotations

@@ -32,11 +32,12 @@ class CountInterval:
 class CountModel:
     """What the probabilities of a scene say about its true count.
 
-    The true count of a set of candidates with probabilities p has the mean ``(1 + unseen) * sum(p)``, since some wagons
-    raise no candidate at all, and the variance ``sum(p * (1 - p)) + floor + (spread * mean) ** 2``: the candidates' own
-    doubt, a floor for what a quiet picture can hide, and the errors that a scene's wagons share (light, blur, type).
-    The interval's ends are this mean less ``below`` and plus ``above`` standard deviations, set on scenes that
-    the probabilities were not fitted to so that nine in ten true counts fall between them.
+    The true count of a set of candidates with probabilities p has the mean ``(1 + unseen) * sum(p)``, since
+    some wagons raise no candidate at all, and the variance
+    ``sum(p * (1 - p)) + floor + (spread * mean) ** 2``: the candidates' own doubt, a floor for what a quiet
+    picture can hide, and the errors that a scene's wagons share (light, blur, type). The interval's ends are
+    this mean less ``below`` and plus ``above`` standard deviations, set on scenes that the probabilities were
+    not fitted to so that nine in ten true counts fall between them.
     """
 
     unseen: float = 0.0
@@ -84,8 +85,9 @@ def fit_count_model(scenes: list[tuple[NDArray[np.float64], int]], level: float 
         scenes: Probabilities of all candidates, and the true count, a scene.
         level: Share of true counts that the interval shall hold.
 
-    The mean is fitted by the ratio of totals, the spread by the method of moments, the ends by the empirical quantiles
-    of the standardised errors with the finite-sample correction of split conformal prediction (Vovk et al. 2005).
+    The mean is fitted by the ratio of totals, the spread by the method of moments, the ends by the empirical
+    quantiles of the standardised errors with the finite-sample correction of split conformal prediction (Vovk
+    et al. 2005).
     """
     true = np.array([n for _, n in scenes], dtype=np.float64)
     total = np.array([p.sum() for p, _ in scenes])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,8 @@ class Detections:
     """What the detector found in one scene.
 
     Attributes:
-        frame: One row a wagon (see COLUMNS); geometry is the oriented rectangle in the scene's CRS, or null for a
-            scene without position. Sorted by score, best first.
+        frame: One row a wagon (see COLUMNS); geometry is the oriented rectangle in the scene's CRS, or null
+            for a scene without position. Sorted by score, best first.
         doubtful: The same table of candidates under the threshold: not wagons, but part of the interval.
         scene_id: The scene's id.
         gsd_m: Ground sampling distance of the picture, metres.
@@ -82,8 +82,8 @@ class Detections:
 
         Args:
             rows: ``(len(frame),)`` mask.
-            doubtful: ``(len(doubtful),)`` mask of the same place; without it the doubtful candidates of the scene count
-                in proportion to the rows chosen.
+            doubtful: ``(len(doubtful),)`` mask of the same place; without it the doubtful candidates of the
+                scene count in proportion to the rows chosen.
         """
         sure = self.frame[np.asarray(rows, bool) & (self.frame["category"] == "freight").to_numpy()]
         unsure_freight = (self.doubtful["category"] == "freight").to_numpy()
@@ -100,7 +100,7 @@ class Detections:
 
 
 def frame_of(
-    geometry: Sequence[Any],
+    geometry: Iterable[Any],
     crs: Any,
     *,
     score: NDArray[np.float64],
@@ -134,11 +134,12 @@ def frame_of(
 def write(detections: Sequence[Detections], path: str | Path) -> Path:
     """Write the wagons of one or more scenes.
 
-    GeoJSON is in WGS84 longitude and latitude; GeoPackage and GeoParquet keep the images' CRS (WGS84 when the images
-    differ). Wagons of images without position have a null geometry.
+    GeoJSON is in WGS84 longitude and latitude; GeoPackage and GeoParquet keep the images' CRS (WGS84 when the
+    images differ). Wagons of images without position have a null geometry.
 
     Raises:
-        InputError: The ending isn't one of .geojson, .json, .gpkg, .parquet, .geoparquet, or the folder is missing.
+        InputError: The ending isn't one of .geojson, .json, .gpkg, .parquet, .geoparquet, or the folder is
+            missing.
     """
     path = Path(path)
     suffix = path.suffix.lower()

@@ -117,9 +117,9 @@ def tables(cases: Iterable[Case], threshold: float) -> dict[str, pd.DataFrame]:
     """Figures of all pictures and by group.
 
     Returns:
-        ``all`` (a row), ``gsd``, ``density``, ``sun`` and ``kind`` (figures of the pictures of each group), and
-        ``type`` and ``contrast`` (recall of the true boxes of each group); groups the pictures say nothing about are
-        left out.
+        ``all`` (a row), ``gsd``, ``density``, ``sun`` and ``kind`` (figures of the pictures of each group),
+        and ``type`` and ``contrast`` (recall of the true boxes of each group); groups the pictures say
+        nothing about are left out.
     """
     scored = [c.scored for c in cases]
     out = {"all": pd.DataFrame([summarise(scored, threshold)])}
@@ -182,7 +182,7 @@ def _box_table(scored: Sequence[Scored]) -> pd.DataFrame:
 
 
 def failure_sheet(cases: Sequence[Case], threshold: float, path: Path, *, most: int = 24) -> Path | None:
-    """Draw the pictures with the most wrong boxes: truth green (thick where missed), the detector's boxes red.
+    """Draw the pictures with the most wrong boxes: truth green, thick where missed; the detector's red.
 
     Returns:
         The PNG, or None when nothing went wrong.

@@ -1,9 +1,9 @@
 """From candidates to probabilities: strings of wagons, railways and sizes as evidence.
 
-A wagon seldom stands alone in a field. Whether a candidate is one is judged from the heat together with what is
-around it: track before and behind it, collinear neighbours of the same length, tracks beside it. The judge is a small
-network fitted to simulated scenes and rail-free pictures that the detector was not trained on, so that its answer is
-a probability that can be summed to a count.
+A wagon seldom stands alone in a field. Whether a candidate is one is judged from the heat together with what
+is around it: track before and behind it, collinear neighbours of the same length, tracks beside it. The judge
+is a small network fitted to simulated scenes and rail-free pictures that the detector was not trained on, so
+that its answer is a probability that can be summed to a count.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ WEIGHTS = {
 
 
 def centre_focal_loss(logit: Tensor, heat: Tensor, weight: Tensor) -> Tensor:
-    """Penalty-reduced focal loss (Law & Deng 2018, CornerNet, equation 1), a sum over cells per positive cell."""
+    """Penalty-reduced focal loss (Law & Deng 2018, CornerNet, eq. 1): a sum over cells per positive cell."""
     probability = logit.sigmoid().clamp(1e-4, 1 - 1e-4)
     positive = (heat >= 0.999).float() * weight
     gain = positive * (1 - probability) ** 2 * torch.log(probability)

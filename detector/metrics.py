@@ -83,7 +83,8 @@ class Judged:
         hit: ``(K,)`` bool.
         true: Number of true boxes that count.
         pairs: ``(P, 2)`` predicted and true category of the hits.
-        found: ``(M,)`` probability with which each true box was found (0 if it was not; nan if it is ignored).
+        found: ``(M,)`` probability with which each true box was found (0 if it was not, nan if it is
+            ignored).
     """
 
     probability: NDArray[np.float64]
@@ -122,7 +123,7 @@ def _excused(predicted: Boxes, ignored: Boxes, areas: Sequence[Any]) -> NDArray[
 
 
 def average_precision(probability: NDArray[np.float64], hit: NDArray[np.bool_], true: int) -> float:
-    """Area under the precision envelope over recall (all points, as Pascal VOC since 2010); nan without truth."""
+    """Area under the precision envelope over recall, at all points as in Pascal VOC; nan without truth."""
     if not true:
         return float("nan")
     order = np.argsort(-probability, kind="stable")
@@ -137,8 +138,8 @@ def average_precision(probability: NDArray[np.float64], hit: NDArray[np.bool_], 
 def summarise(items: Sequence[Scored], threshold: float, *, seed: int = 0) -> dict[str, Any]:
     """Detection and count figures of a set of pictures.
 
-    Precision, recall and F1 are of all rail vehicles at the threshold; counts are of freight cars. The interval of the
-    signed bias is a bootstrap over pictures (2,000 draws, 90%).
+    Precision, recall and F1 are of all rail vehicles at the threshold; counts are of freight cars. The
+    interval of the signed bias is a bootstrap over pictures (2,000 draws, 90%).
 
     Returns:
         A flat mapping, ready for JSON; nan where a figure has no meaning.
@@ -181,7 +182,7 @@ def summarise(items: Sequence[Scored], threshold: float, *, seed: int = 0) -> di
 
 
 def count_figures(items: Sequence[Scored], threshold: float, *, seed: int = 0) -> dict[str, Any]:
-    """Mean absolute error, signed bias with its interval, weighted error and interval coverage of freight counts."""
+    """Errors of the freight counts: absolute, signed with its interval, weighted; interval coverage."""
     if not items:
         return {}
     true = np.array([int(((i.true_category == 0) & ~i.ignored).sum()) for i in items], float)

@@ -1,14 +1,15 @@
 """The wagon network: torchvision blocks, one output cell for every 4 x 4 work pixels (2 m x 2 m).
 
-Every cell says: is a wagon's centre here (heat), where exactly, how long and wide, at what angle, of which category;
-is the cell covered by a wagon (mask); and does a railway run here (track), covered or not. The last one is what keeps
-wagons off roads, canals and car parks.
+Every cell says: is a wagon's centre here (heat), where exactly, how long and wide, at what angle, of which
+category; is the cell covered by a wagon (mask); and does a railway run here (track), covered or not. The last
+one is what keeps wagons off roads, canals and car parks.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import NamedTuple
+from itertools import pairwise
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +64,7 @@ class WagonNet(nn.Module):
         self, widths: tuple[int, int, int, int, int] = WIDTHS, pyramid_channels: int = PYRAMID_CHANNELS
     ):
         super().__init__()
+        self.widths, self.pyramid_channels = widths, pyramid_channels
         stem, *stages = widths
         self.stem = nn.Sequential(_conv(3, stem, 2), _conv(stem, stem))
         self.stages = nn.ModuleList(
@@ -81,12 +83,17 @@ class WagonNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for head in (self.place_head, self.shape_head, self.track_head):
-            nn.init.normal_(head[-1].weight, std=0.01)
-        # Rare positives: start from the prior, or the first steps only unlearn (focal loss paper, section 4.1).
-        self.place_head[-1].bias.data[0] = -4.0
-        self.place_head[-1].bias.data[5] = -3.0
-        self.track_head[-1].bias.data[0] = -2.0
+        # Rare positives: start from the prior, or the first steps only unlearn (focal loss paper, 4.1).
+        rare: dict[nn.Sequential, dict[int, float]] = {
+            self.place_head: {0: -4.0, 5: -3.0},
+            self.shape_head: {},
+            self.track_head: {0: -2.0},
+        }
+        for head, priors in rare.items():
+            last = cast(nn.Conv2d, head[-1])
+            nn.init.normal_(last.weight, std=0.01)
+            for channel, logit in priors.items():
+                cast(Tensor, last.bias).data[channel] = logit
 
     def forward(self, image: Tensor) -> Maps:
         """Maps of a batch of tiles.
@@ -115,7 +122,7 @@ class WagonNet(nn.Module):
 
 
 def _finest_level(pyramid: FeaturePyramidNetwork, levels: OrderedDict[str, Tensor]) -> Tensor:
-    """The pyramid's finest map only: its own ``forward`` would also smooth the coarse maps, which nobody reads."""
+    """The pyramid's finest map only; its own ``forward`` also smooths coarse maps, which nobody reads."""
     maps = list(levels.values())
     inner = pyramid.inner_blocks[-1](maps[-1])
     for block, level in zip(reversed(pyramid.inner_blocks[:-1]), reversed(maps[:-1]), strict=True):
@@ -126,12 +133,11 @@ def _finest_level(pyramid: FeaturePyramidNetwork, levels: OrderedDict[str, Tenso
 
 def fused(model: WagonNet) -> WagonNet:
     """A copy for inference with each batch normalisation folded into the convolution before it."""
-    copy = WagonNet(_widths(model), model.track_head[0][0].in_channels)
+    copy = WagonNet(model.widths, model.pyramid_channels)
     copy.load_state_dict(model.state_dict())
     copy.eval()
     for parent in copy.modules():
-        children = list(parent.named_children())
-        for (name, convolution), (norm_name, norm) in zip(children, children[1:], strict=False):
+        for (name, convolution), (norm_name, norm) in pairwise(list(parent.named_children())):
             if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(parent, name, fuse_conv_bn_eval(convolution, norm))
                 setattr(parent, norm_name, nn.Identity())
@@ -141,8 +147,3 @@ def fused(model: WagonNet) -> WagonNet:
                     setattr(parent, f"conv{k}", fuse_conv_bn_eval(getattr(parent, f"conv{k}"), norm))
                     setattr(parent, f"bn{k}", nn.Identity())
     return copy
-
-
-def _widths(model: WagonNet) -> tuple[int, int, int, int, int]:
-    stages = [stage[0].conv1.out_channels for stage in model.stages]
-    return (model.stem[0][0].out_channels, *stages)  # type: ignore[return-value]

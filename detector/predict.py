@@ -68,7 +68,8 @@ class WagonDetector:
         self.gsd_range_m = (float(low), float(high))
         self.device = choose_device(device)
         self.dtype = fast_dtype(self.device)
-        self._network = fused(loaded.network).to(self.device, self.dtype, memory_format=torch.channels_last)
+        network = fused(loaded.network).to(self.device, self.dtype)
+        self._network = network.to(memory_format=torch.channels_last)
         self._judge: Judge = loaded.judge
 
     @classmethod
@@ -114,7 +115,8 @@ class WagonDetector:
 
         Args:
             scene: An opened scene of 1.2 m or finer.
-            area: Only tiles that touch its boundary are looked at; wagons just outside may be among the answer.
+            area: Only tiles that touch its boundary are looked at; wagons just outside may be among the
+                answer.
             tile_px: Core of a tile in work pixels (0.5 m), a multiple of 32.
             batch_size: Tiles that go through the network at once.
             threshold: Probability from which a candidate is a wagon; the weights' own by default.
@@ -251,9 +253,9 @@ class WagonDetector:
 def _owned(candidates: Candidates, tile: Tile) -> Candidates:
     """The candidates that a tile answers for, in work pixels of the scene.
 
-    A wagon belongs to the tile whose core holds its centre. Two tiles may see a centre on their common border a little
-    differently; each core therefore reaches one cell over its border, and what both then claim is one wagon in the
-    suppression that follows.
+    A wagon belongs to the tile whose core holds its centre. Two tiles may see a centre on their common border
+    a little differently; each core therefore reaches one cell over its border, and what both then claim is
+    one wagon in the suppression that follows.
     """
     x0, y0, x1, y1 = tile.core
     left, top = tile.window[0], tile.window[1]

@@ -28,8 +28,8 @@ def to_tile(rendered: Rendered, size_px: int | None = TILE_PX) -> LabelledTile:
 
     Args:
         rendered: At any ground sampling distance.
-        size_px: Side of the tile; the picture is cut or its border repeated. None keeps the picture's own size, rounded
-            down to multiples of 32.
+        size_px: Side of the tile; the picture is cut or its border repeated. None keeps the picture's own
+            size, rounded down to multiples of 32.
     """
     image = resample_image(rendered.image, rendered.gsd_m, WORK_GSD_M)
     scale = rendered.gsd_m / WORK_GSD_M
@@ -57,7 +57,7 @@ def to_tile(rendered: Rendered, size_px: int | None = TILE_PX) -> LabelledTile:
 def simulate_tiles(
     seed: int, number: int, scenes: int, *, split: str, backgrounds: Path | None, views: int = 2
 ) -> list[LabelledTile]:
-    """Tiles of ``scenes`` scenes, each seen under ``views`` different sensors and lights; the same for the same seed."""
+    """Tiles of scenes, each seen under ``views`` sensors and lights; the same for the same seed."""
     library = BackgroundLibrary(backgrounds) if backgrounds is not None else None
     tiles: list[LabelledTile] = []
     for scene in range(scenes):

@@ -74,7 +74,8 @@ class Recipe:
             raise LabelError(f"{path}: can't read the training settings ({error})") from error
         data = _table(path, DataConfig, document.pop("data", {}), "data.")
         fit = _table(path, TrainConfig, document.pop("train", {}), "train.")
-        return _table(path, cls, {**document, "data": data, "train": fit}, "")
+        recipe: Recipe = _table(path, cls, {**document, "data": data, "train": fit}, "")
+        return recipe
 
 
 def _table(path: Path, kind: Any, values: Any, prefix: str) -> Any:

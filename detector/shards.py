@@ -1,8 +1,8 @@
 """Training tiles on disk: made once from the simulator, then read by memory map.
 
-A shard is ``NAME.images.npy`` (``(n, 288, 288, 3)`` uint8 at 0.5 m) and ``NAME.labels.npz`` (boxes of all tiles one
-after the other with their offsets, track maps, and a JSON line a tile). Tiles are larger than what the network sees,
-so that each view can be another crop at another scale.
+A shard is ``NAME.images.npy`` (``(n, 288, 288, 3)`` uint8 at 0.5 m) and ``NAME.labels.npz`` (boxes of all
+tiles one after the other with their offsets, track maps, and a JSON line a tile). Tiles are larger than what
+the network sees, so that each view can be another crop at another scale.
 """
 
 from __future__ import annotations

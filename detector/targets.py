@@ -46,8 +46,9 @@ def draw(
         track: ``(H / 4, W / 4)`` uint8: 1 on a track, 0 off it, 255 unknown.
         shape: ``(H, W)`` of the tile in work pixels.
 
-    The heat is a Gaussian stretched along the wagon (sigma 0.14 of its length and 0.3 of its width, at least 0.6 of a
-    cell), so that a cell beside the centre on the same wagon is a smaller error than one on the next track.
+    The heat is a Gaussian stretched along the wagon (sigma 0.14 of its length and 0.3 of its width, at least
+    0.6 of a cell), so that a cell beside the centre on the same wagon is a smaller error than one on the next
+    track.
     """
     h, w = shape[0] // STRIDE, shape[1] // STRIDE
     n = len(boxes)

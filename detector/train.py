@@ -80,7 +80,8 @@ class Batch(NamedTuple):
 class Views:
     """An endless, seeded stream of batches drawn from the shards of some folders.
 
-    Shards that appear while the training runs are taken up, so that the simulator can work beside the network.
+    Shards that appear while the training runs are taken up, so that the simulator can work beside the
+    network.
     """
 
     def __init__(self, folders: list[Path], config: TrainConfig, *, start_step: int = 0):
@@ -184,10 +185,10 @@ def train(
     torch.manual_seed(config.seed)
     place = choose_device(device)
     dtype = fast_dtype(place)
-    model = WagonNet().to(place, memory_format=torch.channels_last)
+    model = WagonNet().to(place).to(memory_format=torch.channels_last)
     if start is not None:
         model.load_state_dict(start)
-    average = WagonNet().to(place, memory_format=torch.channels_last)
+    average = WagonNet().to(place).to(memory_format=torch.channels_last)
     average.load_state_dict(model.state_dict())
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]

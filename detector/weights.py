@@ -35,7 +35,8 @@ class Weights:
 def save(path: Path, network: WagonNet, judge: Judge, card: dict[str, Any]) -> str:
     """Write ``path`` (.safetensors) and the card beside it (.json).
 
-    Convolutions are stored as float16, which halves the file at no measurable cost; the small rest stays float32.
+    Convolutions are stored as float16, which halves the file at no measurable cost; the small rest stays
+    float32.
 
     Returns:
         The sha256 of the safetensors file, which is also written into the card.

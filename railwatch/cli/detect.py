@@ -56,7 +56,8 @@ def detect(
 ) -> None:
     """Find [bold]wagons in images[/bold] of 1 m and finer and count the freight cars.
 
-    With several images, one that can't be used is reported and the rest goes on; the exit code is 2 if none could.
+    With several images, one that can't be used is reported and the rest goes on; the exit code is 2 if none
+    could.
     """
     from aoi.errors import InputError
     from detector import WagonDetector
@@ -147,7 +148,8 @@ class _Distances:
     def of(self, image: Path) -> float | None:
         """Metres, or None when the image must know by itself.
 
-        A row's file is a path relative to the table's folder or to the current one; failing that, a bare file name.
+        A row's file is a path relative to the table's folder or to the current one; failing that, a bare file
+        name.
         """
         if self._csv is None:
             return self._gsd

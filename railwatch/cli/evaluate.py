@@ -45,7 +45,8 @@ def register(app: typer.Typer) -> None:
         name="evaluate",
         cls=_WagonsFirst,
         no_args_is_help=True,
-        help="Score the [bold]detector against labels[/bold] (wagons), or the verdicts against simulated histories.",
+        help="Score the [bold]detector against labels[/bold] (wagons), or the verdicts against simulated "
+        "histories.",
     )
     group.command("wagons")(wagons)
     group.command("verdicts")(verdicts)
