@@ -1,6 +1,6 @@
 """Reads every tile of a large image and holds the memory to a bound.
 
-    python benchmarks/read_tiles.py [--size 20000] [--gsd 0.4] [--layout tiled] [--max-rss-mb 700]
+    python benchmarks/read_tiles.py [--size 20000] [--gsd 0.4] [--layout tiled] [--max-rss-mb 400]
 
 Writes an image of that size to a temporary folder (in a process of its own, whose memory doesn't count),
 reads it the way the detector does, and prints how fast that was and the most memory that the process ever
@@ -59,7 +59,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=20_000, help="pixels each way (default 20000)")
     parser.add_argument("--gsd", type=float, default=0.4, help="metres a pixel (default 0.4)")
     parser.add_argument("--layout", choices=sorted(LAYOUTS), default="tiled")
-    parser.add_argument("--max-rss-mb", type=float, default=700.0, help="the bound on memory (default 700)")
+    parser.add_argument("--max-rss-mb", type=float, default=400.0, help="the bound on memory (default 400)")
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.make:

@@ -363,12 +363,8 @@ def _unplaced(path: Path, image: DatasetReader) -> str:
 
 def _advise(path: Path, image: DatasetReader) -> None:
     """Say it when the layout makes reading by window slow."""
-    block_height, block_width = image.block_shapes[0]
-    if (
-        image.driver == "GTiff"
-        and block_width >= image.width > block_height
-        and image.width * image.height >= _LARGE
-    ):
+    whole_width = image.block_shapes[0][1] >= image.width
+    if image.driver == "GTiff" and whole_width and image.width * image.height >= _LARGE:
         log.warning(
             "%s is stored in strips, which are slow to read by window; a tiled copy is faster "
             "(gdal_translate -of COG, or rio convert --co TILED=YES)",
