@@ -54,12 +54,12 @@ def overlapping_pairs(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Index pairs ``(i, j), i != j`` whose overlap exceeds ``minimum_iou``.
 
-    Works cell by cell with a margin of one box length, so that time and memory grow with the number of boxes
+    Works cell by cell with a margin of one box diagonal, so that time and memory grow with the number of boxes
     and not with its square.
     """
     if len(boxes) < 2:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    reach = float(boxes[:, 2:4].max())
+    reach = float(np.hypot(boxes[:, 2], boxes[:, 3]).max())
     size = max(cell, reach)
     key = np.floor(boxes[:, :2] / size).astype(np.int64)
     order = np.lexsort((key[:, 0], key[:, 1]))

@@ -93,6 +93,7 @@ def decode(maps: Maps, *, minimum_heat: float, maximum: int) -> tuple[list[Candi
         offset, angle, size = maps.offset[at], maps.angle[at], maps.size[at]
         centre = (torch.stack([column, row]) + 0.5 + offset) * STRIDE
         theta = torch.rad2deg(torch.atan2(angle[1], angle[0]) / 2) % 180.0
+        theta = torch.where(theta < 180.0, theta, 0.0)  # -1e-9 % 180 is 180 in floating point
         length = (size[0].clamp(-3, 3).exp() * TYPICAL_LENGTH_PX).clamp(*LENGTH_RANGE_PX)
         width = (size[1].clamp(-3, 3).exp() * TYPICAL_WIDTH_PX).clamp(*WIDTH_RANGE_PX)
         boxes = torch.stack([centre[0], centre[1], length, width, theta], dim=1)
