@@ -381,7 +381,8 @@ def degrade(
     if not grey and rng.random() < 0.8:
         # Providers balance colours towards grey; what is left is a cast of some per cent.
         mean = image[::4, ::4].reshape(-1, 3).mean(axis=0)
-        image = image * ((mean.mean() / np.maximum(mean, 1e-3)) ** np.float32(rng.uniform(0.35, 0.9)))
+        gain = (mean.mean() / np.maximum(mean, 1e-3)) ** np.float32(rng.uniform(0.35, 0.9))
+        image = image * np.clip(gain, 0.8, 1.2).astype(np.float32)  # a wood must stay green
     shown = _display(image, sensor, rng)
     if not grey:
         saturation = float(rng.uniform(0.35, 1.45))

@@ -174,7 +174,8 @@ def parallel_tracks(
             merged |= np.abs(lateral[j] - lateral[k]) < 0.05
         if merged.any():  # the common stem is drawn once
             keep = ~merged
-            keep |= np.roll(keep, 1) | np.roll(keep, -1)
+            keep[1:] |= ~merged[:-1]  # up to the point of the switch itself
+            keep[:-1] |= ~merged[1:]
             runs = np.flatnonzero(keep)
             points, chainage, clear = points[runs], chainage[runs], clear[runs]
         if len(points) >= 2:

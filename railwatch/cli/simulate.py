@@ -64,7 +64,7 @@ def simulate(
 ) -> None:
     """Make [bold]labelled scenes[/bold] of simulated yards: GeoTIFFs, GeoJSON labels, an index.
 
-    Every scene is decided by the seed and its number. Each GeoTIFF has a GeoJSON of the same name with one oriented
+    The seed and its number decide a scene. Each GeoTIFF has a GeoJSON of the same name with one oriented
     box a wagon in the columns of 'railwatch detect', and the tracks; index.csv lists them all.
     """
     if out.exists() and not out.is_dir():
