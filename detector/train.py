@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import math
 import time
-import tomllib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -46,28 +44,8 @@ class TrainConfig:
     threads: int = 2
     checkpoint_seconds: float = 120.0
     log_steps: int = 50
-    newest_share: float = 0.0
-    """Share of the views drawn from the newest tenth of the shards (hard negatives, newer simulator)."""
-
-    @classmethod
-    def from_toml(cls, path: Path) -> TrainConfig:
-        """Read the ``[train]`` table; unknown keys are refused.
-
-        Raises:
-            LabelError: The file can't be read, or a key or type is wrong.
-        """
-        try:
-            table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8")).get("train", {})
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise LabelError(f"{path}: can't read the training settings ({error})") from error
-        known = {f.name: f.default for f in dataclasses.fields(cls)}
-        for key, value in table.items():
-            if key not in known:
-                raise LabelError(f"{path}: unknown key train.{key}; known are {', '.join(known)}")
-            expected = type(known[key])
-            if not (isinstance(value, expected) or (expected is float and isinstance(value, int))):
-                raise LabelError(f"{path}: train.{key} must be a {expected.__name__}, not {value!r}")
-        return cls(**table)
+    own_share: float = 0.5
+    """Share of the views drawn from the user's own tiles, where there are any."""
 
 
 class Batch(NamedTuple):
@@ -202,8 +180,10 @@ def train(
     if checkpoint.exists():
         step = _resume(checkpoint, model, average, optimiser)
         logger.info("resumed at step %d", step)
+    _keep_log(out / "log.jsonl", step)
     views = iter(Views(folders, config, start_step=step))
     running: dict[str, float] = {}
+    summed = 0
     began = saved = time.monotonic()
     cpu = time.process_time()
     model.train()
@@ -227,8 +207,9 @@ def train(
             step += 1
             for name, value in {"total": loss, **terms}.items():
                 running[name] = running.get(name, 0.0) + float(value.detach())
+            summed += 1
             if step % config.log_steps == 0 or step == config.steps:
-                line = {k: round(v / config.log_steps, 5) for k, v in running.items()}
+                line = {k: round(v / summed, 5) for k, v in running.items()}
                 record = {"step": step, "lr": learning_rate(step, config), **line}
                 record |= {
                     "seconds": round(time.monotonic() - began, 1),
@@ -238,6 +219,7 @@ def train(
                 log.flush()
                 logger.info("%s", record)
                 running.clear()
+                summed = 0
             if time.monotonic() - saved > config.checkpoint_seconds:
                 _save(checkpoint, step, model, average, optimiser)
                 saved = time.monotonic()
@@ -272,7 +254,23 @@ def _resume(path: Path, model: nn.Module, average: nn.Module, optimiser: torch.o
         optimiser.load_state_dict(state["optimiser"])
         return int(state["step"])
     except Exception as error:  # torch.load raises half a dozen unrelated types for a damaged file
-        raise LabelError(f"{path}: a damaged checkpoint; delete it to start afresh ({error})") from error
+        raise LabelError(f"{path}: a damaged checkpoint; delete it to start afresh") from error
+
+
+def _keep_log(path: Path, step: int) -> None:
+    """Keep the log's lines up to a step: those after the checkpoint come again, the last may be torn."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue
+    part = path.with_suffix(".part")
+    part.write_text("".join(kept), encoding="utf-8")
+    part.replace(path)
 
 
 def load_average(path: Path) -> WagonNet:
@@ -286,7 +284,7 @@ def load_average(path: Path) -> WagonNet:
         state = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(state["average"])
     except Exception as error:  # as above
-        raise LabelError(f"{path}: not a checkpoint of ours ({error})") from error
+        raise LabelError(f"{path}: missing, damaged or not a checkpoint of ours") from error
     return model.eval()
 
 
