@@ -46,6 +46,8 @@ class DataConfig:
     """Own label files, to fine-tune with."""
     images: str = ""
     """Folder of the images of the own labels, where the label files don't say."""
+    gsd_m: float = 0.0
+    """Ground sampling distance of the own images without position, metres; 0 when they say it themselves."""
     check_shards: int = 4
     """Validation shards: half for the judge, half for threshold and intervals."""
 
@@ -141,11 +143,11 @@ def follow(
         worker.start()
     try:
         _wait_for(simulated, min(recipe.data.first_shards, recipe.data.shards), worker)
-        folders = [f for f in (simulated, own) if f is not None and f.is_dir()]
         train(
-            folders,
+            [simulated] if simulated.is_dir() else [],
             out,
             recipe.train,
+            own=own,
             start=start.network.state_dict() if start else None,
             device=device,
             stop=stop,
@@ -204,7 +206,8 @@ def _own_shards(recipe: Recipe, folder: Path) -> Path | None:
     tiles = [
         tile
         for source in recipe.data.labels
-        for image in read_labels(Path(source), images=images)
+        for image in read_labels(Path(source), images=images, gsd_m=recipe.data.gsd_m or None)
+        if image.labelled
         for tile in tiles_of(image)
     ]
     if not tiles:

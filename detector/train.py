@@ -21,7 +21,7 @@ from detector.device import choose_device, fast_dtype
 from detector.errors import LabelError
 from detector.losses import losses, total_loss
 from detector.model import WagonNet
-from detector.shards import Shard, find_shards
+from detector.shards import LabelledTile, Shard, find_shards
 from detector.targets import Targets, draw, stack
 
 logger = logging.getLogger(__name__)
@@ -62,25 +62,26 @@ class Views:
     network.
     """
 
-    def __init__(self, folders: list[Path], config: TrainConfig, *, start_step: int = 0):
+    def __init__(
+        self, folders: list[Path], config: TrainConfig, *, own: Path | None = None, start_step: int = 0
+    ):
         self.folders = folders
         self.config = config
         self.step = start_step
         self.shards: list[Shard] = []
+        self.own = [Shard(p) for p in find_shards(own)] if own is not None else []
         self._looked = -math.inf
 
     def _look(self) -> None:
-        if time.monotonic() - self._looked < 60 and self.shards:
+        if time.monotonic() - self._looked < 60 and (self.shards or self.own):
             return
         self._looked = time.monotonic()
         known = {s.path for s in self.shards}
         for folder in self.folders:
             self.shards += [Shard(p) for p in find_shards(folder) if p not in known]
-        if not self.shards:
+        if not self.shards and not self.own:
             names = ", ".join(str(f) for f in self.folders)
-            raise LabelError(
-                f"{names}: no training shards here; make some with 'railwatch simulate --shards'"
-            )
+            raise LabelError(f"{names}: no training shards here")
 
     def __iter__(self) -> Iterator[Batch]:
         with ThreadPoolExecutor(1) as ahead:
@@ -104,12 +105,16 @@ class Views:
             )
         return Batch(torch.stack(images), stack(targets))
 
-    def _tile(self, rng: np.random.Generator) -> Any:
-        shards = self.shards
-        if rng.random() < self.config.newest_share:
-            shards = shards[-max(1, len(shards) // 10) :]
-        shard = shards[int(rng.integers(len(shards)))]
-        return shard[int(rng.integers(len(shard)))]
+    def _tile(self, rng: np.random.Generator) -> LabelledTile:
+        mine = rng.random() < self.config.own_share
+        shards = self.own if self.own and (mine or not self.shards) else self.shards
+        # By tile and not by shard, so that a small shard's tiles aren't seen more often than others.
+        number = int(rng.integers(sum(len(s) for s in shards)))
+        for shard in shards:
+            if number < len(shard):
+                return shard[number]
+            number -= len(shard)
+        raise AssertionError("a tile number beyond the last shard")
 
 
 @torch.no_grad()
@@ -137,6 +142,7 @@ def train(
     out: Path,
     config: TrainConfig,
     *,
+    own: Path | None = None,
     start: dict[str, Tensor] | None = None,
     device: str = "auto",
     stop: Callable[[], bool] = lambda: False,
@@ -148,6 +154,7 @@ def train(
         folders: Where the shards lie.
         out: Folder for ``checkpoint.pt``, ``log.jsonl`` and ``curves.png``.
         config: Settings; a resumed training may have more steps than before.
+        own: Folder of shards of the user's own tiles.
         start: Weights to start from (fine-tuning) when there is no checkpoint.
         device: ``auto``, ``cpu`` or ``cuda``.
         stop: Asked after every step; true ends the training early with a checkpoint.
@@ -181,7 +188,7 @@ def train(
         step = _resume(checkpoint, model, average, optimiser)
         logger.info("resumed at step %d", step)
     _keep_log(out / "log.jsonl", step)
-    views = iter(Views(folders, config, start_step=step))
+    views = iter(Views(folders, config, own=own, start_step=step))
     running: dict[str, float] = {}
     summed = 0
     began = saved = time.monotonic()

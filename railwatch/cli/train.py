@@ -35,6 +35,12 @@ def train(
     images: Annotated[
         Path | None, typer.Option("--images", help="Folder of the labelled images.", metavar="DIR")
     ] = None,
+    gsd: Annotated[
+        float | None,
+        typer.Option(
+            "--gsd", help="Ground sampling distance of images without position, metres.", metavar="METRES"
+        ),
+    ] = None,
     backgrounds: Annotated[
         Path | None,
         typer.Option("--backgrounds", help="Rail-free pictures at 0.3 m as ground.", metavar="DIR"),
@@ -61,6 +67,7 @@ def train(
         recipe.data,
         labels=tuple(str(f) for f in labels) if labels else recipe.data.labels,
         images=str(images) if images else recipe.data.images,
+        gsd_m=gsd or recipe.data.gsd_m,
         backgrounds=str(backgrounds) if backgrounds else recipe.data.backgrounds,
     )
     recipe = replace(recipe, data=data, train=replace(recipe.train, steps=steps) if steps else recipe.train)
