@@ -54,7 +54,7 @@ def overlapping_pairs(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Index pairs ``(i, j), i != j`` whose overlap exceeds ``minimum_iou``.
 
-    Works cell by cell with a margin of one box diagonal, so that time and memory grow with the number of boxes
+    Works cell by cell with a margin of one box diagonal: time and memory grow with the number of boxes
     and not with its square.
     """
     if len(boxes) < 2:

@@ -139,9 +139,16 @@ def fit_judge(
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    scenes = np.unique(scene)
-    held = np.isin(scene, rng.choice(scenes, max(1, len(scenes) // 5), replace=False))
     judge = Judge()
+    if not len(x):
+        # A network that has seen nothing yet raises no candidates; what nobody has judged isn't believed.
+        weight, bias = judge.layers[-1].parameters()
+        nn.init.zeros_(weight)
+        nn.init.constant_(bias, -5.0)
+        return judge.eval(), Fit(float("nan"), float("nan"))
+    scenes = np.unique(scene)
+    apart = rng.choice(scenes, len(scenes) // 5 or len(scenes) > 1, replace=False)
+    held = np.isin(scene, apart)
     judge.mean.copy_(torch.from_numpy(x.mean(axis=0)))
     judge.deviation.copy_(torch.from_numpy(x.std(axis=0) + 1e-3))
     inputs, wanted = torch.from_numpy(x).float(), torch.from_numpy(y).float()

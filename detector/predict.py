@@ -18,7 +18,7 @@ from detector.counting import CountModel
 from detector.decode import Candidates, decode
 from detector.detections import Detections, frame_of
 from detector.device import choose_device, fast_dtype
-from detector.errors import ResolutionError
+from detector.errors import ResolutionError, WeightsError
 from detector.evidence import Judge, features
 from detector.model import STRIDE, WORK_GSD_M, fused
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
@@ -62,10 +62,13 @@ class WagonDetector:
         self.name = str(loaded.card.get("name", loaded.path.stem))
         self.version = str(loaded.card.get("version", "0"))
         self.checksum = loaded.checksum
-        self.threshold = float(loaded.card.get("threshold", 0.5))
-        self.count_model = CountModel.from_json(loaded.card.get("count_model", {}))
-        low, high = loaded.card.get("gsd_range_m", GSD_RANGE_M)
-        self.gsd_range_m = (float(low), float(high))
+        try:
+            self.threshold = float(loaded.card.get("threshold", 0.5))
+            self.count_model = CountModel.from_json(loaded.card.get("count_model", {}))
+            low, high = loaded.card.get("gsd_range_m", GSD_RANGE_M)
+            self.gsd_range_m = (float(low), float(high))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise WeightsError(f"{loaded.path}: its card holds a wrong figure ({error})") from error
         self.device = choose_device(device)
         self.dtype = fast_dtype(self.device)
         network = fused(loaded.network).to(self.device, self.dtype)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +110,9 @@ class Shard:
                 self.offsets = labels["offsets"]
                 self.track = labels["track"]
                 self.meta = [json.loads(str(m)) for m in labels["meta"]]
-        except (OSError, ValueError, KeyError) as error:
+            if not len(self.images) == len(self.track) == len(self.meta) == len(self.offsets) - 1:
+                raise ValueError("its images and its labels differ in number")
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise LabelError(f"{path}: not a whole training shard ({error})") from error
 
     def __len__(self) -> int:

@@ -84,6 +84,8 @@ def _load(path: Path) -> Weights:
         raise WeightsError(f"{path}: the card {card_path.name} that belongs beside it is missing") from error
     except (OSError, ValueError) as error:
         raise WeightsError(f"{card_path}: not a readable card ({error})") from error
+    if not isinstance(card, dict):
+        raise WeightsError(f"{card_path}: not a card of weights")
     try:
         checksum = hashlib.sha256(path.read_bytes()).hexdigest()
         with safe_open(path, framework="pt") as file:
