@@ -142,8 +142,8 @@ def fit_judge(
     judge = Judge()
     if not len(x):
         # A network that has seen nothing yet raises no candidates; what nobody has judged isn't believed.
-        weight, bias = judge.layers[-1].parameters()
-        nn.init.zeros_(weight)
+        slopes, bias = judge.layers[-1].parameters()
+        nn.init.zeros_(slopes)
         nn.init.constant_(bias, -5.0)
         return judge.eval(), Fit(float("nan"), float("nan"))
     scenes = np.unique(scene)

@@ -218,8 +218,12 @@ def _own_shards(recipe: Recipe, folder: Path) -> Path | None:
 
 def _wait_for(folder: Path, shards: int, worker: Any) -> None:
     """Wait until the simulator has made the first shards."""
-    while len(find_shards(folder) if folder.is_dir() else []) < shards:
-        if worker is None or not worker.is_alive():
+    while True:
+        # Asked in this order: the last shard may come between the two questions.
+        at_work = worker is not None and worker.is_alive()
+        if len(find_shards(folder)) >= shards:
+            return
+        if not at_work:
             raise LabelError(
                 f"{folder}: the simulator stopped before it had made {shards} shards; see the messages above"
             )
