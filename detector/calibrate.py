@@ -20,7 +20,7 @@ from detector.boxes import match, rotated_iou
 from detector.counting import CountModel, fit_count_model
 from detector.decode import Candidates
 from detector.evidence import Judge, features, fit_judge
-from detector.metrics import Scored, clip_boxes, judge_picture, summarise
+from detector.metrics import Scored, clip_boxes, counting_rows, judge_picture, summarise
 from detector.model import WORK_GSD_M
 from detector.predict import WagonDetector
 from detector.shards import LabelledTile
@@ -90,17 +90,13 @@ def _scored(detector: WagonDetector, number: int, item: Pictured) -> Scored:
     width, height = tile.meta.get("size_px", (tile.image.shape[1], tile.image.shape[0]))
     inside = np.zeros(len(candidates.boxes), bool)
     if len(inside):
-        inside = (candidates.boxes[:, 0] < width) & (candidates.boxes[:, 1] < height)
+        x, y = candidates.boxes[:, 0], candidates.boxes[:, 1]
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     found = detector.judge(candidates.take(inside), _gsd(tile))
-    freight = found.category == 0
-    sure = found.probability >= detector.threshold
-    interval = detector.count_model.interval(
-        found.probability[freight & sure], found.probability[freight & ~sure]
-    )
     # A wagon whose centre lies outside the frame belongs to the next tile; here it is neither hit nor miss.
     x, y = tile.boxes.reshape(-1, 5)[:, 0], tile.boxes.reshape(-1, 5)[:, 1]
     outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
-    return Scored(
+    scored = Scored(
         name=str(tile.meta.get("name", number)),
         boxes=found.boxes,
         probability=found.probability,
@@ -111,9 +107,14 @@ def _scored(detector: WagonDetector, number: int, item: Pictured) -> Scored:
         size_px=(float(width), float(height)),
         gsd_m=WORK_GSD_M,
         ignore_areas=tuple(shapely.Polygon(ring) for ring in tile.meta.get("ignore_areas", ())),
-        interval=(interval.low, interval.high),
         meta=tile.meta,
     )
+    freight = (found.category == 0) & counting_rows(scored)
+    sure = found.probability >= detector.threshold
+    interval = detector.count_model.interval(
+        found.probability[freight & sure], found.probability[freight & ~sure]
+    )
+    return replace(scored, interval=(interval.low, interval.high))
 
 
 def best_threshold(scored: Sequence[Scored], minimum_iou: float = 0.4) -> float:
@@ -132,7 +133,7 @@ def count_model_of(scored: Sequence[Scored]) -> CountModel:
     scenes = []
     for item in scored:
         true = int(((item.true_category == 0) & ~item.ignored).sum())
-        scenes.append((item.probability[item.category == 0], true))
+        scenes.append((item.probability[(item.category == 0) & counting_rows(item)], true))
     return fit_count_model(scenes)
 
 

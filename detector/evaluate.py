@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from detector.calibrate import look, score
 from detector.detections import Detections
 from detector.errors import LabelError
 from detector.labels import LabelledImage
-from detector.metrics import Scored, judge_picture, summarise
+from detector.metrics import Scored, counting_rows, judge_picture, summarise
 from detector.model import CATEGORIES, WORK_GSD_M
 from detector.predict import WagonDetector
 from detector.prepare import simulate_tiles
@@ -86,10 +86,11 @@ def _case(item: LabelledImage, scene: Scene, found: Detections) -> Case:
         size_px=(float(item.size_px[0]), float(item.size_px[1])),
         gsd_m=scene.gsd_m,
         ignore_areas=item.ignore_areas,
-        interval=(found.count_low, found.count_high),
         meta={"gsd_m": scene.gsd_m},
     )
-    return Case(scored, lambda: scene.read()[0])
+    rows = counting_rows(scored)
+    interval = found.count_in(rows[: len(found.frame)], rows[len(found.frame) :])
+    return Case(replace(scored, interval=(interval.low, interval.high)), lambda: scene.read()[0])
 
 
 def on_simulated(

@@ -83,6 +83,7 @@ class Judged:
         hit: ``(K,)`` bool.
         true: Number of true boxes that count.
         pairs: ``(P, 2)`` predicted and true category of the hits.
+        counts: ``(N,)`` bool: predictions that count, of all; the others lie where nothing counts either way.
         found: ``(M,)`` probability with which each true box was found (0 if it was not, nan if it is
             ignored).
     """
@@ -91,6 +92,7 @@ class Judged:
     hit: NDArray[np.bool_]
     true: int
     pairs: NDArray[np.int64]
+    counts: NDArray[np.bool_]
     found: NDArray[np.float64]
 
 
@@ -108,7 +110,14 @@ def judge_picture(item: Scored, minimum_iou: float) -> Judged:
     rows = np.flatnonzero(wanted)[result.true]
     found[rows] = item.probability[result.predicted]
     pairs = np.column_stack([item.category[result.predicted], item.true_category[rows]]).astype(np.int64)
-    return Judged(item.probability[counts], hit[counts], int(wanted.sum()), pairs, found)
+    return Judged(item.probability[counts], hit[counts], int(wanted.sum()), pairs, counts, found)
+
+
+def counting_rows(item: Scored) -> NDArray[np.bool_]:
+    """Predictions that bear on the count: all but those on ignored boxes and in ignored areas, ``(N,)``."""
+    if not item.ignored.any() and not item.ignore_areas:
+        return np.ones(len(item.boxes), bool)
+    return judge_picture(item, 0.3).counts
 
 
 def _excused(predicted: Boxes, ignored: Boxes, areas: Sequence[Any]) -> NDArray[np.bool_]:
@@ -144,7 +153,8 @@ def summarise(items: Sequence[Scored], threshold: float, *, seed: int = 0) -> di
     Returns:
         A flat mapping, ready for JSON; nan where a figure has no meaning.
     """
-    out: dict[str, Any] = {"pictures": len(items), "area_km2": round(sum(i.area_km2 for i in items), 4)}
+    area = sum(i.area_km2 for i in items)
+    out: dict[str, Any] = {"pictures": len(items), "area_km2": round(area, 4)}
     for iou in (0.5, 0.3):
         judged = [judge_picture(i, iou) for i in items]
         probability = np.concatenate([j.probability for j in judged]) if judged else np.zeros(0)
@@ -171,7 +181,7 @@ def summarise(items: Sequence[Scored], threshold: float, *, seed: int = 0) -> di
                 "empty_km2": round(ground, 4),
                 "false_on_empty": false,
                 "false_per_empty_km2": false / ground if ground else float("nan"),
-                "false_per_km2": (drawn - hits) / out["area_km2"] if out["area_km2"] else float("nan"),
+                "false_per_km2": (drawn - hits) / area if area else float("nan"),
             }
             pairs = np.concatenate([j.pairs for j in judged]) if judged else np.zeros((0, 2), np.int64)
             out["category_accuracy"] = (
@@ -186,7 +196,8 @@ def count_figures(items: Sequence[Scored], threshold: float, *, seed: int = 0) -
     if not items:
         return {}
     true = np.array([int(((i.true_category == 0) & ~i.ignored).sum()) for i in items], float)
-    counted = np.array([int(((i.category == 0) & (i.probability >= threshold)).sum()) for i in items], float)
+    drawn = [counting_rows(i) & (i.category == 0) & (i.probability >= threshold) for i in items]
+    counted = np.array([int(rows.sum()) for rows in drawn], float)
     error = counted - true
     rng = np.random.default_rng(seed)
     draws = rng.integers(len(items), size=(2000, len(items)))
