@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import shapely
 from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError
 
 from aoi.errors import InputError
 from detector.boxes import Boxes, as_boxes
@@ -131,15 +134,11 @@ def frame_of(
     )
 
 
-def write(detections: Sequence[Detections], path: str | Path) -> Path:
-    """Write the wagons of one or more scenes.
-
-    GeoJSON is in WGS84 longitude and latitude; GeoPackage and GeoParquet keep the images' CRS (WGS84 when the
-    images differ). Wagons of images without position have a null geometry.
+def check_target(path: str | Path) -> Path:
+    """Refuse a file that wagons can't be written to: for before the work rather than after it.
 
     Raises:
-        InputError: The ending isn't one of .geojson, .json, .gpkg, .parquet, .geoparquet, or the folder is
-            missing.
+        InputError: The ending isn't one of WRITERS, or the folder is missing or can't be written to.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -147,8 +146,28 @@ def write(detections: Sequence[Detections], path: str | Path) -> Path:
         raise InputError(
             f"{path}: can't write {suffix or 'a file without an ending'}; use one of {', '.join(WRITERS)}"
         )
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"{path}: the folder {path.absolute().parent} doesn't exist")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise InputError(f"{path}: the folder {folder} doesn't exist")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, not a file")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{path}: the folder {folder} is read-only")
+    return path
+
+
+def write(detections: Sequence[Detections], path: str | Path) -> Path:
+    """Write the wagons of one or more scenes.
+
+    GeoJSON is in WGS84 longitude and latitude; GeoPackage and GeoParquet keep the images' CRS (WGS84 when the
+    images differ). Wagons of images without position have a null geometry.
+
+    Raises:
+        InputError: The ending isn't one of .geojson, .json, .gpkg, .parquet, .geoparquet, or the file can't
+            be written; what was there before is still there then.
+    """
+    path = check_target(path)
+    suffix = path.suffix.lower()
     table = _joined(detections, lonlat=suffix in {".geojson", ".json"})
     # To a temporary name first: a full disk leaves the old file, not half of a new one.
     part = path.with_name(f".{path.stem}.part{suffix}")
@@ -161,6 +180,9 @@ def write(detections: Sequence[Detections], path: str | Path) -> Path:
         else:
             table.to_parquet(part)
         part.replace(path)
+    except (OSError, DataSourceError, DataLayerError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: can't be written ({reason})") from error
     finally:
         part.unlink(missing_ok=True)
     return path
@@ -198,7 +220,9 @@ def _geojson(table: gpd.GeoDataFrame) -> str:
     for row in table.itertuples(index=False):
         geometry = None
         if row.geometry is not None:
-            ring = np.round(np.asarray(row.geometry.exterior.coords)[:, :2], 8).tolist()
+            # RFC 7946 wants outer rings counter-clockwise.
+            outline = shapely.orient_polygons(row.geometry).exterior
+            ring = np.round(np.asarray(outline.coords)[:, :2], 8).tolist()
             geometry = {"type": "Polygon", "coordinates": [ring]}
         properties = {
             "score": round(float(row.score), 4),

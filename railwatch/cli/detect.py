@@ -61,7 +61,7 @@ def detect(
     """
     from aoi.errors import InputError
     from detector import WagonDetector
-    from detector.detections import WRITERS, Detections, write
+    from detector.detections import Detections, check_target, write
     from geo import open_scene
     from railwatch.evidence import write_overlay
 
@@ -70,22 +70,22 @@ def detect(
         _common.fail("--gsd and --gsd-file exclude each other")
     if tile_px % 32:
         _common.fail(f"--tile-px {tile_px}: must be a multiple of 32")
-    if out is not None and (out.suffix.lower() not in WRITERS or not out.absolute().parent.is_dir()):
-        write([], out)
+    if out is not None:
+        check_target(out)
     distances = _Distances(gsd, gsd_file)
     detector = WagonDetector.load(weights, device)
     found: list[Detections] = []
     rows: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
     with _common.progress("detecting") as report:
-        for number, image in enumerate(images):
+        for number, (image, picture) in enumerate(zip(images, _picture_names(images), strict=True)):
             report(number, len(images))
             try:
                 scene = open_scene(image, gsd_m=distances.of(image))
                 result = detector.detect(scene, threshold=threshold, tile_px=tile_px, batch_size=batch_size)
                 if overlay is not None:
                     overlay.mkdir(parents=True, exist_ok=True)
-                    write_overlay(scene, result, overlay / f"{image.stem}.png")
+                    write_overlay(scene, result, overlay / f"{picture}.png")
             except InputError as error:
                 if len(images) == 1:
                     raise
@@ -121,6 +121,19 @@ def detect(
         _common.say(f"wagons written to {out}")
     if overlay is not None:
         _common.say(f"pictures written to {overlay}")
+
+
+def _picture_names(images: list[Path]) -> list[str]:
+    """A name for each image's picture: the image's own, with its folder's and a number where two share it."""
+    stems = [image.stem for image in images]
+    names = [
+        stem if stems.count(stem) == 1 else f"{image.absolute().parent.name}-{stem}"
+        for image, stem in zip(images, stems, strict=True)
+    ]
+    return [
+        name if names.count(name) == 1 else f"{name}-{names[:number].count(name) + 1}"
+        for number, name in enumerate(names)
+    ]
 
 
 def _row(image: Path, result: Any) -> dict[str, Any]:
@@ -164,6 +177,7 @@ def read_distances(path: Path) -> dict[str, float]:
         InputError: The table can't be read or lacks a column or a number.
     """
     import csv
+    import math
 
     from aoi.errors import InputError
 
@@ -174,15 +188,17 @@ def read_distances(path: Path) -> dict[str, float]:
         raise InputError(f"{path}: can't read this table ({error})") from error
     if not rows or not {"file", "gsd_m"} <= set(rows[0]):
         raise InputError(f"{path}: needs the columns file and gsd_m and at least one row")
-    names = [Path(r["file"]).name for r in rows]
+    names = [Path(r["file"] or "").name for r in rows]
     table: dict[str, float] = {}
     for number, (row, name) in enumerate(zip(rows, names, strict=True), start=2):
         try:
             value = float(row["gsd_m"])
         except (TypeError, ValueError):
-            raise InputError(
-                f"{path}: line {number}: gsd_m is {row['gsd_m']!r}, not a number of metres"
-            ) from None
+            value = math.nan
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"{path}: line {number}: gsd_m is {row['gsd_m']!r}, not a number of metres")
+        if not name:
+            raise InputError(f"{path}: line {number}: names no file")
         for base in (path.parent, Path()):
             table[str((base / row["file"]).resolve())] = value
         if names.count(name) == 1:
