@@ -54,7 +54,7 @@ bench: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed
 	@$(BIN)/python -m railwatch.config > docs/configuration.md
-	@echo "==> docs/configuration.md is written"
+	@$(BIN)/railwatch chart --aoi tumangang --seeds-only --out docs/images/tumangang.png
 
 wheel: $(VENV)/.installed-dev
 	@echo "==> wheel"

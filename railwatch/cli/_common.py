@@ -13,6 +13,7 @@ import errno
 import json
 import logging
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -61,6 +62,7 @@ EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 """Stopped with Ctrl-C (128 + SIGINT, as shells report it)."""
 
+_WIDTH_OF_FILES = 160
 _OUR_PACKAGES = ("aoi", "geo", "detector", "railwatch", "seeds")
 
 # --------------------------------------------------------------------------------------------------
@@ -188,7 +190,9 @@ def console(*, stderr: bool = True) -> Console:
     # Tests and shells may swap the streams, so the cache holds the stream that it was made for.
     cached = _consoles.get(stderr)
     if cached is None or cached[0] is not stream:
-        cached = _consoles[stderr] = (stream, PipeAwareConsole(file=stream))
+        # A file or a pipe has no width to fit into; rich would take it for an old terminal of 80 columns.
+        width = None if stream.isatty() or "COLUMNS" in os.environ else _WIDTH_OF_FILES
+        cached = _consoles[stderr] = (stream, PipeAwareConsole(file=stream, width=width))
     return cached[1]
 
 
@@ -217,14 +221,26 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, title: st
     from rich.table import Table
     from rich.text import Text
 
-    cells = [list(row) for row in rows]
+    headings, cells = list(columns), [list(row) for row in rows]
+    shown = [["-" if cell is None else str(cell) for cell in row] for row in cells]
+    # Wrap between words, not inside them, as long as the words of all columns fit beside each other.
+    widths = [
+        max(len(word) for text in (heading, *(row[index] for row in shown)) for word in (*text.split(), ""))
+        for index, heading in enumerate(headings)
+    ]
+    fits = sum(widths) + 3 * len(widths) < console(stderr=False).width
     drawn = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    for index, heading in enumerate(columns):
+    for index, heading in enumerate(headings):
         values = [row[index] for row in cells if row[index] is not None]
         numeric = bool(values) and all(isinstance(value, int | float) for value in values)
-        drawn.add_column(heading, justify="right" if numeric else "left", overflow="fold")
-    for row in cells:
-        drawn.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
+        drawn.add_column(
+            heading,
+            justify="right" if numeric else "left",
+            overflow="fold",
+            min_width=widths[index] if fits else None,
+        )
+    for row in shown:
+        drawn.add_row(*map(Text, row))
     show(drawn)
 
 

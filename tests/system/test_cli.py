@@ -257,6 +257,15 @@ def test_a_table_has_its_cells(trial):
     assert lines[3:] == [["[a]", "3"], ["b", "-"]]
 
 
+@pytest.mark.parametrize("columns", [10, 16])
+def test_a_table_loses_nothing_on_a_narrow_terminal(trial, columns):
+    """At 100 characters, 10 words of 6 fit beside each other, 16 don't: then words are broken, not dropped."""
+    rows = [["wagons"] * columns] * 2
+    outcome = trial(lambda: _common.table([f"h{column}" for column in range(columns)], rows))
+    assert outcome.out.count("wagons") == (20 if columns == 10 else 0)
+    assert sum(outcome.out.count(letter) for letter in "wagons") == 2 * columns * len("wagons")
+
+
 def _talk() -> None:
     logger = logging.getLogger("geo.some_module")
     logger.error("an error of [x]")
