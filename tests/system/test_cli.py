@@ -259,7 +259,7 @@ def test_a_table_has_its_cells(trial):
 
 @pytest.mark.parametrize("columns", [10, 16])
 def test_a_table_loses_nothing_on_a_narrow_terminal(trial, columns):
-    """At 100 characters, 10 words of 6 fit beside each other, 16 don't: then words are broken, not dropped."""
+    """10 words of 6 letters fit into 100 characters; of 16, the words are broken, not dropped."""
     rows = [["wagons"] * columns] * 2
     outcome = trial(lambda: _common.table([f"h{column}" for column in range(columns)], rows))
     assert outcome.out.count("wagons") == (20 if columns == 10 else 0)
