@@ -21,10 +21,10 @@ ALLOWED = {
     "geo": {"aoi"},
     "detector": {"aoi", "geo"},
     "railwatch": {"aoi", "geo", "detector", "seeds", "configs", "sample_tiles"},
-    # the data packages hold data and, at most, its loader
+    # the data packages hold data and, at most, its loader or its maker
     "seeds": {"aoi"},
     "configs": set(),
-    "sample_tiles": set(),
+    "sample_tiles": {"aoi", "geo", "detector"},
 }
 HEAVY = {
     "cv2",
