@@ -260,7 +260,7 @@ _KERNELS = {
 def _sample(image: NDArray[np.uint16], size: tuple[int, int], kernel: str, rng: np.random.Generator) -> F32:
     """Area-average to the grid; some providers resample from a native grid of another pitch."""
     if kernel != "none" and rng.random() < 0.7:
-        ratio = float(rng.uniform(0.75, 1.5))  # native pitch over product pitch
+        ratio = float(rng.uniform(0.75, 1.4))  # native pitch over product pitch
         native = (max(8, round(size[0] / ratio)), max(8, round(size[1] / ratio)))
         first = cv2.resize(image, native, interpolation=cv2.INTER_AREA)
         how = _KERNELS[kernel] if ratio >= 1.0 else cv2.INTER_AREA
@@ -344,7 +344,7 @@ def degrade(
     gsd = math.sqrt(gsd_x * gsd_y)
 
     linear = np.asarray(cv2.LUT(np.ascontiguousarray(fine.rgb[:cut_h, :cut_w]), _LINEAR), dtype=np.uint16)
-    sigma = float(rng.uniform(*sensor.blur))
+    sigma = sensor.blur[0] + (sensor.blur[1] - sensor.blur[0]) * float(rng.beta(1.2, 1.7))
     if spec.backgrounds:
         # Real pictures bring a blur of their own; drawn things must not stand out by being sharper.
         sigma = max(sigma, PICTURE_BLUR_M / gsd)

@@ -80,7 +80,7 @@ class Curve:
 
 def as_points(array: NDArray[np.float64]) -> tuple[Point, ...]:
     """An (N, 2) array as a tuple of points."""
-    return tuple((float(x), float(y)) for x, y in array)
+    return tuple((x, y) for x, y in array.tolist())
 
 
 def random_curve(
@@ -198,7 +198,7 @@ class Mix:
 def random_mix(rng: np.random.Generator, bed: Colour, snow: float) -> Mix:
     """A yard's character: few types dominate; some yards are dull (dark on dark)."""
     weights = np.array([STOCK[t].weight for t in FREIGHT_TYPES]) * rng.gamma(0.7, 1.0, len(FREIGHT_TYPES))
-    dull = float(rng.uniform(0.4, 0.9)) if rng.random() < 0.3 else float(rng.uniform(0.0, 0.25))
+    dull = float(rng.uniform(0.35, 0.8)) if rng.random() < 0.3 else float(rng.uniform(0.0, 0.25))
     if rng.random() < 0.2:  # one trade: a colliery, a car works, a grain terminal
         weights = weights**4
     flush = float(rng.normal(0.0, 40.0)) if rng.random() < 0.22 else None
@@ -325,7 +325,7 @@ def fill_track(
             occupancy = max(occupancy, 0.93)
         while s < end and left > 0:
             if rng.random() > occupancy:
-                s += float(rng.exponential(45.0)) + 4.0
+                s += float(rng.exponential(32.0)) + 4.0
                 continue
             size = rng.random()
             if size < 0.16:
@@ -360,7 +360,7 @@ def fill_track(
                 s += style.length_m + base_gap * float(rng.uniform(0.5, 1.5))
             if wagons:
                 out.append(Consist(track, tuple(wagons)))
-            s += float(rng.exponential(18.0)) + 1.5
+            s += float(rng.exponential(13.0)) + 1.5
     return out
 
 

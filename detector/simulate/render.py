@@ -98,11 +98,13 @@ class _Texture:
 
 
 class _Fitted(NamedTuple):
-    """A patch at about the canvas's resolution, with its pixels per metre along and across."""
+    """A patch at about the canvas's resolution, with its pixels per metre along and across.
 
-    rgb: U8
+    `rgba` has a border of one transparent pixel, so that its edge is anti-aliased when it is turned.
+    """
+
+    rgba: U8
     height: F32
-    alpha: U8
     px_per_m_x: float
     px_per_m_y: float
 
@@ -112,16 +114,19 @@ def _fit(patch: Patch, metres_per_px: float) -> _Fitted:
     h, w = patch.height.shape
     shrink = patch.px_per_m * metres_per_px
     alpha = np.full((h, w), 255, np.uint8) if patch.alpha is None else patch.alpha
-    if shrink <= 1.5 or min(h, w) <= 3:
-        return _Fitted(patch.rgb, patch.height, alpha, patch.px_per_m, patch.px_per_m)
-    size = (max(2, round(w / shrink)), max(2, round(h / shrink)))
-    return _Fitted(
-        np.asarray(cv2.resize(patch.rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8),
-        np.asarray(cv2.resize(patch.height, size, interpolation=cv2.INTER_AREA), dtype=np.float32),
-        np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), dtype=np.uint8),
-        patch.px_per_m * size[0] / w,
-        patch.px_per_m * size[1] / h,
-    )
+    size = (w, h)
+    if shrink > 1.5 and min(h, w) > 3:
+        size = (max(2, round(w / shrink)), max(2, round(h / shrink)))
+
+    def fit(values: NDArray[Any]) -> NDArray[Any]:
+        small = values if size == (w, h) else cv2.resize(values, size, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.copyMakeBorder(small, 1, 1, 1, 1, cv2.BORDER_REPLICATE))
+
+    opacity = fit(alpha)
+    opacity[[0, -1]] = 0
+    opacity[:, [0, -1]] = 0
+    rgba = np.concatenate([fit(patch.rgb), opacity[..., None]], axis=2)
+    return _Fitted(rgba, fit(patch.height), patch.px_per_m * size[0] / w, patch.px_per_m * size[1] / h)
 
 
 class _Canvas:
@@ -207,20 +212,21 @@ class _Canvas:
         ox, oy = round(2.0 * math.sin(azimuth)), round(-2.0 * math.cos(azimuth))  # towards the sun
         slope = np.float32(0.55 * item.bump_m / (math.hypot(ox, oy) * self.mpp))
         for block in _blocks(mask):
-            part = rise[lumps[block]]
-            there = (part > 0.0) & (mask[block] > 0)
-            if not there.any():
+            part = np.asarray(cv2.LUT(lumps[block], rise), dtype=np.float32)
+            there = _mask((part > 0.0) & (mask[block] > 0))
+            if not cv2.countNonZero(there):
                 continue
             sunward = part.copy()
             to, source = _overlap(part.shape[0], part.shape[1], -ox, -oy)
             sunward[to] = part[source]
-            light = np.clip(1.0 + slope * (part - sunward), 0.45, 1.4) * (0.72 + 0.28 * part)
-            leaves = np.clip(texture.part(block) * light[..., None], 0, 255).astype(np.uint8)
+            light = np.minimum(np.maximum((part - sunward) * slope + 1.0, 0.45), 1.4) * (part * 0.28 + 0.72)
+            tone = np.asarray(light * np.float32(128.0), dtype=np.uint8)
+            leaves = cv2.multiply(texture.part(block), cv2.merge([tone, tone, tone]), scale=1.0 / 128.0)
             rows, cols = block
             target = np.s_[y + rows.start : y + rows.stop, x + cols.start : x + cols.stop]
-            np.copyto(self.rgb[target], leaves, where=there[..., None])
+            cv2.copyTo(leaves, there, self.rgb[target])
             height = self.height[target]
-            np.maximum(height, part * np.float32(item.bump_m), out=height, where=there)
+            cv2.copyTo(np.maximum(height, part * np.float32(item.bump_m)), there, height)
 
     def mark(self, item: Marking) -> None:
         """A thin line, solid or dashed."""
@@ -337,7 +343,7 @@ class _Canvas:
 
     def paste(self, patch: _Fitted, x_m: float, y_m: float, angle_deg: float, owner: int = -1) -> None:
         """Put a patch down, its centre at a place, its +x turned by the angle."""
-        image, height, alpha, scale_x, scale_y = patch
+        rgba, height, scale_x, scale_y = patch
         h, w = height.shape
         sx, sy = 1.0 / (scale_x * self.mpp), 1.0 / (scale_y * self.mpp)
         t = math.radians(angle_deg)
@@ -352,8 +358,8 @@ class _Canvas:
             return
         matrix = np.array([[a, b, cx - a * u - b * v - x0], [c, d, cy - c * u - d * v - y0]])
         size = (x1 - x0, y1 - y0)
-        cover = cv2.warpAffine(alpha, matrix, size)
-        colours = cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+        turned = cv2.warpAffine(rgba, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+        colours, cover = turned[..., :3], turned[..., 3]
         heights = cv2.warpAffine(height, matrix, size, borderMode=cv2.BORDER_REPLICATE)
         at = np.s_[y0:y1, x0:x1]
         solid = cover > 127
@@ -362,7 +368,7 @@ class _Canvas:
             old += (colours - old) * (cover * np.float32(1.0 / 255.0))[..., None]
             self.rgb[at] = old.astype(np.uint8)
         else:
-            cv2.copyTo(colours, solid.astype(np.uint8), self.rgb[at])
+            cv2.copyTo(colours, _mask(solid), self.rgb[at])
         np.copyto(self.height[at], heights, where=solid)
         self.owner[at][solid] = owner
 
@@ -550,7 +556,7 @@ def _paste_props(canvas: _Canvas, spec: SceneSpec) -> None:
         if prop.kind == "mast":
             _mast(canvas, prop)
             continue
-        key = (prop.kind, prop.seed, prop.length_m, prop.width_m, prop.colour, round(prop.angle_deg))
+        key = (prop.kind, prop.seed, prop.length_m, prop.width_m, prop.colour, round(prop.angle_deg / 10.0))
         patch = cache.get(key)
         if patch is None:
             patch = cache[key] = _fit(prop_patch(prop, spec.sun), canvas.mpp)

@@ -279,7 +279,7 @@ def _rail(
     """A scene with tracks."""
     shape = kind.removeprefix("empty_")
     n = {
-        "yard": lambda: int(np.clip(round(float(np.exp(rng.normal(1.95, 0.5)))), 3, 20)),
+        "yard": lambda: int(np.clip(round(float(np.exp(rng.normal(2.1, 0.5)))), 3, 20)),
         "terminal": lambda: int(rng.integers(2, 10)),
         "sidings": lambda: int(rng.integers(1, 5)),
         "mainline": lambda: int(rng.choice([1, 2, 2, 3, 4])),
@@ -319,7 +319,7 @@ def _rail(
     consists: list[Consist] = []
     if kind in WAGON_KINDS:
         mix = layout.random_mix(rng, bed, weather.snow)
-        usual = float(rng.beta(2.0, 1.4))
+        usual = float(rng.beta(2.4, 1.2))
         passenger = 0.5 if shape == "station" else 0.12 if shape == "mainline" else 0.02
         for i, path in enumerate(paths):
             occupancy = 0.0 if rng.random() < 0.14 else float(np.clip(rng.normal(usual, 0.2), 0.05, 0.98))

@@ -48,6 +48,9 @@ _LEAVES = {
 }
 
 
+_POOLED = frozenset({"car", "truck", "trailer", "bus", "container"})
+
+
 @dataclass
 class Site:
     """A scene in the making, with what its bands share."""
@@ -60,6 +63,8 @@ class Site:
     cover: list[Ground] = field(default_factory=list)
     crossings: list[Ground] = field(default_factory=list)
     props: list[Prop] = field(default_factory=list)
+    pool: dict[tuple[str, str], int] = field(default_factory=dict)
+    paints: dict[tuple[str, int], Colour] = field(default_factory=dict)
 
     # ------------------------------------------------------------------ surfaces
 
@@ -183,6 +188,13 @@ class Site:
         seed: int | None = None,
     ) -> None:
         """A prop at a place in the scene, left out where it can't show."""
+        if seed is None and kind in _POOLED:
+            # Vehicles and boxes of a place come from a few designs, which saves drawing each one anew.
+            k = int(self.rng.integers(6))
+            seed = self.pool.setdefault((kind, str(k)), self.seed())
+            colour = colour or self.paints.setdefault(
+                (material, k), tinted(material, (1.0, 1.0, 1.0), self.rng, 0.12)
+            )
         r = 0.5 * math.hypot(size[0], size[1]) + size[2]
         if not (-r < x < self.size_m[0] + r and -r < y < self.size_m[1] + r):
             return
