@@ -414,10 +414,14 @@ def _shown(colour: str) -> str:
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:
-    """Return a PNG with a palette of its own: a third of the size, and lines keep their colours."""
-    image = Image.fromarray(pixels).quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    """Return a PNG, with a palette of 256 colours (a third of the size) if all colours are too many."""
+    image = Image.fromarray(pixels)
     stream = io.BytesIO()
     image.save(stream, "PNG", compress_level=6)
+    if stream.tell() > MAX_BYTES:
+        stream = io.BytesIO()
+        palette = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        palette.save(stream, "PNG", compress_level=6)
     return stream.getvalue()
 
 

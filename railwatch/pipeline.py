@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -34,10 +34,12 @@ from railwatch.observation import Observation, current, geometry_json, iso, obse
 from railwatch.store import Store
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from detector import Detections
     from railwatch.baseline import Verdict
 
-__all__ = ["Detector", "Progress", "RunResult", "judge", "run"]
+__all__ = ["Detector", "Progress", "RunResult", "draw", "judge", "run"]
 
 log = logging.getLogger(__name__)
 
@@ -188,16 +190,27 @@ def run(
     report(len(candidates), len(candidates))
     ids = [one.id for one in observations]
     history = current(store.observations(area.name, superseded=True), prefer=ids)
+    verdicts = judge(history, area, config)
     return RunResult(
         area=area.name,
         observations=tuple(sorted(observations, key=lambda one: (one.datetime, one.id))),
         new=frozenset(new),
-        verdicts=tuple(one for one in judge(history, area, config) if one.record.id in ids),
+        verdicts=tuple(one for one in verdicts if one.record.id in ids),
         skipped=tuple(sorted(skipped, key=lambda one: one.path)),
         scenes=len(found),
         store=store.path,
         warnings=(*area.limitations, *(f"{one.path} is left out: {one.reason}." for one in store.damaged)),
+        charts=draw(history, verdicts, area, config, store.charts) if history else (),
     )
+
+
+def published_rows(area: AreaOfInterest, config: RunConfig) -> pd.DataFrame | None:
+    """Return the published counts that compare with those of an area, or None if the settings want none."""
+    if not config.baseline.use_published:
+        return None
+    from seeds import comparable
+
+    return comparable(area.name, scope="facility")
 
 
 def judge(observations: Sequence[Observation], area: AreaOfInterest, config: RunConfig) -> list[Verdict]:
@@ -213,14 +226,52 @@ def judge(observations: Sequence[Observation], area: AreaOfInterest, config: Run
     """
     from railwatch.baseline import compare
 
-    chosen = config.baseline
-    published = None
-    if chosen.use_published:
-        from seeds import comparable
+    return compare(
+        observations,
+        published_rows(area, config),
+        titles={area.name: area.title},
+        settings=config.baseline.verdict_settings(),
+    )
 
-        published = comparable(area.name, scope="facility")
-    titles = {area.name: area.title}
-    return compare(observations, published, titles=titles, settings=chosen.verdict_settings())
+
+def draw(
+    observations: Sequence[Observation],
+    verdicts: Sequence[Verdict],
+    area: AreaOfInterest,
+    config: RunConfig,
+    folder: Path,
+) -> tuple[Path, ...]:
+    """Draw the history of an area into a folder, one file a format.
+
+    Args:
+        observations: The area's observations.
+        verdicts: On them.
+        area: The area.
+        config: The settings.
+        folder: Where to; made if it isn't there.
+
+    Returns:
+        The files.
+
+    Raises:
+        ChartError: If they can't be written.
+    """
+    from railwatch.chart.history import History
+    from railwatch.chart.output import write_chart
+    from railwatch.chart.series import draw_series
+    from railwatch.chart.style import PageStyle
+
+    title = config.title or area.title
+    published = published_rows(area, config) if config.chart.show_published else None
+    history = History.gather(
+        title, observations, published, verdicts, settings=config.baseline.verdict_settings()
+    )
+    style = PageStyle(dpi=config.chart.dpi)
+    figure = draw_series(history, style)
+    return tuple(
+        write_chart(figure, folder / f"{area.name}.{format}", style, title=title)
+        for format in config.chart.formats
+    )
 
 
 @dataclass(frozen=True)
@@ -299,7 +350,7 @@ class _Job:
         )
         frame = counted.detections.frame.assign(image=candidate.path.name)
         picture = evidence.render(scene, counted.detections, self.area, observation)
-        return _Work(observation, _with_frame(counted.detections, frame), picture)
+        return _Work(observation, replace(counted.detections, frame=frame), picture)
 
     def _hidden_warning(self, scene: Scene, hidden: float) -> tuple[str, ...]:
         if hidden == 0.0 or scene.datetime is None:
@@ -347,12 +398,6 @@ class _Job:
 
 def _numbers(interval: Any) -> dict[str, float]:
     return {name: float(value) for name, value in interval.to_json().items()}
-
-
-def _with_frame(detections: Detections, frame: Any) -> Detections:
-    from dataclasses import replace
-
-    return replace(detections, frame=frame)
 
 
 def _percent(share: float) -> str:

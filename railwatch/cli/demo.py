@@ -1,0 +1,55 @@
+"""`railwatch demo`: the main job on the bundled sample tiles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from railwatch.cli import _common
+from railwatch.cli._common import DeviceOption, JsonOption
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(demo)
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what it makes.")] = Path(
+        "demo"
+    ),
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Count, store, compare and draw [bold]the bundled sample tiles[/bold] of a simulated yard."""
+    from railwatch.config import RunConfig
+    from railwatch.demo import demo as run_demo
+    from railwatch.samples import bundled
+
+    config = RunConfig().override(detector__device=device)
+    with bundled() as samples, _common.progress("tiles") as progress:
+        done = run_demo(samples, out, config, progress=progress)
+    if as_json:
+        _common.emit_json(done.to_json())
+        return
+    rows = [
+        (
+            f"{one.datetime:%Y-%m-%d}",
+            truth,
+            None if one.count is None else int(one.count),
+            None if one.count_low is None else f"{one.count_low:.0f} to {one.count_high:.0f}",
+            one.reason or "",
+        )
+        for one, truth in zip(done.result.observations, done.truth, strict=True)
+    ]
+    _common.table(("date", "truly there", "counted", "90% interval", ""), rows, title=samples.title)
+    for verdict in done.result.verdicts:
+        if verdict.verdict in ("unprecedented", "elevated", "low"):
+            _common.say(verdict.sentence)
+    _common.say()
+    for chart in done.result.charts:
+        _common.say(f"chart:     {chart}")
+    _common.say(f"pictures:  {out / 'pictures'}")
+    _common.say(f"store:     {done.result.store}")

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+from yards import TruthDetector
+
+from railwatch.cli import app
+from railwatch.config import RunConfig
+from railwatch.demo import demo
+from railwatch.errors import StoreError
+from railwatch.samples import Samples, bundled
+
+
+@pytest.fixture(scope="module")
+def samples() -> Samples:
+    with bundled() as found:
+        return found
+
+
+def test_the_demo_tells_its_story(samples: Samples, tmp_path: Path) -> None:
+    done = demo(samples, tmp_path / "new" / "demo", RunConfig(), TruthDetector(samples))
+    counts = [one.count for one in done.result.observations]
+    assert counts == [14, 18, 9, 16, 20, 12, 17, 11, 19, None, 73, 69]
+    assert done.truth == (14, 18, 9, 16, 20, 12, 17, 11, 19, 15, 73, 69)
+    words = [one.verdict for one in done.result.verdicts]
+    assert words[-3:] == ["cannot say", "unprecedented", "unprecedented"]
+    assert not {"unprecedented", "elevated"} & set(words[:-2])
+    first = done.result.verdicts[-2].to_json()
+    assert (first["count"], first["history_max"], first["history_n"]) == (73, 20, 9)
+    assert done.result.skipped == ()
+    assert len(done.pictures) == 12
+    for path in (*done.pictures, *(chart for chart in done.result.charts if chart.suffix == ".png")):
+        with Image.open(path) as picture:
+            assert picture.width >= 640
+    assert {chart.suffix for chart in done.result.charts} == {".png", ".svg"}
+
+
+def test_again_it_does_nothing_new(samples: Samples, tmp_path: Path) -> None:
+    first = demo(samples, tmp_path, RunConfig(), TruthDetector(samples))
+    again = demo(samples, tmp_path, RunConfig(), TruthDetector(samples))
+    assert len(first.result.new) == 12
+    assert again.result.new == frozenset()
+    assert again.result.observations == first.result.observations
+    assert again.pictures == first.pictures
+
+
+def test_nowhere_to_put_it(samples: Samples, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match="Can't open the store"):
+        demo(samples, tmp_path / "file", RunConfig(), TruthDetector(samples))
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "pictures").write_text("x")
+    with pytest.raises(StoreError, match="demo: can't be written: File exists"):
+        demo(samples, tmp_path / "demo", RunConfig(), TruthDetector(samples))
+
+
+def test_the_command_with_the_shipped_detector(tmp_path: Path) -> None:
+    arguments = ["demo", "--out", str(tmp_path / "demo"), "--device", "cpu"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert "truly there" in done.stdout
+    assert "unprecedented" in done.stdout
+    assert str(tmp_path / "demo" / "store") in done.stdout
+    again = CliRunner().invoke(app, [*arguments, "--json"])
+    given = json.loads(again.stdout)
+    assert {"observations", "verdicts", "skipped", "store", "charts", "pictures", "truth"} <= set(given)
+    assert not any(one["new"] for one in given["observations"])
