@@ -499,9 +499,12 @@ def _snow_cover(canvas: _Canvas, spec: SceneSpec, share: float) -> None:
     field = noise.crop("patchy", spec.seed >> 4, canvas.h, canvas.w)
     fine = noise.crop("cloudy", spec.seed >> 9, canvas.h, canvas.w)
     mixed = cv2.addWeighted(field, 0.5, fine, 0.5, 0.0)
-    cover = _mask(np.asarray(mixed) > 255.0 * (1.0 - share) * 0.92)
+    # Thin at its edges: the ground shows through where the field is little above the level.
+    depth = np.clip((np.arange(256) - 255.0 * (1.0 - share) * 0.92) / 26.0, 0.0, 1.0).astype(np.float32)
+    cover = np.asarray(cv2.LUT(mixed, depth), dtype=np.float32)
     snow = Surface(("snow_old", "snow", "snow"), 1.0, 0.6, None, (1.0, 1.0, 1.0), spec.seed & 0xFFFFF)
-    cv2.copyTo(canvas.texture(snow, canvas.h, canvas.w), cover, canvas.rgb)
+    white = canvas.texture(snow, canvas.h, canvas.w)
+    canvas.rgb = np.asarray(cv2.blendLinear(white, canvas.rgb, cover, 1.0 - cover), dtype=np.uint8)
 
 
 def render_scene(

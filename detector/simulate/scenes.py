@@ -20,6 +20,7 @@ from detector.simulate.spec import (
     BackgroundPatch,
     Consist,
     Marking,
+    Prop,
     SceneSpec,
     Strip,
     Sun,
@@ -590,17 +591,19 @@ def yard_series(
         view = View(float(own.uniform(1.0, 14.0)), float(own.uniform(0, 360)))
         snow = float(own.uniform(0.3, 0.7)) if date.month in snow_months else 0.0
         moisture = float(own.uniform(0.2, 0.8)) if own.random() < 0.2 else 0.0
-        weather = Weather(
-            "brown" if date.month in (11, 12, 1, 2, 3) else "dry",
-            snow,
-            moisture,
-            float(own.uniform(0.02, 0.12)),
-        )
+        season = "brown" if date.month in (11, 12, 1, 2, 3) else "green" if date.month in (6, 7, 8) else "dry"
+        weather = Weather(season, snow, moisture, float(own.uniform(0.02, 0.12)))
         mix = replace(layout.random_mix(own, bed, snow), dullness=float(own.uniform(0.0, 0.2)), flush=None)
         consists = _exactly(own, paths, mix, split, count, size_m)
         out.append(
             replace(
                 base,
+                ground=_in_season(base.ground, season),
+                cover=tuple(
+                    replace(c, surface=_in_season(c.surface, season)) if isinstance(c, Area | Strip) else c
+                    for c in base.cover
+                ),
+                props=tuple(replace(p, snow=0.8 * snow) for p in base.props if not _left_today(own, p)),
                 consists=consists,
                 sun=sun,
                 view=view,
@@ -609,6 +612,30 @@ def yard_series(
             )
         )
     return out
+
+
+# What grows, as it looks in another season.
+_WINTER = {
+    "grass": "heath",
+    "grass_lush": "grass_dry",
+    "grass_pale": "grass_dry",
+    "leaf": "twigs",
+    "leaf_light": "heath",
+    "leaf_dark": "twigs",
+    "straw": "grass_dry",
+}
+_SUMMER = {"grass_dry": "grass_pale", "straw": "grass", "heath": "grass", "twigs": "leaf"}
+
+
+def _in_season(surface: Surface, season: str) -> Surface:
+    """A surface with its plants in their winter or summer state; unchanged when dry."""
+    table = {"brown": _WINTER, "green": _SUMMER}.get(season, {})
+    return replace(surface, ramp=tuple(table.get(m, m) for m in surface.ramp))
+
+
+def _left_today(rng: np.random.Generator, prop: Prop) -> bool:
+    """Whether something that comes and goes isn't there today."""
+    return prop.kind in {"car", "truck", "bus", "trailer"} and bool(rng.random() < 0.5)
 
 
 def _exactly(

@@ -162,7 +162,9 @@ def test_a_yard_series_keeps_its_place_and_has_the_asked_counts() -> None:
     dates = [datetime(2023, m, 5, 2, 0, tzinfo=UTC) for m in (1, 5, 9, 12)]
     series = yard_series(7, counts, dates, snow_months=(1,))
     assert [s.n_freight for s in series] == counts
-    assert len({(s.tracks, s.cover, s.props, s.ground) for s in series}) == 1
+    assert len({(s.tracks, s.corridor, tuple(type(c) for c in s.cover)) for s in series}) == 1
+    standing = [{p.seed for p in s.props if p.kind == "building"} for s in series]
+    assert standing[0] == standing[1] == standing[2] != set()
     assert len({s.sun for s in series}) == len(series)
     assert series[0].weather.snow > 0 == series[1].weather.snow
     assert series[1].sun.elevation_deg > series[3].sun.elevation_deg
