@@ -233,11 +233,18 @@ class Store:
             self.refresh()
         return written
 
-    def review(self, corrected: Observation, *, evidence: bytes | None = None) -> bool:
+    def review(
+        self,
+        corrected: Observation,
+        *,
+        detections: Detections | None = None,
+        evidence: bytes | None = None,
+    ) -> bool:
         """Keep a reviewer's count beside the machine's observation, never over it.
 
         Args:
             corrected: An observation of method ``reviewed`` whose ``review_of`` names one in this store.
+            detections: The boxes as the reviewer left them.
             evidence: A PNG or WebP picture of what the reviewer saw.
 
         Returns:
@@ -250,7 +257,7 @@ class Store:
             raise StoreError(f"The observation {corrected.id} doesn't say which one it corrects.")
         if not self.has(corrected.review_of):
             raise StoreError(f"The store {self.path} has no observation {corrected.review_of} to correct.")
-        return self.add(corrected, evidence=evidence)
+        return self.add(corrected, detections=detections, evidence=evidence)
 
     def refresh(self) -> None:
         """Write ``collection.json`` anew from the items.
