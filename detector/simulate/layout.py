@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from detector.simulate.assets import FREIGHT_TYPES, STOCK, Style, pick, styles, tinted
@@ -181,6 +182,21 @@ def parallel_tracks(
         if len(points) >= 2:
             out.append(TrackPath(points, chainage, clear, float(offsets[k])))
     return out
+
+
+def spur(rng: np.random.Generator, curve: Curve, paths: list[TrackPath]) -> TrackPath:
+    """A track that leaves the outermost of some parallel tracks on a curve of its own."""
+    side = float(rng.choice([-1.0, 1.0]))
+    outer = max(paths, key=lambda p: side * p.offset_m)
+    s0 = float(rng.uniform(-70.0, 40.0))
+    x, y = curve.xy(s0, outer.offset_m)
+    own = Curve(x, y, curve.angle_deg(s0), curve.curvature + side / float(rng.uniform(190.0, 450.0)), 190.0)
+    way = float(rng.choice([-1.0, 1.0]))
+    chainage = np.arange(0.0, 175.0, STEP_M)
+    points = own.at(way * chainage, 0.0)
+    others = shapely.MultiLineString([p.points for p in paths])
+    clear = shapely.distance(shapely.points(points), others) >= 3.9
+    return TrackPath(points, chainage, clear, outer.offset_m + 2.0 * side)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from datetime import datetime
 from itertools import pairwise
 
 import numpy as np
+import shapely
 
 from detector.simulate import layout, surroundings
 from detector.simulate.assets import TRAILER_PAINTS, pick
@@ -20,6 +21,7 @@ from detector.simulate.spec import (
     BackgroundPatch,
     Consist,
     Marking,
+    Point,
     Prop,
     SceneSpec,
     Strip,
@@ -232,9 +234,15 @@ def _base(site: Site) -> Surface:
 
 
 def _tracks(
-    rng: np.random.Generator, site: Site, paths: Sequence[TrackPath], gauge_mm: int, look: float
+    rng: np.random.Generator,
+    site: Site,
+    paths: Sequence[TrackPath],
+    gauge_mm: int,
+    look: float,
+    *,
+    paved: bool = False,
 ) -> tuple[TrackSpec, ...]:
-    """Give tracks their beds; `look` 0-1 from neglected to main-line."""
+    """Give tracks their beds; `look` 0-1 from neglected to main-line, `paved` for rails let into a yard."""
     bed_ramps = [_BEDS[int(rng.integers(len(_BEDS)))] for _ in range(2)]
     beds = [
         site.surface(r, (0.5, 1.3), site.curve.heading_deg if rng.random() < 0.4 else None) for r in bed_ramps
@@ -247,6 +255,9 @@ def _tracks(
     rail = str(rng.choice(["shiny", "used", "rusty"], p=[0.25 + 0.3 * look, 0.4, 0.35 - 0.3 * look]))
     weeds = float(rng.uniform(0.05, 0.45)) if rng.random() < 0.35 * (1.2 - look) else 0.0
     stain = float(rng.uniform(0.0, 0.35))
+    if paved:
+        beds = [site.hard() for _ in beds]
+        sleepers, contrast, weeds, stain = "hidden", 0.0, 0.0, 0.6 * stain
     out = []
     for i, path in enumerate(paths):
         own = rng.random() < 0.25
@@ -293,25 +304,29 @@ def _rail(
     if shape in {"mainline", "line"} and rng.random() < 0.75:
         ladders = 0
     paths = layout.parallel_tracks(rng, curve, n, ladders=ladders)
-    gauge = int(rng.choice([1435, 1520], p=[0.6, 0.4]))
-    tracks = _tracks(rng, site, paths, gauge, 0.8 if shape in {"mainline", "line", "station"} else 0.35)
     offsets = np.array([p.offset_m for p in paths])
     low, high = float(offsets.min()) - 2.4, float(offsets.max()) + 2.4
+    corridor = [curve.band(low, high)]
+    if shape in {"sidings", "yard", "line", "mainline"} and rng.random() < 0.16:
+        branch = layout.spur(rng, curve, paths)
+        paths.append(branch)
+        around = shapely.LineString(branch.points).buffer(2.4)
+        corridor.append(layout.as_points(shapely.get_coordinates(around.exterior)))
+    paved = shape in {"terminal", "sidings", "yard"} and rng.random() < 0.12
+    gauge = int(rng.choice([1435, 1520], p=[0.6, 0.4]))
+    look = 0.8 if shape in {"mainline", "line", "station"} else 0.35
     ground = _base(site)
-    _yard_floor(site, low, high, offsets, pictures)
-    reach = 0.75 * math.hypot(*size)
-    for side, start in ((1.0, high), (-1.0, -low)):
-        if pictures and rng.random() < 0.75:
-            stop = start + float(rng.uniform(0.0, 14.0))
-            surroundings.fill_side(site, side, start, stop, thin=3)
-        elif shape == "station" and rng.random() < 0.6:
-            surroundings.fill_side(site, side, start + surroundings.platform(site, side, start), reach)
-        elif shape == "terminal":
-            first = surroundings.choose(rng, _TERMINAL)
-            d = start + surroundings.choose(rng, surroundings.THIN)(site, side, start)
-            surroundings.fill_side(site, side, d + first(site, side, d), reach)
-        else:
-            surroundings.fill_side(site, side, start, reach)
+    # Some railways cut across what was there before them instead of giving it its direction.
+    askew = not pictures and shape != "station" and rng.random() < 0.25
+    if askew:
+        site.curve = layout.random_curve(rng, size, straight=0.6)
+        for side in (1.0, -1.0):
+            surroundings.fill_side(site, side, 0.0, 0.75 * math.hypot(*size))
+        site.curve = curve
+    tracks = _tracks(rng, site, paths, gauge, look, paved=paved)
+    _yard_floor(site, low, high, offsets, paved=paved)
+    _beside(site, shape, low, high, sparse=askew or (bool(pictures) and rng.random() < 0.75))
+    _clear_the_way(site, corridor)
     if shape == "station":
         _island_platforms(site, offsets)
     _catenary(site, offsets, shape)
@@ -343,7 +358,7 @@ def _rail(
         consists=tuple(consists),
         props=tuple(site.props),
         backgrounds=pictures,
-        corridor=(curve.band(low, high),),
+        corridor=tuple(corridor),
         sun=sun,
         view=view,
         weather=weather,
@@ -351,12 +366,43 @@ def _rail(
     )
 
 
-def _yard_floor(
-    site: Site, low: float, high: float, offsets: np.ndarray, pictures: tuple[BackgroundPatch, ...]
-) -> None:
+def _beside(site: Site, shape: str, low: float, high: float, *, sparse: bool) -> None:
+    """What lies on both sides of the tracks; sparse: only a few metres of it, the rest is there already."""
+    rng = site.rng
+    reach = 0.75 * math.hypot(*site.size_m)
+    for side, start in ((1.0, high), (-1.0, -low)):
+        if sparse:
+            surroundings.fill_side(site, side, start, start + float(rng.uniform(0.0, 14.0)), thin=3)
+        elif shape == "station" and rng.random() < 0.6:
+            surroundings.fill_side(site, side, start + surroundings.platform(site, side, start), reach)
+        elif shape == "terminal":
+            first = surroundings.choose(rng, _TERMINAL)
+            d = start + surroundings.choose(rng, surroundings.THIN)(site, side, start)
+            surroundings.fill_side(site, side, d + first(site, side, d), reach)
+        else:
+            surroundings.fill_side(site, side, start, reach)
+
+
+def _clear_the_way(site: Site, corridor: Sequence[tuple[Point, ...]]) -> None:
+    """Take away what stands on the tracks."""
+    way = shapely.union_all([shapely.Polygon(ring).buffer(0.0) for ring in corridor])
+    bodies = [
+        shapely.Polygon(layout.footprint(p.x_m, p.y_m, p.angle_deg, p.length_m, p.width_m))
+        for p in site.props
+    ]
+    if bodies:
+        hit = shapely.intersects(bodies, way)
+        site.props = [p for p, gone in zip(site.props, hit, strict=True) if p.over or not gone]
+
+
+def _yard_floor(site: Site, low: float, high: float, offsets: np.ndarray, *, paved: bool) -> None:
     """The ground between and under tracks, with its long stains, weeds and worn lanes."""
     rng = site.rng
     middle, width = (low + high) / 2.0, high - low
+    if paved:
+        site.strip("floor", middle, width + float(rng.uniform(0.0, 12.0)), site.hard())
+        site.wear(low, high)
+        return
     if rng.random() < (0.8 if len(offsets) > 2 else 0.45):
         ramp = _BEDS[int(rng.integers(len(_BEDS)))]
         streak = site.curve.heading_deg if rng.random() < 0.5 else None
