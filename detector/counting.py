@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.stats import t as student_t
 
 
 @dataclass(frozen=True)
@@ -34,15 +36,17 @@ class CountModel:
 
     The true count of a set of candidates with probabilities p has the mean ``(1 + unseen) * sum(p)``, since
     some wagons raise no candidate at all, and the variance
-    ``sum(p * (1 - p)) + floor + (spread * mean) ** 2``: the candidates' own doubt, a floor for what a quiet
-    picture can hide, and the errors that a scene's wagons share (light, blur, type). The interval's ends are
-    this mean less ``below`` and plus ``above`` standard deviations, set on scenes that the probabilities were
-    not fitted to so that nine in ten true counts fall between them.
+    ``doubt * sum(p * (1 - p)) + floor + (spread * mean) ** 2``: the candidates' own doubt (more than once,
+    since the wagons of a string are doubted together), a floor for what a quiet picture can hide, and the
+    errors that all wagons of a scene share (light, blur, type). The interval's ends are this mean less
+    ``below`` and plus ``above`` standard deviations, set on scenes that the probabilities were not fitted to
+    so that nine in ten true counts fall between them.
     """
 
     unseen: float = 0.0
     floor: float = 0.05
     spread: float = 0.15
+    doubt: float = 1.0
     below: float = 1.645
     above: float = 1.645
 
@@ -65,7 +69,8 @@ class CountModel:
     def moments(self, probability: NDArray[np.float64]) -> tuple[float, float]:
         """Mean and standard deviation of the true count."""
         mean = (1 + self.unseen) * float(probability.sum())
-        variance = float((probability * (1 - probability)).sum()) + self.floor + (self.spread * mean) ** 2
+        doubt = self.doubt * float((probability * (1 - probability)).sum())
+        variance = doubt + self.floor + (self.spread * mean) ** 2
         return mean, float(np.sqrt(variance))
 
     def to_json(self) -> dict[str, float]:
@@ -85,25 +90,26 @@ def fit_count_model(scenes: list[tuple[NDArray[np.float64], int]], level: float 
         scenes: Probabilities of all candidates, and the true count, a scene.
         level: Share of true counts that the interval shall hold.
 
-    The mean is fitted by the ratio of totals, the spread by the method of moments, the ends by the empirical
-    quantiles of the standardised errors with the finite-sample correction of split conformal prediction (Vovk
-    et al. 2005).
+    The mean is fitted by the ratio of totals; doubt, floor and spread by maximum likelihood under Student's t
+    with four degrees of freedom, so that a few scenes gone wrong don't widen the interval of all others; the
+    ends by the empirical quantiles of the standardised errors with the finite-sample correction of split
+    conformal prediction (Vovk et al. 2005), which answers for those few.
     """
     true = np.array([n for _, n in scenes], dtype=np.float64)
     total = np.array([p.sum() for p, _ in scenes])
-    doubt = np.array([(p * (1 - p)).sum() for p, _ in scenes])
+    doubts = np.array([(p * (1 - p)).sum() for p, _ in scenes])
     unseen = float(np.clip(true.sum() / max(total.sum(), 1e-9) - 1.0, -0.3, 0.5))
     mean = (1 + unseen) * total
-    excess = ((true - mean) ** 2 - doubt).clip(min=0)
-    quiet = mean < 1
-    floor = float(np.clip(excess[quiet].mean() if quiet.any() else 0.05, 0.01, 1.0))
-    busy = mean >= 5
-    spread = (
-        float(np.sqrt(max(1e-4, np.average((excess - floor)[busy] / mean[busy] ** 2))))
-        if busy.any()
-        else 0.15
-    )
-    draft = CountModel(unseen, floor, spread)
+
+    def unlikely(logs: NDArray[np.float64]) -> float:
+        doubt, floor, spread = np.exp(logs)
+        scale = np.sqrt(doubt * doubts + floor + (spread * mean) ** 2)
+        return float(-student_t.logpdf((true - mean) / scale, 4).sum() + np.log(scale).sum())
+
+    bounds = [(np.log(0.2), np.log(20.0)), (np.log(0.01), np.log(4.0)), (np.log(0.01), np.log(1.0))]
+    best = minimize(unlikely, np.log([1.0, 0.1, 0.15]), bounds=bounds, method="L-BFGS-B")
+    doubt, floor, spread = (float(v) for v in np.exp(best.x))
+    draft = CountModel(unseen, floor, spread, doubt)
     deviation = np.array([draft.moments(p)[1] for p, _ in scenes])
     error = (true - mean) / deviation
     n = len(error)
@@ -113,4 +119,4 @@ def fit_count_model(scenes: list[tuple[NDArray[np.float64], int]], level: float 
     slack = 0.5 / deviation
     above = float(np.quantile(np.maximum(error - slack, 0), rank))
     below = float(np.quantile(np.maximum(-error - slack, 0), rank))
-    return CountModel(unseen, floor, spread, max(below, 0.1), max(above, 0.1))
+    return CountModel(unseen, floor, spread, doubt, max(below, 0.1), max(above, 0.1))
