@@ -1,0 +1,107 @@
+"""The network: shapes, folding of batch normalisation, nothing from the net."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from painted import bright_net, bright_wagons
+
+from detector.model import CATEGORIES, STRIDE, WagonNet, fused
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def unlike_new(network: WagonNet, seed: int = 0) -> WagonNet:
+    """As after some training: statistics and scales of the normalisation that differ from 0 and 1."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for tensor, low, high in (
+                (module.running_mean, -0.3, 0.3),
+                (module.running_var, 0.5, 2.0),
+                (module.weight.data, 0.5, 1.5),
+                (module.bias.data, -0.2, 0.2),
+            ):
+                tensor.uniform_(low, high, generator=generator)
+    return network.eval()
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 96), (160, 128)])
+def test_every_cell_of_four_pixels_gets_an_answer(height, width):
+    network = WagonNet().eval()
+    with torch.inference_mode():
+        maps = network(torch.rand(2, 3, height, width))
+    channels = {
+        "heat": 1,
+        "offset": 2,
+        "angle": 2,
+        "size": 2,
+        "category": len(CATEGORIES),
+        "mask": 1,
+        "track": 1,
+    }
+    assert set(channels) == set(maps._fields)
+    for name, count in channels.items():
+        values = getattr(maps, name)
+        assert values.shape == (2, count, height // STRIDE, width // STRIDE), name
+        assert values.dtype == torch.float32
+        assert values.isfinite().all()
+
+
+def test_a_new_network_expects_few_wagons_and_few_tracks():
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        maps = WagonNet().eval()(torch.rand(1, 3, 64, 64))
+    assert maps.heat.sigmoid().max() < 0.1
+    assert maps.track.sigmoid().max() < 0.3
+
+
+@pytest.mark.parametrize(("widths", "channels"), [((32, 64, 128, 192, 256), 64), ((8, 16, 16, 24, 24), 16)])
+def test_folding_the_normalisation_changes_nothing(widths, channels):
+    torch.manual_seed(1)
+    network = unlike_new(WagonNet(widths, channels))
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    lean = fused(network)
+    image = torch.rand(1, 3, 96, 64)
+    with torch.inference_mode():
+        for ours, theirs in zip(network(image), lean(image), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in lean.modules())
+    # The original is left as it was.
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+def test_a_shift_by_whole_strides_shifts_the_answer():
+    # What tiling rests on: the coarsest stage has a stride of 32 pixels.
+    network = unlike_new(WagonNet((8, 16, 16, 24, 24), 16))
+    image = torch.rand(1, 3, 512, 512)
+    with torch.inference_mode():
+        whole = network(image)
+        part = network(image[:, :, 32:, 32:])
+    # Far from all borders; the field of view of the coarse stages reaches some 150 pixels.
+    inner = slice(50, 70)
+    moved = slice(50 - 8, 70 - 8)
+    torch.testing.assert_close(
+        whole.heat[..., inner, inner], part.heat[..., moved, moved], rtol=1e-4, atol=1e-4
+    )
+
+
+def test_nothing_is_downloaded(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("the network asked for weights from the net")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    assert sum(p.numel() for p in WagonNet().parameters()) < 5_000_000
+
+
+def test_weights_set_by_hand_find_bright_wagons():
+    image = torch.from_numpy(bright_wagons([(42, 42), (122, 90)])).permute(2, 0, 1)[None] / 255
+    with torch.inference_mode():
+        heat = bright_net()(image).heat.sigmoid()[0, 0]
+    assert heat[10, 10] > 0.8
+    assert heat[22, 30] > 0.8
+    assert heat[22, 10] < 0.06
