@@ -147,7 +147,7 @@ def fit_judge(
         nn.init.constant_(bias, -5.0)
         return judge.eval(), Fit(float("nan"), float("nan"))
     scenes = np.unique(scene)
-    apart = rng.choice(scenes, len(scenes) // 5 or len(scenes) > 1, replace=False)
+    apart = rng.choice(scenes, len(scenes) // 5 or int(len(scenes) > 1), replace=False)
     held = np.isin(scene, apart)
     judge.mean.copy_(torch.from_numpy(x.mean(axis=0)))
     judge.deviation.copy_(torch.from_numpy(x.std(axis=0) + 1e-3))
