@@ -277,8 +277,12 @@ class _Canvas:
             rng = np.random.default_rng([track.ballast.seed, track.id, 5])
             for piece in _chunks(np.asarray(track.line), rng):
                 value = 128.0 * (1.0 - track.stain * float(rng.uniform(0.4, 1.1)))
-                width = max(1, round(track.gauge_mm / 1000.0 * float(rng.uniform(0.7, 1.2)) / self.mpp))
-                cv2.polylines(tone, [self.px(piece)], False, int(max(value, 30)), width, cv2.LINE_8, 4)
+                value *= 1.0 + track.blotchy * float(rng.uniform(-0.5, 0.5))
+                wide = float(rng.uniform(0.7, 1.2 + track.blotchy))
+                width = max(1, round(track.gauge_mm / 1000.0 * wide / self.mpp))
+                cv2.polylines(
+                    tone, [self.px(piece)], False, int(np.clip(value, 30, 250)), width, cv2.LINE_8, 4
+                )
         tone = np.asarray(cv2.blur(tone, (3, 3)), dtype=np.uint8)
         for track in tracks:
             if track.sleepers == "hidden" or abs(track.sleeper_contrast) < 0.04:

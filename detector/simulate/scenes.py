@@ -255,6 +255,7 @@ def _tracks(
     rail = str(rng.choice(["shiny", "used", "rusty"], p=[0.25 + 0.3 * look, 0.4, 0.35 - 0.3 * look]))
     weeds = float(rng.uniform(0.05, 0.45)) if rng.random() < 0.35 * (1.2 - look) else 0.0
     stain = float(rng.uniform(0.0, 0.35))
+    blotchy = float(rng.uniform(0.2, 1.0)) if rng.random() < 0.35 else 0.0
     if paved:
         beds = [site.hard() for _ in beds]
         sleepers, contrast, weeds, stain = "hidden", 0.0, 0.0, 0.6 * stain
@@ -273,6 +274,7 @@ def _tracks(
                 rail=str(rng.choice(["shiny", "used", "rusty"])) if own else rail,
                 stain=float(np.clip(stain + rng.normal(0, 0.08), 0.0, 0.6)),
                 overgrown=float(np.clip(weeds * rng.uniform(0.0, 2.2), 0.0, 0.85)),
+                blotchy=blotchy,
             )
         )
     return tuple(out)
@@ -375,6 +377,11 @@ def _beside(site: Site, shape: str, low: float, high: float, *, sparse: bool) ->
             surroundings.fill_side(site, side, start, start + float(rng.uniform(0.0, 14.0)), thin=3)
         elif shape == "station" and rng.random() < 0.6:
             surroundings.fill_side(site, side, start + surroundings.platform(site, side, start), reach)
+        elif (
+            shape == "sidings" and rng.random() < 0.3
+        ):  # a shed close by the track, for loading under its eaves
+            d = start + float(rng.uniform(-0.5, 2.0))
+            surroundings.fill_side(site, side, d + surroundings.warehouses(site, side, d), reach)
         elif shape == "terminal":
             first = surroundings.choose(rng, _TERMINAL)
             d = start + surroundings.choose(rng, surroundings.THIN)(site, side, start)

@@ -95,6 +95,9 @@ class TrackSpec:
     rail: str  # "shiny", "used" or "rusty"
     stain: float  # darkening of the middle of the track by oil and brake dust, 0-1
     overgrown: float  # share hidden by weeds, 0-1
+    blotchy: float = (
+        0.0  # how much stretches of 12 to 60 m differ in brightness: dirt, new ballast, shade, 0-1
+    )
 
 
 @dataclass(frozen=True)

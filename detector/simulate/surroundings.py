@@ -551,6 +551,14 @@ def road(site: Site, side: float, d: float) -> float:
             0.0,
             0.2,
         )
+    trees = rng.random()
+    if trees < 0.35:  # an avenue, or a planted median
+        rows = (middle,) if trees < 0.12 and lanes >= 4 else (middle - w / 2 - 1.0, middle + w / 2 + 1.0)
+        pitch = float(rng.uniform(5.0, 18.0))
+        for s in np.arange(*site.span(), pitch):
+            for row in rows:
+                if rng.random() < 0.8:
+                    tree(site, float(s) + float(rng.normal(0.0, pitch / 8)), row)
     for i in range(lanes):
         at = middle + (i + 0.5 - lanes / 2) * lane
         turn = 0.0 if i * 2 < lanes else 180.0
@@ -991,6 +999,17 @@ def tree_row(site: Site, side: float, d: float) -> float:
     return w
 
 
+def hedge(site: Site, side: float, d: float) -> float:
+    """A hedge or a strip of bushes, nearly closed, whose shadow lies on what is beside it."""
+    rng = site.rng
+    w = float(rng.uniform(1.5, 6.0))
+    if rng.random() < 0.6:
+        site.strip("verge", side * (d + w / 2), w, site.green(), 0.8)
+    band = site.curve.band(side * d, side * (d + w), *site.part(25.0))
+    site.scrub(band, (0.45, 0.95), (1.0, 7.0))
+    return w
+
+
 def woods(site: Site, side: float, d: float) -> float:
     """A wood, dense or open, with some crowns of its own on top."""
     rng = site.rng
@@ -1046,7 +1065,8 @@ THIN: BandTable = (
     (wall, 1.5),
     (fence, 1.5),
     (pipes, 0.6),
-    (tree_row, 1.2),
+    (tree_row, 1.6),
+    (hedge, 2.2),
     (platform, 0.8),
 )
 WIDE: BandTable = (
