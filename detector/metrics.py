@@ -126,7 +126,7 @@ def _excused(predicted: Boxes, ignored: Boxes, areas: Sequence[Any]) -> NDArray[
         excused |= (rotated_iou(predicted, ignored) > 0.1).any(axis=1)
     if len(predicted) and areas:
         polygons = shapely.polygons(box_corners(predicted))
-        union = shapely.union_all([a if a.is_valid else a.buffer(0) for a in areas])
+        union = shapely.union_all(shapely.make_valid(list(areas)))
         excused |= shapely.area(shapely.intersection(polygons, union)) > 0.5 * shapely.area(polygons)
     return excused
 
