@@ -191,11 +191,14 @@ def run(
     ids = [one.id for one in observations]
     history = current(store.observations(area.name, superseded=True), prefer=ids)
     verdicts = judge(history, area, config)
+    # A reviewed count stands in for the machine's, so its verdict is the one on that scene.
+    shown = {(one.datetime, one.scene) for one in observations}
+    judged = {one.id for one in history if (one.datetime, one.scene) in shown}
     return RunResult(
         area=area.name,
         observations=tuple(sorted(observations, key=lambda one: (one.datetime, one.id))),
         new=frozenset(new),
-        verdicts=tuple(one for one in verdicts if one.record.id in ids),
+        verdicts=tuple(one for one in verdicts if one.record.id in judged),
         skipped=tuple(sorted(skipped, key=lambda one: one.path)),
         scenes=len(found),
         store=store.path,
