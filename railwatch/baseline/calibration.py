@@ -168,13 +168,13 @@ def _line(pairs: Sequence[tuple[Record, Record]]) -> Calibration:
     prior = np.array([_GAIN_PRIOR_SD**-2, _OFFSET_PRIOR_SD**-2])
     for _ in range(_ROUNDS):
         weights = 1.0 / (y_variance + gain**2 * x_variance + scatter)
-        # The regressor is the best guess of the truth, not the noisy reading: else the gain shrinks.
+        # The noisy reading is weighed by the best guess of the truth: by itself it would shrink the gain.
         residual = y - offset - gain * x
-        truth = x + gain * x_variance * weights * residual
-        design = np.stack([truth, np.ones_like(x)], axis=1)
-        precision = design.T @ (weights[:, None] * design) + np.diag(prior)
-        covariance = np.asarray(np.linalg.inv(precision), dtype=np.float64)
-        new_gain, new_offset = covariance @ (design.T @ (weights * y) + prior * np.array([1.0, 0.0]))
+        truth = np.stack([x + gain * x_variance * weights * residual, np.ones_like(x)], axis=1)
+        weighted = truth * weights[:, None]
+        precision = weighted.T @ np.stack([x, np.ones_like(x)], axis=1) + np.diag(prior)
+        new_gain, new_offset = np.linalg.solve(precision, weighted.T @ y + prior * np.array([1.0, 0.0]))
+        covariance = _covariance(precision, weighted, y - new_offset - new_gain * x)
         new_scatter = _scatter(y - new_offset - new_gain * x, y_variance + new_gain**2 * x_variance)
         done = abs(new_gain - gain) + abs(new_offset - offset) + abs(new_scatter - scatter) < 1e-6
         gain, offset, scatter = float(new_gain), float(new_offset), new_scatter
@@ -193,6 +193,14 @@ def _line(pairs: Sequence[tuple[Record, Record]]) -> Calibration:
         first=min(days),
         last=max(days),
     )
+
+
+def _covariance(precision: FloatArray, weighted: FloatArray, residual: FloatArray) -> FloatArray:
+    """Covariance of gain and offset from the residuals themselves (a sandwich, for few pairs widened)."""
+    inverse = np.linalg.inv(precision)
+    spread = (weighted * residual[:, None] ** 2).T @ weighted
+    widened = residual.size / max(residual.size - 4, 1)
+    return np.asarray(inverse @ spread @ inverse.T * widened, dtype=np.float64)
 
 
 def _scatter(residual: FloatArray, variance: FloatArray) -> float:

@@ -229,21 +229,32 @@ class Looks:
         """
         cars = self.laws.cars
         months = self.months[window]
+        like = self._under_ceilings(window, ceilings)
         shares = law.size_weights / law.size_weights.sum()
         maximum = np.zeros(cars.size)
         for size in np.flatnonzero(shares > _NEGLIGIBLE):
             expected = law.by_size[size] / law.size_weights[size]
             prior = (1.0 - surprise) * expected + surprise * self.laws.vague
-            under = np.cumsum(self.like[window] * prior[months], axis=1)
+            under = np.cumsum(like * prior[months], axis=1)
             under /= under[:, -1:]
             maximum += shares[size] * np.exp(np.log(np.maximum(under, _TINY)).sum(axis=0))
         log_maximum = np.log(np.maximum(maximum / maximum[-1], _TINY))
         for record, _ in ceilings:
-            value = record.value or 0.0
             log_maximum = log_maximum + np.log(
-                np.maximum(ndtr((cars + 0.5 - value) / record.sd_above), _TINY)
+                np.maximum(ndtr((cars + 0.5 - (record.value or 0.0)) / record.sd_above), _TINY)
             )
         return np.asarray(log_maximum, dtype=np.float64)
+
+    def _under_ceilings(self, window: slice, ceilings: Sequence[tuple[Record, float]]) -> FloatArray:
+        """Likelihoods of the window, where looks known only as "at least" stay under their ceilings."""
+        like = self.like[window]
+        open_above = ~np.isfinite(self.counts[window])
+        for record, _ in ceilings:
+            days = self.ordinals[window]
+            inside = (days >= record.day.toordinal()) & (days <= record.until.date().toordinal())
+            room = ndtr(((record.value or 0.0) + 0.5 - self.laws.cars) / record.sd_above)
+            like = np.where((inside & open_above)[:, None], like * np.maximum(room, _TINY), like)
+        return like
 
 
 @dataclass(frozen=True, eq=False)

@@ -193,8 +193,9 @@ def _two_piece_cdf(x: FloatArray, below: float, above: float) -> FloatArray:
 def from_observation(observation: Observation, settings: VerdictSettings) -> Record:
     """Return an observation of our own as a record.
 
-    A count takes its error from its own 90% interval, and from the method's where it has none. An
-    observation that gives only an occupied length is a range of cars of the declared lengths.
+    A count takes its error from its own 90% interval, and from the method's where it has none; the part
+    of the area that wasn't seen widens it upwards. An observation that gives only an occupied length is a
+    range of cars of the declared lengths.
     """
     error = settings.method(observation.method)
     common: dict[str, Any] = {
@@ -210,6 +211,10 @@ def from_observation(observation: Observation, settings: VerdictSettings) -> Rec
         count = float(observation.count)
         low, high = observation.count_low, observation.count_high
         below, above = errors_of(count, low, high, error)
+        seen = observation.clear_fraction * (1.0 - observation.hidden_fraction)
+        if 0.0 < seen < 1.0:
+            # What wasn't seen may hold cars as densely as what was.
+            above = math.hypot(above, (1.0 - seen) / seen * max(count, 1.0))
         return Record(kind="count", value=count, low=low, high=high, sd_below=below, sd_above=above, **common)
     if observation.occupied_length_m is not None and not observation.abstained:
         shortest = observation.occupied_length_low_m or observation.occupied_length_m

@@ -1,0 +1,123 @@
+"""`railwatch compare`: counts against the history of their place."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from railwatch.cli import _common
+from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
+
+if TYPE_CHECKING:
+    from railwatch.baseline import Verdict, VerdictSettings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(compare)
+
+
+def compare(
+    store: StoreOption = None,
+    aoi: AoiOption = None,
+    seeds_only: Annotated[
+        bool, typer.Option("--seeds-only", help="Judge the published counts, without a store.")
+    ] = False,
+    seeds: Annotated[
+        bool, typer.Option("--seeds/--no-seeds", help="Take the published counts into the history.")
+    ] = True,
+    date: Annotated[
+        datetime | None,
+        typer.Option(
+            "--date", metavar="YYYY-MM-DD", formats=["%Y-%m-%d"], help="Only the verdict on this day."
+        ),
+    ] = None,
+    lookback_years: Annotated[
+        float | None,
+        typer.Option("--lookback-years", metavar="YEARS", help="Length of the look-back window; 5."),
+    ] = None,
+    gap_days: Annotated[
+        float | None,
+        typer.Option(
+            "--gap-days", metavar="DAYS", help="Days between the window's end and the date judged; 30."
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say for each date whether its count is [bold]unprecedented, elevated, typical or low[/bold].
+
+    Each count is set against a look-back window that ends some days before it. The rule behind the words
+    is written in docs/verdicts.md; --json gives all its figures.
+    """
+    from railwatch.config import load_config
+    from railwatch.sources import nearest, read_sources
+
+    settings = load_config(config).override(
+        aoi=aoi, store=store, baseline__lookback_years=lookback_years, baseline__gap_days=gap_days
+    )
+    folder = Path(settings.store) if settings.store else None
+    use_seeds = seeds and settings.baseline.use_published
+    sources = read_sources(folder, settings.aoi, seeds_only=seeds_only, with_seeds=use_seeds)
+    chosen = settings.baseline.verdict_settings()
+    verdicts = sources.verdicts(chosen)
+    if date is not None:
+        day = date.date()
+        days = [one.record.day for one in verdicts]
+        verdicts = [one for one in verdicts if one.record.day == day]
+        if not verdicts:
+            place = " and ".join(sources.names) or "this store"
+            near = [str(one) for one in nearest(days, day)]
+            hint = f"; the nearest are those of {', '.join(near)}" if near else ""
+            _common.fail(f"there is no count of {place} on {day}{hint}")
+    if as_json:
+        _common.emit_json({"verdicts": [one.to_json() for one in verdicts], "settings": _window(chosen)})
+        return
+    if not verdicts:
+        _common.say("There is nothing to compare yet.")
+        return
+    _common.table(
+        ("date", "place", "cars", "verdict", "most before", "record", "such a count by chance", "looks"),
+        (_row(one) for one in verdicts),
+    )
+    for one in verdicts:
+        _common.say(one.sentence)
+
+
+def _row(verdict: Verdict) -> tuple[object, ...]:
+    bound = {"at least": "\u2265 ", "at most": "\u2264 "}.get(verdict.record.kind, "")
+    maximum = verdict.maximum
+    return (
+        verdict.record.day,
+        verdict.aoi,
+        None if verdict.count is None else f"{bound}{verdict.count:.0f}",
+        verdict.label,
+        None
+        if maximum is None
+        else f"{maximum.value:.0f}{' (ceiling)' if maximum.kind == 'ceiling' else ''}",
+        _chance(verdict.probability_record),
+        _chance(verdict.probability_exceedance),
+        f"{verdict.coverage.looks}{' + ceiling' if verdict.ceilings else ''}",
+    )
+
+
+def _chance(probability: float | None) -> str | None:
+    if probability is None:
+        return None
+    if probability < 0.001:
+        return "< 0.1%"
+    if probability > 0.999:
+        return "> 99.9%"
+    return f"{100 * probability:.1f}%"
+
+
+def _window(settings: VerdictSettings) -> dict[str, float | date | None]:
+    return {
+        "lookback_years": settings.lookback_years,
+        "gap_days": settings.gap_days,
+        "not_before": settings.not_before,
+        "min_looks": settings.min_looks,
+    }
