@@ -1,0 +1,922 @@
+"use strict";
+// What the page can do beyond being read: the chart moves, cards are found, dates are compared, the table
+// sorts and becomes a file. Everything is there without it. It uses nothing but the browser.
+(() => {
+  const root = document.documentElement;
+  root.classList.add("js");
+  const data = JSON.parse(document.getElementById("report-data").textContent);
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+  const SVG = "http://www.w3.org/2000/svg";
+  const DAY = 86400000;
+
+  const svg = (name, attributes = {}, parent = null) => {
+    const node = document.createElementNS(SVG, name);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    if (parent) parent.append(node);
+    return node;
+  };
+  const element = (name, className, text) => {
+    const node = document.createElement(name);
+    if (className) node.className = className;
+    if (text !== undefined) node.textContent = text;
+    return node;
+  };
+  const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+  const round = (value) => String(Math.round(value * 100) / 100);
+  const isoDay = (t) => new Date(t * DAY).toISOString().slice(0, 10);
+  const show = (node, visible) => (visible ? node.removeAttribute("display") : node.setAttribute("display", "none"));
+
+  // ---- ticks: the same sums as plot.py ------------------------------------------------------------
+
+  function countTicks(top, most = 5) {
+    for (let power = 0; power < 12; power++) {
+      for (const factor of [1, 2, 5]) {
+        const step = factor * 10 ** power;
+        if (top / step <= most) return Array.from({ length: Math.floor(top / step) + 1 }, (_, i) => step * i);
+      }
+    }
+    return [0, top];
+  }
+
+  function timeTicks(first, last, room) {
+    let most = room / 84;
+    const fits = (ticks) => ticks.length <= most;
+    for (const step of [1, 2, 5, 10]) {
+      if ((last - first) / step > 2 * most) continue;
+      const ticks = [];
+      for (let t = Math.ceil(first); t <= Math.floor(last); t++) {
+        const day = new Date(t * DAY).getUTCDate();
+        if ((day - 1) % step === 0 && (step === 1 || day + step <= 32)) ticks.push([t, isoDay(t)]);
+      }
+      if (fits(ticks)) return ticks;
+    }
+    const from = new Date(first * DAY);
+    most = room / 66;
+    for (const step of [1, 3, 6]) {
+      if ((last - first) / (30 * step) > 2 * most) continue;
+      const ticks = [];
+      for (let month = from.getUTCMonth(), year = from.getUTCFullYear(); ; month++) {
+        const t = Date.UTC(year, month, 1) / DAY;
+        if (t > last) break;
+        if (t >= first && month % step === 0) ticks.push([t, isoDay(t).slice(0, 7)]);
+      }
+      if (fits(ticks)) return ticks;
+    }
+    most = room / 50;
+    for (const step of [1, 2, 5, 10, 25, 50]) {
+      const ticks = [];
+      for (let year = from.getUTCFullYear(); year <= new Date(last * DAY).getUTCFullYear(); year++) {
+        const t = Date.UTC(year, 0, 1) / DAY;
+        if (year % step === 0 && t >= first && t <= last) ticks.push([t, String(year)]);
+      }
+      if (fits(ticks)) return ticks;
+    }
+    return [];
+  }
+
+  // A label goes to the left or right of its mark or above it, where it covers neither marks nor labels.
+  function placeLabel(x, y, wide, points, taken, [low, high]) {
+    const options = [
+      [x - 19, y + 4, "end", x - 19 - wide],
+      [x + 19, y + 4, "start", x + 19],
+      [x, y - 20, "middle", x - wide / 2],
+    ];
+    for (const [at, base, anchor, left] of options) {
+      const box = [left, left + wide, base - 12, base + 4];
+      if (box[0] < low || box[1] > high || box[2] < 0) continue;
+      const covers = points.some(([px, py, r]) => px + r > box[0] && px - r < box[1] && py + r > box[2] && py - r < box[3]);
+      const meets = taken.some((other) => other[1] > box[0] && other[0] < box[1] && other[3] > box[2] && other[2] < box[3]);
+      if (covers || meets) continue;
+      taken.push(box);
+      return [at, base, anchor];
+    }
+    return null;
+  }
+
+  // ---- chart --------------------------------------------------------------------------------------
+
+  const MARGIN = { left: 44, right: 22, top: 34, bottom: 62 };
+  const STRIP = 30;
+  const CROWDED = 9;
+  const SHORTEST_DAYS = 10;
+
+  class Chart {
+    constructor(figure, place) {
+      this.figure = figure;
+      this.place = place;
+      this.plot = figure.querySelector(".plot");
+      this.tip = figure.querySelector(".tip");
+      this.box = figure.querySelector(".chart-box");
+      this.range = figure.querySelector(".chart-range");
+      this.full = [Number(figure.dataset.first), Number(figure.dataset.last)];
+      this.gap = Number(figure.dataset.gap);
+      this.domain = [...this.full];
+      this.hidden = new Set();
+      this.on = null;
+      this.pinned = false;
+      this.pointers = new Map();
+      const records = new Map(data[place].marks.map((mark) => [mark.key, mark]));
+      const part = (selector) => this.plot.querySelector(selector);
+      this.marks = [...this.plot.querySelectorAll(".mark")].map((node) => ({
+        ...records.get(node.dataset.key),
+        node,
+        shape: node.querySelector(".shape"),
+        drawn: node.classList.contains("published") ? "published" : node.classList[1],
+        line: node.querySelector(".interval"),
+        look: part(`.look[data-key="${CSS.escape(node.dataset.key)}"]`),
+        label: part(`.label[data-key="${CSS.escape(node.dataset.key)}"]`),
+      }));
+      this.window = { group: part(".window"), box: part(".window rect"), max: part(".window-max"), label: part(".window-label") };
+      this.expected = part(".expected");
+      this.ceilings = [...this.plot.querySelectorAll(".ceiling")].map((node) => ({
+        node,
+        box: node.querySelector("rect"),
+        edge: node.querySelector("path"),
+        start: Number(node.dataset.start),
+        end: Number(node.dataset.end),
+        value: Number(node.dataset.value),
+      }));
+      this.flags = [...this.plot.querySelectorAll(".flag")].map((node) => ({ node, t: Number(node.dataset.t), line: node.querySelector("path"), disc: node.querySelector("circle"), text: node.querySelector("text") }));
+      this.headline = this.marks.find((mark) => mark.window && this.window.label.textContent === mark.windowLabel) || null;
+      this.box.removeAttribute("tabindex");
+      this.box.removeAttribute("role");
+      this.box.removeAttribute("aria-label");
+      this.plot.setAttribute("aria-describedby", figure.querySelector(".chart-help").id);
+      this.makeOverview();
+      this.listen();
+      this.layout();
+      this.rove(this.headline || this.marks[this.marks.length - 1]);
+    }
+
+    // -- drawing
+
+    layout(width = this.box.clientWidth || 960) {
+      this.width = Math.max(width, 260);
+      this.height = clamp(this.width * 0.46, 320, 440);
+      this.plot.setAttribute("viewBox", `0 0 ${round(this.width)} ${round(this.height)}`);
+      this.draw();
+    }
+
+    x(t) {
+      return MARGIN.left + ((t - this.domain[0]) / (this.domain[1] - this.domain[0])) * (this.width - MARGIN.left - MARGIN.right);
+    }
+
+    xKept(t) {
+      return clamp(this.x(t), MARGIN.left, this.width - MARGIN.right);
+    }
+
+    y(value) {
+      return this.floor - (value / this.top) * (this.floor - MARGIN.top);
+    }
+
+    yKept(value) {
+      return this.y(clamp(value, 0, this.top));
+    }
+
+    get floor() {
+      return this.height - MARGIN.bottom;
+    }
+
+    inView(mark) {
+      return mark.t >= this.domain[0] && mark.t <= this.domain[1] && !this.isHidden(mark);
+    }
+
+    isHidden(mark) {
+      return this.hidden.has(mark.drawn === "published" ? `published ${mark.shape.getAttribute("d")}` : mark.drawn);
+    }
+
+    draw() {
+      const [first, last] = this.domain;
+      const right = this.width - MARGIN.right;
+      const seen = this.marks.filter((mark) => this.inView(mark));
+      const whole = first <= this.full[0] && last >= this.full[1] && !this.hidden.size;
+      // Zoomed in, the counts in view fill the height; from 0 always.
+      const values = (whole ? this.marks : seen).map((mark) => mark.high ?? mark.value ?? mark.v ?? 0);
+      for (const one of this.ceilings) if (whole || (one.end >= first && one.start <= last)) values.push(one.value);
+      this.top = Math.max(Math.max(0, ...values) * 1.08, 5);
+
+      const clip = this.plot.querySelector(".clip");
+      clip.setAttribute("width", round(right - MARGIN.left));
+      clip.setAttribute("height", round(this.height));
+      this.drawAxes(right);
+      for (const mark of this.marks) this.drawMark(mark);
+      this.drawLabels(seen, right);
+      this.drawJoins();
+      for (const one of this.ceilings) {
+        const x = this.xKept(one.start);
+        const end = this.xKept(one.end);
+        show(one.node, end > x);
+        const y = this.yKept(one.value);
+        for (const [key, value] of [["x", x], ["y", y], ["width", end - x], ["height", this.floor - y]]) one.box.setAttribute(key, round(value));
+        one.edge.setAttribute("d", `M${round(x)},${round(y)}H${round(end)}`);
+      }
+      this.drawFlags();
+      this.drawWindow(this.on && this.on.window ? this.on : this.headline);
+      this.drawOverview();
+      this.plot.classList.toggle("zoomed", this.isZoomed());
+      this.plot.classList.toggle("crowded", seen.length > (right - MARGIN.left) / CROWDED);
+      this.range.textContent = `${isoDay(first)} to ${isoDay(last - 1e-6)}`;
+      for (const button of this.figure.querySelectorAll(".chart-bar button")) {
+        const off = { in: last - first <= SHORTEST_DAYS, out: !this.isZoomed(), all: !this.isZoomed(), left: first <= this.full[0], right: last >= this.full[1] }[button.dataset.do];
+        button.setAttribute("aria-disabled", String(off));
+      }
+      if (this.on && !this.tip.hidden) this.inView(this.on) ? this.placeTip(this.on) : this.hideTip();
+    }
+
+    drawAxes(right) {
+      const yAxis = this.plot.querySelector(".y-axis");
+      for (const tick of yAxis.querySelectorAll(".tick")) tick.remove();
+      for (const value of countTicks(this.top)) {
+        const tick = svg("g", { class: "tick", transform: `translate(0,${round(this.y(value))})` }, yAxis);
+        svg("path", { d: `M${MARGIN.left},0H${round(right)}` }, tick);
+        svg("text", { x: MARGIN.left - 8, y: 4 }, tick).textContent = String(value);
+      }
+      const xAxis = this.plot.querySelector(".x-axis");
+      xAxis.replaceChildren();
+      for (const [t, label] of timeTicks(...this.domain, right - MARGIN.left)) {
+        const tick = svg("g", { class: "tick", transform: `translate(${round(this.x(t))},${round(this.floor + STRIP)})` }, xAxis);
+        svg("path", { d: "M0,0V5" }, tick);
+        svg("text", { y: 19 }, tick).textContent = label;
+      }
+      this.plot.querySelector(".strip-title").setAttribute("y", round(this.floor + STRIP / 2 + 4));
+    }
+
+    drawMark(mark) {
+      const visible = this.inView(mark);
+      show(mark.node, visible);
+      if (mark.look) show(mark.look, visible);
+      if (!visible) return;
+      const x = this.x(mark.t);
+      const y = mark.v === null ? this.floor + STRIP / 2 : this.y(mark.v);
+      mark.node.setAttribute("transform", `translate(${round(x)},${round(y)})`);
+      if (mark.line) mark.line.setAttribute("d", `M0,${round(this.y(mark.low) - y)}V${round(this.y(mark.high) - y)}`);
+      if (mark.look) mark.look.setAttribute("d", `M${round(x)},${round(this.floor + 8)}v${STRIP - 16}`);
+    }
+
+    drawLabels(seen, right) {
+      for (const mark of this.marks) if (mark.label && !seen.includes(mark)) show(mark.label, false);
+      const points = seen.filter((mark) => mark.v !== null).map((mark) => [this.x(mark.t), this.y(mark.v), mark.label ? 15 : 7]);
+      const labelled = seen.filter((mark) => mark.label).sort((a, b) => b.v - a.v);
+      const taken = [];
+      for (const mark of labelled) {
+        const place = placeLabel(this.x(mark.t), this.y(mark.v), mark.label.textContent.length * 7.2, points, taken, [MARGIN.left, right]);
+        show(mark.label, place !== null);
+        if (!place) continue;
+        mark.label.setAttribute("x", round(place[0]));
+        mark.label.setAttribute("y", round(place[1]));
+        mark.label.setAttribute("text-anchor", place[2]);
+      }
+    }
+
+    drawJoins() {
+      for (const node of this.plot.querySelectorAll(".join")) {
+        let path = "";
+        let before = -Infinity;
+        for (const mark of this.marks) {
+          if (mark.drawn !== node.dataset.kind || mark.v === null || !["count", "range"].includes(mark.kind)) continue;
+          path += `${mark.t - before <= this.gap ? "L" : "M"}${round(this.x(mark.t))},${round(this.y(mark.v))}`;
+          before = mark.t;
+        }
+        node.setAttribute("d", path);
+        show(node, !this.hidden.has(node.dataset.kind));
+      }
+    }
+
+    drawFlags() {
+      let end = -Infinity;
+      for (const flag of this.flags) {
+        const x = this.x(flag.t);
+        show(flag.node, flag.t >= this.domain[0] && flag.t <= this.domain[1]);
+        flag.node.setAttribute("transform", `translate(${round(x)},0)`);
+        flag.line.setAttribute("d", `M0,${MARGIN.top - 8}V${round(this.floor)}`);
+        // Flags too near to one another stand one pace to the right.
+        const shift = x < end ? end - x : 0;
+        flag.disc.setAttribute("cx", round(shift));
+        flag.text.setAttribute("x", round(shift));
+        end = x + shift + 18;
+      }
+    }
+
+    drawWindow(mark) {
+      show(this.window.group, Boolean(mark));
+      show(this.expected, Boolean(mark && mark.expected));
+      if (!mark) return;
+      const left = this.xKept(mark.window[0]);
+      const right = this.xKept(mark.window[1]);
+      for (const [key, value] of [["x", left], ["y", MARGIN.top], ["width", right - left], ["height", this.floor - MARGIN.top]]) this.window.box.setAttribute(key, round(value));
+      const over = mark.max !== null && mark.max > this.top;
+      this.window.max.setAttribute("d", mark.max === null || over ? "" : `M${round(left)},${round(this.y(mark.max))}H${round(this.xKept(mark.t))}`);
+      this.window.label.setAttribute("x", round(left + 6));
+      this.window.label.setAttribute("y", MARGIN.top + 14);
+      this.window.label.textContent = mark.windowLabel;
+      show(this.window.label, right - left > 130);
+      const inside = mark.expected && this.inView(mark);
+      show(this.expected, Boolean(inside));
+      if (inside) {
+        const [low, high] = mark.expected.map((value) => this.yKept(value));
+        this.expected.setAttribute("d", `M${round(this.x(mark.t))},${round(low)}V${round(Math.min(high, low - 2))}`);
+      }
+    }
+
+    // -- where one looks
+
+    isZoomed() {
+      return this.domain[1] - this.domain[0] < this.full[1] - this.full[0] - 1e-6;
+    }
+
+    show([first, last], animate = true) {
+      const span = clamp(last - first, SHORTEST_DAYS, this.full[1] - this.full[0]);
+      let start = (first + last - span) / 2;
+      start = clamp(start, this.full[0], this.full[1] - span);
+      const target = [start, start + span];
+      cancelAnimationFrame(this.frame);
+      if (!animate || calm.matches || document.hidden) {
+        this.domain = target;
+        this.draw();
+        return;
+      }
+      const from = [...this.domain];
+      const begin = performance.now();
+      const step = (now) => {
+        const share = clamp((now - begin) / 180, 0, 1);
+        const eased = 1 - (1 - share) ** 3;
+        this.domain = share === 1 ? target : from.map((value, i) => value + (target[i] - value) * eased);
+        this.draw();
+        if (share < 1) this.frame = requestAnimationFrame(step);
+      };
+      this.frame = requestAnimationFrame(step);
+    }
+
+    zoom(factor, around = (this.domain[0] + this.domain[1]) / 2, animate = true) {
+      const [first, last] = this.domain;
+      const span = clamp((last - first) * factor, SHORTEST_DAYS, this.full[1] - this.full[0]);
+      const share = (around - first) / (last - first);
+      this.show([around - share * span, around + (1 - share) * span], animate);
+    }
+
+    pan(share, animate = true) {
+      const by = (this.domain[1] - this.domain[0]) * share;
+      this.show([this.domain[0] + by, this.domain[1] + by], animate);
+    }
+
+    time(clientX) {
+      const box = this.plot.getBoundingClientRect();
+      const x = ((clientX - box.left) / box.width) * this.width;
+      return this.domain[0] + ((x - MARGIN.left) / (this.width - MARGIN.left - MARGIN.right)) * (this.domain[1] - this.domain[0]);
+    }
+
+    do(what) {
+      const actions = { in: () => this.zoom(0.5, this.focusTime()), out: () => this.zoom(2), all: () => this.show(this.full), left: () => this.pan(-0.5), right: () => this.pan(0.5) };
+      actions[what]();
+    }
+
+    focusTime() {
+      return this.on && this.inView(this.on) ? this.on.t : undefined;
+    }
+
+    // -- one mark
+
+    rove(mark) {
+      if (!mark) return;
+      for (const other of this.marks) other.node.setAttribute("tabindex", other === mark ? "0" : "-1");
+      this.current = mark;
+    }
+
+    select(mark, pinned = false) {
+      if (this.on === mark && this.pinned === pinned && !this.tip.hidden) return;
+      if (this.on) this.on.node.classList.remove("on");
+      this.on = mark;
+      this.pinned = pinned;
+      mark.node.classList.add("on");
+      this.fillTip(mark);
+      this.drawWindow(mark.window ? mark : this.headline);
+      this.placeTip(mark);
+    }
+
+    hideTip() {
+      this.tip.hidden = true;
+      if (this.on) this.on.node.classList.remove("on");
+      this.on = null;
+      this.pinned = false;
+      this.drawWindow(this.headline);
+    }
+
+    fillTip(mark) {
+      const line = (className, text) => text && lines.push(element("p", className, text));
+      const lines = [];
+      line("tip-quiet", mark.when);
+      line("tip-count", mark.v === null ? "No count" : `${mark.count} freight ${mark.count === "1" ? "car" : "cars"}`);
+      line("", mark.v === null ? mark.reason : mark.interval && `${mark.kind === "range" ? "published as" : "90% interval"} ${mark.interval}`);
+      line("", [mark.how, mark.source].filter(Boolean).join(" · "));
+      line("tip-quiet", mark.scene);
+      line("", mark.verdict && `Verdict: ${mark.verdict}`);
+      const link = element("a", "", mark.target.startsWith("scene-") ? "Open the evidence" : "Open its row in the table");
+      link.href = `#${mark.target}`;
+      link.tabIndex = -1;
+      this.tip.replaceChildren(...lines, link);
+      this.tip.classList.toggle("pinned", this.pinned);
+      this.tip.hidden = false;
+    }
+
+    placeTip(mark) {
+      const box = this.plot.getBoundingClientRect();
+      const frame = this.figure.getBoundingClientRect();
+      const scale = box.width / this.width;
+      const x = box.left - frame.left + this.x(mark.t) * scale;
+      const y = box.top - frame.top + (mark.v === null ? this.floor + STRIP / 2 : this.y(mark.v)) * scale;
+      const { offsetWidth: wide, offsetHeight: high } = this.tip;
+      const beside = x + 20 + wide <= frame.width ? x + 20 : x - 20 - wide >= 0 ? x - 20 - wide : null;
+      const left = beside === null ? clamp(x - wide / 2, 0, Math.max(frame.width - wide, 0)) : beside;
+      const above = y - high - 18;
+      const top = beside === null ? (above > 0 ? above : y + 18) : y - high / 2;
+      this.tip.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
+    }
+
+    nearest(event, reach) {
+      const box = this.plot.getBoundingClientRect();
+      const scale = box.width / this.width;
+      let best = null;
+      let least = reach;
+      for (const mark of this.marks) {
+        if (!this.inView(mark)) continue;
+        const y = mark.v === null ? this.floor + STRIP / 2 : this.y(mark.v);
+        const distance = Math.hypot(event.clientX - box.left - this.x(mark.t) * scale, event.clientY - box.top - y * scale);
+        if (distance < least) [best, least] = [mark, distance];
+      }
+      return best;
+    }
+
+    step(direction) {
+      const visible = this.marks.filter((mark) => !this.isHidden(mark));
+      if (!visible.length) return;
+      const at = visible.indexOf(this.current);
+      const next = direction === "first" ? 0 : direction === "last" ? visible.length - 1 : clamp(at + direction, 0, visible.length - 1);
+      const mark = visible[next];
+      if (!this.inView(mark)) {
+        const span = this.domain[1] - this.domain[0];
+        this.show([mark.t - span / 2, mark.t + span / 2], false);
+      }
+      this.rove(mark);
+      mark.node.focus({ preventScroll: false });
+    }
+
+    // -- events
+
+    listen() {
+      const plot = this.plot;
+      plot.addEventListener("keydown", (event) => this.key(event));
+      plot.addEventListener("focusin", (event) => {
+        const mark = this.marks.find((one) => one.node === event.target.closest(".mark"));
+        if (!mark || this.pointers.size) return;
+        this.rove(mark);
+        this.select(mark);
+      });
+      plot.addEventListener("focusout", () => this.pinned || this.hideTip());
+      plot.addEventListener("pointerdown", (event) => this.down(event));
+      plot.addEventListener("pointermove", (event) => this.move(event));
+      for (const name of ["pointerup", "pointercancel"]) plot.addEventListener(name, (event) => this.up(event));
+      plot.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && !this.pointers.size && !plot.contains(document.activeElement) && this.hideTip());
+      plot.addEventListener("click", (event) => this.click(event));
+      plot.addEventListener("dblclick", (event) => this.nearest(event, 16) || this.zoom(event.shiftKey ? 2 : 0.5, this.time(event.clientX)));
+      plot.addEventListener("dragstart", (event) => event.preventDefault());
+      plot.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+      document.addEventListener("pointerdown", (event) => this.pinned && !this.figure.contains(event.target) && this.hideTip());
+      this.figure.addEventListener("keydown", (event) => event.key === "Escape" && this.hideTip());
+      for (const button of this.figure.querySelectorAll(".chart-bar button")) {
+        button.addEventListener("click", () => button.getAttribute("aria-disabled") === "true" || this.do(button.dataset.do));
+      }
+      for (const input of this.figure.querySelectorAll("[data-hide]")) {
+        const name = input.dataset.hide === "published" ? `published ${input.dataset.shape}` : input.dataset.hide;
+        input.addEventListener("change", () => {
+          input.checked ? this.hidden.delete(name) : this.hidden.add(name);
+          this.draw();
+        });
+      }
+      new ResizeObserver(() => printing || this.layout()).observe(this.box);
+    }
+
+    key(event) {
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      const shift = event.shiftKey;
+      const actions = {
+        ArrowLeft: () => (shift ? this.pan(-0.25) : this.step(-1)),
+        ArrowRight: () => (shift ? this.pan(0.25) : this.step(1)),
+        Home: () => this.step("first"),
+        End: () => this.step("last"),
+        "+": () => this.do("in"),
+        "=": () => this.do("in"),
+        "-": () => this.do("out"),
+        0: () => this.do("all"),
+      };
+      const action = actions[event.key];
+      if (!action) return;
+      event.preventDefault();
+      action();
+    }
+
+    down(event) {
+      if (event.pointerType === "mouse" && event.button !== 0) return;
+      this.pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+      this.moved = this.pointers.size > 1;
+      this.start = { domain: [...this.domain], x: event.clientX, y: event.clientY, type: event.pointerType, spread: this.spread(), middle: this.middle() };
+    }
+
+    spread() {
+      const [a, b] = [...this.pointers.values()];
+      return b ? Math.max(Math.abs(a.x - b.x), 12) : 0;
+    }
+
+    middle() {
+      const all = [...this.pointers.values()];
+      return all.reduce((sum, one) => sum + one.x, 0) / all.length;
+    }
+
+    move(event) {
+      const pointer = this.pointers.get(event.pointerId);
+      if (!pointer) {
+        if (event.pointerType !== "mouse" || this.plot.classList.contains("dragging")) return;
+        const mark = this.nearest(event, 28);
+        if (mark) this.select(mark);
+        else if (!this.pinned && !this.plot.contains(document.activeElement)) this.hideTip();
+        return;
+      }
+      pointer.x = event.clientX;
+      pointer.y = event.clientY;
+      const box = this.plot.getBoundingClientRect();
+      const perPixel = (this.width / box.width) * ((this.start.domain[1] - this.start.domain[0]) / (this.width - MARGIN.left - MARGIN.right));
+      if (this.pointers.size > 1) {
+        const factor = this.start.spread / this.spread();
+        const [first, last] = this.start.domain;
+        const at = first + ((this.start.middle - box.left) * (this.width / box.width) - MARGIN.left) / (this.width - MARGIN.left - MARGIN.right) * (last - first);
+        const shift = (this.start.middle - this.middle()) * perPixel * factor;
+        this.show([at - (at - first) * factor + shift, at + (last - at) * factor + shift], false);
+        this.moved = true;
+        return;
+      }
+      const by = event.clientX - this.start.x;
+      if (!this.moved && Math.abs(by) < 6) return;
+      if (!this.moved) {
+        this.moved = true;
+        if (this.isZoomed()) {
+          this.plot.setPointerCapture(event.pointerId);
+          this.plot.classList.add("dragging");
+          this.hideTip();
+        }
+      }
+      if (this.isZoomed()) this.show(this.start.domain.map((t) => t - by * perPixel), false);
+    }
+
+    up(event) {
+      if (!this.pointers.delete(event.pointerId)) return;
+      this.plot.classList.remove("dragging");
+      if (this.pointers.size) this.start = { ...this.start, domain: [...this.domain], x: [...this.pointers.values()][0].x };
+    }
+
+    click(event) {
+      const onMark = event.target.closest(".mark");
+      // A key press on a link is a click too, one that comes from nowhere.
+      if (event.detail === 0 && onMark) return;
+      if (onMark) event.preventDefault();
+      if (this.moved) return;
+      const touch = this.start && this.start.type !== "mouse";
+      const mark = this.nearest(event, touch ? 34 : 28);
+      if (!mark) {
+        this.hideTip();
+        return;
+      }
+      this.rove(mark);
+      if (touch && !(this.on === mark && this.pinned)) this.select(mark, true);
+      else find(mark.target);
+    }
+
+    wheel(event) {
+      if (event.ctrlKey || event.metaKey) {
+        event.preventDefault();
+        this.zoom(Math.exp(clamp(event.deltaY, -60, 60) * 0.008), this.time(event.clientX), false);
+      } else if (this.isZoomed() && Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
+        event.preventDefault();
+        this.pan(event.deltaX / this.width, false);
+      }
+    }
+
+    // -- the small chart below, with the part that is shown
+
+    makeOverview() {
+      const holder = this.figure.querySelector(".chart-overview");
+      this.overview = holder;
+      const strip = svg("svg", { viewBox: "0 0 1000 40", preserveAspectRatio: "none" });
+      svg("rect", { class: "track", width: 1000, height: 40 }, strip);
+      const top = Math.max(5, ...this.marks.map((mark) => mark.v ?? 0));
+      for (const mark of this.marks) {
+        if (mark.v === null) continue;
+        const x = this.share(mark.t) * 1000;
+        svg("path", { class: "bar", d: `M${round(x)},38V${round(38 - Math.max((mark.v / top) * 34, 1.5))}`, "vector-effect": "non-scaling-stroke" }, strip);
+      }
+      this.shown = svg("rect", { class: "shown", y: 0.5, height: 39, "vector-effect": "non-scaling-stroke" }, strip);
+      this.grips = [0, 1].map(() => svg("rect", { class: "grip", y: 8, height: 24 }, strip));
+      holder.append(strip);
+      const at = (event) => {
+        const box = strip.getBoundingClientRect();
+        return this.full[0] + clamp((event.clientX - box.left) / box.width, 0, 1) * (this.full[1] - this.full[0]);
+      };
+      let hold = null;
+      strip.addEventListener("pointerdown", (event) => {
+        const box = strip.getBoundingClientRect();
+        const reach = (14 / box.width) * (this.full[1] - this.full[0]);
+        const t = at(event);
+        const [first, last] = this.domain;
+        const near = [Math.abs(t - first), Math.abs(t - last)];
+        const kind = this.isZoomed() && t > first + reach && t < last - reach ? "move" : Math.min(...near) < reach ? (near[0] < near[1] ? "first" : "last") : "new";
+        hold = { kind, t, domain: [first, last] };
+        strip.setPointerCapture(event.pointerId);
+      });
+      strip.addEventListener("pointermove", (event) => {
+        if (!hold) return;
+        const t = at(event);
+        const [first, last] = hold.domain;
+        if (hold.kind === "move") this.show([first + t - hold.t, last + t - hold.t], false);
+        if (hold.kind === "first") this.show([Math.min(t, last - SHORTEST_DAYS), last], false);
+        if (hold.kind === "last") this.show([first, Math.max(t, first + SHORTEST_DAYS)], false);
+        if (hold.kind === "new" && Math.abs(t - hold.t) > SHORTEST_DAYS) this.show([Math.min(t, hold.t), Math.max(t, hold.t)], false);
+      });
+      for (const name of ["pointerup", "pointercancel"]) strip.addEventListener(name, () => (hold = null));
+      strip.addEventListener("dblclick", () => this.show(this.full));
+    }
+
+    share(t) {
+      return (t - this.full[0]) / (this.full[1] - this.full[0]);
+    }
+
+    drawOverview() {
+      this.overview.classList.toggle("zoomed", this.isZoomed());
+      const [x0, x1] = this.domain.map((t) => this.share(t) * 1000);
+      this.shown.setAttribute("x", round(x0));
+      this.shown.setAttribute("width", round(Math.max(x1 - x0, 2)));
+      const wide = 5000 / Math.max(this.width, 1);
+      this.grips[0].setAttribute("x", round(x0));
+      this.grips[1].setAttribute("x", round(x1 - wide));
+      for (const grip of this.grips) grip.setAttribute("width", round(wide));
+    }
+  }
+
+  // ---- finding the evidence -----------------------------------------------------------------------
+
+  function find(id) {
+    const target = document.getElementById(id);
+    if (!target) return;
+    if (!target.hasAttribute("tabindex")) target.setAttribute("tabindex", "-1");
+    target.focus({ preventScroll: true });
+    target.scrollIntoView({ behavior: calm.matches ? "auto" : "smooth", block: "start" });
+    target.classList.remove("found");
+    void target.offsetWidth;
+    target.classList.add("found");
+    history.replaceState(null, "", `#${id}`);
+  }
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='#']");
+    if (!link || event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    const id = decodeURIComponent(link.getAttribute("href").slice(1));
+    if (link.dataset.mark) {
+      event.preventDefault();
+      const mark = document.getElementById(`mark-${link.dataset.mark}`);
+      const chart = charts.find((one) => one.plot.contains(mark));
+      chart.figure.scrollIntoView({ behavior: calm.matches ? "auto" : "smooth", block: "start" });
+      const record = chart.marks.find((one) => one.node === mark);
+      if (!chart.inView(record)) chart.show(chart.full, false);
+      chart.rove(record);
+      mark.focus({ preventScroll: true });
+      chart.select(record);
+    } else if (id.startsWith("scene-") || id.startsWith("row-")) {
+      event.preventDefault();
+      find(id);
+    }
+  });
+
+  // ---- table --------------------------------------------------------------------------------------
+
+  for (const table of document.querySelectorAll("table.numbers")) {
+    const body = table.tBodies[0];
+    [...table.tHead.rows[0].cells].forEach((heading, column) => {
+      const button = element("button", "", heading.textContent);
+      button.type = "button";
+      heading.replaceChildren(button);
+      button.addEventListener("click", () => {
+        const down = heading.getAttribute("aria-sort") === "ascending";
+        for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+        heading.setAttribute("aria-sort", down ? "descending" : "ascending");
+        const value = (row) => row.cells[column].dataset.sort ?? row.cells[column].textContent.trim();
+        const sign = down ? -1 : 1;
+        const rows = [...body.rows].map((row, index) => ({ row, index, value: value(row) }));
+        const numeric = rows.every(({ value: text }) => text !== "" && !Number.isNaN(Number(text)));
+        rows.sort((a, b) => sign * (numeric ? Number(a.value) - Number(b.value) : a.value.localeCompare(b.value, "en", { numeric: true })) || a.index - b.index);
+        body.append(...rows.map(({ row }) => row));
+      });
+    });
+  }
+
+  for (const button of document.querySelectorAll("[data-csv]")) {
+    button.addEventListener("click", () => {
+      const place = data[button.dataset.csv];
+      // The mark at the beginning tells Excel that it is UTF-8.
+      const url = URL.createObjectURL(new Blob(["\ufeff", place.csv], { type: "text/csv;charset=utf-8" }));
+      const link = element("a");
+      link.href = url;
+      link.download = place.file;
+      document.body.append(link);
+      link.click();
+      link.remove();
+      setTimeout(() => URL.revokeObjectURL(url), 10000);
+    });
+  }
+
+  // ---- comparison ---------------------------------------------------------------------------------
+
+  class Comparison {
+    constructor(section) {
+      this.section = section;
+      this.stages = section.querySelector(".stages");
+      this.slide = section.querySelector(".slide");
+      this.range = this.slide.querySelector("input");
+      this.edge = section.querySelector(".edge");
+      this.note = section.querySelector(".compare-note");
+      this.slider = section.querySelector("input[value=slider]");
+      this.side = section.querySelector("input[value=side]");
+      this.panes = [...section.querySelectorAll(".pane")].map((pane) => ({ pane, stage: pane.querySelector(".stage"), image: pane.querySelector("img"), caption: pane.querySelector("figcaption"), select: section.querySelector(`select[data-side=${pane.dataset.side}]`) }));
+      this.reset();
+      for (const one of this.panes) {
+        one.select.addEventListener("change", () => this.load());
+        one.stage.addEventListener("pointerdown", (event) => this.down(event));
+        one.stage.addEventListener("pointermove", (event) => this.move(event, one.stage));
+        for (const name of ["pointerup", "pointercancel"]) one.stage.addEventListener(name, (event) => this.pointers.delete(event.pointerId));
+        one.stage.addEventListener("dragstart", (event) => event.preventDefault());
+        one.stage.addEventListener("wheel", (event) => this.wheel(event, one.stage), { passive: false });
+        one.stage.addEventListener("keydown", (event) => this.key(event));
+      }
+      for (const button of section.querySelectorAll(".zoom button")) button.addEventListener("click", () => this.do(button.dataset.do));
+      for (const input of [this.slider, this.side]) input.addEventListener("change", () => this.draw());
+      this.range.addEventListener("input", () => this.draw());
+      this.pointers = new Map();
+      this.load();
+    }
+
+    reset() {
+      [this.scale, this.x, this.y] = [1, 0, 0];
+    }
+
+    load() {
+      for (const one of this.panes) {
+        const from = document.querySelector(`img[data-card="${CSS.escape(one.select.value)}"]`);
+        one.image.src = from.src;
+        one.image.alt = from.alt;
+        one.image.width = from.getAttribute("width");
+        one.image.height = from.getAttribute("height");
+        one.caption.textContent = one.select.selectedOptions[0].textContent;
+      }
+      const [a, b] = this.panes.map(({ image }) => Number(image.getAttribute("width")));
+      this.alike = Math.abs(a - b) <= 0.015 * Math.max(a, b);
+      this.draw();
+    }
+
+    do(what) {
+      if (what === "all") this.reset();
+      else this.zoom(what === "in" ? 1.6 : 1 / 1.6);
+      this.draw();
+    }
+
+    // x and y are the picture's left upper corner as shares of the stage's width.
+    zoom(factor, at = [0.5, 0.3]) {
+      const scale = clamp(this.scale * factor, 1, 12);
+      const by = scale / this.scale;
+      this.x = at[0] - (at[0] - this.x) * by;
+      this.y = at[1] - (at[1] - this.y) * by;
+      this.scale = scale;
+    }
+
+    key(event) {
+      const actions = {
+        ArrowLeft: () => (this.x += 0.1),
+        ArrowRight: () => (this.x -= 0.1),
+        ArrowUp: () => (this.y += 0.1),
+        ArrowDown: () => (this.y -= 0.1),
+        "+": () => this.zoom(1.6),
+        "=": () => this.zoom(1.6),
+        "-": () => this.zoom(1 / 1.6),
+        0: () => this.reset(),
+      };
+      if (!actions[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.key.startsWith("Arrow") && this.scale === 1) return;
+      event.preventDefault();
+      actions[event.key]();
+      this.draw();
+    }
+
+    down(event) {
+      this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
+      if (this.scale > 1) event.currentTarget.setPointerCapture(event.pointerId);
+    }
+
+    move(event, stage) {
+      const before = this.pointers.get(event.pointerId);
+      if (!before) return;
+      const wide = stage.clientWidth;
+      const now = [event.clientX, event.clientY];
+      if (this.pointers.size === 2) {
+        const other = [...this.pointers].find(([id]) => id !== event.pointerId)[1];
+        const box = stage.getBoundingClientRect();
+        const distance = (point) => Math.max(Math.hypot(point[0] - other[0], point[1] - other[1]), 10);
+        this.zoom(distance(now) / distance(before), [((now[0] + other[0]) / 2 - box.left) / wide, ((now[1] + other[1]) / 2 - box.top) / wide]);
+      } else if (this.scale > 1) {
+        this.x += (now[0] - before[0]) / wide;
+        this.y += (now[1] - before[1]) / wide;
+      }
+      this.pointers.set(event.pointerId, now);
+      this.draw();
+    }
+
+    wheel(event, stage) {
+      if (!event.ctrlKey && !event.metaKey) return;
+      event.preventDefault();
+      const box = stage.getBoundingClientRect();
+      this.zoom(Math.exp(clamp(-event.deltaY, -60, 60) * 0.008), [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.width]);
+      this.draw();
+    }
+
+    draw() {
+      const slider = this.slider.checked && this.alike;
+      if (this.slider.checked && !this.alike) this.side.checked = true;
+      this.slider.disabled = !this.alike;
+      this.note.textContent = this.alike
+        ? slider
+          ? "The pictures are laid over each other by their upper left corners; they match where both show the whole area."
+          : ""
+        : "These two pictures show different stretches of ground, so they can't be laid over each other.";
+      this.stages.classList.toggle("slider", slider);
+      this.stages.classList.toggle("zoomed", this.scale > 1);
+      this.slide.hidden = !slider;
+      this.edge.style.left = `${this.range.value}%`;
+      [...this.edge.children].forEach((label, index) => (label.textContent = this.panes[index].caption.textContent.split(",")[0]));
+      const heights = this.panes.map(({ image }) => Number(image.getAttribute("height")) / Number(image.getAttribute("width")));
+      this.x = clamp(this.x, 1 - this.scale, 0);
+      this.y = clamp(this.y, Math.max(...heights) * (1 - this.scale), 0);
+      this.panes.forEach(({ stage, image }, index) => {
+        const wide = stage.clientWidth;
+        image.style.transform = `translate(${this.x * wide}px, ${this.y * wide}px) scale(${this.scale})`;
+        stage.style.clipPath = slider && index === 1 ? `inset(0 0 0 ${this.range.value}%)` : "";
+      });
+    }
+  }
+
+  // ---- pictures in full size ----------------------------------------------------------------------
+
+  const box = document.querySelector(".lightbox");
+  const size = box.querySelector(".lightbox-size");
+  const boxImage = box.querySelector("img");
+  const fit = (actual) => {
+    box.classList.toggle("actual", actual);
+    size.setAttribute("aria-pressed", String(actual));
+  };
+  size.addEventListener("click", () => fit(!box.classList.contains("actual")));
+  box.querySelector(".lightbox-close").addEventListener("click", () => box.close());
+  box.addEventListener("click", (event) => event.target === box && box.close());
+  for (const image of document.querySelectorAll(".evidence img")) {
+    const button = element("button");
+    button.type = "button";
+    image.replaceWith(button);
+    button.append(image);
+    button.setAttribute("aria-label", `Enlarge. ${image.alt}`);
+    button.addEventListener("click", () => {
+      boxImage.src = image.src;
+      boxImage.alt = image.alt;
+      box.querySelector(".lightbox-title").textContent = button.closest(".card").querySelector("time").textContent;
+      fit(false);
+      box.showModal();
+    });
+  }
+
+  // ---- print --------------------------------------------------------------------------------------
+
+  let printing = false;
+  let unfolded = [];
+  addEventListener("beforeprint", () => {
+    printing = true;
+    unfolded = [...document.querySelectorAll("details:not([open])")];
+    for (const one of unfolded) one.open = true;
+    for (const chart of charts) {
+      chart.hideTip();
+      chart.layout(760);
+    }
+  });
+  addEventListener("afterprint", () => {
+    printing = false;
+    for (const one of unfolded) one.open = false;
+    for (const chart of charts) chart.layout();
+  });
+
+  const charts = [...document.querySelectorAll(".place")].map((place) => new Chart(place.querySelector(".chart"), place.dataset.place));
+  for (const section of document.querySelectorAll(".compare")) {
+    const comparison = new Comparison(section);
+    new ResizeObserver(() => comparison.draw()).observe(section);
+  }
+  if (location.hash.length > 1) find(decodeURIComponent(location.hash.slice(1)));
+})();

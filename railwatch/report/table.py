@@ -1,0 +1,118 @@
+"""The table as CSV, as the page offers it for download."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from railwatch.observation import iso
+
+if TYPE_CHECKING:
+    from railwatch.report.gather import Entry, Place
+
+__all__ = ["COLUMNS", "csv_text"]
+
+_FIGURES = (
+    "history_max",
+    "history_n",
+    "probability_record",
+    "probability_exceedance",
+    "q_exceedance",
+    "expected_low",
+    "expected_high",
+)
+_PROVENANCE = ("gsd_m", "model", "model_version", "model_checksum", "file", "sha256", "settings", "area")
+
+COLUMNS = (
+    "datetime",
+    "until",
+    "area",
+    "kind",
+    "count",
+    "count_low",
+    "count_high",
+    "method",
+    "source",
+    "scene",
+    "verdict",
+    "confirmed",
+    *_FIGURES,
+    "clear_fraction",
+    "hidden_fraction",
+    "occupied_length_m",
+    "reason",
+    "warnings",
+    *_PROVENANCE,
+    "code_version",
+    "url",
+    "id",
+)
+"""The columns of the download, in order."""
+
+# A spreadsheet takes a cell that begins so for a formula, and runs it (CWE-1236).
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def csv_text(place: Place) -> str:
+    """Return a place's counts as CSV (RFC 4180), one row a mark of the chart, ceilings first.
+
+    Text that a spreadsheet would run as a formula is given a leading apostrophe.
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    for entry in (*place.ceilings, *place.entries):
+        row = _row(entry)
+        writer.writerow([_cell(row.get(name)) for name in COLUMNS])
+    return stream.getvalue()
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    record, one, verdict = entry.record, entry.observation, entry.verdict
+    row: dict[str, Any] = {
+        "datetime": iso(record.when),
+        "until": iso(record.until) if record.until != record.when else None,
+        "area": record.aoi,
+        "kind": record.kind,
+        "count": record.value,
+        "count_low": record.low,
+        "count_high": record.high,
+        "method": record.method,
+        "source": record.source,
+        "scene": record.scene if one is not None else None,
+        "reason": record.reason,
+        "url": entry.publication.url if entry.publication is not None else None,
+        "id": record.id,
+    }
+    if verdict is not None:
+        figures = verdict.to_json()
+        row |= {"verdict": verdict.verdict, "confirmed": verdict.confirmed}
+        row |= {name: figures[name] for name in _FIGURES}
+    if one is not None:
+        row |= {name: one.provenance.get(name) for name in (*_PROVENANCE, "code_version")}
+        row |= {
+            "clear_fraction": one.clear_fraction,
+            "hidden_fraction": one.hidden_fraction,
+            "occupied_length_m": one.occupied_length_m,
+            "warnings": " | ".join(one.warnings),
+        }
+    return row
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return f"{value:.10g}"
+    text = _joined(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _joined(value: object) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return " | ".join(str(part) for part in value)
+    return str(value)
