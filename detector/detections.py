@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,7 +177,10 @@ def write(detections: Sequence[Detections], path: str | Path) -> Path:
             part.write_text(_geojson(table), encoding="utf-8")
         elif suffix == ".gpkg":
             flat = table.assign(pixel_box=table["pixel_box"].map(json.dumps).astype(str))
-            flat.to_file(part, layer="detections", driver="GPKG", engine="pyogrio")
+            with warnings.catch_warnings():
+                # Images without position have no CRS to give.
+                warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
+                flat.to_file(part, layer="detections", driver="GPKG", engine="pyogrio")
         else:
             table.to_parquet(part)
         part.replace(path)
