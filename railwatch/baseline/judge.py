@@ -70,9 +70,12 @@ def compare(
     # A machine's count and its reviewed one are the best pairs there are.
     pairs = [from_observation(one, chosen) for one in current(given)]
     others = [] if published is None else published_records(published, chosen)
-    judged = {record.id for record in own}
-    if judge_published:
-        judged |= {record.id for record in others if record.clear}
+    candidates = [*own, *(record for record in others if record.clear and judge_published)]
+    if dates is not None:
+        # The family that a date is corrected with must be judged too, and no more.
+        reach = sorted(dates)
+        candidates = [one for one in candidates if _before(one.day, reach, chosen.family_days)]
+    judged = {record.id for record in candidates}
     verdicts = judge([*own, *others], judged=judged, paired=[*pairs, *others], titles=titles, settings=chosen)
     return [one for one in verdicts if dates is None or one.record.day in dates]
 
@@ -117,6 +120,12 @@ def judge(
             seconds[record.id] = place.second_look
     drafts.sort(key=lambda one: (one.record.when, one.record.aoi, one.record.id))
     return [finished(draft, seconds[draft.record.id], chosen) for draft in corrected(drafts, chosen)]
+
+
+def _before(day: date, dates: Sequence[date], reach: int) -> bool:
+    """Whether a day is one of some dates or fewer than so many days before one."""
+    index = bisect_left(dates, day)
+    return index < len(dates) and (dates[index] - day).days < reach
 
 
 SecondLook = Callable[[Record], Record | None]
