@@ -44,6 +44,19 @@ def run(
         typer.Option("--device", help="Where the network runs; by default what the settings say."),
     ] = None,
     weights: WeightsOption = None,
+    alert_command: Annotated[
+        str | None,
+        typer.Option(
+            "--alert-command",
+            metavar="CMD",
+            help="Run this when a verdict is elevated or higher, with its JSON on stdin: once a date, and "
+            "again if the verdict gets higher. No shell is used.",
+        ),
+    ] = None,
+    alert_timeout: Annotated[
+        float,
+        typer.Option("--alert-timeout", metavar="SECONDS", min=0.1, help="How long that command may take."),
+    ] = 60.0,
     as_json: JsonOption = False,
 ) -> None:
     """Count the freight cars of an area on [bold]every scene[/bold], store, compare with history, draw.
@@ -51,6 +64,7 @@ def run(
     Run again, it does only what is new; stopped half-way, it goes on where it was.
     """
     from aoi import load_area
+    from railwatch.alerts import send_alerts, split_command
     from railwatch.config import load_config
     from railwatch.intake import Dates
     from railwatch.pipeline import run as run_pipeline
@@ -61,18 +75,27 @@ def run(
     )
     if settings.aoi is None:
         _common.fail("which area? Give --aoi NAME_OR_FILE, or a --config that names one")
+    if alert_command is not None:
+        split_command(alert_command)  # better now than after a night's work
     area = load_area(settings.aoi)
     declared = Dates.read(dates) if dates is not None else Dates()
     kept = Store.open(settings.store or DEFAULT_STORE)
     with _common.progress("looking") as progress:
         result = run_pipeline(scenes, area, settings, kept, dates=declared, progress=progress)
+    alerts = (
+        send_alerts(result.verdicts, alert_command, kept.path, timeout_s=alert_timeout)
+        if alert_command is not None
+        else []
+    )
     if as_json:
-        _common.emit_json(result.to_json())
+        _common.emit_json(result.to_json() | {"alerts": [one.to_json() for one in alerts]})
     if not result.read:
         reasons = "; ".join(f"{one.path}: {one.reason}" for one in result.skipped[:3])
         _common.fail(f"none of the scenes could be read: {reasons}")
     if not as_json:
         say(result)
+        for alert in alerts:
+            _common.say(alert.sentence)
 
 
 def say(result: RunResult) -> None:
