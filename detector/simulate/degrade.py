@@ -14,8 +14,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
+from detector.simulate.layout import footprint
 from detector.simulate.render import FineScene
 from detector.simulate.spec import SceneSpec
 
@@ -456,14 +458,14 @@ def _labels(
     boxes, categories, names, visible = [], [], [], []
     lx, ly = fine.lean_m
     gsd = math.sqrt(gsd_x * gsd_y)
+    frame = shapely.box(0.0, 0.0, *size)
+    shapely.prepare(frame)
     for wagon, seen in zip(fine.spec.wagons, fine.visibility, strict=True):
         cx = (wagon.x_m + lx * wagon.height_m * 0.5) / gsd_x
         cy = (wagon.y_m + ly * wagon.height_m * 0.5) / gsd_y
         length, width = wagon.length_m / gsd, wagon.width_m / gsd
-        t = math.radians(wagon.angle_deg)
-        ex = (abs(math.cos(t)) * length + abs(math.sin(t)) * width) / 2.0
-        ey = (abs(math.sin(t)) * length + abs(math.cos(t)) * width) / 2.0
-        if cx + ex <= 0 or cy + ey <= 0 or cx - ex >= size[0] or cy - ey >= size[1]:
+        corners = footprint(cx, cy, wagon.angle_deg, length, width)
+        if not shapely.Polygon(corners).intersects(frame):
             continue
         boxes.append((cx, cy, length, width, wagon.angle_deg % 180.0))
         categories.append(wagon.category)

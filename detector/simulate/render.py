@@ -86,7 +86,7 @@ class _Texture:
             self.fine = noise.streaks(surface.streak_deg, surface.seed, h, w)
         else:
             self.fine = noise.crop("rough", surface.seed >> 7, h, w)
-        c = 1.35 * surface.contrast
+        c = 1.6 * surface.contrast
         self.weights = (c * surface.coarse, c * (1.0 - surface.coarse), 128.0 * (1.0 - c))
         self.table = ramp_table(surface)
 

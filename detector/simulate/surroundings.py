@@ -75,7 +75,7 @@ class Site:
     def surface(
         self,
         ramp: tuple[str, ...],
-        contrast: tuple[float, float] = (0.5, 1.4),
+        contrast: tuple[float, float] = (0.7, 1.7),
         streak_deg: float | None = None,
     ) -> Surface:
         """A surface of given materials with a chance tint."""
@@ -111,12 +111,12 @@ class Site:
     def asphalt(self, streak_deg: float | None = None) -> Surface:
         """A road or yard surface."""
         ramp = (("asphalt_new", "asphalt"), ("asphalt", "asphalt_worn"), ("asphalt_worn", "paving"))
-        return self.surface(ramp[int(self.rng.integers(3))], (0.35, 1.1), streak_deg)
+        return self.surface(ramp[int(self.rng.integers(3))], (0.45, 1.3), streak_deg)
 
     def concrete(self) -> Surface:
         """Concrete or paving."""
         ramp = (("concrete_dark", "concrete"), ("concrete", "concrete_light"), ("paving", "concrete"))
-        return self.surface(ramp[int(self.rng.integers(3))], (0.3, 1.0))
+        return self.surface(ramp[int(self.rng.integers(3))], (0.45, 1.3))
 
     def hard(self) -> Surface:
         """Any paved surface."""
@@ -408,7 +408,7 @@ def fence(site: Site, side: float, d: float) -> float:
             site.curve.line(at),
             0.2,
             rgb(str(rng.choice(["grey_light", "grey_dark", "brown"]))),
-            strength=float(rng.uniform(0.3, 1.0)),
+            strength=float(rng.uniform(0.45, 1.3)),
         )
     )
     return 2.0
@@ -730,7 +730,7 @@ def container_stacks(site: Site, side: float, d: float) -> float:
                 site.prop(
                     "container", s, at, 0.0, (size, 2.44, 2.6 * level), bank[int(rng.integers(len(bank)))]
                 )
-            s += size + float(rng.uniform(0.3, 1.0)) + (6.0 if rng.random() < 0.04 else 0.0)
+            s += size + float(rng.uniform(0.45, 1.3)) + (6.0 if rng.random() < 0.04 else 0.0)
     return w + lane
 
 
@@ -1035,7 +1035,7 @@ def field_(site: Site, side: float, d: float) -> float:
     ramp = site._one(_GREEN if rng.random() < 0.6 else _BARE)
     band = site.curve.band(side * d, side * (d + w))
     site.cover.append(
-        Area("field", band, site.surface(ramp, (0.5, 1.4), angle if rng.random() < 0.6 else None), 0.8)
+        Area("field", band, site.surface(ramp, (0.7, 1.7), angle if rng.random() < 0.6 else None), 0.8)
     )
     if rng.random() < 0.45:
         site.scrub(band, (0.02, 0.3), (0.5, 4.0))
