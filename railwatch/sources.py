@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from aoi import AreaOfInterest, area_names, load_area
 from aoi.errors import InputError
-from railwatch.baseline import Verdict, VerdictSettings, compare
+from railwatch.baseline import Verdict, VerdictSettings, calibrate, compare, from_observation
+from railwatch.baseline.calibration import METHODS_BY_PRECISION
+from railwatch.baseline.published import published_records
 from railwatch.errors import StoreError
 from railwatch.observation import Observation
 from railwatch.store import Store
@@ -47,6 +50,23 @@ class Sources:
         return compare(
             self.observations, self.published, judge_published=True, titles=self.titles, settings=settings
         )
+
+    def calibrations(self, settings: VerdictSettings | None = None) -> list[dict[str, Any]]:
+        """Return the lines between methods that the areas' pairs of looks support, as plain JSON values."""
+        chosen = settings or VerdictSettings()
+        found = []
+        for name in self.names:
+            records = [from_observation(one, chosen) for one in self.observations if one.aoi == name]
+            if self.published is not None:
+                rows = self.published[self.published["site"] == name]
+                records += published_records(rows, chosen)
+            lines = calibrate(records, chosen).values()
+            rank = METHODS_BY_PRECISION.index
+            # Each line is there in both directions: the less precise against the more precise is shown.
+            found += [
+                {"aoi": name, **line.to_json()} for line in lines if rank(line.method) > rank(line.reference)
+            ]
+        return found
 
 
 def read_sources(

@@ -97,7 +97,7 @@ class VerdictSettings:
     gap_days: float = 30.0
     not_before: date | None = None
     record_probability: float = 0.9
-    false_discovery_rate: float = 0.05
+    false_discovery_rate: float = 0.1
     exceedance: float = 0.01
     elevated_exceedance: float = 0.025
     elevated_false_discovery_rate: float = 0.2

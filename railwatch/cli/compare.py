@@ -73,8 +73,15 @@ def compare(
             near = [str(one) for one in nearest(days, day)]
             hint = f"; the nearest are those of {', '.join(near)}" if near else ""
             _common.fail(f"there is no count of {place} on {day}{hint}")
+    calibrations = sources.calibrations(chosen)
     if as_json:
-        _common.emit_json({"verdicts": [one.to_json() for one in verdicts], "settings": _window(chosen)})
+        _common.emit_json(
+            {
+                "verdicts": [one.to_json() for one in verdicts],
+                "calibrations": calibrations,
+                "settings": _window(chosen),
+            }
+        )
         return
     if not verdicts:
         _common.say("There is nothing to compare yet.")
@@ -85,6 +92,9 @@ def compare(
     )
     for one in verdicts:
         _common.say(one.sentence)
+    for line in calibrations:
+        equation = f"{line['gain']:.2f} x {line['reference']} + {line['offset']:.1f}"
+        _common.say(f"{line['aoi']}: {line['method']} = {equation}, from {line['pairs']} pairs of looks.")
 
 
 def _row(verdict: Verdict) -> tuple[object, ...]:
