@@ -44,8 +44,8 @@ __all__ = [
 
 T = TypeVar("T")
 
-# The recipes of `railwatch train` lie beside the settings of runs.
-_RECIPE_PREFIXES = ("train-", "finetune-")
+# The recipes of `railwatch train` and the assumptions of `railwatch claims` lie beside the settings of runs.
+_RECIPE_PREFIXES = ("train-", "finetune-", "claims")
 
 
 def _setting(
