@@ -1,0 +1,94 @@
+"""`railwatch claims`: public claims of what was moved, in wagons, beside the counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from railwatch.cli import _common
+from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
+
+if TYPE_CHECKING:
+    from railwatch.claims import Interval
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(claims)
+
+
+def claims(
+    store: StoreOption = None,
+    aoi: AoiOption = None,
+    assumptions: Annotated[
+        Path | None,
+        typer.Option("--assumptions", metavar="TOML", help="Ranges of your own; see configs/claims.toml."),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--claims", metavar="CSV", help="Claims of your own; see seeds/README.md."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.md", help="Write the whole page, as Markdown.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what public claims would take [bold]in wagons[/bold], beside what the counts could have passed.
+
+    Without a store the published counts of the area are taken. Arithmetic on assumptions, never a proof.
+    """
+    from railwatch import atomic
+    from railwatch.claims import claims_page, load_assumptions
+    from railwatch.config import load_config
+    from railwatch.sources import read_sources
+    from seeds import load_claims
+
+    settings = load_config(config).override(aoi=aoi, store=store)
+    if settings.aoi is None:
+        _common.fail("whose counts? Give --aoi NAME_OR_FILE")
+    chosen, rows = load_assumptions(assumptions), load_claims(table)
+    folder = None if settings.store is None else Path(settings.store)
+    sources = read_sources(
+        folder,
+        settings.aoi,
+        seeds_only=folder is None,
+        with_seeds=settings.baseline.use_published,
+    )
+    page = claims_page(
+        sources.titles[sources.names[0]],
+        sources.observations,
+        sources.published,
+        rows,
+        chosen,
+        settings=settings.baseline.verdict_settings(),
+    )
+    if out is not None:
+        atomic.write_bytes(out, page.markdown().encode())
+    if as_json:
+        _common.emit_json(page.to_json() | {"out": out})
+        return
+    _common.table(
+        ("said on", "by", "claim", "wagons", "wagons a month", "needed / possible", "route", "counts"),
+        (
+            (
+                one.published,
+                one.made_by,
+                one.quantity,
+                one.wagons.text,
+                _text(one.wagons_per_month),
+                _text(one.ratio),
+                one.route.replace("_", " "),
+                one.finding,
+            )
+            for one in page.assessments
+        ),
+    )
+    _common.say("90% intervals. Claims contain one another and must not be added up. " + page.disclaimer)
+    _common.say(f"The page: {out}" if out is not None else "--out FILE.md writes the page with its reasons.")
+
+
+def _text(interval: Interval | None) -> str | None:
+    return None if interval is None else interval.text
