@@ -26,7 +26,6 @@ from geo import Scene
 from geo.boxes import map_to_boxes
 from geo.ground import apply_affine
 from railwatch import __version__, evidence
-from railwatch.baseline.settings import Z90, VerdictSettings
 from railwatch.counting import AreaCount, count_area
 from railwatch.observation import Observation, geometry_json, interval_json, iso, observation_id
 from railwatch.review.book import pixel_transform
@@ -41,12 +40,11 @@ from railwatch.review.boxes import (
 )
 from railwatch.review.errors import ReviewError
 from railwatch.review.find import area_of, find_observation, latest_review, reviewed_by_hand
+from railwatch.review.interval import count_interval
 from railwatch.review.picture import find_scene
 from railwatch.store import Store
 
-__all__ = ["Applied", "apply_review", "count_interval", "set_count"]
-
-_ERROR = VerdictSettings().method("reviewed")
+__all__ = ["Applied", "apply_review", "set_count"]
 
 
 @dataclass(frozen=True)
@@ -215,12 +213,6 @@ def set_count(
         raise ReviewError(f"the count {count:g} doesn't lie between --low {low:g} and --high {high:g}")
     numbers = {"count": float(count), "count_low": float(low), "count_high": float(high)}
     return _kept(store, machine, signature, numbers, {"kind": "count"}, numbers)
-
-
-def count_interval(count: float) -> tuple[float, float]:
-    """Return the 90% interval of a reviewer's count: what the verdicts hold a reviewer's error to be."""
-    half = Z90 * _ERROR.sd(count)
-    return float(max(0, math.ceil(count - half - 0.5))), float(math.floor(count + half + 0.5))
 
 
 def _interval(count: int) -> dict[str, float]:

@@ -26,12 +26,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
+from statsmodels.stats.multitest import multipletests
 
 from railwatch.baseline import RANK, Place, Record, Verdict, VerdictSettings, from_observation
 from railwatch.baseline.judge import corrected, finished, judge
 from railwatch.baseline.published import published_records
+from railwatch.baseline.records import errors_of
 from railwatch.observation import Observation, current, iso
 from railwatch.review.find import preferred
+from railwatch.review.interval import count_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,14 +134,14 @@ def proposals(
         observation = by_id[verdict.record.id]
         if observation.method == "reviewed" or verdict.count is None:
             continue
-        outcomes = _outcomes(position, drafts, places[verdict.aoi], chosen)
+        outcomes = _outcomes(observation, position, drafts, places[verdict.aoi], chosen)
         own_change = sum(
             share * abs(_rank(word) - _rank(verdict.verdict)) for word, share in outcomes.items()
         )
         head = foremost[verdict.aoi]
         bearing = 0.0
         if head is not None and _bears(verdict.record, head, verdicts):
-            bearing = _bearing(verdict.record, head, places[verdict.aoi], chosen)
+            bearing = _bearing(observation, verdict.record, head, places[verdict.aoi], chosen)
         if own_change + bearing < _LEAST:
             continue
         ordered = tuple(sorted(outcomes.items(), key=lambda item: (-item[1], item[0])))
@@ -157,13 +160,15 @@ def proposals(
     return found if limit is None else found[:limit]
 
 
-def values_of(record: Record, points: int) -> NDArray[np.float64]:
+def values_of(observation: Observation, points: int, settings: VerdictSettings) -> NDArray[np.float64]:
     """Return equally probable values of what a reviewer would count, given the machine's count.
 
-    The two-piece normal law of the record, cut off at 0, at the middles of ``points`` equal shares;
-    ``(points,)``, ascending, whole cars.
+    The two-piece normal law of the machine's interval, cut off at 0, at the middles of ``points`` equal
+    shares; ``(points,)``, ascending, whole cars. What the scene doesn't show a reviewer doesn't see either.
     """
-    below, above, value = record.sd_below, record.sd_above, record.value or 0.0
+    value = observation.count or 0.0
+    error = settings.method(observation.method)
+    below, above = errors_of(value, observation.count_low, observation.count_high, error)
     left = below / (below + above)
     share = (np.arange(points) + 0.5) / points
     lower = below * ndtri(np.clip(share / (2 * left), 1e-12, 0.5))
@@ -172,16 +177,26 @@ def values_of(record: Record, points: int) -> NDArray[np.float64]:
     return np.asarray(values, np.float64)
 
 
-def as_reviewed(record: Record, value: float, settings: VerdictSettings) -> Record:
-    """Return the record that a reviewer's count would make of a machine's."""
-    sd = settings.method("reviewed").sd(value)
-    return replace(
-        record, kind="count", method="reviewed", value=value, low=None, high=None, sd_below=sd, sd_above=sd
+def as_reviewed(observation: Observation, value: float, settings: VerdictSettings) -> Record:
+    """Return the record that a reviewer's count of a scene would be."""
+    low, high = count_interval(value)
+    review = replace(
+        observation,
+        method="reviewed",
+        review_of=observation.id,
+        count=value,
+        count_low=low,
+        count_high=high,
     )
+    return from_observation(review, settings)
 
 
 def _outcomes(
-    position: int, drafts: Sequence[Verdict], place: Place, settings: VerdictSettings
+    observation: Observation,
+    position: int,
+    drafts: Sequence[Verdict],
+    place: Place,
+    settings: VerdictSettings,
 ) -> dict[str, float]:
     """The words that a look at one date could lead to, with their probabilities."""
     record = drafts[position].record
@@ -192,15 +207,30 @@ def _outcomes(
     last = position
     while last + 1 < len(drafts) and drafts[last + 1].record.day == record.day:
         last += 1
-    family = list(drafts[first : last + 1])
+    others = [one for one in drafts[first : last + 1] if one is not drafts[position]]
+    upper = [one.probability_exceedance for one in others if one.probability_exceedance is not None]
+    lower = [one.probability_shortfall for one in others if one.probability_shortfall is not None]
     outcomes: dict[str, float] = {}
-    values, counts = np.unique(values_of(record, _POINTS), return_counts=True)
+    values, counts = np.unique(values_of(observation, _POINTS, settings), return_counts=True)
     for value, count in zip(values, counts, strict=True):
-        family[position - first] = place.figures(as_reviewed(record, float(value), settings))
-        draft = corrected(family, settings)[position - first]
+        draft = place.figures(as_reviewed(observation, float(value), settings))
+        if draft.probability_exceedance is not None and draft.probability_shortfall is not None:
+            draft = replace(
+                draft,
+                q_exceedance=_q_value(draft.probability_exceedance, upper),
+                q_shortfall=_q_value(draft.probability_shortfall, lower),
+            )
         word = finished(draft, place.second_look, settings).verdict
         outcomes[word] = outcomes.get(word, 0.0) + float(count) / _POINTS
     return outcomes
+
+
+def _q_value(probability: float, others: Sequence[float]) -> float:
+    """One date's probability corrected for those of its family (Benjamini-Hochberg).
+
+    The same as `railwatch.baseline.judge.corrected`, which corrects every date at once.
+    """
+    return float(multipletests([probability, *others], method="fdr_bh")[1][0])
 
 
 def _foremost(verdicts: Sequence[Verdict]) -> Verdict | None:
@@ -221,7 +251,9 @@ def _bears(record: Record, head: Verdict, verdicts: Sequence[Verdict]) -> bool:
     return any(one.id == record.id for one in highest)
 
 
-def _bearing(record: Record, head: Verdict, place: Place, settings: VerdictSettings) -> float:
+def _bearing(
+    observation: Observation, record: Record, head: Verdict, place: Place, settings: VerdictSettings
+) -> float:
     """Expected change of the foremost verdict if one look of its history were reviewed."""
     others = [one for one in place.records if one.id != record.id]
 
@@ -229,10 +261,10 @@ def _bearing(record: Record, head: Verdict, place: Place, settings: VerdictSetti
         return judge([*others, one], judged={head.record.id}, settings=settings)[0].verdict
 
     now = _rank(word(record))
-    values = values_of(record, _BEARING_POINTS)
-    return sum(abs(_rank(word(as_reviewed(record, float(value), settings))) - now) for value in values) / len(
-        values
-    )
+    values = values_of(observation, _BEARING_POINTS, settings)
+    return sum(
+        abs(_rank(word(as_reviewed(observation, float(value), settings))) - now) for value in values
+    ) / len(values)
 
 
 def _rank(word: str) -> int:

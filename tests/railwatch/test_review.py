@@ -37,8 +37,8 @@ from railwatch.review import (
     proposals,
     set_count,
 )
-from railwatch.review.apply import count_interval
 from railwatch.review.book import area_document, pixel_transform
+from railwatch.review.interval import count_interval
 from railwatch.review.layers import BOXES, FACTS
 from railwatch.review.value import as_reviewed, values_of
 from railwatch.store import Store
@@ -516,16 +516,40 @@ def test_a_sure_count_needs_no_look() -> None:
     assert all(one.observation.id != everything[-1].id for one in proposals([*everything, reviewed]))
 
 
+def test_what_a_look_could_lead_to_is_what_the_verdicts_would_say() -> None:
+    """Each outcome is made as the verdict on such a review would be: tried out with real reviews."""
+    everything = series({"count": 20.0, "count_low": 12.0, "count_high": 34.0})
+    last = everything[-1]
+    (found,) = [one for one in proposals(everything) if one.observation.id == last.id]
+    rules = VerdictSettings()
+    said: dict[str, float] = {}
+    values = values_of(last, 20, rules)
+    for value in np.unique(values):
+        low, high = count_interval(value)
+        review = observation(
+            1300, method="reviewed", review_of=last.id, count=value, count_low=low, count_high=high
+        )
+        word = compare([*everything, review], dates=[last.datetime.date()])[0].verdict
+        said[word] = said.get(word, 0.0) + float((values == value).mean())
+    assert dict(found.outcomes) == pytest.approx(said)
+
+
 def test_the_law_of_what_a_look_would_find() -> None:
-    record = from_observation(observation(0, count=50.0, count_low=40.0, count_high=80.0), VerdictSettings())
-    values = values_of(record, 4000)
+    rules = VerdictSettings()
+    machine = observation(0, count=50.0, count_low=40.0, count_high=80.0, clear_fraction=1.0)
+    record = from_observation(machine, rules)
+    values = values_of(machine, 4000, rules)
     assert (np.diff(values) >= 0).all()
     below = float((values < 50).mean())
     assert below == pytest.approx(record.sd_below / (record.sd_below + record.sd_above), abs=0.05)
     upper = values[values >= 50] - 50
     assert np.sqrt((upper**2).mean()) == pytest.approx(record.sd_above, rel=0.05)
-    assert values_of(from_observation(abstained(1), VerdictSettings()), 5).min() >= 0
-    assert as_reviewed(record, 60.0, VerdictSettings()).sd_above < record.sd_above
+    assert values_of(observation(0, count=1.0, count_low=0.0, count_high=9.0), 50, rules).min() == 0
+    assert as_reviewed(machine, 60.0, rules).sd_above < record.sd_above
+    # what clouds hide, a reviewer doesn't see either
+    cloudy = observation(0, count=50.0, count_low=40.0, count_high=80.0, clear_fraction=0.5)
+    assert (values_of(cloudy, 100, rules) == values_of(machine, 100, rules)).all()
+    assert as_reviewed(cloudy, 60.0, rules).sd_above > as_reviewed(machine, 60.0, rules).sd_above
 
 
 # --------------------------------------------------------------------------------------------------
