@@ -15,7 +15,6 @@ MODELS = st.builds(
     CountModel,
     unseen=st.floats(-0.3, 0.5),
     floor=st.floats(0.01, 1.0),
-    spread=st.floats(0.01, 0.5),
     doubt=st.floats(0.2, 5.0),
     below=st.floats(0.1, 4.0),
     above=st.floats(0.1, 4.0),
@@ -55,10 +54,10 @@ def test_one_more_wagon_raises_count_and_upper_end(sure, more):
 
 
 def test_the_moments_by_hand():
-    model = CountModel(unseen=0.1, floor=0.05, spread=0.2, doubt=1.5)
+    model = CountModel(unseen=0.1, floor=0.05, doubt=1.5)
     mean, deviation = model.moments(np.array([0.9, 0.8, 0.5]))
     assert mean == pytest.approx(1.1 * 2.2)
-    assert deviation**2 == pytest.approx(1.5 * (0.09 + 0.16 + 0.25) + 0.05 + (0.2 * 2.42) ** 2)
+    assert deviation**2 == pytest.approx(0.05 + (1.5 * (0.09 + 0.16 + 0.25)) ** 2)
 
 
 def test_an_empty_quiet_picture_is_surely_empty():
@@ -66,7 +65,7 @@ def test_an_empty_quiet_picture_is_surely_empty():
 
 
 def test_as_json_and_back():
-    model = CountModel(0.1, 0.2, 0.3, 0.8, 1.4, 1.9)
+    model = CountModel(0.1, 0.2, 0.8, 1.4, 1.9)
     assert CountModel.from_json(model.to_json()) == model
     assert CountModel.from_json({}) == CountModel()
     assert CountInterval(3, 2, 5).to_json() == {"count": 3, "count_low": 2, "count_high": 5}
@@ -97,9 +96,10 @@ def test_nine_in_ten_fresh_counts_fall_into_the_interval(seed):
         found = model.interval(p[p >= 0.5], p[p < 0.5])
         held.append((found.low <= true <= found.high, true, found.high - found.low))
     inside, true, width = (np.array(v) for v in zip(*held, strict=True))
-    assert 0.87 <= inside.mean() <= 0.94
+    # Ends are whole numbers, so that small counts are held a little more often than nine times in ten.
+    assert 0.87 <= inside.mean() <= 0.95
     # Not by quiet yards alone.
-    assert 0.83 <= inside[true >= 5].mean() <= 0.94
+    assert 0.83 <= inside[true >= 5].mean() <= 0.95
     # And the intervals say something.
     assert np.median(width[true >= 10] / true[true >= 10]) < 0.25
 
