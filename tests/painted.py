@@ -45,11 +45,15 @@ def paint(
         shape: ``(H, W)`` of the picture.
         scale_xy: Pixels of the picture per work pixel.
     """
-    image = np.empty((*shape, 3), np.uint8)
-    image[:] = GROUND
-    x = ((np.arange(shape[1]) + 0.5) / scale_xy[0])[None, :]
-    y = ((np.arange(shape[0]) + 0.5) / scale_xy[1])[:, None]
+    whole = np.empty((*shape, 3), np.uint8)
+    whole[:] = GROUND
     for cx, cy, length, width, angle in as_boxes(boxes):
+        reach = (length + width) / 2
+        left, right = (int(np.clip((cx + r) * scale_xy[0], 0, shape[1])) for r in (-reach, reach))
+        top, bottom = (int(np.clip((cy + r) * scale_xy[1], 0, shape[0])) for r in (-reach, reach))
+        x = ((np.arange(left, right) + 0.5) / scale_xy[0])[None, :]
+        y = ((np.arange(top, bottom) + 0.5) / scale_xy[1])[:, None]
+        image = whole[top:bottom, left:right]
         cos, sin = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
         along = np.abs((x - cx) * cos + (y - cy) * sin) / (length / 2)
         across = np.abs((y - cy) * cos - (x - cx) * sin) / (width / 2)
@@ -60,7 +64,7 @@ def paint(
         image[inside, 0] = np.round(255 * ridge[inside])
         image[inside, 1] = round(255 * (0.5 + strength * np.cos(turned)))
         image[inside, 2] = round(255 * (0.5 + strength * np.sin(turned)))
-    return image
+    return whole
 
 
 class PaintedNet(nn.Module):
