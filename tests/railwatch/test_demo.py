@@ -66,6 +66,7 @@ def test_the_command_with_the_shipped_detector(tmp_path: Path) -> None:
     assert "unprecedented" in done.stdout
     assert str(tmp_path / "demo" / "store") in done.stdout
     again = CliRunner().invoke(app, [*arguments, "--json"])
+    assert again.exit_code == 0, repr(again.exception)
     given = json.loads(again.stdout)
     assert {"observations", "verdicts", "skipped", "store", "charts", "pictures", "truth"} <= set(given)
     assert not any(one["new"] for one in given["observations"])
