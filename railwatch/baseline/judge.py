@@ -208,6 +208,7 @@ class Place:
             ceiling_looks=sum(looks for _, looks in window.ceilings),
             basis=basis,
             maximum=window.maximum,
+            recent=self._recent(window.end, record.day),
         )
         if record.kind == "missing":
             return replace(draft, reason=record.reason)
@@ -296,7 +297,6 @@ class Place:
             abstained=sum(start <= day <= end for day in self.missing),
             settings=settings,
         )
-        members = [record for look in self.looks[first:last] for record in look if record.kind != "at most"]
         return _Window(
             start=start,
             end=end,
@@ -305,8 +305,14 @@ class Place:
             ceilings=tuple(ceilings),
             ceiling_share=covered / ((end - start).days + 1),
             coverage=seen,
-            maximum=_maximum([*members, *(record for record, _ in ceilings)]),
+            maximum=_maximum([*_speaking(self.looks[first:last]), *(record for record, _ in ceilings)]),
         )
+
+    def _recent(self, end: date, day: date) -> HistoryMaximum | None:
+        """The highest between a window's end and the date judged."""
+        first = bisect_left(self.days, end + timedelta(days=1))
+        last = bisect_left(self.days, day)
+        return _maximum(_speaking(self.looks[first:last]))
 
     def _fit(self, method: str, window: _Window) -> Fit:
         ceilings = tuple((record.id, looks) for record, looks in window.ceilings)
@@ -348,6 +354,11 @@ def _best(look: Sequence[Record]) -> Record | None:
 
 def _variance(record: Record) -> float:
     return ((record.sd_below + record.sd_above) / 2.0) ** 2
+
+
+def _speaking(looks: Sequence[Sequence[Record]]) -> list[Record]:
+    """The records that say how many there were at least."""
+    return [record for look in looks for record in look if record.kind != "at most"]
 
 
 def _maximum(records: Sequence[Record]) -> HistoryMaximum | None:

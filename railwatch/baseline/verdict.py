@@ -52,6 +52,7 @@ class Verdict:
         ceiling_looks: Looks assumed behind them inside the window, since publishers don't say.
         basis: What the verdict rests on.
         maximum: The highest of the window, or None when it holds nothing.
+        recent: The highest since the window's end, before the date; not part of the history.
         probability_record: That the true count is above the window's true maximum.
         probability_record_margin: That it is above it by the factor asked of a short record.
         probability_exceedance: That one more look of this kind gives such a count or a higher one.
@@ -80,6 +81,7 @@ class Verdict:
     ceiling_looks: float
     basis: Basis
     maximum: HistoryMaximum | None
+    recent: HistoryMaximum | None = None
     probability_record: float | None = None
     probability_record_margin: float | None = None
     probability_exceedance: float | None = None
@@ -154,6 +156,8 @@ class Verdict:
             "history_max_kind": None if maximum is None else maximum.kind,
             "history_max_date": None if maximum is None else maximum.day.isoformat(),
             "history_max_source": None if maximum is None else maximum.source,
+            "recent_max": None if self.recent is None else self.recent.value,
+            "recent_max_date": None if self.recent is None else self.recent.day.isoformat(),
             "history_n": coverage.looks,
             "history_ceilings": self.ceilings,
             "ceiling_looks_assumed": _rounded(self.ceiling_looks, 1),

@@ -51,10 +51,13 @@ def _predicate(verdict: Verdict) -> str:
     if verdict.verdict == "unprecedented":
         return (
             f"unprecedented, {_multiple(verdict)} in the {_window(verdict)}"
-            f"{_against(verdict)}; {_confirmation(verdict)}{_rests_on(verdict)}"
+            f"{_against(verdict)}{_recently(verdict)}; {_confirmation(verdict)}{_rests_on(verdict)}"
         )
     if verdict.verdict == "elevated":
-        return f"elevated against the {_window(verdict)}{_against(verdict)}; {_not_a_record(verdict)}"
+        return (
+            f"elevated against the {_window(verdict)}{_against(verdict)}{_recently(verdict)}; "
+            f"{_not_a_record(verdict)}"
+        )
     if verdict.verdict == "low":
         return f"lower than the {_window(verdict)} leads one to expect{_against(verdict)}"
     return f"typical of the {_window(verdict)}{_against(verdict)}"
@@ -115,6 +118,14 @@ def _confirmation(verdict: Verdict) -> str:
     if verdict.confirmed and verdict.confirmed_on is not None:
         return f"confirmed by the look of {verdict.confirmed_on}"
     return "not yet confirmed by a second look"
+
+
+def _recently(verdict: Verdict) -> str:
+    """Say when there were as many or more just before: the window ends before that."""
+    recent = verdict.recent
+    if recent is None or verdict.count is None or recent.value < verdict.count:
+        return ""
+    return f", though since then there were {recent.value:.0f} on {recent.day}"
 
 
 def _rests_on(verdict: Verdict) -> str:

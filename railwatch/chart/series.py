@@ -68,7 +68,7 @@ def draw_series(history: History, style: PageStyle | None = None, *, gap_days: f
             history.title,
             _subtitle(records),
             [key, _explained(headline), history.credits()],
-            legend_mm=rows * 4.1 + 2.0 + (4.0 if key else 0.0),
+            legend_mm=rows * 4.1 + 3.0 + (4.0 if key else 0.0),
         )
         height = page.body_mm
         axes = page.axes(0.0, height - 17.0)

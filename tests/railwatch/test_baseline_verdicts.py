@@ -259,6 +259,17 @@ def test_the_window_ends_a_gap_before_the_date() -> None:
     assert nearer.coverage.looks == 61
 
 
+def test_a_higher_count_just_before_is_said_though_its_no_history() -> None:
+    looks = [*quiet(), record(1240.0, 90.0), record(1250.0, 73.0)]
+    found = last(looks)
+    assert found.verdict == "unprecedented"
+    assert found.maximum is not None
+    assert found.maximum.value <= 20.0
+    assert (found.to_json()["recent_max"], found.to_json()["recent_max_date"]) == (90.0, "2018-05-25")
+    assert "though since then there were 90 on 2018-05-25" in found.sentence
+    assert "since then" not in on(1240.0, looks).sentence
+
+
 def test_the_window_can_begin_with_a_rebuilt_yard() -> None:
     since = VerdictSettings(not_before=(START + timedelta(days=600)).date())
     found = last([*quiet(), record(1240.0, 8.0)], settings=since)
