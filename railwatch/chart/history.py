@@ -114,14 +114,14 @@ class History:
         ]
 
     def headline(self) -> Verdict | None:
-        """Return the verdict whose window is worth showing: the last of the highest word in view."""
+        """Return the verdict whose window is worth showing: the highest count of the highest word in view."""
         first, last = self.span()
         known = [
             one
             for one in self.verdicts
             if first <= one.record.day <= last and one.probability_exceedance is not None
         ]
-        return max(known, key=lambda one: (RANK[one.verdict], one.datetime), default=None)
+        return max(known, key=lambda one: (RANK[one.verdict], one.count or 0.0, one.datetime), default=None)
 
     def credits(self) -> str:
         """Return the caption's line on sources and licences."""
