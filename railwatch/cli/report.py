@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from railwatch.cli import _common
 from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
-
-if TYPE_CHECKING:
-    from aoi import AreaOfInterest
-
-DEFAULT_STORE = "railwatch-store"
 
 
 def register(app: typer.Typer) -> None:
@@ -33,12 +28,11 @@ def report(
         ),
     ] = None,
     seeds: Annotated[
-        bool | None,
-        typer.Option(
-            "--seeds/--no-seeds",
-            help="Whether to take the published counts into the history; by default what the settings say.",
-        ),
-    ] = None,
+        bool, typer.Option("--seeds/--no-seeds", help="Take the published counts into the history.")
+    ] = True,
+    seeds_only: Annotated[
+        bool, typer.Option("--seeds-only", help="The published counts alone, without a store.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write [bold]one HTML file[/bold] with verdict, chart, pictures and numbers, complete in itself.
@@ -49,43 +43,26 @@ def report(
     from railwatch.chart.events import read_events
     from railwatch.config import load_config
     from railwatch.report import write_report
-    from railwatch.store import Store
+    from railwatch.sources import read_sources
 
     if out.suffix.lower() not in (".html", ".htm"):
         _common.fail(f"{out}: a report is an HTML file, so its name ends in .html")
-    settings = load_config(config)
-    area = _area(aoi or settings.aoi)
+    settings = load_config(config).override(aoi=aoi, store=store)
     happened = read_events(events) if events is not None else []
-    kept = Store.open(store or settings.store or DEFAULT_STORE, create=False)
+    sources = read_sources(
+        Path(settings.store) if settings.store else None,
+        settings.aoi,
+        seeds_only=seeds_only,
+        with_seeds=seeds and settings.baseline.use_published,
+    )
     with _common.progress("pictures") as progress:
-        written = write_report(
-            kept,
-            out,
-            aoi=aoi if area is None else area.name,
-            areas=() if area is None else (area,),
-            config=settings,
-            events=happened,
-            use_published=seeds,
-            progress=progress,
-        )
+        written = write_report(sources, out, config=settings, events=happened, progress=progress)
     if as_json:
         _common.emit_json(written.to_json())
         return
     for warning in written.warnings:
         _common.say(f"note: {warning}")
-    observations = "observation" if written.observations == 1 else "observations"
     _common.say(
-        f"{written.observations} {observations}, {written.pictures} with pictures, "
-        f"{written.size_bytes / 1e6:.1f} MB; report: {written.path}"
+        f"{written.observations} {'observation' if written.observations == 1 else 'observations'}, "
+        f"{written.pictures} with pictures, {written.size_bytes / 1e6:.1f} MB; report: {written.path}"
     )
-
-
-def _area(name_or_file: str | None) -> AreaOfInterest | None:
-    """Return the area that is meant, or None for the name of an area that only the store knows."""
-    from aoi import area_names, load_area
-
-    if name_or_file is None:
-        return None
-    if name_or_file in area_names() or Path(name_or_file).is_file() or Path(name_or_file).suffix:
-        return load_area(name_or_file)
-    return None

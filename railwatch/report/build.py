@@ -7,13 +7,13 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 
@@ -25,14 +25,12 @@ from railwatch.config import RunConfig
 from railwatch.observation import Observation, iso
 from railwatch.report import words
 from railwatch.report.errors import ReportError
-from railwatch.report.gather import Entry, Place, gather_place
+from railwatch.report.gather import Entry, Place, gather
 from railwatch.report.pictures import Picture, encode
 from railwatch.report.plot import MISSING, days_of, plot_of, window_label
 from railwatch.report.table import csv_text
+from railwatch.sources import Sources
 from railwatch.store import EVIDENCE, Store
-
-if TYPE_CHECKING:
-    from aoi import AreaOfInterest
 
 __all__ = ["Written", "build_report", "write_report"]
 
@@ -55,9 +53,6 @@ _PROVENANCE = {
     "area": "Area SHA-256",
     "code_version": "railwatch version",
     "created": "Counted",
-    "reviewer": "Reviewed by",
-    "reviewed": "Reviewed on",
-    "reason": "Reason",
 }
 
 
@@ -97,27 +92,21 @@ class Written:
 
 
 def write_report(
-    store: Store,
+    sources: Sources,
     out: Path,
     *,
-    aoi: str | None = None,
-    areas: Iterable[AreaOfInterest] = (),
     config: RunConfig | None = None,
     events: Sequence[Event] = (),
-    use_published: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Written:
-    """Write the report of a store.
+    """Write the report of one or several areas.
 
     Args:
-        store: Where the observations are.
+        sources: Observations with the store that holds their pictures, and published counts; see
+            `railwatch.sources.read_sources`.
         out: The HTML file to write or replace.
-        aoi: Only the area of this name; by default every area of the store.
-        areas: Areas whose files are known, for their titles, zones and sources; bundled ones need not
-            be given.
         config: The settings of the verdicts.
         events: What happened when.
-        use_published: Take the published counts into the history; by default what the settings say.
         progress: Told of every picture.
 
     Returns:
@@ -128,9 +117,11 @@ def write_report(
         StoreError: If the store can't be read.
     """
     settings = config or RunConfig()
-    published = settings.baseline.use_published if use_published is None else use_published
-    places = _places(store, aoi, areas, settings, events, published)
-    paths = _evidence(store, places)
+    places = gather(sources, settings, events)
+    if not places:
+        whose = sources.store.path if sources.store is not None else ", ".join(sources.names)
+        raise ReportError(f"There is nothing to report: {whose} has no observation and no published count.")
+    paths = _evidence(sources.store, places)
     pictures = encode(paths, _PICTURE_BYTES, _by_importance(places), progress)
     # A lone surrogate in a name from a foreign store has no UTF-8; it becomes a question mark.
     content = build_report(places, pictures, settings, generated=generated_at()).encode("utf-8", "replace")
@@ -139,29 +130,28 @@ def write_report(
         atomic.write_bytes(out, content)
     except OSError as error:
         raise ReportError(f"{out} can't be written ({error.strerror or error})") from error
-    left_out = len(paths) - len(pictures)
-    warnings = [f"{one.path} is left out: {one.reason}." for one in store.damaged]
-    warnings += [
-        f"The store has no observation of {place.name}: the report rests on published counts alone."
-        for place in places
-        if not place.observations
-    ]
-    if left_out:
-        warnings.append(
-            f"{words.plural(left_out, 'picture')} of {len(paths)} {'is' if left_out == 1 else 'are'} left "
-            "out to keep the file small."
-        )
-    if len(content) > WARN_BYTES:
-        warnings.append(f"The report is {len(content) / 1e6:.0f} MB, which some mail servers refuse.")
     return Written(
         path=out,
         size_bytes=len(content),
         places=tuple(place.name for place in places),
         observations=sum(len(place.observations) for place in places),
         pictures=len(pictures),
-        pictures_left_out=left_out,
-        warnings=tuple(warnings),
+        pictures_left_out=len(paths) - len(pictures),
+        warnings=tuple(_warnings(sources, places, len(paths) - len(pictures), len(content))),
     )
+
+
+def _warnings(sources: Sources, places: Sequence[Place], left_out: int, size_bytes: int) -> Iterator[str]:
+    for one in sources.store.damaged if sources.store is not None else ():
+        yield f"{one.path} is left out: {one.reason}."
+    for place in places:
+        if not place.observations and sources.store is not None:
+            yield f"The store has no observation of {place.name}: its part rests on published counts alone."
+    if left_out:
+        are = "is" if left_out == 1 else "are"
+        yield f"{words.plural(left_out, 'picture')} {are} left out to keep the file small."
+    if size_bytes > WARN_BYTES:
+        yield f"The report is {size_bytes / 1e6:.0f} MB, which some mail servers refuse."
 
 
 def build_report(
@@ -234,41 +224,10 @@ def generated_at() -> datetime:
 # ---- what goes in --------------------------------------------------------------------------------
 
 
-def _places(
-    store: Store,
-    aoi: str | None,
-    areas: Iterable[AreaOfInterest],
-    config: RunConfig,
-    events: Sequence[Event],
-    use_published: bool,
-) -> list[Place]:
-    in_store = sorted({one.aoi for one in store.observations()})
-    known = _known_areas(areas)
-    names = in_store if aoi is None else [aoi]
-    places = []
-    for name in names:
-        area = known.get(name)
-        title = area.title if area is not None else name
-        places.append(
-            gather_place(store, name, title, config, area=area, events=events, use_published=use_published)
-        )
-    places = [place for place in places if place.entries or place.ceilings]
-    if not places:
-        has = f"it has {', '.join(in_store)}" if in_store else "it is empty"
-        what = f"no observation of {aoi}" if aoi is not None else "no observation"
-        raise ReportError(f"The store {store.path} has {what} ({has}).")
-    return places
-
-
-def _known_areas(areas: Iterable[AreaOfInterest]) -> dict[str, AreaOfInterest]:
-    from aoi import area_names, load_area
-
-    bundled = {name: load_area(name) for name in area_names()}
-    return bundled | {area.name: area for area in areas}
-
-
-def _evidence(store: Store, places: Sequence[Place]) -> dict[str, Path]:
+def _evidence(store: Store | None, places: Sequence[Place]) -> dict[str, Path]:
     """Return the files of the pictures that belong on a card, by observation id."""
+    if store is None:
+        return {}
     wanted = [card.picture_of for place in places for card in place.cards if card.picture_of is not None]
     found = {id: store.asset(id, EVIDENCE) for id in dict.fromkeys(wanted)}
     return {id: path for id, path in found.items() if path is not None}
@@ -434,7 +393,8 @@ def _environment() -> jinja2.Environment:
         rank=rank,
         missing_shape=MISSING,
         contents=_contents,
-        zone_rows=_zone_rows,
+        zone_titles=_zone_titles,
+        count_rows=_count_rows,
         provenance_rows=_provenance_rows,
         default_comparison=_default_comparison,
     )
@@ -474,9 +434,23 @@ def _contents(place: Place) -> list[tuple[str, str]]:
     return [*parts, ("table", "Numbers")]
 
 
-def _zone_rows(place: Place, observation: Observation) -> list[tuple[str, Mapping[str, float]]]:
-    titles = {zone.id: zone.title for zone in place.area.zones} if place.area is not None else {}
-    return [(titles.get(id, id), counts) for id, counts in observation.zones.items()]
+def _zone_titles(place: Place) -> dict[str, str]:
+    return {zone.id: zone.title for zone in place.area.zones} if place.area is not None else {}
+
+
+def _count_rows(
+    counts: Mapping[str, Any], titles: Mapping[str, str]
+) -> list[tuple[str, float, float | None, float | None]]:
+    """Return name, count, low and high of zones or tracks; what isn't a count is passed over."""
+    rows = []
+    for id, given in counts.items():
+        numbers = [_number(given.get(name)) for name in _COUNT] if isinstance(given, Mapping) else [None]
+        if numbers[0] is not None:
+            rows.append((titles.get(id, id), numbers[0], numbers[1], numbers[2]))
+    return rows
+
+
+_COUNT = ("count", "count_low", "count_high")
 
 
 def _provenance_rows(observation: Observation) -> list[tuple[str, str]]:
@@ -488,6 +462,10 @@ def _provenance_rows(observation: Observation) -> list[tuple[str, str]]:
         if value not in (None, ""):
             size = _number(value) if name == "gsd_m" else None
             rows.append((label, metres(size) if size is not None else str(value)))
+    review = given.get("review")
+    if isinstance(review, Mapping):
+        labels = {"reviewer": "Reviewed by", "date": "Reviewed on", "reason": "Reason"}
+        rows += [(label, str(review[name])) for name, label in labels.items() if review.get(name)]
     for name in sorted(set(given) - set(_PROVENANCE) - {"area_limitations"}):
         value = given[name]
         text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)

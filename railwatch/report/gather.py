@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from railwatch.baseline import RANK, Calibration, Record, Verdict, calibrate, compare
+from railwatch.baseline import RANK, Calibration, Record, Verdict, calibrate, from_observation
+from railwatch.baseline.calibration import METHODS_BY_PRECISION
 from railwatch.chart.events import Event
 from railwatch.chart.history import History
 from railwatch.config import RunConfig
 from railwatch.observation import Observation, slug
-from railwatch.store import Store
+from railwatch.sources import Sources
+from railwatch.store import EVIDENCE, Store
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
     from railwatch.baseline import VerdictSettings
 
-__all__ = ["Card", "Entry", "Place", "Publication", "gather_place"]
+__all__ = ["Card", "Entry", "Place", "Publication", "gather"]
 
 
 @dataclass(frozen=True)
@@ -154,65 +156,66 @@ class Place:
         return sorted(found, key=lambda one: (-_rank(one), -(one.record.value or 0.0), one.record.when))
 
 
-def gather_place(
-    store: Store,
-    name: str,
-    title: str,
-    config: RunConfig,
-    *,
-    area: AreaOfInterest | None = None,
-    events: Sequence[Event] = (),
-    use_published: bool = True,
-) -> Place:
-    """Collect what a store and the published counts say about an area.
+def gather(sources: Sources, config: RunConfig, events: Sequence[Event] = ()) -> list[Place]:
+    """Collect what there is to say about each area.
 
     Args:
-        store: Where the observations are.
-        name: The area's name in the store.
-        title: Its name for people.
+        sources: Observations and published counts.
         config: Gives the window of the verdicts.
-        area: The area itself, where its file is known.
         events: What happened when.
-        use_published: Take the published counts into the history, and show them.
+
+    Returns:
+        The areas of which anything is known, in the order of the sources.
     """
     settings = config.baseline.verdict_settings()
-    observations = store.observations(name)
-    published = _published(name) if use_published else None
-    # Without observations of our own there is still something to say: what the published counts make of
-    # one another. With them, the published ones are history only, as for every other command.
-    verdicts = compare(
-        observations,
-        published,
-        judge_published=not observations,
-        titles={name: title},
-        settings=settings,
-    )
-    history = History.gather(title, observations, published, verdicts, events=events, settings=settings)
+    verdicts = sources.verdicts(settings)
+    places = []
+    for name in sources.names:
+        observations = [one for one in sources.observations if one.aoi == name]
+        published = sources.published
+        if published is not None:
+            published = published[[name in str(site).split(";") for site in published["site"]]]
+        place = _place(
+            name,
+            sources,
+            History.gather(
+                sources.titles[name],
+                observations,
+                published,
+                [one for one in verdicts if one.aoi == name],
+                events=events,
+                settings=settings,
+            ),
+            published,
+            settings,
+        )
+        if place.entries or place.ceilings:
+            places.append(place)
+    return places
+
+
+def _place(
+    name: str, sources: Sources, history: History, published: pd.DataFrame | None, settings: VerdictSettings
+) -> Place:
+    observations = [one for one in sources.observations if one.aoi == name]
     publications = _publications(published)
     entries = _entries(slug(name), history, {one.id: one for one in publications})
     dated = tuple(one for one in entries if one.record.kind != "ceiling")
     return Place(
         key=slug(name),
         name=name,
-        title=title,
+        title=history.title,
         history=history,
         entries=dated,
         ceilings=tuple(one for one in entries if one.record.kind == "ceiling"),
-        cards=_cards(dated, store),
+        cards=_cards(dated, sources.store),
         headline=_headline(dated),
         latest=next((one for one in reversed(dated) if one.observation and one.record.clear), None),
         calibrations=_calibrations(observations, history, settings),
         publications=publications,
-        area=area,
+        area=sources.areas.get(name),
         settings=settings,
     )
-
-
-def _published(name: str) -> pd.DataFrame | None:
-    from seeds import comparable
-
-    found = comparable(name, scope="facility")
-    return None if found.empty else found
 
 
 def _entries(key: str, history: History, publications: Mapping[str, Publication]) -> list[Entry]:
@@ -230,13 +233,11 @@ def _entries(key: str, history: History, publications: Mapping[str, Publication]
     ]
 
 
-def _cards(entries: Sequence[Entry], store: Store) -> tuple[Card, ...]:
-    from railwatch.store import EVIDENCE
-
+def _cards(entries: Sequence[Entry], store: Store | None) -> tuple[Card, ...]:
     cards = []
     for entry in entries:
         one = entry.observation
-        if one is None:
+        if one is None or store is None:
             continue
         corrected = store.get(one.review_of) if one.review_of else None
         with_picture = [
@@ -251,9 +252,11 @@ def _cards(entries: Sequence[Entry], store: Store) -> tuple[Card, ...]:
 def _headline(entries: Sequence[Entry]) -> Entry | None:
     """Return what the page opens with: the foremost date that stands out, else the latest that was judged.
 
-    Of several that stand out equally, one that a second look confirms goes first, then the highest.
+    Our own observations go first; published counts open a page without any. Of several that stand out
+    equally, one that a second look confirms goes first, then the highest.
     """
     judged = [one for one in entries if one.verdict is not None]
+    judged = [one for one in judged if one.observation is not None] or judged
     notable = [one for one in judged if _rank(one) >= RANK["elevated"]]
     if notable:
         return max(
@@ -278,9 +281,6 @@ def _calibrations(
     observations: Sequence[Observation], history: History, settings: VerdictSettings
 ) -> tuple[Calibration, ...]:
     """Return each line between two methods once, on the scale of the more precise one."""
-    from railwatch.baseline import from_observation
-    from railwatch.baseline.calibration import METHODS_BY_PRECISION
-
     known = {one.id for one in history.records}
     machine = [from_observation(one, settings) for one in observations if one.id not in known]
     lines = calibrate([*history.records, *machine], settings)

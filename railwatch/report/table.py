@@ -23,7 +23,18 @@ _FIGURES = (
     "expected_low",
     "expected_high",
 )
-_PROVENANCE = ("gsd_m", "model", "model_version", "model_checksum", "file", "sha256", "settings", "area")
+# Names in the download by names in an observation's provenance.
+_PROVENANCE = {
+    "gsd_m": "gsd_m",
+    "model": "model",
+    "model_version": "model_version",
+    "model_checksum": "model_sha256",
+    "file": "file",
+    "sha256": "file_sha256",
+    "settings": "settings_sha256",
+    "area": "area_sha256",
+    "code_version": "code_version",
+}
 
 COLUMNS = (
     "datetime",
@@ -44,8 +55,7 @@ COLUMNS = (
     "occupied_length_m",
     "reason",
     "warnings",
-    *_PROVENANCE,
-    "code_version",
+    *_PROVENANCE.values(),
     "url",
     "id",
 )
@@ -91,7 +101,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         row |= {"verdict": verdict.verdict, "confirmed": verdict.confirmed}
         row |= {name: figures[name] for name in _FIGURES}
     if one is not None:
-        row |= {name: one.provenance.get(name) for name in (*_PROVENANCE, "code_version")}
+        row |= {column: one.provenance.get(name) for name, column in _PROVENANCE.items()}
         row |= {
             "clear_fraction": one.clear_fraction,
             "hidden_fraction": one.hidden_fraction,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import re
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
@@ -140,7 +141,7 @@ def headline(place: Place) -> str:
     if entry is None or entry.verdict is None:
         return f"{place.title}: nothing counted yet"
     record, verdict = entry.record, entry.verdict
-    when = day(record.day)
+    when = day(record.day).replace(" ", "\u00a0")  # a date isn't torn apart in a heading
     if record.value is None:
         return f"No count on {when}: {clause(record.reason)}"
     if record.kind in ("at least", "at most", "range"):
@@ -245,8 +246,12 @@ def coverage(verdict: Verdict) -> str:
     gaps = f"The longest time without a look is {number(seen.longest_gap_days)} days"
     if seen.abstained:
         gaps += f"; {plural(seen.abstained, 'more look')} gave no answer"
-    if 0 < len(seen.months_never_seen) < 12:
-        gaps += f"; never seen in any year: {months(seen.months_never_seen)}"
+    never = seen.months_never_seen
+    if 0 < len(never) <= 6:
+        gaps += f"; never seen in any year: {months(never)}"
+    elif len(never) < 12 and never:
+        only = tuple(one for one in range(1, 13) if one not in never)
+        gaps += f"; seen in {months(only)} only"
     return f"{period}{holds.rstrip(',')}. {gaps}."
 
 
@@ -327,3 +332,14 @@ def alternative(place: Place, card: Card) -> str:
     sensor = f" by {one.sensor}" if one.sensor else ""
     outlined = "; counted cars are outlined" if one.count else ""
     return f"Picture of {place.title} taken{sensor} on {day(one.datetime.date())}: {count}{outlined}."
+
+
+def corrected(card: Card) -> str:
+    """Return who corrected a machine's count and why, and what the machine had said."""
+    review = card.observation.provenance.get("review")
+    given = review if isinstance(review, Mapping) else {}
+    who = f" by {given['reviewer']}" if given.get("reviewer") else ""
+    when = f" on {given['date']}" if given.get("date") else ""
+    why = f" ({given['reason']})" if given.get("reason") else ""
+    machine = card.corrected.headline if card.corrected is not None else "another count"
+    return f"Corrected by eye{who}{when}{why}. The machine had {machine}."

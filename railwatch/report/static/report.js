@@ -137,7 +137,7 @@
         value: Number(node.dataset.value),
       }));
       this.flags = [...this.plot.querySelectorAll(".flag")].map((node) => ({ node, t: Number(node.dataset.t), line: node.querySelector("path"), disc: node.querySelector("circle"), text: node.querySelector("text") }));
-      this.headline = this.marks.find((mark) => mark.window && this.window.label.textContent === mark.windowLabel) || null;
+      this.headline = this.marks.find((mark) => mark.key === figure.dataset.headline) || null;
       this.box.removeAttribute("tabindex");
       this.box.removeAttribute("role");
       this.box.removeAttribute("aria-label");
@@ -440,7 +440,9 @@
       for (const mark of this.marks) {
         if (!this.inView(mark)) continue;
         const y = mark.v === null ? this.floor + STRIP / 2 : this.y(mark.v);
-        const distance = Math.hypot(event.clientX - box.left - this.x(mark.t) * scale, event.clientY - box.top - y * scale);
+        // Of marks that lie on one another, the one with evidence is meant.
+        const extra = mark.target.startsWith("scene-") ? 0 : 3;
+        const distance = extra + Math.hypot(event.clientX - box.left - this.x(mark.t) * scale, event.clientY - box.top - y * scale);
         if (distance < least) [best, least] = [mark, distance];
       }
       return best;
