@@ -77,7 +77,10 @@ def export_boxes(
     if done.image is not None:
         place = "in its place" if done.placed else "without a position; give --scene for one that has it"
         _common.say(f"{done.image}: the picture, {place}")
-    _common.say(f"Correct the layer 'boxes', then: railwatch review apply {done.path} --reviewer NAME")
+    kept = store or _DEFAULT_STORE
+    _common.say(
+        f"Correct the layer 'boxes', then: railwatch review apply {done.path} --store {kept} --reviewer NAME"
+    )
 
 
 @app.command("apply")

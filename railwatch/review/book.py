@@ -267,6 +267,8 @@ def _write(
             geometry_type=kinds.get(name, "MultiPolygon"),
             promote_to_multi=name not in kinds,
             append=path.exists(),
+            # GDAL's newest version of the format makes QGIS 3.22 warn.
+            dataset_options=None if path.exists() else {"VERSION": "1.2"},
             layer_options={"GEOMETRY_NAME": GEOMETRY},
         )
     pyogrio.write_dataframe(facts, path, layer=FACTS, driver="GPKG", append=True)
