@@ -103,7 +103,8 @@ class Shard:
         self.path = path
         try:
             self.images = np.load(path.with_suffix(".images.npy"), mmap_mode="r")
-            with np.load(path.with_suffix(".labels.npz")) as labels:
+            # numpy leaves a file of its own open when it turns out to be no archive.
+            with path.with_suffix(".labels.npz").open("rb") as file, np.load(file) as labels:
                 self.boxes = labels["boxes"]
                 self.category = labels["category"]
                 self.ignored = labels["ignored"]
