@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -76,6 +77,16 @@ def test_every_link_in_the_documents_leads_somewhere(repository):
         if "://" not in target and not (path.parent / target).exists()
     ]
     assert not faults, "\n".join(faults)
+
+
+def test_the_figures_in_the_readme_are_those_of_the_card(repository):
+    card = json.loads((repository / "detector" / "weights" / "wagon.json").read_text(encoding="utf-8"))
+    simulated, real = card["figures"]["simulated_test"], card["figures"]["real_images"]
+    readme = " ".join((repository / "README.md").read_text(encoding="utf-8").split())
+    assert f"finds {simulated['recall_0.3']:.0%} of the wagons" in readme
+    assert f"{simulated['precision_0.3']:.0%} of its boxes are right" in readme
+    assert f"{real['recall_0.3']:.0%} and {real['precision_0.3']:.0%}, with" in readme
+    assert f"with {real['false_per_empty_km2']:.0f} false boxes on each km²" in readme
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])

@@ -166,16 +166,6 @@ def test_a_store_that_is_not_there_is_named(railwatch, tmp_path, command):
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_second_run_writes_nothing(run, scene, tmp_path):
-    scene(1)
-    scene(2)
-    first = json.loads(run(tmp_path / "scenes").out)
-    before = stored(tmp_path / "store")
-    second = json.loads(run(tmp_path / "scenes").out)
-    assert stored(tmp_path / "store") == before
-    assert [one["id"] for one in second["observations"]] == [one["id"] for one in first["observations"]]
-
-
 def test_a_full_disk_loses_nothing(run, scene, area, tmp_path, repository):
     """On a real small disk: one sentence, exit 2, and what was stored before stays as it was."""
     if (
