@@ -22,12 +22,26 @@ from detector.evidence import Judge
 from detector.labels import read_labels, tiles_of
 from detector.model import WagonNet
 from detector.prepare import make_shards
-from detector.shards import LabelledTile, Shard, find_shards, write_shard
+from detector.shards import TILE_PX, LabelledTile, Shard, find_shards, write_shard
 from detector.train import TrainConfig, load_average, train
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], Any]
+
+LEAST = {
+    "data.shards": 0,
+    "data.seed": 0,
+    "data.workers": 1,
+    "data.first_shards": 1,
+    "data.check_shards": 1,
+    "train.seed": 0,
+    "train.steps": 1,
+    "train.batch_size": 1,
+    "train.view_px": 32,
+    "train.threads": 1,
+    "train.log_steps": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -74,8 +88,12 @@ class Recipe:
             document = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise LabelError(f"{path}: can't read the training settings ({error})") from error
-        data = _table(path, DataConfig, document.pop("data", {}), "data.")
-        fit = _table(path, TrainConfig, document.pop("train", {}), "train.")
+        data: DataConfig = _table(path, DataConfig, document.pop("data", {}), "data.")
+        fit: TrainConfig = _table(path, TrainConfig, document.pop("train", {}), "train.")
+        if fit.view_px % 32 or fit.view_px > TILE_PX:
+            raise LabelError(
+                f"{path}: train.view_px must be a multiple of 32 and at most {TILE_PX}, not {fit.view_px}"
+            )
         recipe: Recipe = _table(path, cls, {**document, "data": data, "train": fit}, "")
         return recipe
 
@@ -96,6 +114,8 @@ def _table(path: Path, kind: Any, values: Any, prefix: str) -> Any:
             value = float(value)
         if type(value) is not wanted:
             raise LabelError(f"{path}: {prefix}{key} must be a {wanted.__name__}, not {value!r}")
+        if value < LEAST.get(prefix + key, value):
+            raise LabelError(f"{path}: {prefix}{key} must be at least {LEAST[prefix + key]}, not {value}")
         given[key] = value
     return kind(**given)
 
@@ -124,6 +144,8 @@ def follow(
         LabelError: Something about the data or the checkpoint is wrong.
         WeightsError: The weights to start from can't be read.
     """
+    if not recipe.data.shards and not recipe.data.labels:
+        raise LabelError("the settings name neither simulated shards (data.shards) nor labels to learn from")
     backgrounds = Path(recipe.data.backgrounds) if recipe.data.backgrounds else None
     if backgrounds is not None and not backgrounds.is_dir():
         raise LabelError(f"{backgrounds}: no such folder of background pictures")
