@@ -237,13 +237,13 @@ def _cards(entries: Sequence[Entry], store: Store | None) -> tuple[Card, ...]:
     cards = []
     for entry in entries:
         one = entry.observation
-        if one is None or store is None:
+        if one is None:
             continue
-        corrected = store.get(one.review_of) if one.review_of else None
+        corrected = store.get(one.review_of) if store is not None and one.review_of else None
         with_picture = [
             other.id
             for other in (one, corrected)
-            if other is not None and store.asset(other.id, EVIDENCE) is not None
+            if other is not None and store is not None and store.asset(other.id, EVIDENCE) is not None
         ]
         cards.append(Card(entry, corrected, with_picture[0] if with_picture else None))
     return tuple(reversed(cards))

@@ -29,8 +29,8 @@ STRIP = 30.0
 DAY_WIDTH, MONTH_WIDTH, YEAR_WIDTH = 84.0, 66.0, 50.0
 """Room that a label of the time axis needs: ``2023-10-05``, ``2023-10``, ``2023``."""
 
-CROWDED = 9.0
-"""With less room for a mark than this, marks are drawn smaller."""
+CROWDED, DENSE = 9.0, 3.0
+"""With less room for a mark than this, marks are drawn smaller, and intervals fainter."""
 
 SHAPES: Mapping[str, str] = {
     "wagons": "M-4.6,0a4.6,4.6 0 1,0 9.2,0a4.6,4.6 0 1,0 -9.2,0Z",
@@ -163,7 +163,8 @@ class Plot:
         window_label: What is written into the window.
         x_of_headline: Time of the headline's record, days since 1970.
         words: The other words that have a ring, joined.
-        crowded: Whether the marks must be small.
+        crowding: ``crowded`` where the marks must be small, ``crowded dense`` where intervals must be faint
+            too, else empty.
         has_intervals: Whether any mark has an interval.
         has_missing: Whether there are looks without an answer.
         has_bounds: Whether there are lower or upper bounds.
@@ -185,7 +186,7 @@ class Plot:
     window_label: str
     x_of_headline: float
     words: str
-    crowded: bool
+    crowding: str
     has_intervals: bool
     has_missing: bool
     has_bounds: bool
@@ -222,7 +223,7 @@ def plot_of(place: Place) -> Plot:
     records = [one.record for one in shown]
     top_value = _top([*records, *(one.record for one in place.ceilings)])
     shapes = _publisher_shapes(records)
-    labelled = {one.key for one in place.notable[:_MOST_LABELS]}
+    labelled = _labelled(place)
     marks = tuple(_mark(one, first, last, top_value, shapes, one.key in labelled) for one in shown)
     labels = tuple(_labels(marks))
     verdict = place.headline.verdict if place.headline is not None else None
@@ -258,7 +259,7 @@ def plot_of(place: Place) -> Plot:
         x_of_headline=0.0 if place.headline is None else days_of(place.headline.record.when),
         words=" or ".join(word for word in ("elevated", "low") if any(one.word == word for one in marks)),
         has_intervals=any(one.y_high is not None for one in marks),
-        crowded=len(marks) > (WIDTH - LEFT - RIGHT) / CROWDED,
+        crowding=_crowding(len(marks)),
         has_missing=any(one.missing for one in marks),
         has_bounds=any(one.kind in ("at least", "at most") for one in records),
     )
@@ -287,6 +288,23 @@ def _y(value: float, top_value: float) -> float:
 def _top(records: Sequence[Record]) -> float:
     values = [one.high if one.high is not None else one.value for one in records]
     return max(max((value for value in values if value is not None), default=0.0) * 1.08, 5.0)
+
+
+def _crowding(marks: int) -> str:
+    room = WIDTH - LEFT - RIGHT
+    if marks > room / DENSE:
+        return "crowded dense"
+    return "crowded" if marks > room / CROWDED else ""
+
+
+def _labelled(place: Place) -> set[str]:
+    """Return the entries to name: the foremost ones, one a day, and of a day's our own."""
+    by_day: dict[date, Entry] = {}
+    for one in place.notable:
+        other = by_day.get(one.record.day)
+        if other is None or (other.observation is None and one.observation is not None):
+            by_day[one.record.day] = one
+    return {one.key for one in list(by_day.values())[:_MOST_LABELS]}
 
 
 def _kind(record: Record) -> str:

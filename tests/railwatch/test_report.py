@@ -184,6 +184,16 @@ def test_published_counts_alone_make_a_page(tmp_path):
     assert not [one for one in page.all("article") if "card" in one["class"]]
 
 
+def test_observations_without_a_store_have_cards_without_pictures(sources, tmp_path):
+    out = tmp_path / "report.html"
+    written = write_report(replace(sources, store=None), out)
+    page = Page(out.read_text("utf-8"))
+    cards = {one["id"] for one in page.all("article") if "card" in one["class"]}
+    marks = {one["href"][1:] for one in page.all("a") if one.get("class", "").startswith("mark wagons")}
+    assert marks <= cards
+    assert written.pictures == 0
+
+
 def test_several_areas_share_a_page(store, tmp_path):
     both = copied(store, tmp_path)
     for day in (1, 2):

@@ -158,7 +158,7 @@ def test_the_window_is_that_of_the_headline(place):
     assert plot.window.value == verdict.maximum.value
     assert plot.expected == (days_of(verdict.datetime), verdict.expected_low, verdict.expected_high)
     assert plot.window_label == "look-back of 2023-10-05"
-    assert plot.crowded == (len(plot.marks) > (plot.width - plot.left - plot.right) / CROWDED)
+    assert (plot.crowding != "") == (len(plot.marks) > (plot.width - plot.left - plot.right) / CROWDED)
 
 
 def test_labels_cover_neither_marks_nor_each_other(place):

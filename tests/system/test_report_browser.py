@@ -383,7 +383,7 @@ def test_the_drawing_without_javascript_is_the_drawing_with_it(read):
             expected: all('.expected', 'd'),
             joins: all('.join', 'd'),
             flags: all('.flag', 'transform'),
-            crowded: document.querySelector('.plot').classList.contains('crowded'),
+            crowding: document.querySelectorAll('.plot.crowded, .plot.dense').length,
         };
     }"""
     alive = read(viewport={"width": 1040, "height": 900}).page.evaluate(collect)

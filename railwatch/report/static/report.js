@@ -98,6 +98,7 @@
   const MARGIN = { left: 44, right: 22, top: 34, bottom: 62 };
   const STRIP = 30;
   const CROWDED = 9;
+  const DENSE = 3;
   const SHORTEST_DAYS = 10;
 
   class Chart {
@@ -215,6 +216,7 @@
       this.drawOverview();
       this.plot.classList.toggle("zoomed", this.isZoomed());
       this.plot.classList.toggle("crowded", seen.length > (right - MARGIN.left) / CROWDED);
+      this.plot.classList.toggle("dense", seen.length > (right - MARGIN.left) / DENSE);
       this.range.textContent = `${isoDay(first)} to ${isoDay(last - 1e-6)}`;
       for (const button of this.figure.querySelectorAll(".chart-bar button")) {
         const off = { in: last - first <= SHORTEST_DAYS, out: !this.isZoomed(), all: !this.isZoomed(), left: first <= this.full[0], right: last >= this.full[1] }[button.dataset.do];
