@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], Any]
 
+KINDS = {int: "a whole number", float: "a number", str: "text", tuple: "a list"}
 LEAST = {
     "data.shards": 0,
     "data.seed": 0,
@@ -113,9 +114,10 @@ def _table(path: Path, kind: Any, values: Any, prefix: str) -> Any:
         elif wanted is float and type(value) is int:
             value = float(value)
         if type(value) is not wanted:
-            raise LabelError(f"{path}: {prefix}{key} must be a {wanted.__name__}, not {value!r}")
-        if value < LEAST.get(prefix + key, value):
-            raise LabelError(f"{path}: {prefix}{key} must be at least {LEAST[prefix + key]}, not {value}")
+            raise LabelError(f"{path}: {prefix}{key} must be {KINDS[wanted]}, not {value!r}")
+        least = LEAST.get(prefix + key)
+        if least is not None and value < least:
+            raise LabelError(f"{path}: {prefix}{key} must be at least {least}, not {value}")
         given[key] = value
     return kind(**given)
 
