@@ -1,0 +1,174 @@
+"""A whole training from one settings file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import numpy as np
+import pytest
+from painted import bright_weights
+
+from detector import weights
+from detector.errors import LabelError, WeightsError
+from detector.labels import LabelledImage, write_labels
+from detector.predict import WagonDetector
+from detector.prepare import simulate_tiles
+from detector.recipe import DataConfig, Recipe, follow
+from detector.shards import write_shard
+from detector.train import TrainConfig
+
+SMALL = TrainConfig(steps=2, batch_size=1, view_px=64, warmup_steps=1, threads=1, log_steps=1)
+
+
+def recipe(**data) -> Recipe:
+    settings = {"shards": 1, "first_shards": 1, "check_shards": 1, **data}
+    return Recipe(name="trial", version="3", data=DataConfig(**settings), train=SMALL)
+
+
+@pytest.fixture
+def prepared(tmp_path) -> Path:
+    """A folder in which the simulator has been already, with shards of one scene."""
+    for folder, split, seed in (("shards", "train", 1), ("check", "val", 10_001)):
+        write_shard(
+            tmp_path / "run" / folder / "shard-00000",
+            simulate_tiles(seed, 0, 1, split=split, backgrounds=None, views=1),
+        )
+    return tmp_path / "run"
+
+
+def settings_file(folder: Path, text: str) -> Path:
+    path = folder / "settings.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", ["train-wagon.toml", "finetune-wagon.toml"])
+def test_the_shipped_recipes_can_be_read(name):
+    with as_file(files("configs") / name) as path:
+        found = Recipe.from_toml(path)
+    assert found.train.steps >= 100
+    assert found.data.check_shards >= 2
+    assert found.start == ("shipped" if name.startswith("finetune") else "")
+
+
+def test_settings_override_defaults(tmp_path):
+    text = """
+        name = "mine"
+        start = "shipped"
+        [data]
+        labels = ["a.geojson"]
+        [train]
+        learning_rate = 1
+        steps = 7
+    """
+    found = Recipe.from_toml(settings_file(tmp_path, text))
+    assert (found.name, found.start, found.train.steps) == ("mine", "shipped", 7)
+    assert found.data.labels == ("a.geojson",)
+    assert found.train.learning_rate == 1.0
+    assert isinstance(found.train.learning_rate, float)
+    assert found.train.batch_size == TrainConfig().batch_size
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = ", "can't read the training settings"),
+        ("title = 'x'", "unknown key title; known are name"),
+        ("[train]\nlr = 1", r"unknown key train\.lr; known are seed, steps"),
+        ("[data]\ncolour = 1", r"unknown key data\.colour"),
+        ("train = 3", "train must be a table"),
+        ("[train]\nsteps = 'many'", r"train\.steps must be a whole number, not 'many'"),
+        ("[train]\nsteps = true", r"train\.steps must be a whole number, not True"),
+        ("[train]\nsteps = 1.5", r"train\.steps must be a whole number"),
+        ("[train]\nsteps = 0", r"train\.steps must be at least 1, not 0"),
+        ("[train]\nlog_steps = 0", r"train\.log_steps must be at least 1"),
+        ("[train]\nview_px = 100", r"train\.view_px must be a multiple of 32"),
+        ("[train]\nview_px = 320", r"train\.view_px must be .* at most 288"),
+        ("[data]\ncheck_shards = 0", r"data\.check_shards must be at least 1"),
+        ("[data]\nlabels = 'one.json'", r"data\.labels must be a list"),
+    ],
+)
+def test_wrong_settings_are_refused_in_a_sentence(tmp_path, text, message):
+    path = settings_file(tmp_path, text)
+    with pytest.raises(LabelError, match=message) as caught:
+        Recipe.from_toml(path)
+    assert str(path) in str(caught.value)
+
+
+def test_settings_that_cannot_be_read(tmp_path):
+    with pytest.raises(LabelError, match="can't read the training settings"):
+        Recipe.from_toml(tmp_path / "nowhere.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(LabelError, match="can't read the training settings"):
+        Recipe.from_toml(tmp_path / "binary.toml")
+
+
+def test_a_recipe_gives_weights_with_their_card(prepared):
+    steps = []
+    path = follow(recipe(), prepared, device="cpu", progress=lambda done, total: steps.append((done, total)))
+    assert path == prepared / "trial.safetensors"
+    assert steps == [(1, 2), (2, 2)]
+    loaded = weights.load(path)
+    card = loaded.card
+    assert (card["name"], card["version"]) == ("trial", "3")
+    assert card["settings"]["train"]["steps"] == 2
+    assert card["training"]["steps"] == 2
+    assert card["trained"].endswith("Z")
+    assert card["figures"]["validation"]["pictures"] == 1
+    assert 0.2 <= card["threshold"] <= 0.8
+    assert WagonDetector.load(path, "cpu").name == "trial"
+    # Made longer, it goes on from the checkpoint.
+    more = replace(recipe(), train=replace(SMALL, steps=3))
+    steps.clear()
+    follow(more, prepared, device="cpu", progress=lambda done, total: steps.append((done, total)))
+    assert steps == [(3, 3)]
+    assert weights.load(path).card["training"]["steps"] == 3
+
+
+def test_fine_tuning_starts_from_weights_and_learns_from_own_labels(prepared, tmp_path):
+    from painted import bright_wagons
+    from PIL import Image
+
+    Image.fromarray(bright_wagons([(42, 42), (82, 42)])).save(tmp_path / "yard.png")
+    labels = write_labels(
+        [
+            LabelledImage(
+                image=tmp_path / "yard.png",
+                name="yard.png",
+                size_px=(224, 160),
+                gsd_m=0.5,
+                boxes=np.array([[42.0, 42, 30, 6, 0], [82.0, 42, 30, 6, 0]]),
+                category=np.zeros(2, int),
+                ignored=np.zeros(2, bool),
+            )
+        ],
+        tmp_path / "labels.geojson",
+        "geojson",
+    )
+    start = bright_weights(tmp_path, origin="by hand")
+    frozen = replace(SMALL, steps=1, learning_rate=0.0, final_learning_rate=0.0, own_share=1.0)
+    plan = recipe(shards=0, labels=(str(labels),))
+    path = follow(replace(plan, start=str(start), train=frozen), prepared, device="cpu")
+    assert (prepared / "own" / "shard-00000.labels.npz").is_file()
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert card["origin"] == "by hand"  # what the old card said stays, unless it is new
+    assert card["name"] == "trial"
+    old, new = (weights.load(p).network.state_dict()["stem.0.0.weight"] for p in (start, path))
+    assert np.allclose(old, new)
+
+
+def test_nothing_to_learn_from(tmp_path):
+    with pytest.raises(LabelError, match="neither simulated shards"):
+        follow(recipe(shards=0), tmp_path, device="cpu")
+
+
+def test_missing_inputs_are_named(tmp_path):
+    with pytest.raises(LabelError, match="nowhere: no such folder of background pictures"):
+        follow(recipe(backgrounds=str(tmp_path / "nowhere")), tmp_path / "run", device="cpu")
+    with pytest.raises(WeightsError, match=r"old\.safetensors: no such weights file"):
+        follow(replace(recipe(), start=str(tmp_path / "old.safetensors")), tmp_path / "run", device="cpu")
+    with pytest.raises(LabelError, match=r"labels\.geojson"):
+        follow(recipe(labels=(str(tmp_path / "labels.geojson"),)), tmp_path / "run", device="cpu")
