@@ -80,7 +80,7 @@ def wagons(
     split: Annotated[
         str, typer.Option("--split", help="Of the simulated scenes: train, val or test.")
     ] = "test",
-    seed: Annotated[int, typer.Option("--seed", help="Of the simulated scenes.")] = 7,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the simulated scenes.")] = 7,
     backgrounds: Annotated[
         Path | None,
         typer.Option(
@@ -109,6 +109,8 @@ def wagons(
         _common.fail("nothing to score on: name label files, --negatives DIR or --scenes N")
     if split not in {"train", "val", "test"}:
         _common.fail(f"--split {split}: must be train, val or test")
+    if out is not None and out.exists() and not out.is_dir():
+        _common.fail(f"{out}: is a file, not a folder")
     distances = read_distances(gsd_file) if gsd_file is not None else None
     labelled = []
     for source in labels or []:
@@ -125,6 +127,9 @@ def wagons(
             cases += on_simulated(
                 detector, scenes, split=split, seed=seed, backgrounds=backgrounds, progress=report
             )
+    if not cases:
+        reasons = "; ".join(s["reason"] for s in skipped[:3])
+        _common.fail(f"none of the {len(skipped)} images could be used: {reasons}")
     result = tables(cases, detector.threshold)
     written: dict[str, str] = {}
     if out is not None:
