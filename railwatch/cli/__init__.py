@@ -123,6 +123,7 @@ def _root(
     del version  # handled by its callback
     session = _common.session
     session.quiet, session.verbosity, session.debug = quiet, verbose, debug
+    session.json_emitted = False  # a test runner calls the app again and again in one process
     _common.set_up_logging(quiet=quiet, verbosity=verbose)
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help(), nl=False)
