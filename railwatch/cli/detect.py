@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 def detect(
     images: Annotated[
-        list[Path], typer.Argument(help="Images: GeoTIFF, COG, VRT, MBTiles, JPEG, PNG.", metavar="IMAGE...")
+        list[Path], typer.Argument(help="Images: GeoTIFF, COG, VRT, MBTiles, JPEG, PNG.", metavar="IMAGE")
     ],
     out: Annotated[
         Path | None,

@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
 def wagons(
     labels: Annotated[
         list[Path] | None,
-        typer.Argument(help="Label files or folders of them (see docs/labels.md).", metavar="[LABELS]..."),
+        typer.Argument(help="Label files or folders of them (see docs/labels.md).", metavar="LABELS"),
     ] = None,
     images: Annotated[
         Path | None, typer.Option("--images", help="Folder of the labelled images.", metavar="DIR")

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def run(
     scenes: Annotated[
         list[Path],
-        typer.Argument(metavar="SCENES...", help="Images, and folders that are searched at any depth."),
+        typer.Argument(metavar="SCENES", help="Images, and folders that are searched at any depth."),
     ],
     config: ConfigOption = None,
     aoi: AoiOption = None,
