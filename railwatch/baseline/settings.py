@@ -98,7 +98,7 @@ class VerdictSettings:
     not_before: date | None = None
     record_probability: float = 0.9
     false_discovery_rate: float = 0.1
-    exceedance: float = 0.015
+    exceedance: float = 0.01
     elevated_exceedance: float = 0.025
     elevated_false_discovery_rate: float = 0.2
     family_days: int = 365

@@ -180,7 +180,7 @@ def plain(**changes: object) -> Figures:
     [
         ({}, "unprecedented"),
         ({"record": 0.89}, "elevated"),
-        ({"exceedance": 0.016}, "elevated"),
+        ({"exceedance": 0.011}, "elevated"),
         ({"q_exceedance": 0.11}, "elevated"),
         ({"q_exceedance": 0.21}, "typical"),
         ({"exceedance": 0.026, "q_exceedance": 0.03}, "typical"),
