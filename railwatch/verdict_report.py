@@ -95,10 +95,10 @@ _POWER_COLUMNS: Mapping[str, str] = {
 
 def tables(study: pd.DataFrame) -> str:
     """Return the study's two tables as markdown."""
-    order = ["sensor", "yard", "looks", "event"]
-    ordered = study.sort_values(order, ascending=[False, False, True, True]).assign(
-        years=10 * study["decades"]
-    )
+    # Sensors as the study has them, the rest by size.
+    sensors = {name: rank for rank, name in enumerate(dict.fromkeys(study["sensor"]))}
+    ordered = study.assign(years=10 * study["decades"], rank=study["sensor"].map(sensors))
+    ordered = ordered.sort_values(["rank", "yard", "looks", "event"], ascending=[True, False, True, True])
     return "\n\n".join(
         [
             "### False alarms in ten years of one area, where nothing happens",
@@ -151,7 +151,7 @@ def draw_study(study: pd.DataFrame, style: PageStyle | None = None) -> Figure:
 def _draw_alarms(axes: Axes, rows: pd.DataFrame) -> None:
     ordered = rows.sort_values("looks")
     for rule, (colour, marker, label) in _LOOKS.items():
-        # A rate of nothing has no place on a log axis: draw it at the foot.
+        # A rate of nothing has no place on a log axis: it stands at the foot.
         rates = ordered[f"{rule}_per_decade"].clip(lower=0.03)
         axes.plot(
             ordered["looks"], rates, marker=marker, color=colour, linewidth=0.9, markersize=4.0, label=label
@@ -191,7 +191,7 @@ def _draw_power(axes: Axes, rows: pd.DataFrame) -> None:
     axes.axvline(TARGET_EVENT, color=GREY, linewidth=0.7, linestyle=(0, (4, 2)))
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlabel("cars present, after at most 20")
-    axes.legend(loc="lower right", fontsize=SMALL_PT - 1.0)
+    axes.legend(loc="lower right", fontsize=SMALL_PT - 1.0, frameon=True, framealpha=1.0, edgecolor="none")
 
 
 def write_study(study: pd.DataFrame, folder: Path) -> list[Path]:
