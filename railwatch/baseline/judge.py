@@ -240,16 +240,13 @@ class Place:
     def second_look(self, record: Record) -> Record | None:
         """Return the look that agrees that a record is above everything in its window, or None.
 
-        That is the next clear look after it or before it, or another method's within a few days.
+        That is the next clear look, or another method's within a few days before or after.
         """
         settings = self.settings
         after = bisect_left(self.days, record.day + timedelta(days=1))
-        before = bisect_left(self.days, record.day) - 1
         candidates: list[Record] = []
-        for index in (after, before):
-            if 0 <= index < len(self.days):
-                apart = abs((self.days[index] - record.day).days)
-                candidates.extend(self.looks[index] if apart <= settings.confirm_days else ())
+        if after < len(self.days) and (self.days[after] - record.day).days <= settings.confirm_days:
+            candidates.extend(self.looks[after])
         near = timedelta(days=settings.other_method_days)
         for look in self.looks[bisect_left(self.days, record.day - near) :]:
             if look[0].day > record.day + near:

@@ -83,7 +83,7 @@ class VerdictSettings:
         dwell_days: How long a state of the yard lasts, as expected before seeing the series.
         season_looks: Fewest looks for a seasonal term to be considered.
         season_months: Fewest different months of the year for it.
-        confirm_days: A second look counts as one up to so many days after the first, or before it.
+        confirm_days: A second look counts as one up to so many days after the first.
         other_method_days: Another method's observation confirms up to so many days before or after.
         confirm_probability: Probability of a record that a second look needs in order to agree.
         calibration_days: Longest time between two methods' looks that are taken to see the same cars.
