@@ -137,7 +137,7 @@ def tables(cases: Iterable[Case], threshold: float) -> dict[str, pd.DataFrame]:
             if group is not None:
                 members.setdefault(group, []).append(item)
         if len(members) > 1:
-            rows = [{name: g, **summarise(m, threshold)} for g, m in sorted(members.items())]
+            rows = [{name: _named(g), **summarise(m, threshold)} for g, m in sorted(members.items())]
             out[name] = pd.DataFrame(rows)
     boxes = _box_table(scored)
     if len(boxes):
@@ -145,6 +145,7 @@ def tables(cases: Iterable[Case], threshold: float) -> dict[str, pd.DataFrame]:
         for name in ("type", "contrast"):
             if boxes[name].nunique() > 1:
                 table = boxes.groupby(name)["found"].agg(["size", "mean"]).reset_index()
+                table[name] = table[name].map(_named)
                 out[name] = table.rename(columns={"size": "true", "mean": "recall_0.3"})
     return out
 
@@ -161,6 +162,11 @@ def _band(value: float | None, edges: tuple[float, ...], unit: str) -> str | Non
         if low and high
         else f"{'abcdefgh'[number]}: {'<' + high if high else '>=' + low}{unit}"
     )
+
+
+def _named(group: str) -> str:
+    """A group's name without the letter that put it in order."""
+    return group[3:] if group[1:3] == ": " else group
 
 
 def _box_table(scored: Sequence[Scored]) -> pd.DataFrame:

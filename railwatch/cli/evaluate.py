@@ -12,22 +12,29 @@ from typer.core import TyperGroup
 from railwatch.cli import _common
 from railwatch.cli._common import DeviceOption, JsonOption, WeightsOption
 
-SHOWN = (
-    "pictures",
-    "true",
-    "precision_0.3",
-    "recall_0.3",
-    "f1_0.3",
-    "f1_0.5",
-    "ap_0.5",
-    "ap_0.3",
-    "count_mae",
-    "count_bias",
-    "count_wape",
-    "interval_coverage",
-    "false_per_km2",
-    "false_per_empty_km2",
-)
+# What people are shown, and how it is called; the files and the JSON hold more, under their own names.
+HEADINGS = {
+    "pictures": "pictures",
+    "true": "wagons",
+    "recall_0.3": "recall",
+    "precision_0.3": "precision",
+    "f1_0.3": "F1",
+    "f1_0.5": "F1 at IoU 0.5",
+    "ap_0.3": "AP30",
+    "ap_0.5": "AP50",
+    "count_bias": "count bias",
+    "count_mae": "mean count error",
+    "count_wape": "count WAPE",
+    "interval_coverage": "counts in their interval",
+    "false_per_km2": "false boxes per km2",
+    "false_per_empty_km2": "false boxes per km2 without wagons",
+}
+# Of a group, so much as fits a terminal.
+GROUP_HEADINGS = {
+    **{key: HEADINGS[key] for key in ("pictures", "true", "recall_0.3", "precision_0.3", "f1_0.3", "ap_0.5")},
+    "count_wape": "WAPE",
+    "false_per_km2": "false/km2",
+}
 
 
 class _WagonsFirst(TyperGroup):
@@ -145,12 +152,13 @@ def wagons(
         document = {"threshold": detector.threshold, "figures": figures, "groups": groups, "skipped": skipped}
         _common.emit_json(document | {"written": written})
     else:
+        rows = [[words, _cell(figures[key])] for key, words in HEADINGS.items() if key in figures]
+        _common.table(["all pictures", f"at threshold {detector.threshold:.2f}, IoU 0.3"], rows)
         for name, table in result.items():
-            shown = [c for c in table.columns if c in SHOWN or c in {name, "recall_0.3"}]
-            rows = [[_cell(v) for v in row] for row in table[shown].itertuples(index=False)]
-            _common.table(
-                shown, rows, title=f"{name} (threshold {detector.threshold:.2f})" if name == "all" else name
-            )
+            if name != "all":
+                shown = [key for key in GROUP_HEADINGS if key in table.columns]
+                rows = [[_cell(v) for v in row] for row in table[[name, *shown]].itertuples(index=False)]
+                _common.table([f"by {name}", *(GROUP_HEADINGS[key] for key in shown)], rows)
         for item in skipped:
             _common.say(f"skipped: {item['reason']}")
         for path in written.values():
@@ -204,7 +212,7 @@ def verdicts(
 
 def _cell(value: Any) -> Any:
     if isinstance(value, float):
-        return "-" if math.isnan(value) else f"{value:.3g}"
+        return "-" if math.isnan(value) else f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     return value
 
 
