@@ -34,12 +34,11 @@ from railwatch.observation import Observation, current, geometry_json, iso, obse
 from railwatch.store import Store
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from detector import Detections
     from railwatch.baseline import Verdict
+    from railwatch.sources import Sources
 
-__all__ = ["Detector", "Progress", "RunResult", "draw", "judge", "run"]
+__all__ = ["Detector", "Progress", "RunResult", "draw", "publish", "run", "sources_of"]
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +96,7 @@ class RunResult:
         store: The store's folder.
         warnings: What concerns the run as a whole.
         charts: The drawings of the area's history.
+        report: The page with its verdict, chart, pictures and numbers, or None if there is nothing to report.
     """
 
     area: str
@@ -108,6 +108,7 @@ class RunResult:
     store: Path
     warnings: tuple[str, ...]
     charts: tuple[Path, ...] = ()
+    report: Path | None = None
 
     @property
     def read(self) -> bool:
@@ -122,6 +123,7 @@ class RunResult:
             "skipped": [one.to_json() for one in self.skipped],
             "store": str(self.store),
             "charts": [str(path) for path in self.charts],
+            "report": None if self.report is None else str(self.report),
             "warnings": list(self.warnings),
         }
 
@@ -190,10 +192,17 @@ def run(
     report(len(candidates), len(candidates))
     ids = [one.id for one in observations]
     history = current(store.observations(area.name, superseded=True), prefer=ids)
-    verdicts = judge(history, area, config)
+    sources = sources_of(history, area, config, store)
+    verdicts = sources.verdicts(config.baseline.verdict_settings())
     # A reviewed count stands in for the machine's, so its verdict is the one on that scene.
     shown = {(one.datetime, one.scene) for one in observations}
     judged = {one.id for one in history if (one.datetime, one.scene) in shown}
+    charts: tuple[Path, ...] = ()
+    page: Path | None = None
+    if history:
+        charts = draw(sources, verdicts, config, store.charts)
+        with report.bar("pictures of the report") as pictures:
+            page = publish(sources, config, store.reports, pictures)
     return RunResult(
         area=area.name,
         observations=tuple(sorted(observations, key=lambda one: (one.datetime, one.id))),
@@ -203,53 +212,34 @@ def run(
         scenes=len(found),
         store=store.path,
         warnings=(*area.limitations, *(f"{one.path} is left out: {one.reason}." for one in store.damaged)),
-        charts=draw(history, verdicts, area, config, store.charts) if history else (),
+        charts=charts,
+        report=page,
     )
 
 
-def published_rows(area: AreaOfInterest, config: RunConfig) -> pd.DataFrame | None:
-    """Return the published counts that compare with those of an area, or None if the settings want none."""
-    if not config.baseline.use_published:
-        return None
-    from seeds import comparable
-
-    return comparable(area.name, scope="facility")
-
-
-def judge(observations: Sequence[Observation], area: AreaOfInterest, config: RunConfig) -> list[Verdict]:
-    """Compare observations of an area with the history before each, published counts included if set.
+def sources_of(
+    observations: Sequence[Observation], area: AreaOfInterest, config: RunConfig, store: Store | None = None
+) -> Sources:
+    """Return an area's history as all that look back on it see it: verdicts, charts and the report.
 
     Args:
         observations: The area's observations.
         area: The area.
-        config: The settings.
-
-    Returns:
-        Verdicts, oldest first.
+        config: Says whether published counts belong to the history.
+        store: Where the observations' pictures are.
     """
-    from railwatch.baseline import compare
+    from railwatch.sources import Sources, published_of
 
-    return compare(
-        observations,
-        published_rows(area, config),
-        titles={area.name: area.title},
-        settings=config.baseline.verdict_settings(),
-    )
+    published = published_of((area.name,)) if config.baseline.use_published else None
+    return Sources((area.name,), {area.name: area}, tuple(observations), published, store)
 
 
-def draw(
-    observations: Sequence[Observation],
-    verdicts: Sequence[Verdict],
-    area: AreaOfInterest,
-    config: RunConfig,
-    folder: Path,
-) -> tuple[Path, ...]:
+def draw(sources: Sources, verdicts: Sequence[Verdict], config: RunConfig, folder: Path) -> tuple[Path, ...]:
     """Draw the history of an area into a folder, one file a format.
 
     Args:
-        observations: The area's observations.
-        verdicts: On them.
-        area: The area.
+        sources: The history of one area.
+        verdicts: On it.
         config: The settings.
         folder: Where to; made if it isn't there.
 
@@ -264,17 +254,41 @@ def draw(
     from railwatch.chart.series import draw_series
     from railwatch.chart.style import PageStyle
 
-    title = config.title or area.title
-    published = published_rows(area, config) if config.chart.show_published else None
+    (name,) = sources.names
+    title = config.title or sources.titles[name]
+    published = sources.published if config.chart.show_published else None
     history = History.gather(
-        title, observations, published, verdicts, settings=config.baseline.verdict_settings()
+        title, sources.observations, published, verdicts, settings=config.baseline.verdict_settings()
     )
     style = PageStyle(dpi=config.chart.dpi)
     figure = draw_series(history, style)
     return tuple(
-        write_chart(figure, folder / f"{area.name}.{format}", style, title=title)
+        write_chart(figure, folder / f"{name}.{format}", style, title=title)
         for format in config.chart.formats
     )
+
+
+def publish(
+    sources: Sources, config: RunConfig, folder: Path, progress: Callable[[int, int], None] | None = None
+) -> Path:
+    """Write the page on an area's history into a folder.
+
+    Args:
+        sources: The history of one area, with the store that holds its pictures.
+        config: The settings.
+        folder: Where to; made if it isn't there.
+        progress: Told of every picture.
+
+    Returns:
+        The file.
+
+    Raises:
+        ReportError: If it can't be written.
+    """
+    from railwatch.report import write_report
+
+    (name,) = sources.names
+    return write_report(sources, folder / f"{name}.html", config=config, progress=progress).path
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from railwatch.errors import StoreError
 from railwatch.observation import Observation
 from railwatch.store import Store
 
-__all__ = ["Sources", "nearest", "read_sources"]
+__all__ = ["Sources", "nearest", "published_of", "read_sources"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def read_sources(
         if aoi is None:
             raise InputError("--seeds-only needs --aoi: whose published counts?")
         name, areas = _named(aoi, ())
-        counts = _published((name,))
+        counts = published_of((name,))
         if counts.empty:
             raise InputError(f"there are no published counts of {name} to compare")
         return Sources((name,), areas, (), counts)
@@ -103,7 +103,7 @@ def read_sources(
     else:
         name, areas = _named(aoi, stored)
         names = (name,)
-    published = _published(names) if with_seeds else None
+    published = published_of(names) if with_seeds else None
     chosen = tuple(one for one in everything if one.aoi in names)
     if aoi is not None and not chosen and (published is None or published.empty):
         known = f"; it has {', '.join(stored)}" if stored else ""
@@ -124,7 +124,8 @@ def _bundled(names: tuple[str, ...]) -> dict[str, AreaOfInterest]:
     return {name: load_area(name) for name in names if name in bundled}
 
 
-def _published(names: tuple[str, ...]) -> pd.DataFrame:
+def published_of(names: tuple[str, ...]) -> pd.DataFrame:
+    """Return the published counts that compare with whole-area counts of some areas."""
     from seeds import comparable
 
     frames = [comparable(name) for name in names]

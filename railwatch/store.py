@@ -7,6 +7,7 @@ Layout::
     STORE/items/<id>/detections.parquet       its boxes (GeoParquet), when there are any to keep
     STORE/items/<id>/evidence.png             its picture (or .webp)
     STORE/charts/                             drawings of the last run
+    STORE/reports/                            its page, one an area
 
 An item's folder is written under a temporary name, flushed, and renamed into place, so a kill at any
 moment leaves the whole item or none. No lock guards the items: an item's name is the digest of the work
@@ -123,6 +124,11 @@ class Store:
     def charts(self) -> Path:
         """The folder for the drawings of a run."""
         return self.path / "charts"
+
+    @property
+    def reports(self) -> Path:
+        """The folder for the pages of a run, one an area."""
+        return self.path / "reports"
 
     def has(self, id: str) -> bool:
         """Return whether an observation is there and readable."""

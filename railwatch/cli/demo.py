@@ -51,5 +51,6 @@ def demo(
     _common.say()
     for chart in done.result.charts:
         _common.say(f"chart:     {chart}")
+    _common.say(f"report:    {done.result.report}")
     _common.say(f"pictures:  {out / 'pictures'}")
     _common.say(f"store:     {done.result.store}")

@@ -59,9 +59,10 @@ def run(
     ] = 60.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Count the freight cars of an area on [bold]every scene[/bold], store, compare with history, draw.
+    """Count the freight cars of an area on [bold]every scene[/bold], store, compare, report.
 
-    Run again, it does only what is new; stopped half-way, it goes on where it was.
+    The chart and the page of the area's whole history are made afresh at the end. Run again, it counts
+    only what is new; stopped half-way, it goes on where it was.
     """
     from aoi import load_area
     from railwatch.alerts import send_alerts, split_command
@@ -113,6 +114,8 @@ def say(result: RunResult) -> None:
     _common.say(f"{new} new, {known} known already, {len(result.skipped)} skipped; store: {result.store}")
     for chart in result.charts:
         _common.say(f"chart: {chart}")
+    if result.report is not None:
+        _common.say(f"report: {result.report}")
 
 
 def _rows(result: RunResult) -> Sequence[Sequence[Any]]:

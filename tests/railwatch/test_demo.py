@@ -68,5 +68,7 @@ def test_the_command_with_the_shipped_detector(tmp_path: Path) -> None:
     again = CliRunner().invoke(app, [*arguments, "--json"])
     assert again.exit_code == 0, repr(again.exception)
     given = json.loads(again.stdout)
-    assert {"observations", "verdicts", "skipped", "store", "charts", "pictures", "truth"} <= set(given)
+    wanted = {"observations", "verdicts", "skipped", "store", "charts", "report", "pictures", "truth"}
+    assert wanted <= set(given)
+    assert Path(given["report"]).read_text("utf-8").count("data:image/") >= 12
     assert not any(one["new"] for one in given["observations"])

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import time
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from railwatch.config import RunConfig
 from railwatch.errors import StoreError
 from railwatch.intake import Dates
 from railwatch.observation import Observation
-from railwatch.pipeline import RunResult, judge, run
+from railwatch.pipeline import RunResult, run
+from railwatch.sources import read_sources
 from railwatch.store import DETECTIONS, EVIDENCE, Store
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -292,8 +294,32 @@ def test_verdicts_rest_on_the_whole_store(tmp_path: Path) -> None:
     assert verdict.verdict in ("unprecedented", "elevated")
     assert verdict.to_json()["history_n"] == 12
     assert verdict.to_json()["history_max"] == 6
-    everything = judge(Store.open(store).observations("yard"), YARD.area(), CONFIG)
-    assert len(everything) == 13
+    assert len(read_sources(store, with_seeds=False).verdicts()) == 13
+
+
+def test_run_and_compare_give_the_same_figures(tmp_path: Path) -> None:
+    """Published counts belong to the history, and to the family of dates that is judged together."""
+    area = replace(YARD.area(), name="tumangang")
+    result = count(series(tmp_path / "scenes"), tmp_path / "store", area, RunConfig())
+    sources = read_sources(tmp_path / "store")
+    compared = {one.record.id: one.to_json() for one in sources.verdicts()}
+    assert len(compared) > len(result.verdicts) == 3
+    for verdict in result.verdicts:
+        other = compared[verdict.record.id]
+        # The store keeps an area's name and not its title.
+        del other["sentence"]
+        assert {name: value for name, value in verdict.to_json().items() if name != "sentence"} == other
+
+
+def test_a_run_ends_with_a_page(tmp_path: Path) -> None:
+    result = count(series(tmp_path / "scenes"), tmp_path / "store")
+    assert result.report == tmp_path / "store" / "reports" / "yard.html"
+    page = result.report.read_text("utf-8")
+    assert page.count('<img class="evidence"') == 3 or page.count("data:image/") >= 3
+    assert result.to_json()["report"] == str(result.report)
+    YARD.write(tmp_path / "more" / "20231010_021500.tif", (18, 17, 12), 7)
+    count(tmp_path / "more", tmp_path / "store")
+    assert "2023-10-10" in result.report.read_text("utf-8")
 
 
 def test_a_store_that_can_not_be_written_ends_the_run(tmp_path: Path) -> None:

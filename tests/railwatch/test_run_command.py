@@ -128,3 +128,4 @@ def test_the_main_job(
     assert code == 0, err
     assert "0 new, 2 known already, 2 skipped" in out
     assert "chart: " in out
+    assert f"report: {given['report']}" in out
