@@ -12,8 +12,8 @@ import pandas as pd
 
 from aoi import AreaOfInterest, area_names, load_area
 from aoi.errors import InputError
-from railwatch.baseline import Verdict, VerdictSettings, calibrate, compare, from_observation
-from railwatch.baseline.calibration import METHODS_BY_PRECISION
+from railwatch.baseline import Verdict, VerdictSettings, compare, from_observation
+from railwatch.baseline.calibration import Meeting, meetings
 from railwatch.baseline.published import published_records
 from railwatch.errors import StoreError
 from railwatch.observation import Observation
@@ -45,6 +45,12 @@ class Sources:
         """Names for people, by area."""
         return {name: self.areas[name].title if name in self.areas else name for name in self.names}
 
+    def published_of(self, name: str) -> pd.DataFrame | None:
+        """Published rows about one of the areas, or None without seeds."""
+        if self.published is None:
+            return None
+        return self.published[[name in str(site).split(";") for site in self.published["site"]]]
+
     def verdicts(self, settings: VerdictSettings | None = None) -> list[Verdict]:
         """Return a verdict on each observation and published count, oldest first."""
         return compare(
@@ -53,19 +59,26 @@ class Sources:
 
     def calibrations(self, settings: VerdictSettings | None = None) -> list[dict[str, Any]]:
         """Return the lines between methods that the areas' pairs of looks support, as plain JSON values."""
+        return [
+            {"aoi": name, **one.line.to_json()}
+            for name, one in self.meetings(settings)
+            if one.line is not None
+        ]
+
+    def meetings(self, settings: VerdictSettings | None = None) -> list[tuple[str, Meeting]]:
+        """Return by area where two methods have seen it within a few days, with the line between them.
+
+        The less precise method stands against the more precise one. A machine's count and its reviewed one
+        make a pair too.
+        """
         chosen = settings or VerdictSettings()
         found = []
         for name in self.names:
             records = [from_observation(one, chosen) for one in self.observations if one.aoi == name]
-            if self.published is not None:
-                rows = self.published[self.published["site"] == name]
+            rows = self.published_of(name)
+            if rows is not None:
                 records += published_records(rows, chosen)
-            lines = calibrate(records, chosen).values()
-            rank = METHODS_BY_PRECISION.index
-            # Each line is there in both directions: the less precise against the more precise is shown.
-            found += [
-                {"aoi": name, **line.to_json()} for line in lines if rank(line.method) > rank(line.reference)
-            ]
+            found += [(name, one) for one in meetings(records, chosen)]
         return found
 
 

@@ -64,6 +64,7 @@ class ClaimRow:
         title: Of the text read; in square brackets where it is our paraphrase.
         url: Where it was read.
         note: What else matters, in our words.
+        site: Names of the areas whose counts it may be set beside, separated by semicolons; empty for any.
     """
 
     id: str = field(metadata=_read_by(_slug))
@@ -82,6 +83,7 @@ class ClaimRow:
     title: str = field(metadata=_read_by(_text))
     url: str = field(metadata=_read_by(_url))
     note: str = field(default="", metadata=_read_by(_text))
+    site: str = field(default="", metadata=_read_by(_text))
 
     def __post_init__(self) -> None:
         if self.period_start is not None and self.period_end < self.period_start:

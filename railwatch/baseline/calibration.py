@@ -96,6 +96,43 @@ class Calibration:
         }
 
 
+@dataclass(frozen=True)
+class Meeting:
+    """What two methods have said about one place within a few days of each other.
+
+    Attributes:
+        method: The less precise method.
+        reference: The more precise one.
+        pairs: The looks, ``method`` first, sorted by time.
+        line: The calibration, or None where the pairs don't support one.
+        reason: Why there is none, in one sentence; empty where there is one.
+    """
+
+    method: str
+    reference: str
+    pairs: tuple[tuple[Record, Record], ...]
+    line: Calibration | None
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {
+            "method": self.method,
+            "reference": self.reference,
+            "pairs": [
+                {
+                    "datetime": one.when.isoformat(),
+                    "count": one.value,
+                    "reference_datetime": other.when.isoformat(),
+                    "reference_count": other.value,
+                }
+                for one, other in self.pairs
+            ],
+            "line": None if self.line is None else self.line.to_json(),
+            "reason": self.reason,
+        }
+
+
 def calibrate(records: Iterable[Record], settings: VerdictSettings) -> dict[tuple[str, str], Calibration]:
     """Fit the lines between every two methods that have met often enough at one place.
 
@@ -106,19 +143,51 @@ def calibrate(records: Iterable[Record], settings: VerdictSettings) -> dict[tupl
     Returns:
         By (method, reference), each line in both directions.
     """
-    counts = [record for record in records if record.kind == "count"]
     lines: dict[tuple[str, str], Calibration] = {}
-    for reference, method in combinations(METHODS_BY_PRECISION, 2):
-        pairs = pairs_of(counts, method, reference, settings.calibration_days)
-        if len(pairs) < settings.calibration_pairs:
-            continue
-        line = _line(pairs)
-        # A line that hardly rises, or that the pairs leave open, calibrates nothing.
-        if line.gain < 0.25 or line.gain_sd > 0.5 * line.gain:
-            continue
-        lines[method, reference] = line
-        lines[reference, method] = line.inverse()
+    for one in meetings(records, settings):
+        if one.line is not None:
+            lines[one.method, one.reference] = one.line
+            lines[one.reference, one.method] = one.line.inverse()
     return lines
+
+
+def meetings(records: Iterable[Record], settings: VerdictSettings) -> list[Meeting]:
+    """Pair the looks of every two methods at one place, and fit a line where there are enough.
+
+    Args:
+        records: Records of one place; only counts take part.
+        settings: Days that may lie between two looks of a pair, and the fewest pairs.
+
+    Returns:
+        One for each two methods that both have counts, the most precise reference first.
+    """
+    counts = [record for record in records if record.kind == "count"]
+    present = {record.method for record in counts}
+    found = []
+    for reference, method in combinations(METHODS_BY_PRECISION, 2):
+        if {reference, method} <= present:
+            pairs = pairs_of(counts, method, reference, settings.calibration_days)
+            line, reason = _calibration(pairs, settings)
+            found.append(Meeting(method, reference, tuple(pairs), line, reason))
+    return found
+
+
+def _calibration(
+    pairs: Sequence[tuple[Record, Record]], settings: VerdictSettings
+) -> tuple[Calibration | None, str]:
+    if len(pairs) < settings.calibration_pairs:
+        few = f"{len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'} of looks within"
+        return None, f"{few} {settings.calibration_days:g} days, fewer than {settings.calibration_pairs:g}"
+    line = _line(pairs)
+    # A line that hardly rises, or that the pairs leave open, calibrates nothing.
+    if line.gain < 0.25:
+        return None, f"the one hardly follows the other (gain {line.gain:.2f})"
+    if line.gain_sd > 0.5 * line.gain:
+        return (
+            None,
+            f"the pairs leave the line open (gain {line.gain:.2f}, standard error {line.gain_sd:.2f})",
+        )
+    return line, ""
 
 
 def pairs_of(

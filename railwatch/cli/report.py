@@ -27,6 +27,16 @@ def report(
             "--events", metavar="CSV", help="What happened when, for the chart: columns date and label."
         ),
     ] = None,
+    claims: Annotated[
+        Path | None,
+        typer.Option("--claims", metavar="CSV", help="Public claims of your own; see seeds/README.md."),
+    ] = None,
+    assumptions: Annotated[
+        Path | None,
+        typer.Option(
+            "--assumptions", metavar="TOML", help="What turns claims into wagons; see configs/claims.toml."
+        ),
+    ] = None,
     seeds: Annotated[
         bool, typer.Option("--seeds/--no-seeds", help="Take the published counts into the history.")
     ] = True,
@@ -41,14 +51,18 @@ def report(
     that it gives as that of its making; all else depends on the store alone.
     """
     from railwatch.chart.events import read_events
+    from railwatch.claims import load_assumptions
     from railwatch.config import load_config
     from railwatch.report import write_report
     from railwatch.sources import read_sources
+    from seeds import load_claims
 
     if out.suffix.lower() not in (".html", ".htm"):
         _common.fail(f"{out}: a report is an HTML file, so its name ends in .html")
     settings = load_config(config).override(aoi=aoi, store=store)
     happened = read_events(events) if events is not None else []
+    claimed = load_claims(claims) if claims is not None else None
+    assumed = load_assumptions(assumptions) if assumptions is not None else None
     sources = read_sources(
         Path(settings.store) if settings.store else None,
         settings.aoi,
@@ -56,7 +70,15 @@ def report(
         with_seeds=seeds and settings.baseline.use_published,
     )
     with _common.progress("pictures") as progress:
-        written = write_report(sources, out, config=settings, events=happened, progress=progress)
+        written = write_report(
+            sources,
+            out,
+            config=settings,
+            events=happened,
+            claims=claimed,
+            assumptions=assumed,
+            progress=progress,
+        )
     if as_json:
         _common.emit_json(written.to_json())
         return

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 
 from railwatch import __version__, atomic
 from railwatch.baseline import RANK
 from railwatch.chart.events import Event
 from railwatch.chart.history import is_sentinel
+from railwatch.claims import FINDINGS, Assumptions, ClaimsPage, claims_page
 from railwatch.config import RunConfig
 from railwatch.observation import Observation, iso
 from railwatch.report import words
@@ -31,6 +33,7 @@ from railwatch.report.plot import MISSING, days_of, plot_of, window_label
 from railwatch.report.table import csv_text
 from railwatch.sources import Sources
 from railwatch.store import EVIDENCE, Store
+from seeds import load_claims
 
 __all__ = ["Written", "build_report", "write_report"]
 
@@ -97,6 +100,8 @@ def write_report(
     *,
     config: RunConfig | None = None,
     events: Sequence[Event] = (),
+    claims: pd.DataFrame | None = None,
+    assumptions: Assumptions | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Written:
     """Write the report of one or several areas.
@@ -107,6 +112,9 @@ def write_report(
         out: The HTML file to write or replace.
         config: The settings of the verdicts.
         events: What happened when.
+        claims: Public claims to set beside the counts of their areas, as `seeds.load_claims` gives them; by
+            default the bundled ones, if published counts are wanted.
+        assumptions: What turns claims into wagons; the bundled ones by default.
         progress: Told of every picture.
 
     Returns:
@@ -124,7 +132,9 @@ def write_report(
     paths = _evidence(sources.store, places)
     pictures = encode(paths, _PICTURE_BYTES, _by_importance(places), progress)
     # A lone surrogate in a name from a foreign store has no UTF-8; it becomes a question mark.
-    content = build_report(places, pictures, settings, generated=generated_at()).encode("utf-8", "replace")
+    pages = _claims(sources, places, claims, assumptions, settings)
+    page = build_report(places, pictures, settings, claims=pages, generated=generated_at())
+    content = page.encode("utf-8", "replace")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         atomic.write_bytes(out, content)
@@ -159,6 +169,7 @@ def build_report(
     pictures: Mapping[str, Picture],
     config: RunConfig,
     *,
+    claims: Mapping[str, ClaimsPage] | None = None,
     generated: datetime | None = None,
 ) -> str:
     """Return the page.
@@ -167,6 +178,7 @@ def build_report(
         places: What it is about, at least one.
         pictures: The evidence by observation id.
         config: The settings, for the title.
+        claims: Public claims beside the counts, by key of the place.
         generated: When it was made; the only thing that isn't in the store.
 
     Returns:
@@ -197,6 +209,7 @@ def build_report(
             generated_iso="" if generated is None else iso(generated),
             data={place.key: _data(place) for place in places},
             settings=config.baseline.verdict_settings(),
+            claims=claims or {},
             methods={one.record.method for place in places for one in (*place.entries, *place.ceilings)},
             calibrations=[words.calibration(line) for place in places for line in place.calibrations],
             limitations=_limitations(places),
@@ -222,6 +235,33 @@ def generated_at() -> datetime:
 
 
 # ---- what goes in --------------------------------------------------------------------------------
+
+
+def _claims(
+    sources: Sources,
+    places: Sequence[Place],
+    claims: pd.DataFrame | None,
+    assumptions: Assumptions | None,
+    config: RunConfig,
+) -> dict[str, ClaimsPage]:
+    """Return the page on public claims of each place that some are about."""
+    if claims is None:
+        if sources.published is None:
+            return {}
+        claims = load_claims()
+    pages = {}
+    for place in places:
+        rows = claims[[not site or place.name in site.split(";") for site in claims["site"]]]
+        if not rows.empty:
+            pages[place.key] = claims_page(
+                place.title,
+                place.observations,
+                sources.published_of(place.name),
+                rows,
+                assumptions,
+                settings=config.baseline.verdict_settings(),
+            )
+    return pages
 
 
 def _evidence(store: Store | None, places: Sequence[Place]) -> dict[str, Path]:
@@ -385,10 +425,13 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(n=_coordinate, metres=metres, unbracketed=lambda text: text.strip("[]"))
+    environment.filters.update(
+        n=_coordinate, g=lambda value: f"{value:g}", metres=metres, unbracketed=lambda text: text.strip("[]")
+    )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
     environment.globals.update(
         words=words,
+        findings=FINDINGS,
         iso=iso,
         rank=rank,
         missing_shape=MISSING,
@@ -426,12 +469,13 @@ def _source_hash(text: str) -> str:
     return f"'sha256-{digest}'"
 
 
-def _contents(place: Place) -> list[tuple[str, str]]:
+def _contents(place: Place, claims: Collection[str]) -> list[tuple[str, str]]:
     """Return the parts of a place's article: anchor, label."""
     parts = [("chart", "Chart")]
     if place.cards:
         parts.append(("scenes", "Scenes"))
-    return [*parts, ("table", "Numbers")]
+    parts.append(("table", "Numbers"))
+    return [*parts, ("claims", "Claims")] if place.key in claims else parts
 
 
 def _zone_titles(place: Place) -> dict[str, str]:

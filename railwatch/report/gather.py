@@ -172,9 +172,7 @@ def gather(sources: Sources, config: RunConfig, events: Sequence[Event] = ()) ->
     places = []
     for name in sources.names:
         observations = [one for one in sources.observations if one.aoi == name]
-        published = sources.published
-        if published is not None:
-            published = published[[name in str(site).split(";") for site in published["site"]]]
+        published = sources.published_of(name)
         place = _place(
             name,
             sources,

@@ -12,6 +12,7 @@ import shutil
 import zlib
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from report_stores import HOSTILE, hostile_store, observation, picture, yard_sto
 
 from railwatch.baseline import RANK
 from railwatch.chart.events import Event
+from railwatch.claims import DISCLAIMER, load_assumptions
 from railwatch.config import load_config
 from railwatch.report import ReportError, build, pictures, write_report
 from railwatch.report.build import WARN_BYTES, generated_at
@@ -28,6 +30,7 @@ from railwatch.report.gather import gather
 from railwatch.report.table import COLUMNS, csv_text
 from railwatch.sources import read_sources
 from railwatch.store import Store
+from seeds import load_claims
 
 VOID = {"meta", "link", "img", "input", "br"}
 
@@ -182,6 +185,44 @@ def test_published_counts_alone_make_a_page(tmp_path):
     assert (written.observations, written.pictures) == (0, 0)
     assert page.texts["h1"][0].startswith("255 freight cars on 17\xa0June\xa02024: unprecedented")
     assert not [one for one in page.all("article") if "card" in one["class"]]
+
+
+def test_public_claims_stand_on_the_page_of_the_place_that_they_are_about(store, sources, tmp_path):
+    out = tmp_path / "page.html"
+    write_report(sources, out)
+    html = out.read_text("utf-8")
+    assert DISCLAIMER in unescape(html)
+    assert "about 6,700 containers" in html
+    assert '<a href="#claims-tumangang">Claims</a>' in html
+    assert "Two Russian coal trains" in html  # why an assumption is what it is
+    assert "claims-tumangang" not in _written(read_sources(store.path, with_seeds=False), out)
+    elsewhere = replace(sources, names=("yard",), observations=_renamed(sources.observations, "yard"))
+    assert "claims-yard" not in _written(elsewhere, out)
+
+
+def test_claims_and_assumptions_of_ones_own_make_the_figures(sources, tmp_path):
+    mine = load_claims().iloc[[4]].assign(site="")
+    lines = "containers_per_wagon", "wagons_per_train", "share_through_place"
+    table = tmp_path / "mine.toml"
+    table.write_text(
+        "".join(f"[{name}]\nlow = 1\nlikely = 1\nhigh = 1\nwhy = 'to see'\n" for name in lines), "utf-8"
+    )
+    out = tmp_path / "page.html"
+    write_report(sources, out, claims=mine, assumptions=load_assumptions(table))
+    html = out.read_text("utf-8")
+    row = html[html.index("about 6,700 containers") :]
+    assert row[: row.index("</tr>")].count('<td class="num">6,700</td>') == 2  # wagons, trains
+    assert "about 5,000 containers" not in html
+    assert "mine.toml" in html
+
+
+def _written(sources, out: Path) -> str:
+    write_report(sources, out)
+    return out.read_text("utf-8")
+
+
+def _renamed(observations, name: str):
+    return tuple(replace(one, aoi=name) for one in observations)
 
 
 def test_observations_without_a_store_have_cards_without_pictures(sources, tmp_path):

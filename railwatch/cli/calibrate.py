@@ -1,0 +1,99 @@
+"""`railwatch calibrate`: what one counting method says at a place where another was there too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from railwatch.cli import _common
+from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
+
+if TYPE_CHECKING:
+    from railwatch.baseline.calibration import Meeting
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(calibrate)
+
+
+def calibrate(
+    store: StoreOption = None,
+    aoi: AoiOption = None,
+    seeds: Annotated[
+        bool, typer.Option("--seeds/--no-seeds", help="Pair looks with the published counts too.")
+    ] = True,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Draw the pairs of each two methods into this folder."),
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the line between [bold]two counting methods[/bold] at a place, from looks of the same days.
+
+    Verdicts put both methods on one scale by it. With too few pairs, or pairs that leave it open, there is
+    no line: then the methods meet with the systematic error of each added.
+    """
+    from railwatch.config import load_config
+    from railwatch.sources import read_sources
+
+    settings = load_config(config).override(aoi=aoi, store=store)
+    sources = read_sources(
+        Path(settings.store) if settings.store else None,
+        settings.aoi,
+        with_seeds=seeds and settings.baseline.use_published,
+    )
+    chosen = settings.baseline.verdict_settings()
+    found = sources.meetings(chosen)
+    pictures = {} if out is None else _draw(out, found, sources.titles, settings.chart.dpi)
+    if as_json:
+        rule = {"days": chosen.calibration_days, "pairs": chosen.calibration_pairs}
+        calibrations = [
+            {"aoi": name, **one.to_json(), "picture": pictures.get((name, one.method, one.reference))}
+            for name, one in found
+        ]
+        _common.emit_json({"calibrations": calibrations, "wanted": rule})
+        return
+    if not found:
+        _common.say("No place has counts of two methods, so there is nothing to calibrate.")
+        return
+    _common.table(("place", "method", "against", "pairs", "line", "scatter"), (_row(*one) for one in found))
+    for name, one in found:
+        if one.line is None:
+            _common.say(f"{name}: no line from {one.method} to {one.reference}: {one.reason}.")
+    for path in pictures.values():
+        _common.say(f"picture: {path}")
+
+
+def _row(name: str, meeting: Meeting) -> tuple[object, ...]:
+    line = meeting.line
+    return (
+        name,
+        meeting.method,
+        meeting.reference,
+        len(meeting.pairs),
+        "none" if line is None else f"{line.gain:.2f} (sd {line.gain_sd:.2f}) x + {line.offset:.1f}",
+        None if line is None else f"{line.scatter_cars:.1f} cars",
+    )
+
+
+def _draw(
+    folder: Path, found: list[tuple[str, Meeting]], titles: dict[str, str], dpi: int
+) -> dict[tuple[str, str, str], Path]:
+    from railwatch.chart import PageStyle, write_chart
+    from railwatch.chart.calibration import draw_meeting
+    from railwatch.observation import slug
+
+    style = PageStyle(width_mm=110.0, dpi=dpi)
+    pictures = {}
+    for name, one in found:
+        if one.pairs:
+            path = folder / f"{slug(name)}-{one.method}-{one.reference}.png"
+            title = titles.get(name, name)
+            pictures[name, one.method, one.reference] = write_chart(
+                draw_meeting(title, one, style), path, style, title=title
+            )
+    return pictures
