@@ -1,0 +1,89 @@
+"""The pixels of one 10 m acquisition over one area: what every reader of a product hands on."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+
+from geo.errors import SceneError
+
+
+@dataclass(frozen=True)
+class Chip:
+    """Reflectance of one Sentinel-2 acquisition over one area, on the 10 m grid of the product.
+
+    Attributes:
+        id: of the acquisition (platform, sensing time, relative orbit): the same whichever product of it
+            was read.
+        datetime: UTC sensing time.
+        platform: for example "Sentinel-2A".
+        relative_orbit: 1 to 143, or None where the product doesn't tell.
+        bands: names of the planes: "B02", "B03", "B04", "B08" and, where the product has it, "B11" (20 m,
+            brought to the 10 m grid) after them.
+        reflectance: float32 (bands, H, W), 0 to about 1 (above 1 on bright slopes and clouds); NaN where
+            there is no data.
+        transform: of the 10 m grid, pixel-aligned with the product.
+        crs: UTM.
+        scl: uint8 (H, W) scene classification on the same grid; 0 where there is no data; None where the
+            product has none, as in L1C.
+        sun_azimuth_deg: clockwise from north, or None.
+        sun_elevation_deg: above the horizon, or None.
+        level: "L1C", "L2A" or "unknown".
+        baseline: processing baseline such as "05.09", or None.
+        provenance: file, product, tile, offset and quantification applied, and the like; JSON-ready.
+    """
+
+    id: str
+    datetime: dt.datetime
+    platform: str
+    relative_orbit: int | None
+    bands: tuple[str, ...]
+    reflectance: NDArray[np.float32]
+    transform: Affine
+    crs: CRS
+    scl: NDArray[np.uint8] | None = None
+    sun_azimuth_deg: float | None = None
+    sun_elevation_deg: float | None = None
+    level: str = "unknown"
+    baseline: str | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse planes that don't fit together."""
+        if self.reflectance.ndim != 3 or self.reflectance.shape[0] != len(self.bands):
+            raise SceneError(
+                f"{self.id}: {len(self.bands)} bands are named but the pixels have the shape "
+                f"{self.reflectance.shape}."
+            )
+        if self.scl is not None and self.scl.shape != self.shape:
+            raise SceneError(
+                f"{self.id}: the scene classification has the shape {self.scl.shape}, the bands {self.shape}."
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return int(self.reflectance.shape[1]), int(self.reflectance.shape[2])
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """(H, W) where every 10 m band has a value."""
+        ten = [index for index, name in enumerate(self.bands) if name != "B11"]
+        return np.asarray(np.isfinite(self.reflectance[ten]).all(axis=0))
+
+    def band(self, name: str) -> NDArray[np.float32]:
+        """One plane, (H, W).
+
+        Raises:
+            SceneError: the chip doesn't have the band.
+        """
+        if name not in self.bands:
+            raise SceneError(f"{self.id}: there is no band {name}, only {', '.join(self.bands)}.")
+        return self.reflectance[self.bands.index(name)]
