@@ -86,9 +86,11 @@ def compare(
     if not verdicts:
         _common.say("There is nothing to compare yet.")
         return
+    several = len({one.aoi for one in verdicts}) > 1
+    place = ("place",) if several else ()
     _common.table(
-        ("date", "place", "cars", "verdict", "most before", "record", "such a count by chance", "looks"),
-        (_row(one) for one in verdicts),
+        ("date", *place, "cars", "verdict", "most before", "record", "by chance", "looks"),
+        (_row(one, several) for one in verdicts),
     )
     for one in verdicts:
         _common.say(one.sentence)
@@ -97,20 +99,20 @@ def compare(
         _common.say(f"{line['aoi']}: {line['method']} = {equation}, from {line['pairs']} pairs of looks.")
 
 
-def _row(verdict: Verdict) -> tuple[object, ...]:
+def _row(verdict: Verdict, several: bool) -> tuple[object, ...]:
+    """Return a line of the table, which fits 80 columns where there is one place."""
     bound = {"at least": "\u2265 ", "at most": "\u2264 "}.get(verdict.record.kind, "")
     maximum = verdict.maximum
+    ceiling = "\u2264 " if maximum is not None and maximum.kind == "ceiling" else ""
     return (
         verdict.record.day,
-        verdict.aoi,
+        *((verdict.aoi,) if several else ()),
         None if verdict.count is None else f"{bound}{verdict.count:.0f}",
-        verdict.label,
-        None
-        if maximum is None
-        else f"{maximum.value:.0f}{' (ceiling)' if maximum.kind == 'ceiling' else ''}",
+        verdict.label.replace(" (", "\n("),
+        None if maximum is None else f"{ceiling}{maximum.value:.0f}",
         _chance(verdict.probability_record),
         _chance(verdict.probability_exceedance),
-        f"{verdict.coverage.looks}{' + ceiling' if verdict.ceilings else ''}",
+        verdict.coverage.looks,
     )
 
 

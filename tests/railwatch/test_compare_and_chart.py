@@ -74,6 +74,27 @@ def test_all_published_dates_are_judged_oldest_first(railwatch: Railwatch) -> No
     assert "elevated" in sentences[-1]
 
 
+def test_the_table_fits_a_terminal_of_80_columns(
+    railwatch: Railwatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = railwatch("compare", "--aoi", "tumangang", "--seeds-only").out.splitlines()
+    (row,) = (number for number, line in enumerate(lines) if line.strip().startswith("2023-10-05"))
+    assert lines[row].split() == [
+        "2023-10-05",
+        "73",
+        "unprecedented",
+        "≤",
+        "20",
+        ">",
+        "99.9%",
+        "<",
+        "0.1%",
+        "0",
+    ]
+    assert lines[row + 1].strip() == "(unconfirmed)"
+
+
 def test_a_store_is_compared_with_itself(railwatch: Railwatch, store: Path) -> None:
     outcome = railwatch("compare", "--store", store, "--json")
     document = json.loads(outcome.out)
