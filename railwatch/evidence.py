@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 import shapely
+from affine import Affine
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
@@ -32,6 +33,7 @@ from PIL import Image
 from aoi import AreaOfInterest
 from geo import Scene, box_corners
 from railwatch import atomic
+from railwatch.placement import Placement
 
 if TYPE_CHECKING:
     from detector import Detections
@@ -105,7 +107,8 @@ def render(
     longest = float(_LONGEST_PX)
     while True:
         view = _view(window, longest)
-        picture = _png(_draw(scene, view, detections, placed, _caption(scene, detections, area, observation)))
+        pixels = _draw(scene, view, detections, placed, _caption(scene, detections, area, observation))
+        picture = _png(pixels, _placement(scene, view, (pixels.shape[1], pixels.shape[0])))
         if len(picture) <= MAX_BYTES or longest < _SHORTEST_PX:
             return picture
         longest *= max(0.5, min(0.9, math.sqrt(MAX_BYTES / len(picture))))
@@ -413,15 +416,34 @@ def _shown(colour: str) -> str:
     return "#909090" if colour == _LOOKS[""].colour else colour
 
 
-def _png(pixels: NDArray[np.uint8]) -> bytes:
+def _placement(scene: Scene, view: _View, size: tuple[int, int]) -> Placement | None:
+    """Return where a picture of a view lies, or None without a position."""
+    if scene.crs is None or not scene.georeferenced:
+        return None
+    x0, y0, x1, y1 = view.window
+    left = (max(view.width, _SHORTEST_PX) - view.width) // 2
+    to_map = (
+        scene.transform
+        @ Affine.translation(x0, y0)
+        @ Affine.scale((x1 - x0) / view.width, (y1 - y0) / view.height)
+        @ Affine.translation(-left, 0)
+    )
+    code = scene.crs.to_epsg()
+    crs = scene.crs.to_wkt() if code is None else f"EPSG:{code}"
+    image = (float(left), 0.0, float(left + view.width), float(view.height))
+    return Placement(crs, tuple(float(one) for one in to_map[:6]), image, size)
+
+
+def _png(pixels: NDArray[np.uint8], placement: Placement | None = None) -> bytes:
     """Return a PNG, with a palette of 256 colours (a third of the size) if all colours are too many."""
     image = Image.fromarray(pixels)
+    info = None if placement is None else placement.png_info()
     stream = io.BytesIO()
-    image.save(stream, "PNG", compress_level=6)
+    image.save(stream, "PNG", compress_level=6, pnginfo=info)
     if stream.tell() > MAX_BYTES:
         stream = io.BytesIO()
         palette = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        palette.save(stream, "PNG", compress_level=6)
+        palette.save(stream, "PNG", compress_level=6, pnginfo=info)
     return stream.getvalue()
 
 

@@ -41,6 +41,7 @@ import shapely
 from railwatch import atomic
 from railwatch.errors import StoreError
 from railwatch.observation import FORMAT_VERSION, PREFIX, Observation, current, iso
+from railwatch.placement import placement_of
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -54,6 +55,7 @@ log = logging.getLogger(__name__)
 COLLECTION = "collection.json"
 DETECTIONS = "detections"
 EVIDENCE = "evidence"
+_PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 
 _VERSION_KEY = f"{PREFIX}store_version"
 _COLLECTION_ID = "railwatch-observations"
@@ -402,7 +404,12 @@ def _write_item(
     if evidence is not None:
         path = folder / f"{EVIDENCE}{_picture_suffix(evidence)}"
         path.write_bytes(evidence)
-        item.add_asset(EVIDENCE, _asset(path, "What was counted, drawn on the image", ["overview"]))
+        asset = _asset(path, "What was counted, drawn on the image", ["overview"])
+        placement = placement_of(evidence)
+        if placement is not None:
+            asset.extra_fields |= placement.stac_fields()
+            item.stac_extensions.append(_PROJECTION)
+        item.add_asset(EVIDENCE, asset)
     for relation in ("root", "parent", "collection"):
         item.add_link(pystac.Link(relation, f"../../{COLLECTION}", pystac.MediaType.JSON))
     if observation.review_of is not None:

@@ -17,6 +17,9 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+import shapely
+import shapely.geometry
+from markupsafe import Markup
 
 from railwatch import __version__, atomic
 from railwatch.baseline import RANK
@@ -334,6 +337,26 @@ def _mark_data(entry: Entry) -> dict[str, Any]:
     return data
 
 
+def _ground(picture: Picture, observation: Observation) -> Markup:
+    """Return the attributes that say where a picture lies, for laying two of a place over each other."""
+    placement = picture.placement
+    if placement is None or observation.geometry is None:
+        return Markup("")
+    try:
+        # Any point will do that all pictures of a place share.
+        place = shapely.geometry.shape(observation.geometry).centroid
+        numbers = placement.on_ground(round(place.x, 2), round(place.y, 2))
+    except (ValueError, TypeError, KeyError, shapely.errors.ShapelyError):
+        return Markup("")
+    width, height = placement.size
+    left, top, right, below = placement.image
+    insets = (top / height, 1 - right / width, 1 - below / height, left / width)
+    return Markup(' data-ground="{}" data-insets="{}"').format(
+        " ".join(f"{one:g}" if one == 0 else f"{one:.3f}" for one in numbers),
+        " ".join(f"{100 * min(1.0, max(0.0, one)):.2f}%" for one in insets),
+    )
+
+
 def rank(entry: Entry) -> int:
     """Return how high a verdict an entry has, for sorting; -2 for none."""
     return RANK[entry.verdict.verdict] if entry.verdict is not None and entry.record.value is not None else -2
@@ -438,6 +461,7 @@ def _environment() -> jinja2.Environment:
         contents=_contents,
         zone_titles=_zone_titles,
         count_rows=_count_rows,
+        ground=_ground,
         provenance_rows=_provenance_rows,
         default_comparison=_default_comparison,
     )

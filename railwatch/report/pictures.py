@@ -13,6 +13,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from railwatch.placement import Placement, placement_of
+
 __all__ = ["Picture", "encode"]
 
 log = logging.getLogger(__name__)
@@ -34,11 +36,13 @@ class Picture:
         uri: ``data:image/webp;base64,...``.
         width: Pixels.
         height: Pixels.
+        placement: Where the file that it was made of lies, if that says so.
     """
 
     uri: str
     width: int
     height: int
+    placement: Placement | None = None
 
 
 def encode(
@@ -112,6 +116,7 @@ def _encoded(path: Path, longest: int) -> Picture | None:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=("PNG", "WEBP")) as opened:
+                placement = placement_of(opened)
                 image = opened.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         log.warning("%s isn't a picture that can be shown; it is left out of the report", path)
@@ -123,4 +128,4 @@ def _encoded(path: Path, longest: int) -> Picture | None:
     stream = io.BytesIO()
     image.save(stream, "WEBP", quality=_QUALITY, method=4)
     content = base64.b64encode(stream.getvalue()).decode("ascii")
-    return Picture(f"data:image/webp;base64,{content}", image.width, image.height)
+    return Picture(f"data:image/webp;base64,{content}", image.width, image.height, placement)

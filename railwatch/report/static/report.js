@@ -736,6 +736,21 @@
 
   // ---- comparison ---------------------------------------------------------------------------------
 
+  // The second picture's place in the first, both in shares of the width, or null where they don't meet.
+  const laidOver = (first, second) => {
+    if (first.length !== 6 || second.length !== 6) return null;
+    const [a, b, c, d, e, f] = first;
+    const det = a * e - b * d;
+    const inside = (x, y) => [(e * x - b * y) / det, (a * y - d * x) / det];
+    const [p, q, r, s, t, u] = second;
+    const [m, n] = [inside(p, s), inside(q, t)];
+    const at = inside(r - c, u - f);
+    const scale = Math.hypot(...m);
+    // Pictures that hardly share any ground, or at scales that hide one in the other, stay side by side.
+    const meet = scale > 0.2 && scale < 5 && at[0] < 0.9 && at[1] < 0.9 && at[0] + m[0] > 0.1 && at[1] + n[1] > 0.1;
+    return meet ? [m[0], n[0], at[0], m[1], n[1], at[1]] : null;
+  };
+
   class Comparison {
     constructor(section) {
       this.section = section;
@@ -775,10 +790,13 @@
         one.image.alt = from.alt;
         one.image.width = from.getAttribute("width");
         one.image.height = from.getAttribute("height");
+        one.ground = (from.dataset.ground ?? "").split(" ").map(Number);
+        one.insets = from.dataset.insets ?? "0 0 0 0";
         one.caption.textContent = one.select.selectedOptions[0].textContent;
       }
       const [a, b] = this.panes.map(({ image }) => Number(image.getAttribute("width")));
-      this.alike = Math.abs(a - b) <= 0.015 * Math.max(a, b);
+      this.over = laidOver(...this.panes.map(({ ground }) => ground));
+      this.alike = this.over !== null || (!this.panes.every(({ ground }) => ground.length === 6) && Math.abs(a - b) <= 0.015 * Math.max(a, b));
       this.draw();
     }
 
@@ -852,7 +870,9 @@
       this.slider.disabled = !this.alike;
       this.note.textContent = this.alike
         ? slider
-          ? "The pictures are laid over each other by their upper left corners; they match where both show the whole area."
+          ? this.over
+            ? "The pictures are laid over each other by their position on the ground, as exact as that of each image."
+            : "The pictures are laid over each other by their upper left corners; they match where both show the whole area."
           : ""
         : "These two pictures show different stretches of ground, so they can't be laid over each other.";
       this.stages.classList.toggle("slider", slider);
@@ -865,7 +885,10 @@
       this.y = clamp(this.y, Math.max(...heights) * (1 - this.scale), 0);
       this.panes.forEach(({ stage, image }, index) => {
         const wide = stage.clientWidth;
-        image.style.transform = `translate(${this.x * wide}px, ${this.y * wide}px) scale(${this.scale})`;
+        const over = slider && index === 1 && this.over;
+        const [a, b, c, d, e, f] = over || [1, 0, 0, 0, 1, 0];
+        image.style.transform = `translate(${this.x * wide}px, ${this.y * wide}px) scale(${this.scale}) matrix(${a}, ${d}, ${b}, ${e}, ${c * wide}, ${f * wide})`;
+        image.style.clipPath = over ? `inset(${this.panes[index].insets})` : "";
         stage.style.clipPath = slider && index === 1 ? `inset(0 0 0 ${this.range.value}%)` : "";
       });
     }
