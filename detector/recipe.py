@@ -20,6 +20,7 @@ from detector.calibrate import finish
 from detector.errors import LabelError
 from detector.evidence import Judge
 from detector.labels import read_labels, tiles_of
+from detector.mlm import write_item
 from detector.model import WagonNet
 from detector.prepare import make_shards
 from detector.shards import TILE_PX, LabelledTile, Shard, find_shards, write_shard
@@ -193,7 +194,7 @@ def write_weights(
     start: weights_file.Weights | None = None,
     device: str = "auto",
 ) -> Path:
-    """Calibrate a trained network on validation scenes and write the weights with their card."""
+    """Calibrate a trained network on validation scenes and write weights, card and STAC item."""
     backgrounds = Path(recipe.data.backgrounds) if recipe.data.backgrounds else None
     check = out / "check"
     make_shards(
@@ -214,7 +215,8 @@ def write_weights(
     training = {"steps": log[-1]["step"], "last_losses": log[-1]} if log else {}
     card = {**finished.card, "training": training, "figures": {"validation": figures}}
     path = out / f"{recipe.name}.safetensors"
-    weights_file.save(path, finished.network, finished.judge, card)
+    checksum = weights_file.save(path, finished.network, finished.judge, card)
+    write_item({**card, "sha256": checksum}, path, finished.network, finished.judge)
     return path
 
 

@@ -42,11 +42,11 @@ _TO_LONLAT = Transformer.from_crs(CRS, "OGC:CRS84", always_xy=True)
 _RIM_M = 8.0
 
 THRESHOLDS = {
-    "recall": 0.78,
-    "precision": 0.65,
-    "count_error_share": 0.35,
-    "count_worst_error_share": 1.25,
-    "interval_coverage": 0.70,
+    "recall": 0.84,
+    "precision": 0.72,
+    "count_error_share": 0.27,
+    "count_worst_error_share": 0.95,
+    "interval_coverage": 0.80,
 }
 """What the detector must reach on these tiles; `railwatch.validate` says how each is measured.
 
