@@ -381,9 +381,13 @@ def _too_short(window: _Window, settings: VerdictSettings) -> str:
     seen = window.coverage
     if not seen.looks:
         return f"there is no clear look from {window.start} to {window.end}"
-    looks = "look" if seen.looks == 1 else "looks"
+    if seen.looks == 1:
+        return (
+            f"there is only one clear look from {window.start} to {window.end}, and the worth of "
+            f"{settings.min_looks:g} independent ones is needed"
+        )
     return (
-        f"the {seen.looks} clear {looks} from {window.start} to {window.end} are worth "
+        f"the {seen.looks} clear looks from {window.start} to {window.end} are worth "
         f"{seen.n_effective:.1f} independent ones, and {settings.min_looks:g} are needed"
     )
 

@@ -352,7 +352,7 @@ def _ground(picture: Picture, observation: Observation) -> Markup:
     left, top, right, below = placement.image
     insets = (top / height, 1 - right / width, 1 - below / height, left / width)
     return Markup(' data-ground="{}" data-insets="{}"').format(
-        " ".join(f"{one:g}" if one == 0 else f"{one:.3f}" for one in numbers),
+        " ".join(f"{one + 0.0:.3f}" for one in numbers),
         " ".join(f"{100 * min(1.0, max(0.0, one)):.2f}%" for one in insets),
     )
 
