@@ -86,4 +86,4 @@ class Chip:
         """
         if name not in self.bands:
             raise SceneError(f"{self.id}: there is no band {name}, only {', '.join(self.bands)}.")
-        return self.reflectance[self.bands.index(name)]
+        return np.asarray(self.reflectance[self.bands.index(name)])
