@@ -87,9 +87,9 @@ def compare(
         _common.say("There is nothing to compare yet.")
         return
     several = len({one.aoi for one in verdicts}) > 1
-    place = ("place",) if several else ()
+    named = ("place",) if several else ()
     _common.table(
-        ("date", *place, "cars", "verdict", "most before", "record", "by chance", "looks"),
+        ("date", *named, "cars", "verdict", "most before", "record", "by chance", "looks"),
         (_row(one, several) for one in verdicts),
     )
     for one in verdicts:

@@ -14,16 +14,19 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from report_stores import hostile_store, yard_store
+from PIL import Image
+from report_stores import hostile_store, observation, yard_store
 
 from railwatch.chart.events import Event
+from railwatch.placement import Placement
 from railwatch.report import write_report
 from railwatch.sources import read_sources
+from railwatch.store import Store
 
 api = pytest.importorskip("playwright.sync_api", reason="Playwright's Python package isn't installed")
 
@@ -468,6 +471,34 @@ def test_two_dates_are_compared(read):
         == "inset(0px 0px 0px 60%)"
     )
     assert reader.asked == []
+
+
+def test_two_pictures_of_different_windows_meet_on_the_ground(read, tmp_path):
+    """One shows 640 m at 1 m, the other 320 m at 0.5 m from 80 m further east and 60 m further south."""
+    windows = {
+        9: Placement("EPSG:32652", (1.0, 0, 632e3, 0, -1.0, 4_698_000.0), (0, 0, 640, 360), (640, 400)),
+        12: Placement("EPSG:32652", (0.5, 0, 632_080.0, 0, -0.5, 4_697_940.0), (0, 0, 640, 360), (640, 400)),
+    }
+    store = Store.open(tmp_path / "store")
+    for day, placed in windows.items():
+        stream = io.BytesIO()
+        Image.new("RGB", placed.size, (90, 90, 90)).save(stream, "PNG", pnginfo=placed.png_info())
+        when = datetime(2023, 10, day, 2, 20, tzinfo=UTC)
+        store.add(observation(when, 8.0), evidence=stream.getvalue())
+    write_report(read_sources(store.path), tmp_path / "report.html")
+    section = read(tmp_path / "report.html").page.locator(".compare")
+    section.get_by_label("Slider").check()
+    assert "by their position on the ground" in section.locator(".compare-note").inner_text()
+    section.locator("[data-do=in]").click()
+    boxes = [section.locator(".pane img").nth(number).bounding_box() for number in (0, 1)]
+    # A point 200 m east and 150 m south of the first picture's corner is pixel (200, 150) of it, and
+    # pixel (240, 180) of the second.
+    (left, right) = (
+        (box["x"] + at[0] / 640 * box["width"], box["y"] + at[1] / 400 * box["height"])
+        for box, at in zip(boxes, ((200, 150), (240, 180)), strict=True)
+    )
+    assert boxes[0]["width"] == pytest.approx(2 * boxes[1]["width"], rel=0.01)
+    assert left == pytest.approx(right, abs=3)
 
 
 def test_a_picture_opens_in_full_size_and_closes_again(read):
