@@ -109,8 +109,8 @@ class WagonDetector:
         scene: Scene,
         area: AreaOfInterest | None = None,
         *,
-        tile_px: int = 768,
-        batch_size: int = 2,
+        tile_px: int = 2048,
+        batch_size: int = 1,
         threshold: float | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Detections:

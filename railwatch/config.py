@@ -124,14 +124,14 @@ class DetectorSettings:
         "auto", "Where the network runs; `auto` takes a CUDA GPU when there is one.", changes_results=False
     )
     tile_px: int = _setting(
-        768,
+        2048,
         "Edge of a tile in pixels of 0.5 m; memory grows with its square.",
         low=128,
         high=8192,
         step=32,
     )
     batch_size: int = _setting(
-        2, "Tiles that go through the network together.", low=1, high=256, changes_results=False
+        1, "Tiles that go through the network together.", low=1, high=256, changes_results=False
     )
 
 

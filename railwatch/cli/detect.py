@@ -46,10 +46,10 @@ def detect(
     ] = None,
     tile_px: Annotated[
         int, typer.Option("--tile-px", min=128, help="Tile size in 0.5 m pixels, a multiple of 32.")
-    ] = 768,
+    ] = 2048,
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, help="Tiles that go through the network at once.")
-    ] = 2,
+    ] = 1,
     device: DeviceOption = "auto",
     weights: WeightsOption = None,
     as_json: JsonOption = False,
