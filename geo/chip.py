@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
@@ -13,6 +14,58 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from geo.errors import SceneError
+
+if TYPE_CHECKING:
+    from aoi import AreaOfInterest
+
+PIXEL_M = 10.0
+"""Side of a pixel of the bands that wagons are looked for in, metres."""
+
+MARGIN_M = 400.0
+"""Ground beside an area that its chips show: what dates are laid over each other by, and judged clear by."""
+
+
+@dataclass(frozen=True)
+class ChipGrid:
+    """The 10 m pixels over one area that every acquisition of it is read on.
+
+    North-up in the UTM zone of the area's middle, its corner on a whole multiple of 10 m: there the grids of
+    all Sentinel-2 tiles of the zone coincide, so that a chip is a plain window of the product.
+
+    Attributes:
+        crs: UTM, WGS84.
+        transform: pixels to map coordinates.
+        shape: rows and columns.
+    """
+
+    crs: CRS
+    transform: Affine
+    shape: tuple[int, int]
+
+    @classmethod
+    def around(cls, area: AreaOfInterest, margin_m: float = MARGIN_M) -> ChipGrid:
+        """The grid over an area (in longitude and latitude) and some ground around it.
+
+        Raises:
+            SceneError: the area lies beyond the latitudes that UTM and Sentinel-2 cover (84 N, 80 S).
+        """
+        middle = area.boundary.centroid
+        if not -80.0 <= middle.y <= 84.0:
+            raise SceneError(f"area {area.name} lies beyond the latitudes that Sentinel-2 covers")
+        zone = min(int((middle.x + 180.0) // 6.0), 59) + 1
+        crs = CRS.from_epsg((32600 if middle.y >= 0 else 32700) + zone)
+        west, south, east, north = area.to_crs(crs).boundary.bounds
+        left = math.floor((west - margin_m) / PIXEL_M) * PIXEL_M
+        top = math.ceil((north + margin_m) / PIXEL_M) * PIXEL_M
+        columns = math.ceil((east + margin_m - left) / PIXEL_M)
+        rows = math.ceil((top - south + margin_m) / PIXEL_M)
+        return cls(crs, Affine(PIXEL_M, 0.0, left, 0.0, -PIXEL_M, top), (rows, columns))
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east, north in map coordinates."""
+        left, top = self.transform.c, self.transform.f
+        return left, top - self.shape[0] * PIXEL_M, left + self.shape[1] * PIXEL_M, top
 
 
 @dataclass(frozen=True)

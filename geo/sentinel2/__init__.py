@@ -1,0 +1,1 @@
+"""Sentinel-2 at 10 m: products as they lie on disk, and one place seen many times."""
