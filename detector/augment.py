@@ -98,8 +98,24 @@ def _relight(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
     cast = rng.normal(1.0, 0.04, 3)
     table = np.stack([np.clip((level**gamma) * gain * c + offset, 0, 1) for c in cast], axis=-1)
     out = cv2.LUT(np.ascontiguousarray(image), (table * 255).round().astype(np.uint8).reshape(1, 256, 3))
+    out = _reprocess(np.asarray(out, dtype=np.uint8), rng)
     if rng.random() < 0.25:
         sigma = rng.uniform(1, 7)
         noise = rng.normal(0, sigma, out.shape[:2])[..., None]
         out = np.clip(out + noise, 0, 255).astype(np.uint8)
     return np.asarray(out, dtype=np.uint8)
+
+
+def _reprocess(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """What providers do to a finished picture: sharpen, blur, compress it once more."""
+    kind = rng.random()
+    if kind < 0.12:
+        soft = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.7, 1.5)))
+        amount = float(rng.uniform(0.4, 1.8))
+        image = np.asarray(cv2.addWeighted(image, 1.0 + amount, soft, -amount, 0.0), dtype=np.uint8)
+    elif kind < 0.20:
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 0.9))), dtype=np.uint8)
+    if rng.random() < 0.12:
+        code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 85))])[1]
+        image = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), dtype=np.uint8)
+    return image

@@ -79,7 +79,7 @@ class Sensor:
     jpeg: tuple[int, int]
     sharpen: tuple[float, float]
     tone: str = "gamma"  # "gamma", "s-curve", "log"
-    kernel: str = "none"  # "none", "cubic", "linear", "lanczos", "nearest"
+    kernel: str = "none"  # "none", "cubic", "linear", "lanczos", "nearest", "shrunk"
     shape: str = "gauss"  # "gauss", "box", "defocus"
 
 
@@ -146,6 +146,20 @@ SENSORS: tuple[Sensor, ...] = (
         jpeg=(70, 97),
         sharpen=(0.0, 0.8),
         tone="s-curve",
+    ),
+    # A finer picture shown smaller: sharper than its grid can hold, with the jagged edges of quick shrinking.
+    Sensor(
+        name="web-shrunk",
+        splits=("train", "val"),
+        weight=2.2,
+        gsd_m=(0.45, 1.05),
+        blur=(0.1, 0.4),
+        colour=(1.0, 3.0),
+        grey=0.03,
+        noise=(0.001, 0.008),
+        jpeg=(50, 95),
+        sharpen=(0.0, 1.0),
+        kernel="shrunk",
     ),
     # What only tests see: other optics, other curves, other resampling.
     Sensor(
@@ -261,7 +275,13 @@ _KERNELS = {
 
 def _sample(image: NDArray[np.uint16], size: tuple[int, int], kernel: str, rng: np.random.Generator) -> F32:
     """Area-average to the grid; some providers resample from a native grid of another pitch."""
-    if kernel != "none" and rng.random() < 0.7:
+    if kernel == "shrunk":
+        ratio = float(rng.uniform(0.35, 0.9))
+        native = (round(size[0] / ratio), round(size[1] / ratio))
+        first = cv2.resize(image, native, interpolation=cv2.INTER_AREA)
+        how = (cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_NEAREST)[int(rng.choice(3, p=[0.55, 0.3, 0.15]))]
+        out = cv2.resize(first, size, interpolation=how)
+    elif kernel != "none" and rng.random() < 0.7:
         ratio = float(rng.uniform(0.75, 1.4))  # native pitch over product pitch
         native = (max(8, round(size[0] / ratio)), max(8, round(size[1] / ratio)))
         first = cv2.resize(image, native, interpolation=cv2.INTER_AREA)

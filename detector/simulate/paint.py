@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from detector.simulate import noise
 from detector.simulate.assets import CAR_PAINTS, CONTAINER_PAINTS, pick
+from detector.simulate.liveries import paint_livery
 from detector.simulate.materials import encode, rgb
 from detector.simulate.spec import Colour, Prop, Sun, Wagon
 
@@ -36,7 +37,7 @@ class Patch(NamedTuple):
     px_per_m: float
 
 
-class _Sheet:
+class Sheet:
     """A patch in the making, addressed in metres from its west end (x) and north edge (y)."""
 
     def __init__(
@@ -120,7 +121,7 @@ def _roof_profile(sun: Sun, angle_deg: float, slope_deg: float, n: int = 33) -> 
 # ---------------------------------------------------------------------------------------------- rail vehicles
 
 
-def _gondola(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
+def _gondola(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
     wall = float(style.uniform(0.12, 0.3))
     ribs = float(style.uniform(1.2, 2.0))
     end = float(style.uniform(0.12, 0.5))
@@ -166,7 +167,7 @@ def _gondola(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Gen
         x += ribs
 
 
-def _box(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
+def _box(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
     slope = float(style.uniform(6.0, 32.0))
     s.across(_roof_profile(sun, w.angle_deg, slope))
     y = np.linspace(-1, 1, s.h)
@@ -198,7 +199,7 @@ def _box(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generat
         s.shade(0, w.length_m, w.width_m - e, w.width_m, 0.75)
 
 
-def _autorack(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
+def _autorack(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
     s.across(_roof_profile(sun, w.angle_deg, float(style.uniform(4.0, 18.0))))
     s.ribs(float(style.uniform(0.5, 1.6)), float(style.uniform(-0.12, 0.1)), 0.2)
     kind = style.random()
@@ -221,7 +222,7 @@ def _autorack(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Ge
 
 
 def _container(
-    s: _Sheet, x0: float, x1: float, y0: float, y1: float, base_m: float, rng: np.random.Generator, tall: bool
+    s: Sheet, x0: float, x1: float, y0: float, y1: float, base_m: float, rng: np.random.Generator, tall: bool
 ) -> None:
     paint = rgb(pick(rng, CONTAINER_PAINTS))
     colour = _scaled(paint, float(rng.uniform(0.7, 1.2)))
@@ -235,7 +236,7 @@ def _container(
     s.shade(x1 - 0.12, x1, y0, y1, 0.75)
 
 
-def _container_row(s: _Sheet, rng: np.random.Generator, width_m: float, base_m: float, empty: float) -> None:
+def _container_row(s: Sheet, rng: np.random.Generator, width_m: float, base_m: float, empty: float) -> None:
     """Fill a deck with 20, 40 and 45 ft containers, some places left empty."""
     wide = 2.44
     y0 = (width_m - wide) / 2
@@ -253,7 +254,7 @@ def _container_row(s: _Sheet, rng: np.random.Generator, width_m: float, base_m: 
         x += size + float(rng.uniform(0.15, 0.5))
 
 
-def _flat(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
+def _flat(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
     planks = noise.crop("fine", w.style, 1, s.w).astype(np.float32) / 128.0
     s.rgb *= (0.8 + 0.2 * planks)[..., None]
     side = float(style.uniform(0.08, 0.25))
@@ -336,7 +337,7 @@ def _flat(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Genera
 
 
 def _container_flat(
-    s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun
+    s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun
 ) -> None:
     s.shade(0, w.length_m, w.width_m * 0.35, w.width_m * 0.65, 0.7)  # the open frame's spine and gaps
     s.ribs(float(style.uniform(1.5, 3.0)), 0.3, 0.25)
@@ -344,7 +345,7 @@ def _container_flat(
     _container_row(s, rng, w.width_m, 1.25, empty)
 
 
-def _well(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
+def _well(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
     end = float(style.uniform(1.4, 2.4))
     s.fill(end, w.length_m - end, 0.3, w.width_m - 0.3, (0.04, 0.04, 0.04), 0.5)
     s.shade(end, end + 0.2, 0, w.width_m, 1.3)
@@ -356,7 +357,7 @@ def _well(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Genera
             _container(s, x, x + size, 0.3, w.width_m - 0.3, 0.5 + 2.7 * level, rng, True)
 
 
-def _tank(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
+def _tank(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
     # Frame and walkways show beyond the barrel.
     frame = _scaled(rgb("soot"), float(style.uniform(0.8, 2.0)))
     body = s.rgb[0, 0].copy()
@@ -398,7 +399,7 @@ def _tank(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Genera
         s.shade(mid - 1.2, mid + 1.2, side, w.width_m - side, float(style.uniform(0.4, 0.8)))  # spill stain
 
 
-def _hopper(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
+def _hopper(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
     wall = float(style.uniform(0.12, 0.25))
     end = float(style.uniform(0.1, 1.2))
     bays = int(style.integers(2, 5))
@@ -428,7 +429,7 @@ def _hopper(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Gene
 
 
 def _covered_hopper(
-    s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun
+    s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun
 ) -> None:
     s.across(_roof_profile(sun, w.angle_deg, float(style.uniform(18.0, 45.0))))
     y = np.linspace(-1, 1, s.h)
@@ -458,7 +459,7 @@ def _covered_hopper(
             s.height[s.box(a, b, 0, w.width_m)] = 2.2
 
 
-def _tarp(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
+def _tarp(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
     s.across(_roof_profile(sun, w.angle_deg, float(style.uniform(8.0, 40.0))))
     folds = noise.crop("cloudy", w.seed, s.h, s.w).astype(np.float32) / 128.0 - 1.0
     s.rgb *= (1.0 + 0.25 * folds)[..., None]
@@ -476,7 +477,7 @@ def _tarp(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Genera
         s.fill(0, w.length_m, w.width_m - e, w.width_m, rgb("rust"), 2.0)
 
 
-def _locomotive(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
+def _locomotive(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
     length, width = w.length_m, w.width_m
     if style.random() < 0.5:  # hood unit: narrow long hood, walkways, a cab
         walk = float(style.uniform(0.35, 0.6))
@@ -510,7 +511,7 @@ def _locomotive(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.
     s.fill(length / 2 - 0.3, length / 2 + 0.3, width / 2 - 0.25, width / 2 + 0.25, rgb("black"))
 
 
-def _coach(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
+def _coach(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
     s.across(_roof_profile(sun, w.angle_deg, float(style.uniform(20, 50))))
     y = np.linspace(-1, 1, s.h)
     s.height -= (0.6 * y**2).astype(np.float32)[:, None]
@@ -531,7 +532,7 @@ def _coach(s: _Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Gener
     s.shade(w.length_m - 0.5, w.length_m, 0, w.width_m, 0.7)
 
 
-_Painter = Callable[[_Sheet, Wagon, np.random.Generator, np.random.Generator, Sun], None]
+_Painter = Callable[[Sheet, Wagon, np.random.Generator, np.random.Generator, Sun], None]
 _STOCK: dict[str, _Painter] = {
     "gondola_empty": _gondola,
     "gondola_loaded": _gondola,
@@ -553,15 +554,17 @@ def wagon_patch(wagon: Wagon, sun: Sun) -> Patch:
     """A rail vehicle from above; its style fixes the design, its seed the load and the dirt."""
     rng = np.random.default_rng(wagon.seed)
     style = np.random.default_rng(wagon.style)
-    sheet = _Sheet(wagon.length_m, wagon.width_m, wagon.colour, wagon.height_m, PX_PER_M)
+    sheet = Sheet(wagon.length_m, wagon.width_m, wagon.colour, wagon.height_m, PX_PER_M)
     _STOCK[wagon.type](sheet, wagon, rng, style, sun)
+    if wagon.livery:
+        paint_livery(sheet, np.random.default_rng(wagon.livery))
     sheet.weather(wagon.seed, float(rng.uniform(0.05, 0.6)))
     if wagon.snow > 0:
         _snow(sheet, wagon.seed, wagon.snow)
     return sheet.done()
 
 
-def _snow(sheet: _Sheet, seed: int, amount: float) -> None:
+def _snow(sheet: Sheet, seed: int, amount: float) -> None:
     field = noise.crop("cloudy", seed >> 2, sheet.h, sheet.w).astype(np.float32)
     cover = np.clip((field - 255.0 * (1.0 - amount)) / 40.0, 0.0, 1.0)[..., None]
     sheet.rgb += (encode(rgb("snow")).astype(np.float32) - sheet.rgb) * cover
@@ -571,7 +574,7 @@ def _snow(sheet: _Sheet, seed: int, amount: float) -> None:
 
 
 def _vehicle_body(
-    s: _Sheet, x0: float, x1: float, y0: float, y1: float, colour: Colour, base_m: float, height_m: float
+    s: Sheet, x0: float, x1: float, y0: float, y1: float, colour: Colour, base_m: float, height_m: float
 ) -> None:
     d = x1 - x0
     s.fill(x0, x1, y0, y1, colour, base_m + height_m * 0.62)
@@ -579,12 +582,12 @@ def _vehicle_body(
     s.fill(x0 + 0.36 * d, x0 + 0.80 * d, y0 + 0.18, y1 - 0.18, _scaled(colour, 1.05), base_m + height_m)
 
 
-def _car(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
+def _car(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     s.rgb[:] = encode((0.04, 0.04, 0.04))
     _vehicle_body(s, 0, p.length_m, 0.05, p.width_m - 0.05, p.colour, 0.0, p.height_m)
 
 
-def _truck(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
+def _truck(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     cab = float(rng.uniform(1.8, 3.2))
     tone = rgb(pick(rng, CAR_PAINTS)) if rng.random() < 0.7 else p.colour
     s.fill(0, cab, 0.1, p.width_m - 0.1, tone, 2.9)
@@ -594,7 +597,7 @@ def _truck(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
         s.ribs(float(rng.uniform(0.6, 1.5)), -0.1)
 
 
-def _trailer(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
+def _trailer(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     if rng.random() < 0.5:
         s.ribs(float(rng.uniform(0.5, 2.0)), float(rng.uniform(-0.15, 0.12)))
     if rng.random() < 0.3:
@@ -603,7 +606,7 @@ def _trailer(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     s.shade(0, p.length_m, p.width_m - 0.12, p.width_m, 0.8)
 
 
-def _bus(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
+def _bus(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     s.fill(0, 0.4, 0, p.width_m, (0.03, 0.03, 0.035))
     for x in (p.length_m * 0.25, p.length_m * 0.65):
         s.fill(
@@ -615,7 +618,7 @@ def _bus(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
         )
 
 
-def _boxes(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
+def _boxes(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     """A single container or a stack of them."""
     pitch = float(rng.choice([0.3, 0.6]))
     s.ribs(pitch, -0.08)
@@ -623,7 +626,7 @@ def _boxes(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     s.shade(p.length_m - 0.15, p.length_m, 0, p.width_m, 0.75)
 
 
-def _building(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
+def _building(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     kind = rng.random()
     length, width = p.length_m, p.width_m
     if kind < 0.45:  # gable
@@ -662,7 +665,7 @@ def _building(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
         s.shade(x, length, 0, width, float(rng.uniform(0.75, 1.3)))
 
 
-def _canopy(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
+def _canopy(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     s.across(np.repeat(_roof_profile(sun, p.angle_deg, float(rng.uniform(2, 15)), 3)[[0, 2]], 8))
     s.ribs(float(rng.uniform(1.0, 12.0)), float(rng.uniform(-0.2, 0.2)), float(rng.uniform(0.2, 0.8)))
     if rng.random() < 0.4:
@@ -676,7 +679,7 @@ def _canopy(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
             x += d
 
 
-def _overpass(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
+def _overpass(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     edge = float(rng.uniform(0.4, 1.2))
     s.shade(0, p.length_m, 0, edge, 1.25)
     s.shade(0, p.length_m, p.width_m - edge, p.width_m, 1.25)
@@ -690,12 +693,12 @@ def _overpass(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
         _vehicle_body(s, x0, x0 + 4.5, y0, y0 + 1.8, rgb(pick(rng, CAR_PAINTS)), p.height_m, 1.5)
 
 
-def _greenhouse(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
+def _greenhouse(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     s.across(_roof_profile(sun, p.angle_deg, float(rng.uniform(15, 40))))
     s.ribs(float(rng.uniform(1.2, 4.0)), float(rng.uniform(-0.15, 0.15)), 0.15)
 
 
-def _barge(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
+def _barge(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     m = 0.6
     tone = rgb(str(rng.choice(["coal", "aggregate", "rust", "grey", "sand", "red_oxide", "grey_light"])))
     n = int(rng.integers(1, 7))
@@ -707,18 +710,18 @@ def _barge(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
         )
 
 
-def _tank_farm(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
+def _tank_farm(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     """A round storage tank."""
     y, x = np.mgrid[-1 : 1 : s.h * 1j, -1 : 1 : s.w * 1j]
     r = np.hypot(x, y)
     s.rgb *= np.where(r > 0.93, 0.8, 1.0).astype(np.float32)[..., None]
 
 
-def _plain(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
+def _plain(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     """A slab: walls, platforms' edges, pallets, sacks."""
 
 
-def _pile(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
+def _pile(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     """A heap of bulk goods."""
     y, x = np.mgrid[-1 : 1 : s.h * 1j, -1 : 1 : s.w * 1j]
     dome = np.clip(1.0 - np.hypot(x, y) ** 1.5, 0.0, 1.0).astype(np.float32)
@@ -728,7 +731,7 @@ def _pile(s: _Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     s.rgb *= (light * (1.0 + 0.25 * tex))[..., None].astype(np.float32)
 
 
-_PropPainter = Callable[[_Sheet, Prop, np.random.Generator, Sun], None]
+_PropPainter = Callable[[Sheet, Prop, np.random.Generator, Sun], None]
 _PROPS: dict[str, tuple[_PropPainter, float]] = {
     "car": (_car, PX_PER_M),
     "truck": (_truck, PX_PER_M),
@@ -780,7 +783,7 @@ def prop_patch(prop: Prop, sun: Sun) -> Patch:
         return tree_patch(prop, sun)
     rng = np.random.default_rng(prop.seed)
     painter, scale = _PROPS[prop.kind]
-    sheet = _Sheet(prop.length_m, prop.width_m, prop.colour, prop.height_m, scale)
+    sheet = Sheet(prop.length_m, prop.width_m, prop.colour, prop.height_m, scale)
     painter(sheet, prop, rng, sun)
     sheet.weather(prop.seed, float(rng.uniform(0.03, 0.35)), (0.12, 0.11, 0.10))
     if prop.snow > 0:

@@ -79,6 +79,11 @@ _TERMINAL: BandTable = (
     (surroundings.warehouses, 2.0),
     (surroundings.trailer_line, 1.0),
 )
+_GREEN_WALLS: BandTable = (
+    (surroundings.hedge, 2.0),
+    (surroundings.tree_row, 2.0),
+    (surroundings.woods, 1.0),
+)
 _FILLINGS: dict[str, BandTable] = {
     "lots": (
         (surroundings.car_park, 4.0),
@@ -115,22 +120,24 @@ _FILLINGS: dict[str, BandTable] = {
 }
 
 
-def random_weather(rng: np.random.Generator) -> Weather:
-    """Season, snow, wetness and haze."""
+def random_weather(rng: np.random.Generator, *, snow_share: float = 0.35) -> Weather:
+    """Season, snow, wetness and haze; `snow_share` is how often snow lies in the brown season."""
     season = str(rng.choice(["green", "dry", "brown", "arid"], p=[0.38, 0.24, 0.22, 0.16]))
-    snow = float(rng.uniform(0.2, 1.0)) if season == "brown" and rng.random() < 0.35 else 0.0
+    snow = float(rng.uniform(0.2, 1.0)) if season == "brown" and rng.random() < snow_share else 0.0
     moisture = float(rng.uniform(0.3, 1.0)) if rng.random() < 0.2 else 0.0
     haze = float(np.clip(rng.exponential(0.08), 0.0, 0.6))
     return Weather(season, snow, moisture, haze)
 
 
-def random_light(rng: np.random.Generator) -> tuple[Sun, View]:
-    """Where the sun stands and the sensor looks."""
+def random_light(rng: np.random.Generator, *, low_share: float = 0.0) -> tuple[Sun, View]:
+    """Where the sun stands and the sensor looks; `low_share` is how often the sun is made to stand low."""
     if rng.random() < 0.85:
         azimuth = float(rng.normal(170.0, 35.0)) % 360.0
     else:
         azimuth = float(rng.uniform(0.0, 360.0))
     elevation = float(np.clip(rng.beta(2.2, 2.2) * 62.0 + 12.0, 12.0, 74.0))
+    if low_share > 0.0 and rng.random() < low_share:
+        elevation = float(rng.uniform(10.0, 30.0))
     kind = rng.random()
     tilt = rng.uniform(0, 5) if kind < 0.42 else rng.uniform(5, 22) if kind < 0.86 else rng.uniform(22, 38)
     return Sun(azimuth, elevation), View(float(tilt), float(rng.uniform(0, 360)))
@@ -167,8 +174,10 @@ def random_scene(
     elif kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
     size = (float(size_m), float(size_m)) if isinstance(size_m, int | float) else size_m
-    weather = random_weather(rng)
-    sun, view = random_light(rng)
+    # What is rare but hard is shown more often than it comes; checks and tests keep to how often it comes.
+    learning = split == "train"
+    weather = random_weather(rng, snow_share=0.6 if learning else 0.35)
+    sun, view = random_light(rng, low_share=0.2 if learning else 0.0)
     if kind == "background":
         if backgrounds is None:
             raise ValueError("kind 'background' needs a library of backgrounds")
@@ -327,6 +336,8 @@ def _rail(
         site.curve = curve
     tracks = _tracks(rng, site, paths, gauge, look, paved=paved)
     _yard_floor(site, low, high, offsets, paved=paved)
+    if split == "train":
+        _rhythms(site, offsets, low, high)
     _beside(site, shape, low, high, sparse=askew or (bool(pictures) and rng.random() < 0.75))
     _clear_the_way(site, corridor)
     if shape == "station":
@@ -337,6 +348,8 @@ def _rail(
     consists: list[Consist] = []
     if kind in WAGON_KINDS:
         mix = layout.random_mix(rng, bed, weather.snow)
+        if split == "train":
+            mix = layout.loosened(rng, mix)
         usual = float(rng.beta(2.4, 1.2))
         passenger = 0.5 if shape == "station" else 0.12 if shape == "mainline" else 0.02
         for i, path in enumerate(paths):
@@ -448,6 +461,27 @@ def _yard_floor(site: Site, low: float, high: float, offsets: np.ndarray, *, pav
             site.surface(_BEDS[int(rng.integers(len(_BEDS)))]),
             0.8,
         )
+
+
+def _rhythms(site: Site, offsets: np.ndarray, low: float, high: float) -> None:
+    """What repeats along a track and is no wagon: ramps, drains, stacks of sleepers, hedges' shadows."""
+    rng = site.rng
+    gaps = [(float(a + b) / 2, float(b - a)) for a, b in pairwise(offsets)]
+    places = [*gaps, (low - 0.4, 5.0), (high + 0.4, 5.0)]
+    for middle, gap in places:
+        if rng.random() > 0.14:
+            continue
+        tone = float(rng.choice([0.02, 0.04, 0.08, 0.3, 0.5]))
+        dash = 0.0 if rng.random() < 0.25 else float(np.exp(rng.uniform(math.log(0.5), math.log(14.0))))
+        rest = dash * float(rng.uniform(0.05, 1.5))
+        wide = float(rng.uniform(0.4, max(0.6, min(2.6, gap - 2.9))))
+        colour = (tone * 1.05, tone, tone * float(rng.uniform(0.8, 1.0)))
+        strength = float(rng.uniform(0.25, 0.95))
+        line = site.curve.line(middle + float(rng.normal(0.0, 0.2)), *site.part(25.0))
+        site.crossings.append(Marking(line, wide, colour, dash, rest, strength))
+    for side, start in ((1.0, high), (-1.0, -low)):
+        if rng.random() < 0.12:
+            surroundings.choose(rng, _GREEN_WALLS)(site, side, start + float(rng.uniform(-0.8, 3.0)))
 
 
 def _island_platforms(site: Site, offsets: np.ndarray) -> None:

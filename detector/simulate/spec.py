@@ -119,6 +119,7 @@ class Wagon:
     style: int
     seed: int
     snow: float = 0.0
+    livery: int = 0  # seed of a random pattern over the style's own paint; 0: none
 
 
 @dataclass(frozen=True)

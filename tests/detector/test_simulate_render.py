@@ -26,6 +26,7 @@ from detector.simulate import (
     sensors,
     training_tiles,
 )
+from detector.simulate.paint import wagon_patch
 from detector.simulate.spec import Consist, Prop, Sun, Surface, TrackSpec, View, Wagon, Weather
 
 SURFACE = Surface(("gravel", "gravel"), 0.1, 0.5, None, (1.0, 1.0, 1.0), 5)
@@ -194,6 +195,27 @@ def test_an_empty_gondola_is_darker_inside_than_on_its_rim() -> None:
     middle = grey[round(30.4 / 0.2), round(26 / 0.2) : round(34 / 0.2)].mean()
     rim = grey[round(28.6 / 0.2), round(26 / 0.2) : round(34 / 0.2)].mean()
     assert middle < 0.75 * rim
+
+
+def test_a_livery_changes_the_paint_but_neither_place_nor_height() -> None:
+    plain = wagon_patch(wagon(30.0, 30.0), Sun(180.0, 60.0))
+    for livery in range(1, 12):
+        worn = wagon_patch(wagon(30.0, 30.0, livery=livery), Sun(180.0, 60.0))
+        again = wagon_patch(wagon(30.0, 30.0, livery=livery), Sun(180.0, 60.0))
+        np.testing.assert_array_equal(worn.rgb, again.rgb)
+        np.testing.assert_array_equal(worn.height, plain.height)
+        assert np.abs(worn.rgb.astype(int) - plain.rgb).mean() > 1.0
+
+
+def test_a_shrunk_picture_keeps_its_boxes() -> None:
+    fine = render_scene(stage(wagon(30.0, 24.0, 0.0, colour=(0.9, 0.9, 0.9)), sun=Sun(180.0, 88.0)))
+    shrunk = next(s for s in sensors("train") if s.kernel == "shrunk")
+    seen = degrade(fine, np.random.default_rng(3), gsd_m=0.8, sensor=shrunk)
+    x, y, length, width, _ = seen.boxes[0]
+    inside = seen.image[
+        int(y - width / 4) : int(y + width / 4) + 1, int(x - length / 3) : int(x + length / 3)
+    ]
+    assert inside.mean() > np.median(seen.image) + 15
 
 
 def test_rails_and_beds_show() -> None:

@@ -43,7 +43,7 @@ def test_equal_seeds_make_equal_scenes(kind: str | None) -> None:
 @pytest.mark.parametrize("kind", WAGON_KINDS)
 def test_wagons_stand_on_tracks_and_apart(kind: str) -> None:
     found = 0
-    for seed in range(3):
+    for seed in range(4):
         spec = scene(kind, seed, size_m=120.0)
         lines = {t.id: shapely.LineString(t.line) for t in spec.tracks}
         bodies = []
@@ -202,3 +202,25 @@ def test_wrong_words_are_refused() -> None:
         random_scene(rng, split="train", kind="station yard")
     with pytest.raises(ValueError, match="backgrounds"):
         random_scene(rng, split="train", kind="background")
+
+
+def test_only_training_scenes_wear_random_liveries_and_lengths() -> None:
+    worn: dict[str, int] = {}
+    for split in SPLITS:
+        wagons = [w for seed in range(8) for w in scene("yard", seed, split).wagons]
+        assert len(wagons) > 40
+        worn[split] = sum(w.livery != 0 for w in wagons)
+        known = {(s.type, s.body_m) for name in STOCK for s in styles(name, split)}
+        assert all((w.type, w.length_m) in known for w in wagons) == (split != "train")
+    assert worn["train"] > 0
+    assert worn["val"] == worn["test"] == 0
+
+
+def test_the_sun_stands_lower_and_snow_lies_more_often_in_training() -> None:
+    low, snow = {}, {}
+    for split in ("train", "val"):
+        scenes = [scene("open", seed, split, 40.0) for seed in range(150)]
+        low[split] = sum(s.sun.elevation_deg < 25 for s in scenes)
+        snow[split] = sum(s.weather.snow > 0 for s in scenes)
+    assert low["train"] > low["val"]
+    assert snow["train"] > snow["val"] > 0
