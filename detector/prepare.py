@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -55,14 +55,32 @@ def to_tile(rendered: Rendered, size_px: int | None = TILE_PX) -> LabelledTile:
 
 
 def simulate_tiles(
-    seed: int, number: int, scenes: int, *, split: str, backgrounds: Path | None, views: int = 2
+    seed: int,
+    number: int,
+    scenes: int,
+    *,
+    split: str,
+    backgrounds: Path | None,
+    views: int = 2,
+    kinds: Sequence[str] = (),
 ) -> list[LabelledTile]:
-    """Tiles of scenes, each seen under ``views`` sensors and lights; the same for the same seed."""
+    """Tiles of scenes, each seen under ``views`` sensors and lights; the same for the same seed.
+
+    Args:
+        seed: With the number and the scene's it decides everything in a scene.
+        number: Of the shard.
+        scenes: How many.
+        split: ``train``, ``val`` or ``test``.
+        backgrounds: Folder of rail-free pictures at 0.3 m used as ground.
+        views: Sensors and lights a scene is seen under.
+        kinds: Kinds of scenes, drawn evenly; all of them by their usual weights when there are none.
+    """
     library = BackgroundLibrary(backgrounds) if backgrounds is not None else None
     tiles: list[LabelledTile] = []
     for scene in range(scenes):
         rng = np.random.default_rng([seed, number, scene])
-        spec = random_scene(rng, split=split, size_m=SCENE_M, backgrounds=library)
+        kind = str(rng.choice(kinds)) if kinds else None
+        spec = random_scene(rng, split=split, size_m=SCENE_M, kind=kind, backgrounds=library)
         fine = render_scene(spec, backgrounds=library)
         tiles += [to_tile(degrade(fine, rng)) for _ in range(views)]
     return tiles

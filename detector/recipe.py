@@ -9,17 +9,21 @@ import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 from time import sleep
 from typing import Any
 
+import torch
+
 from detector import weights as weights_file
 from detector.calibrate import finish
 from detector.errors import LabelError
 from detector.evidence import Judge
 from detector.labels import read_labels, tiles_of
+from detector.mining import make_hard_shards
 from detector.mlm import write_item
 from detector.model import WagonNet
 from detector.prepare import make_shards
@@ -37,6 +41,7 @@ LEAST = {
     "data.workers": 1,
     "data.first_shards": 1,
     "data.check_shards": 1,
+    "data.hard_shards": 0,
     "train.seed": 0,
     "train.steps": 1,
     "train.batch_size": 1,
@@ -64,6 +69,8 @@ class DataConfig:
     """Folder of the images of the own labels, where the label files don't say."""
     gsd_m: float = 0.0
     """Ground sampling distance of the own images without position, metres; 0 when they say it themselves."""
+    hard_shards: int = 0
+    """Shards of hard negatives mined with the weights that the training starts from."""
     check_shards: int = 4
     """Validation shards: half for the judge, half for threshold and intervals."""
 
@@ -147,6 +154,10 @@ def follow(
         LabelError: Something about the data or the checkpoint is wrong.
         WeightsError: The weights to start from can't be read.
     """
+    if recipe.data.hard_shards and not recipe.start:
+        raise LabelError(
+            "data.hard_shards needs weights to start from: the mistakes to learn from are theirs"
+        )
     if not recipe.data.shards and not recipe.data.labels:
         raise LabelError("the settings name neither simulated shards (data.shards) nor labels to learn from")
     backgrounds = Path(recipe.data.backgrounds) if recipe.data.backgrounds else None
@@ -156,14 +167,12 @@ def follow(
     if recipe.start:
         start = weights_file.load(None if recipe.start == "shipped" else recipe.start)
     own = _own_shards(recipe, out / "own")
-    simulated = out / "shards"
+    simulated, hard = out / "shards", out / "hard"
     worker = None
     if recipe.data.shards:
         # Spawned: a forked child would inherit torch's threads in an unknown state.
         worker = get_context("spawn").Process(
-            target=make_shards,
-            args=(simulated, recipe.data.shards),
-            kwargs={"seed": recipe.data.seed, "backgrounds": backgrounds, "workers": recipe.data.workers},
+            target=_make_data, args=(recipe.data, simulated, hard, start, device)
         )
         worker.start()
     try:
@@ -173,6 +182,7 @@ def follow(
             out,
             recipe.train,
             own=own,
+            hard=hard if recipe.data.hard_shards else None,
             start=start.network.state_dict() if start else None,
             device=device,
             stop=stop,
@@ -184,6 +194,21 @@ def follow(
             worker.join()
     network = load_average(out / "checkpoint.pt")
     return write_weights(recipe, network, out, start=start, device=device)
+
+
+def _make_data(
+    data: DataConfig, simulated: Path, hard: Path, start: weights_file.Weights | None, device: str
+) -> None:
+    """All shards, those without which the training can't begin first."""
+    backgrounds = Path(data.backgrounds) if data.backgrounds else None
+    plain = partial(make_shards, simulated, seed=data.seed, backgrounds=backgrounds, workers=data.workers)
+    plain(min(data.first_shards, data.shards))
+    if data.hard_shards and start is not None:
+        torch.set_num_threads(1)  # the other cores are the training's
+        make_hard_shards(
+            hard, data.hard_shards, weights=start, seed=data.seed, backgrounds=backgrounds, device=device
+        )
+    plain(data.shards)
 
 
 def write_weights(

@@ -46,6 +46,8 @@ class TrainConfig:
     log_steps: int = 50
     own_share: float = 0.5
     """Share of the views drawn from the user's own tiles, where there are any."""
+    hard_share: float = 0.1
+    """Share of the views drawn from mined hard negatives, where there are any."""
 
 
 class Batch(NamedTuple):
@@ -63,12 +65,20 @@ class Views:
     """
 
     def __init__(
-        self, folders: list[Path], config: TrainConfig, *, own: Path | None = None, start_step: int = 0
+        self,
+        folders: list[Path],
+        config: TrainConfig,
+        *,
+        own: Path | None = None,
+        hard: Path | None = None,
+        start_step: int = 0,
     ):
         self.folders = folders
         self.config = config
         self.step = start_step
         self.shards: list[Shard] = []
+        self.hard_folder = hard
+        self.hard: list[Shard] = []
         self.own = [Shard(p) for p in find_shards(own)] if own is not None else []
         self._looked = -math.inf
 
@@ -76,9 +86,10 @@ class Views:
         if time.monotonic() - self._looked < 60 and (self.shards or self.own):
             return
         self._looked = time.monotonic()
-        known = {s.path for s in self.shards}
         for folder in self.folders:
-            self.shards += [Shard(p) for p in find_shards(folder) if p not in known]
+            _take_up(self.shards, folder)
+        if self.hard_folder is not None:
+            _take_up(self.hard, self.hard_folder)
         if not self.shards and not self.own:
             names = ", ".join(str(f) for f in self.folders)
             raise LabelError(f"{names}: no training shards here")
@@ -108,6 +119,8 @@ class Views:
     def _tile(self, rng: np.random.Generator) -> LabelledTile:
         mine = rng.random() < self.config.own_share
         shards = self.own if self.own and (mine or not self.shards) else self.shards
+        if self.hard and shards is self.shards and rng.random() < self.config.hard_share:
+            shards = self.hard
         # By tile and not by shard, so that a small shard's tiles aren't seen more often than others.
         number = int(rng.integers(sum(len(s) for s in shards)))
         for shard in shards:
@@ -115,6 +128,12 @@ class Views:
                 return shard[number]
             number -= len(shard)
         raise AssertionError("a tile number beyond the last shard")
+
+
+def _take_up(shards: list[Shard], folder: Path) -> None:
+    """Add the shards of a folder that aren't among them yet."""
+    known = {s.path for s in shards}
+    shards += [Shard(p) for p in find_shards(folder) if p not in known]
 
 
 @torch.no_grad()
@@ -143,6 +162,7 @@ def train(
     config: TrainConfig,
     *,
     own: Path | None = None,
+    hard: Path | None = None,
     start: dict[str, Tensor] | None = None,
     device: str = "auto",
     stop: Callable[[], bool] = lambda: False,
@@ -155,6 +175,7 @@ def train(
         out: Folder for ``checkpoint.pt``, ``log.jsonl`` and ``curves.png``.
         config: Settings; a resumed training may have more steps than before.
         own: Folder of shards of the user's own tiles.
+        hard: Folder of shards of hard negatives, looked into again and again like ``folders``.
         start: Weights to start from (fine-tuning) when there is no checkpoint.
         device: ``auto``, ``cpu`` or ``cuda``.
         stop: Asked after every step; true ends the training early with a checkpoint.
@@ -188,7 +209,7 @@ def train(
         step = _resume(checkpoint, model, average, optimiser)
         logger.info("resumed at step %d", step)
     _keep_log(out / "log.jsonl", step)
-    views = iter(Views(folders, config, own=own, start_step=step))
+    views = iter(Views(folders, config, own=own, hard=hard, start_step=step))
     running: dict[str, float] = {}
     summed = 0
     began = saved = time.monotonic()

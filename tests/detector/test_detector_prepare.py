@@ -113,3 +113,9 @@ def test_shards_are_made_once(tmp_path, monkeypatch):
     assert make_shards(tmp_path, 1, seed=1, views=1, first=7) == 1
     assert len(find_shards(tmp_path)) == 4
     np.testing.assert_array_equal(Shard(find_shards(tmp_path)[0])[0].image, before[0])
+
+
+def test_tiles_can_be_of_wanted_kinds():
+    found = simulate_tiles(5, 0, 4, split="train", backgrounds=None, views=1, kinds=["open", "empty_line"])
+    assert {t.meta["kind"] for t in found} == {"open", "empty_line"}
+    assert not any(len(t.boxes) for t in found)

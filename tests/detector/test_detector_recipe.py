@@ -51,7 +51,7 @@ def test_the_shipped_recipes_can_be_read(name):
         found = Recipe.from_toml(path)
     assert found.train.steps >= 100
     assert found.data.check_shards >= 2
-    assert found.start == ("shipped" if name.startswith("finetune") else "")
+    assert found.start in {"", "shipped"}
 
 
 def test_settings_override_defaults(tmp_path):
@@ -163,6 +163,17 @@ def test_fine_tuning_starts_from_weights_and_learns_from_own_labels(prepared, tm
 def test_nothing_to_learn_from(tmp_path):
     with pytest.raises(LabelError, match="neither simulated shards"):
         follow(recipe(shards=0), tmp_path, device="cpu")
+
+
+def test_hard_negatives_are_mined_with_the_weights_it_starts_from(prepared, tmp_path):
+    with pytest.raises(LabelError, match=r"data\.hard_shards needs weights to start from"):
+        follow(recipe(hard_shards=1), prepared, device="cpu")
+    # The shard is there already, as it is when a training goes on.
+    hard = simulate_tiles(2, 0, 1, split="train", backgrounds=None, views=1, kinds=["open"])
+    write_shard(prepared / "hard" / "shard-00000", hard)
+    plan = replace(recipe(hard_shards=1), start=str(bright_weights(tmp_path)))
+    path = follow(replace(plan, train=replace(SMALL, hard_share=1.0)), prepared, device="cpu")
+    assert weights.load(path).card["settings"]["data"]["hard_shards"] == 1
 
 
 def test_missing_inputs_are_named(tmp_path):

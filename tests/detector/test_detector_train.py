@@ -93,6 +93,17 @@ def test_training_lowers_the_loss(shards, tmp_path):
     assert maps.track[0, 0][track].mean() > maps.track[0, 0][~track].mean() + 0.5
 
 
+def test_hard_negatives_are_drawn_by_their_share(shards, tmp_path):
+    write_shard(tmp_path / "hard" / "shard-00000", tiles(2, 5, light=90))
+    for share, low, high in ((0.0, 0.0, 0.0), (0.4, 0.2, 0.6), (1.0, 1.0, 1.0)):
+        settings = replace(SETTINGS, batch_size=16, hard_share=share)
+        views = Views([shards], settings, hard=tmp_path / "hard")
+        views._look()
+        rng = np.random.default_rng(4)
+        drawn = [views._tile(rng).image.min() >= 90 for _ in range(80)]
+        assert low <= np.mean(drawn) <= high
+
+
 def test_a_stopped_training_goes_on_as_if_it_had_not_been(shards, tmp_path):
     straight = train([shards], tmp_path / "straight", SETTINGS, device="cpu")
     asked = []

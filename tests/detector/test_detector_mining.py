@@ -1,0 +1,90 @@
+"""Hard negatives: empty ground on which the detector sees wagons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from painted import bright_wagons, bright_weights
+
+from detector import weights
+from detector.boxes import as_boxes
+from detector.mining import hardest, hardness, make_hard_shards
+from detector.predict import WagonDetector
+from detector.shards import LabelledTile, Shard, find_shards
+
+SIZE = (96, 160)
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory) -> weights.Weights:
+    """A network that takes every bright spot for a wagon."""
+    torch.set_num_threads(1)
+    return weights.load(bright_weights(tmp_path_factory.mktemp("weights")))
+
+
+@pytest.fixture(scope="module")
+def detector(loaded) -> WagonDetector:
+    return WagonDetector(loaded, "cpu")
+
+
+def tile(spots, boxes=()) -> LabelledTile:
+    true = as_boxes(np.asarray(boxes, float).reshape(-1, 5))
+    return LabelledTile(
+        image=bright_wagons(list(spots), SIZE),
+        boxes=true,
+        category=np.zeros(len(true), int),
+        ignored=np.zeros(len(true), bool),
+        track=np.zeros((SIZE[0] // 4, SIZE[1] // 4), np.uint8),
+        meta={"gsd_m": 0.5, "name": str(len(spots))},
+    )
+
+
+def test_more_false_boxes_are_harder(detector):
+    none, one, two = (hardness(detector, tile(s)) for s in ([], [(42, 42)], [(42, 42), (82, 42)]))
+    assert none == 0.0
+    assert 0.0 < one < two
+
+
+def test_the_hardest_come_first_and_wagons_are_passed_over(detector):
+    spots = [(42, 42), (82, 42), (122, 42)]
+    tiles = [tile(spots[:1]), tile([]), tile(spots), tile(spots, [[42, 42, 30, 6, 0]]), tile(spots[:2])]
+    kept = hardest(detector, tiles, keep=2)
+    assert [t.meta["name"] for t in kept] == ["3", "2"]
+    assert kept[0].meta["hardness"] > kept[1].meta["hardness"] > 0.1
+    assert [t.meta["name"] for t in hardest(detector, tiles, keep=9)] == ["3", "2", "1"]
+
+
+def test_shards_of_hard_negatives_are_empty_ground_and_repeatable(loaded, tmp_path):
+    made = [
+        make_hard_shards(tmp_path / name, 1, weights=loaded, seed=3, scenes=2, keep=4, device="cpu")
+        for name in "ab"
+    ]
+    first, second = (Shard(find_shards(tmp_path / name)[0]) for name in "ab")
+    assert made == [len(first), len(second)]
+    assert 1 <= len(first) <= 4
+    assert not len(first.boxes)
+    assert all(m["split"] == "train" and m["hardness"] > 0 for m in first.meta)
+    np.testing.assert_array_equal(first.images, second.images)
+    # What is there is left alone.
+    before = Path(tmp_path / "a" / "shard-00000.images.npy").stat().st_mtime_ns
+    assert make_hard_shards(tmp_path / "a", 1, weights=loaded, seed=4, device="cpu") == 0
+    assert Path(tmp_path / "a" / "shard-00000.images.npy").stat().st_mtime_ns == before
+
+
+def test_nothing_hard_writes_no_shard(loaded, tmp_path):
+    blind = weights.Weights(loaded.network, loaded.judge, loaded.card, "", Path("blind.safetensors"))
+    with torch.no_grad():
+        slope, bias = list(blind.judge.layers[-1].parameters())
+        kept = slope.clone(), bias.clone()
+        slope.zero_()
+        bias.fill_(-9.0)
+    try:
+        assert make_hard_shards(tmp_path, 1, weights=blind, seed=3, scenes=1, device="cpu") == 0
+    finally:
+        with torch.no_grad():
+            slope.copy_(kept[0])
+            bias.copy_(kept[1])
+    assert not find_shards(tmp_path)
