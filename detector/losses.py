@@ -12,7 +12,7 @@ from detector.targets import Targets
 WEIGHTS = {
     "heat": 1.0,
     "offset": 0.6,
-    "across": 0.6,
+    "across": 2.0,  # on a wagon 3 m wide, what is lost of the overlap is lost across
     "angle": 1.0,
     "size": 3.0,  # the length is learned late; a small weight leaves it constant
     "category": 0.3,
@@ -48,7 +48,7 @@ def losses(maps: Maps, target: Targets) -> dict[str, Tensor]:
         "offset": mean(
             smooth_l1_loss(maps.offset, target.offset, reduction="none", beta=0.5).sum(1, keepdim=True)
         ),
-        "across": mean(smooth_l1_loss(across, torch.zeros_like(across), reduction="none", beta=0.25)),
+        "across": mean(smooth_l1_loss(across, torch.zeros_like(across), reduction="none", beta=0.1)),
         "angle": mean(
             smooth_l1_loss(maps.angle, target.angle, reduction="none", beta=0.1).sum(1, keepdim=True)
         ),

@@ -46,6 +46,8 @@ class TrainConfig:
     log_steps: int = 50
     own_share: float = 0.5
     """Share of the views drawn from the user's own tiles, where there are any."""
+    empty_redrawn: float = 0.0
+    """How often a simulated tile without wagons is put back for another: empty ground is learned sooner."""
     hard_share: float = 0.1
     """Share of the views drawn from mined hard negatives, where there are any."""
 
@@ -121,13 +123,20 @@ class Views:
         shards = self.own if self.own and (mine or not self.shards) else self.shards
         if self.hard and shards is self.shards and rng.random() < self.config.hard_share:
             shards = self.hard
-        # By tile and not by shard, so that a small shard's tiles aren't seen more often than others.
-        number = int(rng.integers(sum(len(s) for s in shards)))
-        for shard in shards:
-            if number < len(shard):
-                return shard[number]
-            number -= len(shard)
-        raise AssertionError("a tile number beyond the last shard")
+        tile = _one_of(shards, rng)
+        if shards is self.shards and not len(tile.boxes) and rng.random() < self.config.empty_redrawn:
+            tile = _one_of(shards, rng)
+        return tile
+
+
+def _one_of(shards: list[Shard], rng: np.random.Generator) -> LabelledTile:
+    """By tile and not by shard, so that a small shard's tiles aren't seen more often than others."""
+    number = int(rng.integers(sum(len(s) for s in shards)))
+    for shard in shards:
+        if number < len(shard):
+            return shard[number]
+        number -= len(shard)
+    raise AssertionError("a tile number beyond the last shard")
 
 
 def _take_up(shards: list[Shard], folder: Path) -> None:

@@ -104,6 +104,18 @@ def test_hard_negatives_are_drawn_by_their_share(shards, tmp_path):
         assert low <= np.mean(drawn) <= high
 
 
+def test_empty_tiles_are_put_back_as_often_as_asked(tmp_path):
+    full = tiles(6, 3)
+    bare = [replace(t, boxes=as_boxes([]), category=t.category[:0], ignored=t.ignored[:0]) for t in full]
+    write_shard(tmp_path / "shard-00000", full + bare)
+    for share, expected in ((0.0, 0.5), (1.0, 0.25)):
+        views = Views([tmp_path], replace(SETTINGS, empty_redrawn=share))
+        views._look()
+        rng = np.random.default_rng(4)
+        empty = np.mean([not len(views._tile(rng).boxes) for _ in range(400)])
+        assert empty == pytest.approx(expected, abs=0.08)
+
+
 def test_a_stopped_training_goes_on_as_if_it_had_not_been(shards, tmp_path):
     straight = train([shards], tmp_path / "straight", SETTINGS, device="cpu")
     asked = []
