@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from detector.errors import WeightsError
 from detector.evidence import FEATURES, Judge
@@ -35,14 +36,29 @@ class Weights:
 def save(path: Path, network: WagonNet, judge: Judge, card: dict[str, Any]) -> str:
     """Write ``path`` (.safetensors) and the card beside it (.json).
 
-    Convolutions are stored as float16, which halves the file at no measurable cost; the small rest stays
-    float32.
-
     Returns:
         The sha256 of the safetensors file, which is also written into the card.
     """
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
     tensors |= {f"judge.{k}": v for k, v in judge.state_dict().items()}
+    return save_tensors(path, tensors, card, FORMAT)
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], card: dict[str, Any], format: str) -> str:
+    """Write tensors and the card beside them.
+
+    Convolutions are stored as float16, which halves the file at no measurable cost; the small rest stays as it
+    is. Counters of integers, which no inference needs, are left out.
+
+    Args:
+        path: Of the .safetensors file.
+        tensors: By name.
+        card: Data, training and figures.
+        format: Name of the kind of weights.
+
+    Returns:
+        The sha256 of the safetensors file, which is also written into the card.
+    """
     compact = {
         k: (v.half() if v.ndim == 4 else v).contiguous().cpu()
         for k, v in tensors.items()
@@ -50,10 +66,10 @@ def save(path: Path, network: WagonNet, judge: Judge, card: dict[str, Any]) -> s
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    save_file(compact, part, metadata={"format": FORMAT})
+    save_file(compact, part, metadata={"format": format})
     checksum = hashlib.sha256(part.read_bytes()).hexdigest()
     part.replace(path)
-    text = json.dumps({**card, "format": FORMAT, "sha256": checksum}, indent=2, ensure_ascii=False)
+    text = json.dumps({**card, "format": format, "sha256": checksum}, indent=2, ensure_ascii=False)
     path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     return checksum
 
@@ -70,7 +86,20 @@ def load(path: str | Path | None = None) -> Weights:
     return _load(Path(path))
 
 
-def _load(path: Path) -> Weights:
+def load_tensors(path: Path, format: str, kind: str) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+    """Read tensors and the card beside them.
+
+    Args:
+        path: Of the .safetensors file.
+        format: The kind of weights that is wanted, as `save_tensors` wrote it.
+        kind: The same for people: "wagon".
+
+    Returns:
+        The tensors as float32, the card, and the file's sha256.
+
+    Raises:
+        WeightsError: The file is missing, damaged, not of this kind, or doesn't match the checksum in its card.
+    """
     if path.suffix != ".safetensors":
         raise WeightsError(
             f"{path}: only .safetensors weights are read, since other formats can run code when loaded"
@@ -89,10 +118,10 @@ def _load(path: Path) -> Weights:
     try:
         checksum = hashlib.sha256(path.read_bytes()).hexdigest()
         with safe_open(path, framework="pt") as file:
-            kind = (file.metadata() or {}).get("format")
-            if kind != FORMAT:
+            found = (file.metadata() or {}).get("format")
+            if found != format:
                 raise WeightsError(
-                    f"{path}: not railwatch wagon weights (format {kind!r}, expected {FORMAT!r})"
+                    f"{path}: not railwatch {kind} weights (format {found!r}, expected {format!r})"
                 )
             tensors = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError) as error:
@@ -101,10 +130,15 @@ def _load(path: Path) -> Weights:
         raise WeightsError(
             f"{path}: its checksum differs from the one in {card_path.name}: damaged or exchanged"
         )
+    return tensors, card, checksum
+
+
+def _load(path: Path) -> Weights:
+    tensors, card, checksum = load_tensors(path, FORMAT, "wagon")
     network, judge = WagonNet(), Judge()
     try:
-        _fill(network, tensors, "network.")
-        _fill(judge, tensors, "judge.")
+        fill(network, tensors, "network.")
+        fill(judge, tensors, "judge.")
     except (RuntimeError, KeyError) as error:
         raise WeightsError(
             f"{path}: its tensors don't fit this version's network of {len(FEATURES)} features"
@@ -112,7 +146,12 @@ def _load(path: Path) -> Weights:
     return Weights(network.eval(), judge.eval(), card, checksum, path)
 
 
-def _fill(module: torch.nn.Module, tensors: dict[str, torch.Tensor], prefix: str) -> None:
+def fill(module: torch.nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:
+    """Give a module its tensors, whose names begin with a prefix.
+
+    Raises:
+        KeyError, RuntimeError: One is missing or has another shape.
+    """
     own = module.state_dict()
     # The counters of batch normalisation play no part in inference and aren't stored.
     state = {k: tensors[prefix + k] if v.dtype.is_floating_point else v for k, v in own.items()}
