@@ -47,8 +47,8 @@ def save(path: Path, network: WagonNet, judge: Judge, card: dict[str, Any]) -> s
 def save_tensors(path: Path, tensors: dict[str, Tensor], card: dict[str, Any], format: str) -> str:
     """Write tensors and the card beside them.
 
-    Convolutions are stored as float16, which halves the file at no measurable cost; the small rest stays as it
-    is. Counters of integers, which no inference needs, are left out.
+    Convolutions are stored as float16, which halves the file at no measurable cost; the small rest stays as
+    it is. Counters of integers, which no inference needs, are left out.
 
     Args:
         path: Of the .safetensors file.
@@ -98,7 +98,7 @@ def load_tensors(path: Path, format: str, kind: str) -> tuple[dict[str, Tensor],
         The tensors as float32, the card, and the file's sha256.
 
     Raises:
-        WeightsError: The file is missing, damaged, not of this kind, or doesn't match the checksum in its card.
+        WeightsError: The file is missing, damaged, not of this kind, or doesn't match its card's checksum.
     """
     if path.suffix != ".safetensors":
         raise WeightsError(
