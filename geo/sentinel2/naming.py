@@ -1,0 +1,164 @@
+"""What the names of Sentinel-2 products, granules and datatakes tell."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+
+TEN_METRE_BANDS = ("B02", "B03", "B04", "B08")
+"""The bands that wagons are looked for in."""
+SWIR_BAND = "B11"
+CLASSES = "SCL"
+"""The scene classification of a level-2A product."""
+
+# S2A_MSIL2A_20231005T021001_N0509_R003_T52TFN_20231005T061601; the Planetary Computer leaves the N out.
+_PRODUCT = re.compile(
+    r"(?P<unit>S2[A-Z])_MSI(?P<level>L1C|L2A)p?_(?P<start>\d{8}T\d{6})_(?:N(?P<baseline>\d{4})_)?"
+    r"R(?P<orbit>\d{3})_T(?P<tile>\d{2}[A-Z]{3})_(?P<generated>\d{8}T\d{6})"
+)
+# S2A_OPER_PRD_MSIL1C_PDMC_20160318T145513_R008_V20160318T031532_20160318T031532, until December 2016
+_OLD_PRODUCT = re.compile(
+    r"(?P<unit>S2[A-Z])_(?:OPER|USER)_(?:PRD_MSI|MTD_SAF)(?P<level>L1C|L2A)_\w{4}_(?P<generated>\d{8}T\d{6})_"
+    r"R(?P<orbit>\d{3})_V(?P<start>\d{8}T\d{6})_"
+)
+_DATATAKE = re.compile(
+    r"G(?P<unit>S2[A-Z])_(?P<start>\d{8}T\d{6})_(?P<orbit>\d{6})_N(?P<baseline>\d\d\.\d\d)"
+)
+_TILE = re.compile(r"(?:^|[_-])T(?P<tile>\d{2}[C-HJ-NP-X][A-HJ-NP-Z]{2})(?:[_.-]|$)")
+_BASELINE = re.compile(r"_N(\d\d)\.?(\d\d)(?:[_.]|$)")
+_ORBITS_A_CYCLE = 143
+# Absolute orbit of relative orbit 0 (that is, 143), modulo a cycle; from products that name both. The first
+# satellite left its place in the constellation in 2025, so that the rule holds up to then.
+_ORBIT_ORIGIN = {"Sentinel-2A": (140, 49_500), "Sentinel-2B": (26, 10**9)}
+
+
+@dataclass(frozen=True)
+class ProductName:
+    """What a product's name tells.
+
+    Attributes:
+        platform: "Sentinel-2A" and so on.
+        level: "L1C" or "L2A".
+        start: UTC start of the datatake.
+        baseline: Such as "05.09", or None.
+        relative_orbit: 1 to 143.
+        tile: MGRS, without the T, or None in old products, which have many.
+        generated: UTC time of processing.
+    """
+
+    platform: str
+    level: str
+    start: dt.datetime
+    baseline: str | None
+    relative_orbit: int
+    tile: str | None
+    generated: dt.datetime
+
+
+def parse_product_name(text: str) -> ProductName | None:
+    """The first product name in a text, old or new style."""
+    match = _PRODUCT.search(text) or _OLD_PRODUCT.search(text)
+    if match is None:
+        return None
+    parts = match.groupdict()
+    number = parts.get("baseline")
+    try:
+        return ProductName(
+            platform=platform_of(parts["unit"]),
+            level=parts["level"],
+            start=compact_time(parts["start"]),
+            baseline=f"{number[:2]}.{number[2:]}" if number else None,
+            relative_orbit=int(parts["orbit"]),
+            tile=parts.get("tile"),
+            generated=compact_time(parts["generated"]),
+        )
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True)
+class Datatake:
+    """What a datatake's identifier tells.
+
+    Attributes:
+        platform: "Sentinel-2A" and so on.
+        start: UTC.
+        relative_orbit: 1 to 143, or None where it can't be had from the absolute one.
+        baseline: Such as "05.09".
+    """
+
+    platform: str
+    start: dt.datetime
+    relative_orbit: int | None
+    baseline: str
+
+
+def parse_datatake(text: str) -> Datatake | None:
+    """The first datatake identifier in a text: GS2A_20231005T021001_043273_N05.09."""
+    match = _DATATAKE.search(text)
+    if match is None:
+        return None
+    platform = platform_of(match["unit"])
+    try:
+        start = compact_time(match["start"])
+    except ValueError:
+        return None
+    return Datatake(platform, start, relative_orbit(platform, int(match["orbit"])), match["baseline"])
+
+
+def relative_orbit(platform: str, absolute: int) -> int | None:
+    """The relative orbit of an absolute one, None where the rule isn't known."""
+    origin, until = _ORBIT_ORIGIN.get(platform, (0, 0))
+    if not 0 < absolute < until:
+        return None
+    return (absolute - origin - 1) % _ORBITS_A_CYCLE + 1
+
+
+def tile_in(text: str) -> str | None:
+    """The MGRS tile named in a text (after a T), without the T."""
+    match = _TILE.search(text)
+    return match["tile"] if match else None
+
+
+def baseline_in(text: str) -> str | None:
+    """The processing baseline at the end of a tile's identifier: ..._T52TFN_N05.09."""
+    match = _BASELINE.search(text)
+    return f"{match[1]}.{match[2]}" if match else None
+
+
+def platform_of(text: str) -> str:
+    """A platform as it is written here, "Sentinel-2A", from S2A, sentinel-2a and the like.
+
+    Plain "Sentinel-2" where the unit isn't told.
+    """
+    match = re.fullmatch(r"(?:S|sentinel)[-_ ]?2[-_ ]?([A-D])", text.strip(), re.IGNORECASE)
+    return f"Sentinel-2{match[1].upper()}" if match else "Sentinel-2"
+
+
+def compact_time(text: str) -> dt.datetime:
+    """A time such as 20231005T021001, UTC.
+
+    Raises:
+        ValueError: It isn't one.
+    """
+    return dt.datetime.strptime(text, "%Y%m%dT%H%M%S").replace(tzinfo=dt.UTC)
+
+
+def iso_time(text: str) -> dt.datetime:
+    """An ISO 8601 time as a UTC one; without a zone it is UTC.
+
+    Raises:
+        ValueError: It isn't one.
+    """
+    when = dt.datetime.fromisoformat(text.strip())
+    return when.replace(tzinfo=dt.UTC) if when.tzinfo is None else when.astimezone(dt.UTC)
+
+
+def is_modern(baseline: str) -> bool:
+    """Whether numbers of a processing baseline have 1000 added to them: from 04.00 on.
+
+    Not by the date: the archive since 2015 has been processed again with baseline 05.
+    """
+    major, _, _ = baseline.partition(".")
+    return major.isdigit() and int(major) >= 4
