@@ -97,17 +97,17 @@ class Recipe:
             document = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise LabelError(f"{path}: can't read the training settings ({error})") from error
-        data: DataConfig = _table(path, DataConfig, document.pop("data", {}), "data.")
-        fit: TrainConfig = _table(path, TrainConfig, document.pop("train", {}), "train.")
+        data: DataConfig = read_table(path, DataConfig, document.pop("data", {}), "data.")
+        fit: TrainConfig = read_table(path, TrainConfig, document.pop("train", {}), "train.")
         if fit.view_px % 32 or fit.view_px > TILE_PX:
             raise LabelError(
                 f"{path}: train.view_px must be a multiple of 32 and at most {TILE_PX}, not {fit.view_px}"
             )
-        recipe: Recipe = _table(path, cls, {**document, "data": data, "train": fit}, "")
+        recipe: Recipe = read_table(path, cls, {**document, "data": data, "train": fit}, "")
         return recipe
 
 
-def _table(path: Path, kind: Any, values: Any, prefix: str) -> Any:
+def read_table(path: Path, kind: Any, values: Any, prefix: str) -> Any:
     """A settings dataclass from a TOML table, strictly."""
     if not isinstance(values, dict):
         raise LabelError(f"{path}: {prefix[:-1]} must be a table")

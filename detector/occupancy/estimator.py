@@ -1,0 +1,312 @@
+"""From a look to an estimate: the network's answer, its calibrated interval, and where its width is from."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from detector.device import choose_device
+from detector.occupancy import weights as weights_file
+from detector.occupancy.classical import features
+from detector.occupancy.estimate import Interval, OccupancyEstimate, Pitch
+from detector.occupancy.inputs import CHANNELS, Inputs, inputs_of
+from geo.chip import PIXEL_M
+from geo.sentinel2.frame import Site
+from geo.sentinel2.looks import Look
+
+F32 = NDArray[np.float32]
+
+WIDEST_WITHOUT_TRACKS_M = 300.0
+"""How wide a boundary without track lines may be: beyond, ground that is no yard decides the answer."""
+
+_MARGIN_CELLS = 12
+_CONTRAST_SD = 0.2  # how well a yard's mean contrast is known, relative
+_SHADOW_SD = 0.2
+_DRAWS = 4
+_Z90 = 1.645
+_DISAGREEMENT = 2.5
+_BANDS = 4
+
+
+class _Answer(NamedTuple):
+    """Raw answers of the network to a batch."""
+
+    density: F32
+    length_m: NDArray[np.float64]
+    below_m: NDArray[np.float64]
+    above_m: NDArray[np.float64]
+
+
+class OccupancyEstimator:
+    """The shipped estimator, or one with other weights.
+
+    Attributes:
+        name: Of the weights.
+        version: Of the weights.
+        checksum: SHA-256 of the weights file.
+        card: Data, training and figures.
+    """
+
+    def __init__(self, loaded: weights_file.OccupancyWeights, device: str = "auto") -> None:
+        self.card = loaded.card
+        self.name = str(loaded.card.get("name", loaded.path.stem))
+        self.version = str(loaded.card.get("version", "0"))
+        self.checksum = loaded.checksum
+        self.weights = loaded
+        self.device = choose_device(device)
+        self.network = loaded.network.to(self.device).eval()
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, device: str = "auto") -> OccupancyEstimator:
+        """Load the shipped weights, or those of a file.
+
+        Raises:
+            WeightsError: They can't be used.
+        """
+        return cls(weights_file.load(path), device)
+
+    def refusal(self, site: Site) -> str | None:
+        """Why a place can't be answered at all, a sentence; None if it can."""
+        if site.has_tracks:
+            return None
+        rows = np.flatnonzero(site.inside.any(axis=1))
+        width = len(rows) * PIXEL_M
+        if width <= WIDEST_WITHOUT_TRACKS_M:
+            return None
+        return (
+            f"The area {site.name} has no track lines and is {width:.0f} m wide: at 10 m a pixel wagons "
+            "can't be told from other change on so much ground. Give it its tracks (railwatch aoi tracks), or a "
+            f"boundary of at most {WIDEST_WITHOUT_TRACKS_M:.0f} m across."
+        )
+
+    def estimate(
+        self, look: Look, site: Site, *, pitch: Pitch | None = None, tracks: bool = True
+    ) -> OccupancyEstimate:
+        """Say how much of a yard is occupied.
+
+        Args:
+            look: One that may be answered.
+            site: The place.
+            pitch: Track length a car there; that of the weights if not given.
+            tracks: Whether to use the track lines.
+
+        Raises:
+            ValueError: The look must not be answered.
+        """
+        if look.reason is not None or look.current is None or look.background is None:
+            raise ValueError(f"{look.id} must not be answered: {look.reason}")
+        rows, columns = _window(site)
+        b = look.background
+        whole = inputs_of(look, site, tracks=tracks)
+        given = Inputs(
+            whole.planes[:, rows, columns], whole.region[rows, columns], whole.known[rows, columns]
+        )
+        answer = self._ask([given])
+        density = np.zeros(site.frame.shape, np.float32)
+        density[rows, columns] = answer.density[0]
+        used = pitch or self.weights.pitch
+        length = self._interval(
+            float(answer.length_m[0]), float(answer.below_m[0]), float(answer.above_m[0]), used.mean_m, None
+        )
+        count = self._interval(
+            float(answer.length_m[0]), float(answer.below_m[0]), float(answer.above_m[0]), used.mean_m, used
+        )
+        part = [plane[:, rows, columns] for plane in (look.current, b.low, b.median, b.high)]
+        classical = float(self.weights.trees.predict(features(*part, given)[None])[0]) / used.mean_m
+        zones = {name: float((density * share).sum()) for name, share in site.zones.items()}
+        residual = look.registration.residual_m if look.registration else 0.0
+        budget = self._budget(given, answer, used, residual, count)
+        at_least = count.value > self.weights.trusted_to
+        return OccupancyEstimate(
+            length=length,
+            count=count,
+            at_least=at_least,
+            trusted_to=self.weights.trusted_to,
+            zones={name: _part(count, metres / used.mean_m) for name, metres in zones.items()},
+            zone_lengths={name: _part(length, metres) for name, metres in zones.items()},
+            classical=classical,
+            pitch=used,
+            budget=budget,
+            density=density,
+            used_tracks=tracks and site.has_tracks,
+            warnings=self._warnings(look, site, count, classical, given, tracks),
+        )
+
+    # ----------------------------------------------------------------------------------- the network
+
+    @torch.inference_mode()
+    def _ask(self, batch: list[Inputs]) -> _Answer:
+        planes = torch.from_numpy(np.stack([one.planes for one in batch])).to(self.device)
+        region = torch.from_numpy(np.stack([one.region for one in batch]).astype(np.float32)).to(self.device)
+        said = self.network(planes, region)
+        return _Answer(
+            said.density.cpu().numpy(),
+            *(part.double().cpu().numpy() for part in (said.length_m, said.below_m, said.above_m)),
+        )
+
+    def _interval(
+        self, length_m: float, below_m: float, above_m: float, pitch_m: float, pitch: Pitch | None
+    ) -> Interval:
+        """The calibrated interval of the length (no pitch) or of the count."""
+        stretch = self.weights.length if pitch is None else self.weights.count
+        lower, upper = (float(f) for f in stretch.factors(length_m / pitch_m))
+        if pitch is None:
+            return Interval(length_m, max(0.0, length_m - lower * below_m), length_m + upper * above_m)
+        count = length_m / pitch_m
+        # The pitch's own doubt, where the calibration sites' differs from the declared one.
+        usual, own = self.weights.pitch.sd_m / self.weights.pitch.mean_m, pitch.sd_m / pitch.mean_m
+        more = _Z90 * count * math.sqrt(max(own**2 - usual**2, 0.0))
+        return Interval(
+            count,
+            max(0.0, count - math.hypot(lower * below_m / pitch_m, more)),
+            count + math.hypot(upper * above_m / pitch_m, more),
+        )
+
+    # ------------------------------------------------------------------------------- where width is from
+
+    def _budget(
+        self, given: Inputs, answer: _Answer, pitch: Pitch, residual_m: float, count: Interval
+    ) -> dict[str, float]:
+        """Standard deviations in cars by cause: how the answer moves with the doubt in what it rests on.
+
+        What the interval holds beyond them stands as ``unexplained``: yards that differ from those that the
+        network has learned from.
+        """
+        change = slice(CHANNELS.index("difference_B02"), CHANNELS.index("difference_B02") + _BANDS)
+        level = slice(0, _BANDS)
+        beside = given.known & (given.region == 0)
+        if beside.sum() < 50:
+            beside = given.known
+        rest = given.planes[change][:, beside]
+        sd = rest.std(axis=1) if rest.size else np.zeros(_BANDS)
+
+        def moved(difference: F32 | float, factor: float = 1.0) -> Inputs:
+            planes = given.planes.copy()
+            planes[change] = planes[change] * factor + difference
+            # The plane of the date itself is scaled differently: a third of a difference.
+            planes[level] = planes[level] + np.asarray(difference) / 3.0
+            planes[:20, ~given.known] = 0.0
+            return given._replace(planes=planes)
+
+        def turned(sign: int) -> Inputs:
+            planes = given.planes.copy()
+            for name in ("shadow_along", "shadow_across"):
+                planes[CHANNELS.index(name)] *= 1.0 + sign * _SHADOW_SD
+            return given._replace(planes=planes)
+
+        def shifted(dx: float, dy: float) -> Inputs:
+            planes = given.planes.copy()
+            move = np.array([[1.0, 0.0, dx], [0.0, 1.0, dy]])
+            h, w = given.region.shape
+            for index in (*range(*level.indices(99)), *range(*change.indices(99))):
+                planes[index] = cv2.warpAffine(
+                    planes[index], move, (w, h), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+                )
+            planes[:20, ~given.known] = 0.0
+            return given._replace(planes=planes)
+
+        rng = np.random.default_rng(0)
+        smooth = np.array(
+            [float(cv2.GaussianBlur(p, (0, 0), 4.0)[beside].std()) for p in given.planes[change]]
+        )
+        grain = []
+        for _ in range(_DRAWS):
+            noise = rng.standard_normal((1, *given.region.shape)).astype(np.float32)
+            noise = cv2.GaussianBlur(noise[0], (0, 0), 1.2)
+            noise /= max(float(noise.std()), 1e-6)
+            grain.append(moved((noise[None] * 0.5 * sd[:, None, None]).astype(np.float32)))
+        step = max(residual_m, 0.3) / PIXEL_M
+        drift = (0.5 * smooth[:, None, None]).astype(np.float32)
+        batch = [
+            moved(drift),
+            moved(-drift),
+            moved(0.0, 1 + _CONTRAST_SD),
+            moved(0.0, 1 - _CONTRAST_SD),
+            turned(1),
+            turned(-1),
+            shifted(step, 0.0),
+            shifted(-step, 0.0),
+            shifted(0.0, step),
+            shifted(0.0, -step),
+            *grain,
+        ]
+        cars = self._ask(batch).length_m / pitch.mean_m
+        here = float(answer.length_m[0]) / pitch.mean_m
+
+        def half(a: int) -> float:
+            return abs(float(cars[a] - cars[a + 1])) / 2
+
+        budget = {
+            "texture": float(np.sqrt(np.mean((cars[10:] - here) ** 2))),
+            "drift": half(0),
+            "contrast": half(2),
+            "shadow": half(4),
+            "registration": math.hypot(half(6), half(8)),
+            "pitch": here * pitch.sd_m / pitch.mean_m,
+        }
+        total = (count.high - count.low) / (2 * _Z90)
+        explained = math.sqrt(sum(v * v for v in budget.values()))
+        budget["unexplained"] = math.sqrt(max(total**2 - explained**2, 0.0))
+        budget["total"] = total
+        return budget
+
+    def _warnings(
+        self,
+        look: Look,
+        site: Site,
+        count: Interval,
+        classical: float,
+        given: Inputs,
+        tracks: bool,
+    ) -> tuple[str, ...]:
+        found = list(look.warnings)
+        if count.value > self.weights.trusted_to:
+            found.append(
+                f"Above {self.weights.trusted_to:.0f} freight cars the estimate is a lower bound: full yards "
+                "are underestimated."
+            )
+        spread = max((count.high - count.low) / (2 * _Z90), 2.0) + 0.25 * count.value
+        if abs(classical - count.value) > _DISAGREEMENT * spread:
+            found.append(
+                f"The classical estimator says {classical:.0f} freight cars, the network {count.value:.0f}: "
+                "look at the picture before you rely on either."
+            )
+        if not (tracks and site.has_tracks):
+            found.append(
+                "The area has no track lines: all change inside its boundary counts, which widens the "
+                "interval; railwatch aoi tracks can add them."
+            )
+        if look.sun is None:
+            found.append("The product doesn't tell where the sun stood: shadows can't be told from wagons.")
+        seen = float((given.region * given.known).sum() / max(float(given.region.sum()), 1e-6))
+        if seen < 0.97:
+            found.append(f"{1 - seen:.0%} of the yard is hidden on this date and taken to be empty.")
+        return tuple(found)
+
+
+def _window(site: Site) -> tuple[slice, slice]:
+    """The cells around the region: what lies further off has no say."""
+    region = np.maximum(site.region, site.boundary)
+    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+    h, w = region.shape
+    if not len(rows):
+        return slice(0, h), slice(0, w)
+    return (
+        slice(max(0, rows[0] - _MARGIN_CELLS), min(h, rows[-1] + 1 + _MARGIN_CELLS)),
+        slice(max(0, columns[0] - _MARGIN_CELLS), min(w, columns[-1] + 1 + _MARGIN_CELLS)),
+    )
+
+
+def _part(whole: Interval, value: float) -> Interval:
+    """The interval of a part: its doubt goes with the root of its share, as of independent pieces."""
+    share = math.sqrt((value + 1e-9) / (whole.value + 1e-9)) if whole.value > 0 else 1.0
+    share = min(max(share, 0.0), 1.0)
+    return Interval(
+        value, max(0.0, value - share * (whole.value - whole.low)), value + share * (whole.high - whole.value)
+    )

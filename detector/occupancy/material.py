@@ -1,0 +1,229 @@
+"""Training material of the occupancy network: simulated looks on disk, drawn at random, turned and cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from detector.errors import LabelError
+from detector.occupancy.inputs import CHANNELS, make_inputs
+
+CAR_M = 15.0
+"""Metres of track that losses count as one car."""
+
+F32 = NDArray[np.float32]
+FIGURES = (
+    "count",
+    "length_m",
+    "dates",
+    "shadow_along",
+    "shadow_across",
+    "past_shadow_along",
+    "past_shadow_across",
+    "wet",
+    "sun_elevation_deg",
+    "residual_m",
+)
+"""Columns of a site's table of looks."""
+
+# Numbers of cars that are drawn equally often, whatever the simulated yards hold: an estimator that has
+# seen few empty or full yards answers the middle.
+_BANDS = (0.5, 5.5, 20.5, 50.5, 100.5, 150.5, 220.5)
+_SHARES = np.array([0.16, 0.12, 0.16, 0.17, 0.15, 0.10, 0.08, 0.06])
+
+
+@dataclass(frozen=True)
+class StoredSite:
+    """A simulated site as `detector.occupancy.series.write_site` keeps it."""
+
+    path: Path
+    looks: NDArray[np.float16]  # (looks, 17, h, w), on disk
+    figures: F32  # (looks, len(FIGURES))
+    tracks: F32
+    region: F32
+    boundary: F32
+
+    @classmethod
+    def open(cls, path: Path) -> StoredSite:
+        """Open one; its looks stay on disk."""
+        with np.load(path) as stored:
+            return cls(
+                path,
+                np.load(path.with_suffix(".npy"), mmap_mode="r"),
+                stored["figures"],
+                *(stored[name].astype(np.float32) for name in ("tracks", "region", "boundary")),
+            )
+
+    def figure(self, name: str) -> F32:
+        """One column of the table."""
+        return np.asarray(self.figures[:, FIGURES.index(name)])
+
+
+def stored_sites(folder: Path, split: str) -> list[StoredSite]:
+    """All sites of a split in a folder, by name."""
+    found = sorted(p for p in folder.glob(f"{split}-*.npz") if not p.name.endswith(".part.npz"))
+    return [StoredSite.open(path) for path in found]
+
+
+class Sample(NamedTuple):
+    """One look for the network: planes, region, metres of occupied track a cell."""
+
+    planes: F32
+    region: F32
+    cells: F32
+
+
+def sample_of(site: StoredSite, row: int, *, tracks: bool = True) -> Sample:
+    """A look of a stored site, whole."""
+    stored = np.asarray(site.looks[row], dtype=np.float32)
+    current, low, median, high = stored[0:4], stored[4:8], stored[8:12], stored[12:16]
+    f = dict(zip(FIGURES, site.figures[row].tolist(), strict=True))
+    given = make_inputs(
+        current,
+        low,
+        median,
+        high,
+        site.tracks if tracks else np.zeros_like(site.tracks),
+        site.region if tracks else site.boundary,
+        has_tracks=tracks,
+        shadow=(f["shadow_along"], f["shadow_across"]),
+        past_shadow=(f["past_shadow_along"], f["past_shadow_across"]),
+        dates=int(f["dates"]),
+    )
+    return Sample(given.planes, given.region, stored[16])
+
+
+_ALONG = tuple(CHANNELS.index(name) for name in ("shadow_along", "past_shadow_along"))
+_ACROSS = tuple(CHANNELS.index(name) for name in ("shadow_across", "past_shadow_across"))
+_QUARTERS = tuple(
+    CHANNELS.index(f"track_{name}") for name in ("upper_left", "upper_right", "lower_left", "lower_right")
+)
+
+
+def turned(sample: Sample, *, along: bool, across: bool) -> Sample:
+    """The same yard seen in a mirror."""
+    planes, region, cells = sample
+    planes = planes.copy()
+    ul, ur, ll, lr = _QUARTERS
+    if along:
+        planes, region, cells = planes[..., ::-1].copy(), region[:, ::-1], cells[:, ::-1]
+        planes[[ul, ur, ll, lr]] = planes[[ur, ul, lr, ll]]
+        planes[list(_ALONG)] *= -1
+    if across:
+        planes, region, cells = planes[:, ::-1].copy(), region[::-1], cells[::-1]
+        planes[[ul, ur, ll, lr]] = planes[[ll, lr, ul, ur]]
+        planes[list(_ACROSS)] *= -1
+    return Sample(planes, region, cells)
+
+
+def cut(sample: Sample, size: tuple[int, int], rng: np.random.Generator) -> Sample:
+    """A window of a fixed size; what is missing is filled with zeros (constant planes keep their value)."""
+    h, w = sample.region.shape
+    top = int(rng.integers(0, max(h - size[0], 0) + 1))
+    left = int(rng.integers(0, max(w - size[1], 0) + 1))
+    rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
+    planes, region, cells = (
+        sample.planes[:, rows, columns],
+        sample.region[rows, columns],
+        sample.cells[rows, columns],
+    )
+    missing = size[0] - region.shape[0], size[1] - region.shape[1]
+    if missing == (0, 0):
+        return Sample(planes, region, cells)
+    above, before = (int(rng.integers(0, m + 1)) for m in missing)
+    pads = ((above, missing[0] - above), (before, missing[1] - before))
+    out = np.pad(planes, ((0, 0), *pads))
+    first = CHANNELS.index("has_tracks")
+    out[first:] = planes[first:, :1, :1]
+    return Sample(out, np.pad(region, pads), np.pad(cells, pads))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples for one step: planes (B, channels, h, w), region and cells (B, h, w)."""
+
+    planes: Tensor
+    region: Tensor
+    cells: Tensor
+
+
+class Batches:
+    """An endless, seeded stream of batches; sites that appear meanwhile are taken up.
+
+    Args:
+        folder: With stored sites of the split "train".
+        batch_size: Samples a step.
+        size: Rows and columns of a sample.
+        seed: Of the draws.
+        start_step: Where a resumed training goes on.
+        trackless: Share of samples shown without their track lines.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        batch_size: int,
+        size: tuple[int, int],
+        seed: int,
+        start_step: int = 0,
+        trackless: float = 0.25,
+    ) -> None:
+        self.folder, self.batch_size, self.size, self.seed = folder, batch_size, size, seed
+        self.step, self.trackless = start_step, trackless
+        self.sites: list[StoredSite] = []
+        self._by_band: list[NDArray[np.int64]] = []
+        self._look_at = start_step
+
+    def _look(self, step: int) -> None:
+        if self.sites and step < self._look_at:
+            return
+        self._look_at = step + 200
+        known = {site.path for site in self.sites}
+        found = sorted(self.folder.glob("train-*.npz"))
+        self.sites += [
+            StoredSite.open(p) for p in found if p not in known and not p.name.endswith(".part.npz")
+        ]
+        if not self.sites:
+            raise LabelError(f"{self.folder}: no simulated sites here")
+        rows = [
+            (i, row, band)
+            for i, site in enumerate(self.sites)
+            for row, band in enumerate(np.searchsorted(_BANDS, site.figure("count")))
+        ]
+        table = np.array(rows, dtype=np.int64)
+        self._by_band = [table[table[:, 2] == band, :2] for band in range(len(_SHARES))]
+
+    def __iter__(self) -> Iterator[Batch]:
+        with ThreadPoolExecutor(1) as ahead:
+            pending = [ahead.submit(self._batch, self.step + k) for k in range(3)]
+            while True:
+                self.step += 1
+                pending.append(ahead.submit(self._batch, self.step + 2))
+                yield pending.pop(0).result()
+
+    def _batch(self, step: int) -> Batch:
+        self._look(step)
+        rng = np.random.default_rng([self.seed, step])
+        samples = [self._sample(rng) for _ in range(self.batch_size)]
+        return Batch(
+            *(torch.from_numpy(np.stack(field).astype(np.float32)) for field in zip(*samples, strict=True))
+        )
+
+    def _sample(self, rng: np.random.Generator) -> Sample:
+        filled = np.array([len(rows) > 0 for rows in self._by_band])
+        shares = _SHARES * filled
+        band = int(rng.choice(len(shares), p=shares / shares.sum()))
+        rows = self._by_band[band]
+        number, row = rows[int(rng.integers(len(rows)))]
+        sample = sample_of(self.sites[number], int(row), tracks=bool(rng.random() >= self.trackless))
+        sample = turned(sample, along=bool(rng.random() < 0.5), across=bool(rng.random() < 0.5))
+        return cut(sample, self.size, rng)

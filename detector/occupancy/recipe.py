@@ -1,0 +1,230 @@
+"""The whole making of occupancy weights from one settings file: simulate, fit, calibrate, write with a card."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from detector.errors import LabelError
+from detector.occupancy import scores
+from detector.occupancy import weights as weights_file
+from detector.occupancy.answers import answers, site_features
+from detector.occupancy.calibrate import Stretch, fit_stretch
+from detector.occupancy.classical import Trees, fit_trees
+from detector.occupancy.estimate import Pitch
+from detector.occupancy.material import StoredSite, stored_sites
+from detector.occupancy.network import OccupancyNet
+from detector.occupancy.series import write_site
+from detector.occupancy.train import OccupancyTrainConfig, load_average, train
+from detector.recipe import read_table
+
+logger = logging.getLogger(__name__)
+
+TASK = "occupancy"
+_TREE_LOOKS = 8  # of each site, for the trees
+_SEEDS = {"train": 1, "val": 2, "test": 3}
+
+
+@dataclass(frozen=True)
+class SitesConfig:
+    """The ``[data]`` table: what to learn from."""
+
+    train_sites: int = 1000
+    """Simulated yards to learn from, each on some tens of dates."""
+    check_sites: int = 130
+    """Further ones for the intervals."""
+    dates: int = 34
+    seed: int = 0
+    """Added to the seeds of the splits."""
+    first_sites: int = 40
+    """The training starts when so many are there; the rest are made beside it."""
+
+
+@dataclass(frozen=True)
+class OccupancyRecipe:
+    """Settings of a whole training."""
+
+    task: str = TASK
+    name: str = "occupancy"
+    version: str = "0"
+    data: SitesConfig = field(default_factory=SitesConfig)
+    train: OccupancyTrainConfig = field(default_factory=OccupancyTrainConfig)
+
+    @classmethod
+    def from_toml(cls, path: Path) -> OccupancyRecipe:
+        """Read a settings file; unknown keys are refused.
+
+        Raises:
+            LabelError: The file can't be read, or a key or a type is wrong.
+        """
+        document = read_document(path)
+        data = read_table(path, SitesConfig, document.pop("data", {}), "data.")
+        fit = read_table(path, OccupancyTrainConfig, document.pop("train", {}), "train.")
+        recipe: OccupancyRecipe = read_table(path, cls, {**document, "data": data, "train": fit}, "")
+        return recipe
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """A TOML file as a dictionary.
+
+    Raises:
+        LabelError: It can't be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise LabelError(f"{path}: can't read the training settings ({error})") from error
+
+
+def make_sites(
+    folder: Path, split: str, number: int, *, seed: int = 0, dates: int = 34, first: int = 0
+) -> None:
+    """Simulate the sites of a split; those that are there are left alone."""
+    for k in range(first, number):
+        write_site(folder, _SEEDS[split] + seed, k, split, dates=dates)
+
+
+def follow(
+    recipe: OccupancyRecipe,
+    out: Path,
+    *,
+    device: str = "auto",
+    progress: Callable[[int, int], Any] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Path:
+    """Carry out a recipe, or go on with one that was stopped.
+
+    Args:
+        recipe: The settings.
+        out: Folder of sites, checkpoint, log and at last ``NAME.safetensors`` with its card.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        progress: Called with the step and the number of steps.
+        stop: Asked after every step; true ends the training early (a later call goes on).
+
+    Returns:
+        The weights file.
+
+    Raises:
+        LabelError: Something about the data or the checkpoint is wrong.
+    """
+    data, folder = recipe.data, out / "sites"
+    first = min(data.first_sites, data.train_sites)
+    # Spawned: a forked child would inherit torch's threads in an unknown state.
+    worker = get_context("spawn").Process(
+        target=make_sites,
+        args=(folder, "train", data.train_sites),
+        kwargs={"seed": data.seed, "dates": data.dates},
+    )
+    worker.start()
+    try:
+        while len(list(folder.glob("train-*.npz"))) < first:
+            if not worker.is_alive() and worker.exitcode:
+                raise LabelError(f"{folder}: the simulator stopped; see the messages above")
+            sleep(1.0)
+        train(folder, out, recipe.train, device=device, stop=stop, progress=progress)
+        worker.join()
+    finally:
+        worker.terminate()
+        worker.join()
+    make_sites(folder, "val", data.check_sites, seed=data.seed, dates=data.dates)
+    return write_weights(recipe, load_average(out / "checkpoint.pt"), folder, out)
+
+
+def write_weights(recipe: OccupancyRecipe, network: OccupancyNet, folder: Path, out: Path) -> Path:
+    """Fit the trees, calibrate on the sites of the split "val", and write weights and card."""
+    learned, check = stored_sites(folder, "train"), stored_sites(folder, "val")
+    trees = fit_classical(learned)
+    table = answers(check, network, trees)
+    calibrated = calibration(table)
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    card = {
+        "name": recipe.name,
+        "version": recipe.version,
+        "task": "occupied track length of freight yards on Sentinel-2 images",
+        "trained": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "settings": dataclasses.asdict(recipe),
+        "data": {
+            "training": f"{len(learned)} simulated yards, {sum(len(s.looks) for s in learned)} looks",
+            "trees": f"{_TREE_LOOKS} looks of each of them",
+            "intervals": f"{len(check)} further simulated yards, {len(table)} looks",
+        },
+        "training": {"steps": log[-1]["step"], "last_losses": log[-1]} if log else {},
+        **calibrated,
+    }
+    path = out / f"{recipe.name}.safetensors"
+    weights_file.save(path, network, trees, card)
+    return path
+
+
+def fit_classical(sites: Sequence[StoredSite]) -> Trees:
+    """Fit the trees on some looks of each site, with and without their track lines."""
+    x, y = [], []
+    for number, site in enumerate(sites):
+        rng = np.random.default_rng([number, 99])
+        chosen = rng.choice(len(site.looks), min(_TREE_LOOKS, len(site.looks)), replace=False)
+        for k, row in enumerate(sorted(int(r) for r in chosen)):
+            x.append(site_features(site, row, tracks=k % 4 != 0))
+            y.append(float(site.figure("length_m")[row]))
+    return fit_trees(np.stack(x), np.array(y))
+
+
+def calibration(table: pd.DataFrame) -> dict[str, Any]:
+    """What raw answers on held-out sites say of pitch, intervals and the range that can be trusted.
+
+    Returns:
+        ``pitch_m``, ``length_stretch``, ``count_stretch`` and ``trusted_to``, as a card holds them.
+    """
+    sums = table.groupby("site")[["length_m", "count"]].sum()
+    pitches = (sums["length_m"] / sums["count"])[sums["count"] >= 30]
+    # Yards and not cars are drawn by whoever asks: the mean of yards.
+    pitch = Pitch(round(float(pitches.mean()), 2), round(float(pitches.std()), 2))
+    said, below, above = (table[name].to_numpy(float) for name in ("said", "below", "above"))
+    site = table["site"].to_numpy(np.int64)
+    length = fit_stretch(said, below, above, table["length_m"].to_numpy(float), site, car=pitch.mean_m)
+    count = fit_stretch(
+        said / pitch.mean_m,
+        below / pitch.mean_m,
+        above / pitch.mean_m,
+        table["count"].to_numpy(float),
+        site,
+        car=1.0,
+    )
+    return {
+        "pitch_m": [pitch.mean_m, pitch.sd_m],
+        "length_stretch": length.to_json(),
+        "count_stretch": count.to_json(),
+        "trusted_to": trusted_range(scores.intervals(table, length, count, pitch)),
+    }
+
+
+def trusted_range(table: pd.DataFrame, *, most: float = 300.0, bias: float = 0.12) -> float:
+    """The count up to which answers stay within a share of the truth on average, in steps of 25."""
+    trusted = 50.0
+    for low in np.arange(50.0, most, 25.0):
+        part = table[(table["count"] > low) & (table["count"] <= low + 25)]
+        if len(part) < 20 or abs((part["cars"] - part["count"]).mean()) > bias * (low + 12.5):
+            break
+        trusted = low + 25.0
+    return trusted
+
+
+def stretch_of(card: dict[str, Any]) -> tuple[Stretch, Stretch, Pitch]:
+    """Calibration of length and count, and the pitch, from a card."""
+    mean, sd = card["pitch_m"]
+    return (
+        Stretch.from_json(card["length_stretch"]),
+        Stretch.from_json(card["count_stretch"]),
+        Pitch(float(mean), float(sd)),
+    )

@@ -1,0 +1,292 @@
+"""Simulated yards over the years, and what the estimators are to say of each date.
+
+A site is drawn, seen on some tens of clear dates through the coarse renderer, and brought through the very
+steps that a real archive goes through: chips, registration, light, background.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+
+from detector.simulate.coarse import BANDS, CoarseYard, Sky, random_sky
+from detector.simulate.spec import FREIGHT, Consist
+from detector.simulate.yards import Traffic, random_yard
+from geo.chip import Chip, ChipGrid
+from geo.sentinel2.clear import Clearness
+from geo.sentinel2.frame import Site, draw_polygon, draw_tracks, frame_of
+from geo.sentinel2.looks import Look, looks
+
+_CORNER = (500_000.0, 4_700_000.0)
+_CRS = 32652
+F32 = NDArray[np.float32]
+
+
+class Truth(NamedTuple):
+    """What really stands in a yard on a date.
+
+    Attributes:
+        count: Freight cars inside the boundary.
+        length_m: Track length they take, coupler to coupler.
+        cells: (h, w) metres of it in each cell of the frame.
+    """
+
+    count: int
+    length_m: float
+    cells: F32
+
+
+@dataclass(frozen=True)
+class SimulatedSite:
+    """A yard with its place and its traffic.
+
+    Attributes:
+        name: Of the site.
+        coarse: The yard as the satellite sees it.
+        site: The area as the estimators see it, its track lines a little off.
+        traffic: What stands there.
+        lines: Track lines in grid pixels, where they really are.
+    """
+
+    name: str
+    coarse: CoarseYard
+    site: Site
+    traffic: Traffic
+    outline: shapely.Polygon
+
+    @classmethod
+    def random(cls, seed: int, number: int, split: str) -> SimulatedSite:
+        """A site by chance; equal seeds and numbers give equal sites."""
+        rng = np.random.default_rng([seed, number, 4711])
+        yard = random_yard(rng, split)
+        coarse = CoarseYard.random(yard, rng)
+        to_pixels = ~coarse.lattice.to_scene
+        lines = [shapely.LineString(np.column_stack(to_pixels * np.asarray(p.points).T)) for p in yard.paths]
+        body = shapely.union_all([shapely.LineString(p.points) for p in yard.paths])
+        loose = float(rng.uniform(5.0, 30.0))
+        shape = body.buffer(loose, cap_style="flat") if rng.random() < 0.5 else body.convex_hull.buffer(loose)
+        w, h = yard.spec.size_m
+        cut = float(rng.uniform(5.0, 60.0))
+        shape = shape.intersection(shapely.box(cut, 15.0, w - cut, h - 15.0)).simplify(1.0)
+        if shape.geom_type != "Polygon":
+            shape = max(shape.geoms, key=lambda part: part.area)
+        outline = shapely.transform(
+            shapely.Polygon(shape.exterior), lambda xy: np.column_stack(to_pixels * xy.T)
+        )
+        # Lines drawn by people, or taken from a map, lie a metre or two off.
+        off = rng.normal(0, 0.12, 2)
+        drawn = [
+            shapely.transform(
+                line, lambda xy: xy + off + np.cumsum(rng.normal(0, 0.02, xy.shape), axis=0).clip(-0.2, 0.2)
+            )
+            for line in lines
+        ]
+        frame = frame_of(outline, drawn)
+        grid = ChipGrid(
+            CRS.from_epsg(_CRS), Affine(10.0, 0.0, _CORNER[0], 0.0, -10.0, _CORNER[1]), coarse.lattice.shape
+        )
+        site = Site(
+            name=f"sim-{seed}-{number}",
+            grid=grid,
+            frame=frame,
+            boundary=draw_polygon(outline, frame),
+            tracks=draw_tracks(drawn, frame),
+            has_tracks=True,
+        )
+        return cls(f"sim-{seed}-{number}", coarse, site, Traffic.random(yard, rng), outline)
+
+    def truth(self, pieces: Sequence[tuple[int, float, float]], consists: Sequence[Consist]) -> Truth:
+        """What stands inside the boundary."""
+        yard = self.coarse.yard
+        to_pixels = ~self.coarse.lattice.to_scene
+        freight: list[tuple[float, float]] = []
+        total = engines = 0
+        for consist in consists:
+            for wagon in consist.wagons:
+                total += 1
+                if wagon.category == FREIGHT:
+                    freight.append(to_pixels * (wagon.x_m, wagon.y_m))
+                else:
+                    engines += 1
+        h, w = self.site.frame.shape
+        if not freight:
+            return Truth(0, 0.0, np.zeros((h, w), np.float32))
+        count = int(shapely.contains_xy(self.outline, np.array(freight)).sum())
+        points = []
+        for track, start, end in pieces:
+            s = np.arange(start + 0.5, end, 1.0)
+            path = yard.paths[track]
+            points.append(
+                np.column_stack(
+                    [
+                        np.interp(s, path.chainage, path.points[:, 0]),
+                        np.interp(s, path.chainage, path.points[:, 1]),
+                    ]
+                )
+            )
+        scene = np.concatenate(points)
+        pixels = np.column_stack(to_pixels * scene.T)
+        inside = shapely.contains_xy(self.outline, pixels)
+        x, y = ~self.site.frame.to_grid * pixels[inside].T
+        column, row = np.floor(x).astype(int), np.floor(y).astype(int)
+        ok = (column >= 0) & (row >= 0) & (column < w) & (row < h)
+        share = (total - engines) / total
+        cells = np.bincount((row * w + column)[ok], minlength=h * w).reshape(h, w) * share
+        return Truth(count, float(inside.sum() * share), cells.astype(np.float32))
+
+    def chip(self, sky: Sky, consists: Sequence[Consist], number: int) -> Chip:
+        """The acquisition of one date."""
+        return Chip(
+            id=f"{self.name}-{number:03d}",
+            datetime=sky.when,
+            platform="Sentinel-2A",
+            relative_orbit=1,
+            bands=BANDS,
+            reflectance=self.coarse.render(consists, sky),
+            transform=self.site.grid.transform,
+            crs=self.site.grid.crs,
+            sun_azimuth_deg=sky.sun_azimuth_deg,
+            sun_elevation_deg=sky.sun_elevation_deg,
+            level="L2A",
+        )
+
+
+def clear_dates(rng: np.random.Generator, number: int, *, years: float | None = None) -> list[dt.datetime]:
+    """Dates of clear acquisitions, ascending."""
+    span = 365.0 * (float(rng.uniform(0.5, 3.0)) if years is None else years)
+    start = dt.datetime(2019, 1, 1, 2, 30, tzinfo=dt.UTC) + dt.timedelta(days=float(rng.uniform(0, 365)))
+    days = np.sort(rng.choice(max(int(span / 2.5), number), number, replace=False)) * 2.5
+    return [start + dt.timedelta(days=float(d)) for d in days]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A site's dates with what the estimators see and what is true.
+
+    Attributes:
+        simulated: The site.
+        looks: Its looks, oldest first.
+        truths: What is true on each.
+    """
+
+    simulated: SimulatedSite
+    looks: tuple[Look, ...]
+    truths: tuple[Truth, ...]
+    skies: tuple[Sky, ...]
+
+
+def everything_clear(
+    bands: tuple[str, ...], reflectance: F32, scl: object, inside: NDArray[np.bool_], *_: object, **__: object
+) -> Clearness:
+    """A judge for simulated clear dates: every pixel with a value is clear."""
+    known = np.isfinite(reflectance[:4]).all(axis=0)
+    none = np.zeros_like(known)
+    share = float(known[inside].mean()) if inside.any() else 1.0
+    return Clearness(
+        usable=known,
+        snow=none,
+        cloud=none,
+        shadow=none,
+        clear_fraction=share,
+        snow_fraction=0.0,
+        ring_cloud_fraction=0.0,
+        reason=None,
+    )
+
+
+def simulate_series(
+    seed: int,
+    number: int,
+    split: str,
+    *,
+    dates: int = 34,
+    targets: Callable[[int], float | None] = lambda index: None,
+    judge: Callable[..., Clearness] = everything_clear,
+) -> Series:
+    """Simulate one site on some clear dates.
+
+    Args:
+        seed: Of the whole set.
+        number: Of the site.
+        split: Whose wagon designs stand there.
+        dates: How many.
+        targets: Freight cars wanted on the date of an index, or None for what the traffic brings.
+        judge: Says what of a date is clear.
+    """
+    simulated = SimulatedSite.random(seed, number, split)
+    rng = np.random.default_rng([seed, number, 4712])
+    chips, truths, skies = [], [], []
+    for index, when in enumerate(clear_dates(rng, dates)):
+        consists = simulated.traffic.next(targets(index))
+        sky = random_sky(rng, simulated.coarse.habits, when)
+        chips.append(simulated.chip(sky, consists, index))
+        truths.append(simulated.truth(simulated.traffic.pieces, consists))
+        skies.append(sky)
+    seen = tuple(looks(chips, simulated.site, judge=judge))
+    return Series(simulated, seen, tuple(truths), tuple(skies))
+
+
+# -------------------------------------------------------------------------------- training material
+
+PLANES = ("current", "low", "median", "high")
+
+
+def write_site(folder: Path, seed: int, number: int, split: str, *, dates: int = 34) -> int:
+    """Simulate a site and keep the looks that may be answered; gives their number (0 if it is there already).
+
+    ``NAME.npy`` is float16 (looks, 17, h, w): the four planes of current, low, median and high reflectance in
+    ten-thousandths over 1 (reflectance itself), then metres of occupied track a cell. ``NAME.npz`` holds
+    masks and figures.
+    """
+    path = folder / f"{split}-{seed}-{number:05d}.npz"
+    if path.exists():
+        return 0
+    series = simulate_series(seed, number, split, dates=dates)
+    site = series.simulated.site
+    stacks, rows = [], []
+    for look, truth, sky in zip(series.looks, series.truths, series.skies, strict=True):
+        if look.reason is not None or look.current is None or look.background is None:
+            continue
+        b = look.background
+        stacks.append(
+            np.concatenate([look.current, b.low, b.median, b.high, truth.cells[None]]).astype(np.float16)
+        )
+        rows.append(
+            [
+                truth.count,
+                truth.length_m,
+                b.dates,
+                *(look.sun or (0.0, 0.0)),
+                *(look.history_sun or (0.0, 0.0)),
+                sky.wet,
+                sky.sun_elevation_deg,
+                look.registration.residual_m if look.registration else 0.0,
+            ]
+        )
+    if not stacks:
+        return 0
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(path.with_suffix(".npy"), np.stack(stacks))
+    part = path.with_name(path.stem + ".part.npz")
+    np.savez(
+        part,
+        figures=np.array(rows, np.float32),
+        tracks=site.tracks.astype(np.float16),
+        region=site.region.astype(np.float16),
+        boundary=site.boundary.astype(np.float16),
+        about=json.dumps(
+            {"tracks": series.simulated.coarse.yard.spec.notes["n_tracks"], "turn": site.frame.turn_deg}
+        ),
+    )
+    part.replace(path)
+    return len(stacks)

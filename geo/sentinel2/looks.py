@@ -1,0 +1,381 @@
+"""One place seen many times: each date against the clear dates before it.
+
+A date may use earlier dates only, unless hindcast asks for both sides. Everything follows from the set of
+acquisitions and their times: neither the order in which files lie in a folder nor the order in which they
+came in changes an answer.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geo.chip import Chip
+from geo.sentinel2.background import LEAST_HISTORY, Background, choose_history, composite
+from geo.sentinel2.clear import Clearness, assess
+from geo.sentinel2.frame import Planes, Site, sample_nearest
+from geo.sentinel2.register import Registration, register
+
+log = logging.getLogger(__name__)
+
+BANDS = ("B02", "B03", "B04", "B08")
+Judge = Callable[..., Clearness]
+"""Says what of a date is clear; takes what `geo.sentinel2.clear.assess` takes."""
+LARGEST_RESIDUAL_M = 2.0
+"""Standard error of the registration beyond which a date isn't answered, metres."""
+
+_GRAIN_M = 0.5  # the place of a stack is set in steps of this, so that it seldom moves
+_KEPT_SAMPLES = 400  # resampled dates held in memory
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What is kept of a date, so that a new one costs one pass.
+
+    Attributes:
+        id: Of the chip.
+        chain: Digest of this date and all before it; another history is another placement.
+        registration: Its place and light.
+        accepted: Whether it may stand in the history of others.
+    """
+
+    id: str
+    chain: str
+    registration: Registration
+    accepted: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Placement:
+        """From plain JSON values.
+
+        Raises:
+            KeyError, TypeError: They aren't a placement's.
+        """
+        raw = dict(values["registration"])
+        for name in ("gain", "offset", "noise"):
+            raw[name] = tuple(float(one) for one in raw[name])
+        return cls(str(values["id"]), str(values["chain"]), Registration(**raw), bool(values["accepted"]))
+
+
+@dataclass(frozen=True)
+class Look:
+    """One date against its background, in the yard's frame.
+
+    Attributes:
+        id: Of the chip.
+        datetime: UTC.
+        chip: The chip.
+        reason: Why this date must not be answered, a sentence; None if it may.
+        clearness: What of it is clear.
+        registration: Its place and light, or None where it wasn't laid over the others.
+        history: Ids of the dates in its background, oldest first.
+        current: (4, h, w) reflectance under the background's light; NaN where unknown or not clear.
+        background: The composite, or None where there is none.
+        sun: Shadow of a metre of height, metres (along, across); None where the product doesn't tell.
+        history_sun: The same, mean over the history.
+        placement: What to keep.
+        warnings: Sentences for whoever reads the estimate.
+    """
+
+    id: str
+    datetime: dt.datetime
+    chip: Chip = field(repr=False)
+    reason: str | None
+    clearness: Clearness = field(repr=False)
+    registration: Registration | None
+    history: tuple[str, ...]
+    current: NDArray[np.float32] | None = field(repr=False, default=None)
+    background: Background | None = field(repr=False, default=None)
+    sun: tuple[float, float] | None = None
+    history_sun: tuple[float, float] | None = None
+    placement: Placement | None = field(repr=False, default=None)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def clear_fraction(self) -> float:
+        """Share of the area that is clear."""
+        return self.clearness.clear_fraction
+
+
+@dataclass
+class _Kept:
+    """A date that may stand in a history."""
+
+    chip: Chip
+    planes: Planes
+    usable: NDArray[np.bool_]
+    registration: Registration
+    sun: tuple[float, float] | None
+
+
+class _Stack:
+    """The accepted dates of a place, resampled where they lie."""
+
+    def __init__(self, site: Site, judge: Judge) -> None:
+        self.site, self.judge = site, judge
+        self.kept: list[_Kept] = []
+        self._samples: dict[tuple[str, float, float], NDArray[np.float32]] = {}
+
+    def middle(self, rows: Sequence[int]) -> tuple[float, float]:
+        """Where some dates lie on average, metres: a date's place is off by metres, their mean by less."""
+        if not rows:
+            return 0.0, 0.0
+        places = np.array([(self.kept[i].registration.dx_m, self.kept[i].registration.dy_m) for i in rows])
+        east, south = np.median(places, axis=0)
+        return round(east / _GRAIN_M) * _GRAIN_M, round(south / _GRAIN_M) * _GRAIN_M
+
+    def background(self, rows: Sequence[int], middle: tuple[float, float]) -> Background:
+        """The composite of some dates, placed at their middle."""
+        return composite([self._sample(self.kept[i], middle) for i in rows])
+
+    def sun(self, rows: Sequence[int]) -> tuple[float, float] | None:
+        known = [sun for i in rows if (sun := self.kept[i].sun) is not None]
+        if not known:
+            return None
+        along, across = np.mean(known, axis=0)
+        return float(along), float(across)
+
+    def _sample(self, one: _Kept, middle: tuple[float, float]) -> NDArray[np.float32]:
+        key = (one.chip.id, *middle)
+        if key not in self._samples:
+            place = one.registration
+            values, _ = one.planes.sample(
+                self.site.frame, (place.dx_m - middle[0]) / 10.0, (place.dy_m - middle[1]) / 10.0
+            )
+            values = place.level(values)
+            values[:, ~one.usable] = np.nan
+            if len(self._samples) >= _KEPT_SAMPLES:
+                self._samples.pop(next(iter(self._samples)))
+            self._samples[key] = values
+        return self._samples[key]
+
+
+def looks(
+    chips: Sequence[Chip],
+    site: Site,
+    *,
+    hindcast: bool = False,
+    known: Mapping[str, Placement] | None = None,
+    wanted: Callable[[Chip], bool] = lambda chip: True,
+    judge: Judge = assess,
+) -> Iterator[Look]:
+    """Lay dates over each other and set each against its background.
+
+    Args:
+        chips: Acquisitions of the site, in any order, each once.
+        site: The place; every chip lies on its grid.
+        hindcast: Let dates after a date stand in its background too.
+        known: Placements of an earlier call, by chip id: dates whose history is unchanged aren't laid out
+            again.
+        wanted: Which dates to give; all others only serve as history.
+        judge: Says what of a date is clear.
+
+    Yields:
+        The looks, oldest first.
+    """
+    ordered = sorted(chips, key=lambda chip: (chip.datetime, chip.id))
+    stack = _Stack(site, judge)
+    chain = hashlib.sha256(b"railwatch looks 1")
+    place_of: dict[str, Look] = {}
+    for chip in ordered:
+        chain.update(_digest(chip))
+        earlier = (known or {}).get(chip.id)
+        if earlier is not None and earlier.chain != chain.hexdigest():
+            earlier = None
+        need = wanted(chip) or earlier is None
+        if not need and earlier is not None and not earlier.accepted:
+            continue
+        look = _look(chip, stack, chain.hexdigest(), earlier, compute=need)
+        place_of[chip.id] = look
+        if not hindcast and wanted(chip):
+            yield look
+    if hindcast:
+        for chip in ordered:
+            if wanted(chip):
+                yield _both_sides(place_of[chip.id], stack)
+
+
+def _digest(chip: Chip) -> bytes:
+    content = hashlib.sha256(f"{chip.id} {chip.datetime.isoformat()} {chip.bands}".encode())
+    content.update(np.ascontiguousarray(chip.reflectance).tobytes())
+    if chip.scl is not None:
+        content.update(chip.scl.tobytes())
+    return content.digest()
+
+
+def _look(chip: Chip, stack: _Stack, chain: str, earlier: Placement | None, *, compute: bool) -> Look:
+    """One date against those already in the stack, which it joins if it is good enough."""
+    site = stack.site
+    planes = Planes.of(np.stack([chip.band(name) for name in BANDS]))
+    rows = choose_history(chip.datetime, [one.chip.datetime for one in stack.kept])
+    sun = _sun(chip, site)
+    alone = _assess(chip, planes, stack, (0.0, 0.0), Registration.first(len(BANDS)), None)
+    nothing = Look(
+        id=chip.id,
+        datetime=chip.datetime,
+        chip=chip,
+        reason=alone.reason,
+        clearness=alone,
+        registration=None,
+        history=tuple(stack.kept[i].chip.id for i in rows),
+        sun=sun,
+        placement=Placement(chip.id, chain, Registration.first(len(BANDS)), False),
+    )
+    if alone.reason is not None:
+        return nothing
+    middle = stack.middle(rows)
+    if not rows:
+        found = Registration.first(len(BANDS))
+        background = None
+    else:
+        background = stack.background(rows, middle)
+        if earlier is not None:
+            found = earlier.registration
+        else:
+            found = _place(planes, site, background, alone.usable & ~site.yard, middle)
+        fault = _misplaced(found, middle)
+        if fault is not None:
+            return replace(nothing, reason=fault, registration=found)
+    clearness = _assess(chip, planes, stack, middle, found, background)
+    accepted = clearness.reason is None
+    placement = Placement(chip.id, chain, found, accepted)
+    if accepted:
+        stack.kept.append(_Kept(chip, planes, clearness.usable, found, sun))
+    if not compute:
+        return replace(nothing, registration=found, placement=placement)
+    reason = clearness.reason
+    if reason is None and len(rows) < LEAST_HISTORY:
+        have = "none" if not rows else str(len(rows))
+        reason = (
+            f"There are too few clear earlier dates to compare with: {LEAST_HISTORY} are needed, there "
+            f"{'is' if len(rows) == 1 else 'are'} {have}."
+        )
+    return replace(
+        nothing,
+        reason=reason,
+        clearness=clearness,
+        registration=found,
+        placement=placement,
+        background=background,
+        current=_current(planes, site, found, middle, clearness.usable),
+        history_sun=stack.sun(rows),
+    )
+
+
+def _both_sides(look: Look, stack: _Stack) -> Look:
+    """A look against dates before and after it."""
+    others = [i for i, one in enumerate(stack.kept) if one.chip.id != look.id]
+    own = next((one for one in stack.kept if one.chip.id == look.id), None)
+    if own is None:
+        return look
+    chosen = choose_history(look.datetime, [stack.kept[i].chip.datetime for i in others])
+    rows = [others[i] for i in chosen]
+    if len(rows) < LEAST_HISTORY:
+        return look
+    middle = stack.middle(rows)
+    background = stack.background(rows, middle)
+    return replace(
+        look,
+        reason=None,
+        history=tuple(stack.kept[i].chip.id for i in rows),
+        background=background,
+        current=_current(own.planes, stack.site, own.registration, middle, own.usable),
+        history_sun=stack.sun(rows),
+    )
+
+
+def _current(
+    planes: Planes,
+    site: Site,
+    place: Registration,
+    middle: tuple[float, float],
+    usable: NDArray[np.bool_],
+) -> NDArray[np.float32]:
+    values, _ = planes.sample(site.frame, (place.dx_m - middle[0]) / 10.0, (place.dy_m - middle[1]) / 10.0)
+    values = place.level(values)
+    values[:, ~usable] = np.nan
+    return values
+
+
+def _place(
+    planes: Planes,
+    site: Site,
+    background: Background,
+    stable: NDArray[np.bool_],
+    middle: tuple[float, float],
+) -> Registration:
+    """Register against a composite that stands at the stack's middle."""
+    found = register(planes, site.frame, background.median, stable)
+    # The composite's cells show what lies `middle` beside them on the grid.
+    return Registration(
+        found.dx_m + middle[0],
+        found.dy_m + middle[1],
+        found.residual_m,
+        found.converged,
+        found.gain,
+        found.offset,
+        found.noise,
+    )
+
+
+def _misplaced(found: Registration, middle: tuple[float, float]) -> str | None:
+    if not found.converged:
+        return "The image could not be laid over the earlier ones: too little stable ground looks the same."
+    if found.residual_m > LARGEST_RESIDUAL_M:
+        return (
+            f"The image lies uncertain by {found.residual_m:.1f} m over the earlier ones; "
+            f"{LARGEST_RESIDUAL_M:g} m is the most that is taken."
+        )
+    if math.hypot(found.dx_m - middle[0], found.dy_m - middle[1]) > 40.0:
+        return "The image lies more than 40 m beside the earlier ones."
+    return None
+
+
+def _assess(
+    chip: Chip,
+    planes: Planes,
+    stack: _Stack,
+    middle: tuple[float, float],
+    place: Registration,
+    background: Background | None,
+) -> Clearness:
+    dx, dy = (place.dx_m - middle[0]) / 10.0, (place.dy_m - middle[1]) / 10.0
+    bands, site = BANDS, stack.site
+    values = place.level(planes.sample(site.frame, dx, dy)[0])
+    if "B11" in chip.bands:
+        swir, _ = Planes.of(chip.band("B11")[None]).sample(site.frame, dx, dy)
+        bands, values = (*BANDS, "B11"), np.concatenate([values, swir])
+    return stack.judge(
+        bands,
+        values,
+        None if chip.scl is None else sample_nearest(chip.scl, site.frame, dx, dy),
+        site.inside,
+        site.ring,
+        background=None if background is None else _as_many(background.median, len(bands)),
+        spread=None if background is None else _as_many(background.spread, len(bands)),
+        sun_elevation_deg=chip.sun_elevation_deg,
+    )
+
+
+def _as_many(planes: NDArray[np.float32], bands: int) -> NDArray[np.float32]:
+    """Planes (bands, h, w), unknown in the bands that backgrounds don't hold."""
+    more = np.full((bands - len(planes), *planes.shape[1:]), np.nan, np.float32)
+    return np.concatenate([planes, more])
+
+
+def _sun(chip: Chip, site: Site) -> tuple[float, float] | None:
+    if chip.sun_azimuth_deg is None or chip.sun_elevation_deg is None:
+        return None
+    return site.frame.shadow(chip.sun_azimuth_deg, chip.sun_elevation_deg)
