@@ -81,8 +81,8 @@ class OccupancyEstimator:
             return None
         return (
             f"The area {site.name} has no track lines and is {width:.0f} m wide: at 10 m a pixel wagons "
-            "can't be told from other change on so much ground. Give it its tracks (railwatch aoi tracks), or a "
-            f"boundary of at most {WIDEST_WITHOUT_TRACKS_M:.0f} m across."
+            "can't be told from other change on so much ground. Give it its tracks (railwatch aoi tracks), "
+            f"or a boundary of at most {WIDEST_WITHOUT_TRACKS_M:.0f} m across."
         )
 
     def estimate(
@@ -137,6 +137,17 @@ class OccupancyEstimator:
             used_tracks=tracks and site.has_tracks,
             warnings=self._warnings(look, site, count, classical, given, tracks),
         )
+
+    def answer_cars(self, look: Look, site: Site) -> float:
+        """The count alone, for series of many looks.
+
+        Raises:
+            ValueError: The look must not be answered.
+        """
+        rows, columns = _window(site)
+        whole = inputs_of(look, site)
+        part = Inputs(whole.planes[:, rows, columns], whole.region[rows, columns], whole.known[rows, columns])
+        return float(self._ask([part]).length_m[0]) / self.weights.pitch.mean_m
 
     # ----------------------------------------------------------------------------------- the network
 

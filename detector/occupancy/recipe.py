@@ -1,4 +1,4 @@
-"""The whole making of occupancy weights from one settings file: simulate, fit, calibrate, write with a card."""
+"""The making of occupancy weights from one settings file: simulate, fit, calibrate, write with a card."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from detector.occupancy.network import OccupancyNet
 from detector.occupancy.series import write_site
 from detector.occupancy.train import OccupancyTrainConfig, load_average, train
 from detector.recipe import read_table
+from detector.train import draw_curves
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +136,7 @@ def follow(
             sleep(1.0)
         train(folder, out, recipe.train, device=device, stop=stop, progress=progress)
         worker.join()
+        draw_curves(out / "log.jsonl", out / "curves.png")
     finally:
         worker.terminate()
         worker.join()
@@ -163,6 +165,9 @@ def write_weights(recipe: OccupancyRecipe, network: OccupancyNet, folder: Path, 
         "training": {"steps": log[-1]["step"], "last_losses": log[-1]} if log else {},
         **calibrated,
     }
+    length, count, pitch = stretch_of(card)
+    seen = scores.intervals(table, length, count, pitch)
+    card["figures"] = {"validation": scores.by_count(seen).to_dict("records"), "slope": scores.slope(seen)}
     path = out / f"{recipe.name}.safetensors"
     weights_file.save(path, network, trees, card)
     return path

@@ -51,12 +51,20 @@ def train(
 ) -> None:
     """Train the [bold]wagon detector[/bold] on simulated scenes, or fine-tune it on your own labels.
 
-    Stop it whenever you like: the same command goes on from the last checkpoint.
+    Settings with the line task = "occupancy" fit the estimator for Sentinel-2 instead. Stop it whenever you
+    like: the same command goes on from the last checkpoint.
     """
     from importlib.resources import as_file, files
 
     from detector.recipe import Recipe, follow
 
+    if config is not None and _task(config) == "occupancy":
+        if labels or images or gsd or backgrounds:
+            _common.fail(
+                "the occupancy estimator learns from simulated yards alone: leave the image options out"
+            )
+        _train_occupancy(config, out, steps, device, as_json)
+        return
     if config is not None:
         recipe = Recipe.from_toml(config)
     else:
@@ -73,6 +81,28 @@ def train(
     recipe = replace(recipe, data=data, train=replace(recipe.train, steps=steps) if steps else recipe.train)
     with _common.progress("training") as report:
         weights = follow(recipe, out, device=device, progress=report)
+    _report(weights, out, as_json)
+
+
+def _task(config: Path) -> str:
+    """What a settings file trains."""
+    from detector.occupancy.recipe import read_document
+
+    return str(read_document(config).get("task", "wagons"))
+
+
+def _train_occupancy(config: Path, out: Path, steps: int | None, device: str, as_json: bool) -> None:
+    from detector.occupancy.recipe import OccupancyRecipe, follow
+
+    recipe = OccupancyRecipe.from_toml(config)
+    if steps:
+        recipe = replace(recipe, train=replace(recipe.train, steps=steps))
+    with _common.progress("training") as report:
+        weights = follow(recipe, out, device=device, progress=report)
+    _report(weights, out, as_json)
+
+
+def _report(weights: Path, out: Path, as_json: bool) -> None:
     if as_json:
         import json
 
