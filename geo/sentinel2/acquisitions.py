@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from geo.errors import SceneError
-from geo.sentinel2.product import Clock, Product
+from geo.sentinel2.product import Clock, Kind, Product
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
@@ -24,6 +24,8 @@ _SAME_TILES = dt.timedelta(seconds=60)
 # same ground is an orbit, 100 minutes, away.
 _LONGEST_TAKE = dt.timedelta(minutes=40)
 _LEVELS = {"L2A": 0, "L1C": 1}
+# How well the numbers of a product are known.
+_TRUST: dict[Kind, int] = {"SAFE": 0, "AWS": 1, "STAC": 2, "export": 3}
 _CLOCKS: dict[Clock, int] = {"datatake": 0, "tile": 1, "day": 2}
 # Products that show the area equally well but for so much are told apart by what comes next.
 _SAME_SHARE = 0.01
@@ -137,12 +139,13 @@ def _settled(look: _Look, area: AreaOfInterest, shares: dict[int, float]) -> Acq
     seen = _seen(look.products, area, shares)
     edges = {id(one): one.edge_distance_m(area) for one in look.products}
 
-    def rank(one: Product) -> tuple[float, int, tuple[int, ...], float, float, str, str]:
+    def rank(one: Product) -> tuple[float, int, tuple[int, ...], float, int, float, str, str]:
         return (
             -round(seen[id(one)] / _SAME_SHARE),
             _LEVELS.get(one.level, 2),
             tuple(-part for part in _baseline(one)),
             -edges[id(one)],
+            _TRUST[one.kind],
             -(one.generated.timestamp() if one.generated else 0.0),
             str(one.path),
             one.part,

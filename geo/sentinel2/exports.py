@@ -112,11 +112,14 @@ def open_exports(tree: Tree, names: Sequence[str]) -> tuple[list[Product], list[
                 refusals.append(Refusal.of(path, error, (path,)))
                 declarations[parent(name)] = Declaration(path)
     done: set[str] = set()
-    for folder, declaration in declarations.items():
-        for file, declared in declaration.acquisitions:
-            used, outcome = _declared_acquisition(tree, folder, declaration.path, file, declared)
+    for folder, stated in declarations.items():
+        for file, declared in stated.acquisitions:
+            used, outcome = _declared_acquisition(tree, folder, stated.path, file, declared)
             done |= used
-            (products if isinstance(outcome, Product) else refusals).append(outcome)  # type: ignore[arg-type]
+            if isinstance(outcome, Product):
+                products.append(outcome)
+            else:
+                refusals.append(outcome)
     groups: dict[tuple[str, str], list[_Image]] = {}
     for name in names:
         if name in done or not name.lower().endswith(_SUFFIXES):
@@ -142,7 +145,7 @@ def open_exports(tree: Tree, names: Sequence[str]) -> tuple[list[Product], list[
         try:
             source = _undeclared_source(images, declaration, path)
             products.append(_assembled(tree, path, source, files))
-        except SceneError as error:
+        except Exception as error:  # one bad export must not stop the rest
             refusals.append(Refusal.of(path, error, files))
     return products, refusals
 
@@ -235,7 +238,7 @@ def _declared_acquisition(
             images = _described(opened[first])
         source = _Source(moment, images, declared, by)
         return used, _assembled(tree, path, source, files)
-    except SceneError as error:
+    except Exception as error:  # one bad acquisition must not stop the rest
         refused = by if str(error).startswith(f"{by}: ") else path
         return used, Refusal.of(refused, error, files)
 
@@ -385,7 +388,7 @@ def _scaled(
     declared = source.declared
     floating = reference.header.dtypes[0].startswith("float")
     nodata = declared.nodata if declared.nodata is not None else reference.header.nodata
-    nothing = (0.0,) if nodata is None else (nodata,)
+    nothing: tuple[float, ...] = (0.0,) if nodata is None else (nodata,)
     if not floating:
         nothing = (*nothing, SATURATED)
 

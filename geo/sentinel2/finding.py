@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from geo.errors import SceneError
-from geo.sentinel2.exports import DECLARATION, is_export, open_exports
+from geo.sentinel2.declarations import DECLARATION
+from geo.sentinel2.exports import is_export, open_exports
 from geo.sentinel2.items import is_item, open_items
 from geo.sentinel2.product import Product, Refusal
 from geo.sentinel2.safe import aws_roots, open_aws, open_safe, safe_roots
@@ -146,7 +148,10 @@ def _enclosing(path: Path) -> Path | None:
     """The product's folder that a file or folder lies in or is, None if it doesn't."""
     place = path if path.is_dir() else path.parent
     for folder in [place, *place.absolute().parents][:_DEPTH]:
-        names = tuple(one.name for one in folder.iterdir()) if folder.is_dir() else ()
+        try:
+            names = tuple(os.listdir(folder))
+        except OSError:
+            continue
         if safe_roots((*names, f"{folder.name}/x")).keys() & {"", folder.name} or aws_roots(names):
             return folder
     return None
@@ -173,10 +178,14 @@ def _scan(tree: Tree) -> _Found:
         take(root)
     rest = [name for name in rest if name not in taken]
     found.extend(open_exports(tree, rest))
-    if isinstance(tree, FolderTree):
-        for name in rest:
-            if name.lower().endswith(".zip"):
-                found.add(_scan_zip(tree.file(name)))
+    for name in rest:
+        if not name.lower().endswith(".zip"):
+            continue
+        if isinstance(tree, FolderTree):
+            found.add(_scan_zip(tree.file(name)))
+        elif _ZIP_NAME.search(name):
+            reason = f"holds the zip {name.rpartition('/')[2]} inside the zip: unpack the outer one first."
+            found.refusals.append(Refusal(tree.path, reason, (tree.path,)))
     return found
 
 

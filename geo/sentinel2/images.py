@@ -254,7 +254,7 @@ def _read(
         numbers = image.read(index, window=window)
     except (RasterioError, OSError) as error:
         raise _damaged(path) from error
-    values = numbers.astype(np.float32)
+    values: NDArray[np.float32] = numbers.astype(np.float32)
     for number in nothing:
         values[numbers == number] = np.nan
     values[~np.isfinite(values)] = np.nan

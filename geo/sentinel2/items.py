@@ -10,7 +10,7 @@ import datetime as dt
 import json
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, MutableSet, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -231,9 +231,7 @@ def item_metadata(item: Mapping[str, Any]) -> ItemMetadata:
     )
 
 
-def open_items(
-    tree: Tree, names: Sequence[str], taken: MutableSet[str]
-) -> tuple[list[Product], list[Refusal]]:
+def open_items(tree: Tree, names: Sequence[str], taken: set[str]) -> tuple[list[Product], list[Refusal]]:
     """Open all Sentinel-2 items among files as far as their metadata.
 
     Args:
@@ -261,7 +259,7 @@ def open_items(
                 taken.update(images.values())
                 files = tuple(sorted({path, *(tree.file(image) for image in images.values())}))
                 products.append(_opened(tree, where, part, metadata, images, files))
-            except SceneError as error:
+            except Exception as error:  # one bad item must not stop the rest
                 refusals.append(Refusal.of(where, error, files))
     return products, refusals
 
@@ -286,7 +284,8 @@ def is_item(path: Path, *, of: Path | None = None) -> bool:
 def _features(tree: Tree, name: str) -> Iterator[tuple[Mapping[str, Any], str]]:
     """Sentinel-2 items in a JSON file, each with what tells it from others in the file."""
     try:
-        content = json.loads(tree.read(name))
+        text = tree.read(name)
+        content = json.loads(text) if b"stac_version" in text else None
     except (ValueError, RecursionError, SceneError):
         return
     if not isinstance(content, Mapping):

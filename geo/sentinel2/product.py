@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,6 +27,8 @@ from geo.sentinel2.naming import CLASSES, SWIR_BAND, TEN_METRE_BANDS
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["SAFE", "AWS", "STAC", "export"]
 Clock = Literal["datatake", "tile", "day"]
@@ -245,7 +248,10 @@ class Refusal:
 
     @classmethod
     def of(cls, path: Path, error: Exception, files: tuple[Path, ...] = ()) -> Refusal:
-        """From an error, whose sentence may begin with the path."""
+        """From an error, whose sentence may begin with the path; one that nobody foresaw is named as such."""
+        if not isinstance(error, SceneError):
+            log.debug("%s", path, exc_info=error)
+            error = SceneError(f"it failed unexpectedly ({type(error).__name__}: {error})")
         text = " ".join(str(error).split()).removeprefix(f"{path}: ").removeprefix(f"{path}/")
         return cls(path, text if text.endswith(".") else f"{text}.", files)
 
@@ -259,6 +265,20 @@ def acquisition_id(platform: str, when: dt.datetime, relative_orbit: int | None,
 
 def boundary_in(crs: CRS, area: AreaOfInterest) -> shapely.Geometry | None:
     """An area's boundary in a CRS, None where the CRS doesn't reach it."""
+    key = (area.digest, area.crs, crs.to_wkt())
+    if key not in _boundaries:
+        if len(_boundaries) >= _MOST_BOUNDARIES:
+            _boundaries.clear()
+        _boundaries[key] = _transformed(crs, area)
+    return _boundaries[key]
+
+
+# An archive has hundreds of products in the same two zones; a transformation takes 30 ms to set up.
+_boundaries: dict[tuple[str, str, str], shapely.Geometry | None] = {}
+_MOST_BOUNDARIES = 64
+
+
+def _transformed(crs: CRS, area: AreaOfInterest) -> shapely.Geometry | None:
     try:
         boundary = area.to_crs(crs).boundary
     except AreaError:

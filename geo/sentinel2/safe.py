@@ -102,7 +102,7 @@ def open_safe(tree: Tree, root: str, xml: str | None) -> tuple[list[Product], li
         return [], [Refusal(path, reason, files)]
     try:
         metadata = product_metadata(tree.read(xml), tree.path / xml)
-    except SceneError as error:
+    except Exception as error:
         return [], [Refusal.of(path, error, files)]
     granules = _granules(names)
     if not granules:
@@ -128,7 +128,7 @@ def open_safe(tree: Tree, root: str, xml: str | None) -> tuple[list[Product], li
                     )
                 )
             )
-        except SceneError as error:
+        except Exception as error:  # one bad product must not stop the rest
             refusals.append(Refusal.of(path, error, files))
     return products, refusals
 
@@ -171,7 +171,7 @@ def open_aws(tree: Tree, root: str) -> tuple[list[Product], list[Refusal]]:
                 files=files,
             )
         )
-    except SceneError as error:
+    except Exception as error:  # one bad product must not stop the rest
         return [], [Refusal.of(path, error, files)]
     return [product], []
 

@@ -20,10 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyproj
 import rasterio
+import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+
+from aoi import AreaOfInterest
 
 Planes = Mapping[str, NDArray[Any]]
 
@@ -37,6 +41,23 @@ SUN = (41.0, 160.0)
 
 JP2_OPTIONS = {"QUALITY": "100", "REVERSIBLE": "YES", "YCBCR420": "NO"}
 SATURATED = 65535
+
+
+def area_at(
+    bounds: tuple[float, float, float, float], crs: CRS | str | int = 32652, name: str = "yard"
+) -> AreaOfInterest:
+    """A rectangular area, given in map coordinates.
+
+    Args:
+        bounds: West, south, east, north.
+        crs: Of the bounds.
+        name: The area's.
+    """
+    to_lonlat = pyproj.Transformer.from_crs(crs, 4326, always_xy=True).transform
+    boundary = shapely.transform(
+        shapely.segmentize(shapely.box(*bounds), 100.0), to_lonlat, interleaved=False
+    )
+    return AreaOfInterest(name, name.title(), boundary)
 
 
 def countryside(
