@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -149,7 +148,7 @@ def _enclosing(path: Path) -> Path | None:
     place = path if path.is_dir() else path.parent
     for folder in [place, *place.absolute().parents][:_DEPTH]:
         try:
-            names = tuple(os.listdir(folder))
+            names = tuple(one.name for one in folder.iterdir())
         except OSError:
             continue
         if safe_roots((*names, f"{folder.name}/x")).keys() & {"", folder.name} or aws_roots(names):
