@@ -65,11 +65,11 @@ class SimulatedSite:
     outline: shapely.Polygon
 
     @classmethod
-    def random(cls, seed: int, number: int, split: str) -> SimulatedSite:
-        """A site by chance; equal seeds and numbers give equal sites."""
+    def random(cls, seed: int, number: int, split: str, picture: F32 | None = None) -> SimulatedSite:
+        """A site by chance, on real ground (4, H, W) if there is any; equal seeds give equal sites."""
         rng = np.random.default_rng([seed, number, 4711])
         yard = random_yard(rng, split)
-        coarse = CoarseYard.random(yard, rng)
+        coarse = CoarseYard.random(yard, rng, picture)
         to_pixels = ~coarse.lattice.to_scene
         lines = [shapely.LineString(np.column_stack(to_pixels * np.asarray(p.points).T)) for p in yard.paths]
         body = shapely.union_all([shapely.LineString(p.points) for p in yard.paths])
@@ -212,6 +212,7 @@ def simulate_series(
     dates: int = 34,
     targets: Callable[[int], float | None] = lambda index: None,
     judge: Callable[..., Clearness] = everything_clear,
+    picture: F32 | None = None,
 ) -> Series:
     """Simulate one site on some clear dates.
 
@@ -222,8 +223,9 @@ def simulate_series(
         dates: How many.
         targets: Freight cars wanted on the date of an index, or None for what the traffic brings.
         judge: Says what of a date is clear.
+        picture: (4, H, W) real reflectance that the yard is laid on.
     """
-    simulated = SimulatedSite.random(seed, number, split)
+    simulated = SimulatedSite.random(seed, number, split, picture)
     rng = np.random.default_rng([seed, number, 4712])
     chips, truths, skies = [], [], []
     for index, when in enumerate(clear_dates(rng, dates)):

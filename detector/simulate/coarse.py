@@ -167,6 +167,51 @@ def draw_ground(yard: Yard, rng: np.random.Generator) -> Ground:
     )
 
 
+def on_picture(ground: Ground, yard: Yard, picture: F32, rng: np.random.Generator) -> Ground:
+    """Lay a yard's own bed on a real picture: real texture beside the tracks, a simulated bed under them.
+
+    Args:
+        ground: The simulated ground.
+        yard: The yard.
+        picture: (4, H, W) real reflectance in the four bands on pixels of 10 m, without clouds.
+        rng: Chooses the piece and how it is turned.
+
+    Raises:
+        ValueError: The picture is smaller than 20 pixels a side.
+    """
+    h, w = ground.plants.shape
+    need = math.ceil(h * CELL_M / _PIXEL_M), math.ceil(w * CELL_M / _PIXEL_M)
+    turned = np.rot90(picture, int(rng.integers(4)), axes=(1, 2))
+    if min(turned.shape[1:]) < 20:
+        raise ValueError("a picture needs 20 pixels a side or more")
+    if rng.random() < 0.5:
+        turned = turned[:, ::-1]
+    # Mirrored at its borders where the yard is longer than the picture.
+    rows, columns = (
+        np.abs((start + np.arange(n) + size) % (2 * size) - size + 0.5).astype(int).clip(0, size - 1)
+        for n, size, start in (
+            (need[0], turned.shape[1], int(rng.integers(turned.shape[1]))),
+            (need[1], turned.shape[2], int(rng.integers(turned.shape[2]))),
+        )
+    )
+    piece = turned[:, rows[:, None], columns[None, :]]
+    size = need[1] * 4, need[0] * 4
+    real = np.stack([cv2.resize(p, size, interpolation=cv2.INTER_CUBIC)[:h, :w] for p in piece])
+    corridor = np.zeros((h, w), np.uint8)
+    for path in yard.paths:
+        points = np.round((path.points / CELL_M - 0.5) * 16).astype(np.int32)
+        cv2.polylines(corridor, [points], False, 255, max(1, round(7.0 / CELL_M)), cv2.LINE_AA, 4)
+    bed = corridor.astype(np.float32) / 255.0
+    return Ground(
+        bare=(ground.bare * bed + np.clip(real, 0.001, 1.2) * (1 - bed)).astype(np.float32),
+        plants=(ground.plants * bed).astype(np.float32),
+        phase=ground.phase,
+        vigour=ground.vigour,
+        thirst=ground.thirst * bed + 0.6 * (1 - bed),
+        tall=(),
+    )
+
+
 def _tallest(props: Sequence[Prop]) -> list[Prop]:
     """What throws the shadows that a pixel of 10 m shows."""
     tall = [p for p in props if p.height_m > 2.2]
@@ -370,14 +415,17 @@ class CoarseYard:
     lattice: Lattice
 
     @classmethod
-    def random(cls, yard: Yard, rng: np.random.Generator) -> CoarseYard:
-        """Give a yard a place: a direction, a latitude, a climate."""
+    def random(cls, yard: Yard, rng: np.random.Generator, picture: F32 | None = None) -> CoarseYard:
+        """Give a yard a place: direction, latitude, climate, and real ground (4, H, W) if there is any."""
         lattice = lattice_over(
             yard.spec.size_m,
             float(rng.uniform(-180, 180)),
             (float(rng.uniform(0, 10)), float(rng.uniform(0, 10))),
         )
-        return cls(yard, Habits.random(rng), draw_ground(yard, rng), lattice)
+        habits, ground = Habits.random(rng), draw_ground(yard, rng)
+        if picture is not None:
+            ground = on_picture(ground, yard, picture, rng)
+        return cls(yard, habits, ground, lattice)
 
     @cached_property
     def size(self) -> tuple[int, int]:

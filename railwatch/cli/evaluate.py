@@ -180,6 +180,14 @@ def occupancy(
     skies: Annotated[
         int, typer.Option("--skies", min=1, help="Yards seen under cloud, shadow and snow.")
     ] = 30,
+    ground: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--ground",
+            help="Real 10 m pictures (blue, green, red, near infrared) to lay further yards on.",
+            metavar="FILE",
+        ),
+    ] = None,
     weights: WeightsOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -190,15 +198,24 @@ def occupancy(
     minutes on one core. The exit code is 1 if a target is missed.
     """
     from detector.occupancy.estimator import OccupancyEstimator
-    from detector.occupancy.evaluate import evaluate
+    from detector.occupancy.evaluate import evaluate, read_ground
     from detector.occupancy.report import HEADINGS as FIGURES
     from detector.occupancy.report import missed_targets, write_study
 
     if out.exists() and not out.is_dir():
         _common.fail(f"{out}: is a file, not a folder")
+    grounds = [read_ground(path) for path in ground or []]
     estimator = OccupancyEstimator.load(weights, device)
     with _common.progress("simulating") as report:
-        study = evaluate(estimator, out / "sites", sites=sites, events=events, skies=skies, progress=report)
+        study = evaluate(
+            estimator,
+            out / "sites",
+            sites=sites,
+            events=events,
+            skies=skies,
+            grounds=grounds,
+            progress=report,
+        )
     written = write_study(study, out)
     missed = missed_targets(study)
     if as_json:
