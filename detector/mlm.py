@@ -82,6 +82,20 @@ def model_item(card: Mapping[str, Any], weights: Path, parameters: int) -> pysta
             for name, given in card.get("figures", {}).items()
         },
     }
+    return weights_item(card, weights, properties, "Weights of the network and of its judge")
+
+
+def weights_item(
+    card: Mapping[str, Any], weights: Path, properties: dict[str, Any], title: str
+) -> pystac.Item:
+    """A STAC Item without a place for a weights file and its card.
+
+    Args:
+        card: With ``name``, ``version``, ``trained`` and ``sha256``.
+        weights: The file, beside which the item is going to lie.
+        properties: Of the item.
+        title: Of the weights' asset.
+    """
     item = pystac.Item(
         id=f"railwatch-{card['name']}-{card['version']}",
         geometry=None,
@@ -94,7 +108,7 @@ def model_item(card: Mapping[str, Any], weights: Path, parameters: int) -> pysta
         "weights",
         pystac.Asset(
             href=f"./{weights.name}",
-            title="Weights of the network and of its judge",
+            title=title,
             media_type="application/octet-stream; application=safetensors",
             roles=["mlm:model", "mlm:weights"],
             extra_fields={
@@ -120,7 +134,12 @@ def model_item(card: Mapping[str, Any], weights: Path, parameters: int) -> pysta
 def write_item(card: Mapping[str, Any], weights: Path, *modules: nn.Module) -> Path:
     """Write the item beside the weights as ``NAME.stac.json``; ``modules`` are what the weights fill."""
     parameters = sum(each.numel() for module in modules for each in module.parameters())
+    return save_item(model_item(card, weights, parameters), weights)
+
+
+def save_item(item: pystac.Item, weights: Path) -> Path:
+    """Write an item beside the weights as ``NAME.stac.json``."""
     path = weights.with_suffix(".stac.json")
-    document = model_item(card, weights, parameters).to_dict(include_self_link=False, transform_hrefs=False)
+    document = item.to_dict(include_self_link=False, transform_hrefs=False)
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path

@@ -25,6 +25,7 @@ from detector.occupancy.calibrate import Stretch, fit_stretch
 from detector.occupancy.classical import Trees, fit_trees
 from detector.occupancy.estimate import Pitch
 from detector.occupancy.material import StoredSite, stored_sites
+from detector.occupancy.mlm import write_item
 from detector.occupancy.network import OccupancyNet
 from detector.occupancy.series import write_site
 from detector.occupancy.train import OccupancyTrainConfig, load_average, train
@@ -169,7 +170,8 @@ def write_weights(recipe: OccupancyRecipe, network: OccupancyNet, folder: Path, 
     seen = scores.intervals(table, length, count, pitch)
     card["figures"] = {"validation": scores.by_count(seen).to_dict("records"), "slope": scores.slope(seen)}
     path = out / f"{recipe.name}.safetensors"
-    weights_file.save(path, network, trees, card)
+    checksum = weights_file.save(path, network, trees, card)
+    write_item({**card, "sha256": checksum}, path, network)
     return path
 
 
