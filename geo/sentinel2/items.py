@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -593,7 +594,8 @@ def _flag(properties: Mapping[str, Any], *keys: str) -> bool | None:
 
 
 def _float(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if known else None
 
 
 def _integer(value: Any) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -282,7 +283,9 @@ def _time(text: str | None) -> dt.datetime | None:
 
 
 def _number(text: str | None) -> float | None:
+    """A finite number: real granules have NaN for the sun over tiles that are nearly empty."""
     try:
-        return float(text) if text is not None else None
+        value = float(text) if text is not None else math.nan
     except ValueError:
         return None
+    return value if math.isfinite(value) else None
