@@ -32,6 +32,7 @@ Judge = Callable[..., Clearness]
 LARGEST_RESIDUAL_M = 2.0
 """Standard error of the registration beyond which a date isn't answered, metres."""
 
+_UNLIKE = 2.5  # times the usual change of the ground beside the tracks, from which a look is warned of
 _GRAIN_M = 0.5  # the place of a stack is set in steps of this, so that it seldom moves
 _KEPT_SAMPLES = 400  # resampled dates held in memory
 
@@ -271,6 +272,24 @@ def _look(chip: Chip, stack: _Stack, chain: str, earlier: Placement | None, *, c
         background=background,
         current=_current(planes, site, found, middle, clearness.usable),
         history_sun=stack.sun(rows),
+        warnings=_unlike(found, stack, rows),
+    )
+
+
+def _unlike(found: Registration, stack: _Stack, rows: Sequence[int]) -> tuple[str, ...]:
+    """Say it where even the ground beside the tracks has changed far more than it usually does."""
+    usual = [
+        float(np.mean(stack.kept[i].registration.noise)) for i in rows if stack.kept[i].registration.noise
+    ]
+    usual = [value for value in usual if value > 0]
+    if len(usual) < LEAST_HISTORY:
+        return ()
+    ratio = float(np.mean(found.noise)) / float(np.median(usual))
+    if ratio < _UNLIKE:
+        return ()
+    return (
+        f"The ground beside the tracks differs from the earlier dates by {ratio:.1f} times the usual (wetness, "
+        "haze, works): the interval may be too narrow.",
     )
 
 
