@@ -278,18 +278,16 @@ def _look(chip: Chip, stack: _Stack, chain: str, earlier: Placement | None, *, c
 
 def _unlike(found: Registration, stack: _Stack, rows: Sequence[int]) -> tuple[str, ...]:
     """Say it where even the ground beside the tracks has changed far more than it usually does."""
-    usual = [
-        float(np.mean(stack.kept[i].registration.noise)) for i in rows if stack.kept[i].registration.noise
-    ]
-    usual = [value for value in usual if value > 0]
+    each = (float(np.mean(stack.kept[i].registration.noise)) for i in rows)
+    usual = [value for value in each if value > 0]  # the first date was laid over nothing
     if len(usual) < LEAST_HISTORY:
         return ()
     ratio = float(np.mean(found.noise)) / float(np.median(usual))
     if ratio < _UNLIKE:
         return ()
     return (
-        f"The ground beside the tracks differs from the earlier dates by {ratio:.1f} times the usual (wetness, "
-        "haze, works): the interval may be too narrow.",
+        f"The ground beside the tracks differs from the earlier dates by {ratio:.1f} times the usual "
+        "(wetness, haze, works): the interval may be too narrow.",
     )
 
 
