@@ -23,6 +23,7 @@ from detector.simulate.coarse import BANDS, CoarseYard, Sky, random_sky
 from detector.simulate.spec import FREIGHT, Consist
 from detector.simulate.yards import Traffic, random_yard
 from geo.chip import Chip, ChipGrid
+from geo.ground import apply_affine
 from geo.sentinel2.clear import Clearness
 from geo.sentinel2.frame import Site, draw_polygon, draw_tracks, frame_of
 from geo.sentinel2.looks import Look, looks
@@ -71,7 +72,7 @@ class SimulatedSite:
         yard = random_yard(rng, split)
         coarse = CoarseYard.random(yard, rng, picture)
         to_pixels = ~coarse.lattice.to_scene
-        lines = [shapely.LineString(np.column_stack(to_pixels * np.asarray(p.points).T)) for p in yard.paths]
+        lines = [shapely.LineString(apply_affine(to_pixels, p.points)) for p in yard.paths]
         body = shapely.union_all([shapely.LineString(p.points) for p in yard.paths])
         loose = float(rng.uniform(5.0, 30.0))
         shape = body.buffer(loose, cap_style="flat") if rng.random() < 0.5 else body.convex_hull.buffer(loose)
@@ -80,9 +81,7 @@ class SimulatedSite:
         shape = shape.intersection(shapely.box(cut, 15.0, w - cut, h - 15.0)).simplify(1.0)
         if shape.geom_type != "Polygon":
             shape = max(shape.geoms, key=lambda part: part.area)
-        outline = shapely.transform(
-            shapely.Polygon(shape.exterior), lambda xy: np.column_stack(to_pixels * xy.T)
-        )
+        outline = shapely.transform(shapely.Polygon(shape.exterior), lambda xy: apply_affine(to_pixels, xy))
         # Lines drawn by people, or taken from a map, lie a metre or two off.
         off = rng.normal(0, 0.12, 2)
         drawn = [
@@ -115,13 +114,13 @@ class SimulatedSite:
             for wagon in consist.wagons:
                 total += 1
                 if wagon.category == FREIGHT:
-                    freight.append(to_pixels * (wagon.x_m, wagon.y_m))
+                    freight.append((wagon.x_m, wagon.y_m))
                 else:
                     engines += 1
         h, w = self.site.frame.shape
         if not freight:
             return Truth(0, 0.0, np.zeros((h, w), np.float32))
-        count = int(shapely.contains_xy(self.outline, np.array(freight)).sum())
+        count = int(shapely.contains_xy(self.outline, apply_affine(to_pixels, freight)).sum())
         points = []
         for track, start, end in pieces:
             s = np.arange(start + 0.5, end, 1.0)
@@ -135,9 +134,9 @@ class SimulatedSite:
                 )
             )
         scene = np.concatenate(points)
-        pixels = np.column_stack(to_pixels * scene.T)
+        pixels = apply_affine(to_pixels, scene)
         inside = shapely.contains_xy(self.outline, pixels)
-        x, y = ~self.site.frame.to_grid * pixels[inside].T
+        x, y = apply_affine(~self.site.frame.to_grid, pixels[inside]).T
         column, row = np.floor(x).astype(int), np.floor(y).astype(int)
         ok = (column >= 0) & (row >= 0) & (column < w) & (row < h)
         share = (total - engines) / total

@@ -21,10 +21,11 @@ import numpy as np
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates, spline_filter
+from scipy.ndimage import distance_transform_edt, map_coordinates, spline_filter
 
 from aoi import AreaOfInterest
 from geo.chip import PIXEL_M, ChipGrid
+from geo.ground import apply_affine
 
 MARGIN_CELLS = 14
 """Cells of ground beside the boundary: dates are laid over each other by them."""
@@ -90,13 +91,13 @@ class Planes:
     def of(cls, reflectance: NDArray[np.float32]) -> Planes:
         """Prepare planes (bands, H, W) with NaN where there is no value."""
         known = np.isfinite(reflectance)
-        valid = known.all(axis=0)
+        valid = np.asarray(known.all(axis=0), dtype=np.float32)
         filled = []
         for plane, here in zip(reflectance, known, strict=True):
             # The middle value in the gaps: a spline rings less beside it than beside zero.
             middle = float(np.median(plane[here])) if here.any() else 0.0
             filled.append(spline_filter(np.where(here, plane, middle), order=3, mode="nearest"))
-        return cls(np.stack(filled), valid.astype(np.float32))
+        return cls(np.stack(filled), valid)
 
     def sample(
         self, frame: Frame, dx: float = 0.0, dy: float = 0.0
@@ -140,7 +141,7 @@ class Site:
         tracks: (4, h, w) share of each quarter cell (upper left, upper right, lower left, lower right) that
             lies on a track; zero without track lines.
         has_tracks: whether the area has track lines.
-        zones: by zone id, (h, w) shares like ``boundary``.
+        zones: by zone id, (h, w) share of each cell inside the zone.
         area: the area, or None for a simulated site.
     """
 
@@ -161,7 +162,7 @@ class Site:
         to_pixels = ~grid.transform
 
         def pixels(shape: shapely.Geometry) -> shapely.Geometry:
-            return shapely.transform(shape, lambda xy: np.column_stack(to_pixels * xy.T))
+            return shapely.transform(shape, lambda xy: apply_affine(to_pixels, xy))
 
         outline = pixels(plane.boundary)
         lines = [pixels(track.line) for track in plane.tracks]
@@ -194,6 +195,24 @@ class Site:
         return np.asarray(np.minimum(near, _grown(self.boundary)), dtype=np.float32)
 
     @cached_property
+    def shares(self) -> Mapping[str, NDArray[np.float32]]:
+        """By zone id, (h, w) share of what a cell holds that is the zone's.
+
+        Wagons at the boundary show in cells beside it, which belong to the zones of the nearest cell inside.
+        Zones that cover the boundary share everything out between them.
+        """
+        if not self.zones:
+            return {}
+        together = np.sum(list(self.zones.values()), axis=0)
+        whole = np.maximum(np.maximum(self.boundary, together), 1e-6)
+        nearest = distance_transform_edt(self.boundary <= 0, return_distances=False, return_indices=True)
+        rows, columns = nearest
+        return {
+            name: np.asarray((share / whole)[rows, columns], dtype=np.float32)
+            for name, share in self.zones.items()
+        }
+
+    @cached_property
     def yard(self) -> NDArray[np.bool_]:
         """(h, w) cells whose change may be wagons: never used to lay dates over each other."""
         if self.has_tracks:
@@ -207,13 +226,22 @@ class Site:
 
     def hidden(self, day: dt.date) -> NDArray[np.float32]:
         """(h, w) share of each cell under a mask (a canopy) that is active on a day."""
-        if self.area is None or not any(mask.active_on(day) for mask in self.area.masks):
+        masks = self.area.masks if self.area is not None else ()
+        active = frozenset(number for number, mask in enumerate(masks) if mask.active_on(day))
+        if self.area is None or not active:
             return np.zeros(self.frame.shape, np.float32)
-        shape = self.area.to_crs(self.grid.crs).hidden_on(day)
-        to_pixels = ~self.grid.transform
-        return draw_polygon(
-            shapely.transform(shape, lambda xy: np.column_stack(to_pixels * xy.T)), self.frame
-        )
+        if active not in self._hidden:
+            shape = self.area.to_crs(self.grid.crs).hidden_on(day)
+            to_pixels = ~self.grid.transform
+            self._hidden[active] = draw_polygon(
+                shapely.transform(shape, lambda xy: apply_affine(to_pixels, xy)), self.frame
+            )
+        return self._hidden[active].copy()
+
+    @cached_property
+    def _hidden(self) -> dict[frozenset[int], NDArray[np.float32]]:
+        """What masks hide, by which of them are active: the same on nearly all days."""
+        return {}
 
 
 def _grown(share: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -266,8 +294,7 @@ def _long_side(outline: shapely.Geometry) -> float:
 
 def _to_fine(xy: NDArray[np.float64], frame: Frame) -> NDArray[np.int32]:
     """Grid pixel coordinates (N, 2) as OpenCV's fixed-point coordinates of sub-cells."""
-    x, y = ~frame.to_grid * xy.T
-    fine = np.column_stack([x, y]) * _FINE - 0.5
+    fine = apply_affine(~frame.to_grid, xy) * _FINE - 0.5
     return np.asarray(np.round(fine * (1 << _SHIFT)), dtype=np.int32)
 
 

@@ -7,10 +7,12 @@ came in changes an answer.
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import hashlib
 import logging
 import math
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -19,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.chip import Chip
-from geo.sentinel2.background import LEAST_HISTORY, Background, choose_history, composite
+from geo.sentinel2.background import LEAST_HISTORY, MOST_HISTORY, Background, choose_history, composite
 from geo.sentinel2.clear import Clearness, assess
 from geo.sentinel2.frame import Planes, Site, sample_nearest
 from geo.sentinel2.register import Registration, register
@@ -34,7 +36,7 @@ LARGEST_RESIDUAL_M = 2.0
 
 _UNLIKE = 2.5  # times the usual change of the ground beside the tracks, from which a look is warned of
 _GRAIN_M = 0.5  # the place of a stack is set in steps of this, so that it seldom moves
-_KEPT_SAMPLES = 400  # resampled dates held in memory
+_KEPT_BYTES = 256 << 20  # of resampled dates held in memory
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,19 @@ class Placement:
 
     Attributes:
         id: Of the chip.
-        chain: Digest of this date and all before it; another history is another placement.
+        chain: Digest of this date and of all that its place rests on; another history is another placement.
         registration: Its place and light.
         accepted: Whether it may stand in the history of others.
+        begins: Whether it stands alone: nothing came before it, or what came didn't fit and was given up.
+        usable: What of it is clear, packed; empty unless accepted.
     """
 
     id: str
     chain: str
     registration: Registration
     accepted: bool
+    begins: bool = False
+    usable: str = field(default="", repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -67,7 +73,14 @@ class Placement:
         raw = dict(values["registration"])
         for name in ("gain", "offset", "noise"):
             raw[name] = tuple(float(one) for one in raw[name])
-        return cls(str(values["id"]), str(values["chain"]), Registration(**raw), bool(values["accepted"]))
+        flags = {name: bool(values[name]) for name in ("accepted", "begins")}
+        return cls(
+            id=str(values["id"]),
+            chain=str(values["chain"]),
+            registration=Registration(**raw),
+            usable=str(values["usable"]),
+            **flags,
+        )
 
 
 @dataclass(frozen=True)
@@ -110,24 +123,40 @@ class Look:
         return self.clearness.clear_fraction
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Kept:
     """A date that may stand in a history."""
 
     chip: Chip
-    planes: Planes
     usable: NDArray[np.bool_]
     registration: Registration
     sun: tuple[float, float] | None
 
 
 class _Stack:
-    """The accepted dates of a place, resampled where they lie."""
+    """The accepted dates of a place, resampled where they lie.
+
+    Dates that aren't accepted leave no trace: the answers of later ones don't change with them.
+    """
 
     def __init__(self, site: Site, judge: Judge) -> None:
         self.site, self.judge = site, judge
         self.kept: list[_Kept] = []
+        self._root = _place_digest(site)
         self._samples: dict[tuple[str, float, float], NDArray[np.float32]] = {}
+        each = 4 * len(BANDS) * site.frame.shape[0] * site.frame.shape[1]
+        self._most_samples = max(MOST_HISTORY, _KEPT_BYTES // max(each, 1))
+
+    def digest(self, chip: Chip) -> str:
+        """What the place of the next date rests on."""
+        return hashlib.sha256(f"{self._root} {_digest(chip)}".encode()).hexdigest()
+
+    def take(self, placement: Placement, one: _Kept) -> None:
+        """Let an accepted date join."""
+        if placement.begins:
+            self.kept.clear()
+        self.kept.append(one)
+        self._root = placement.chain
 
     def middle(self, rows: Sequence[int]) -> tuple[float, float]:
         """Where some dates lie on average, metres: a date's place is off by metres, their mean by less."""
@@ -152,12 +181,8 @@ class _Stack:
         key = (one.chip.id, *middle)
         if key not in self._samples:
             place = one.registration
-            values, _ = one.planes.sample(
-                self.site.frame, (place.dx_m - middle[0]) / 10.0, (place.dy_m - middle[1]) / 10.0
-            )
-            values = place.level(values)
-            values[:, ~one.usable] = np.nan
-            if len(self._samples) >= _KEPT_SAMPLES:
+            values = _current(_planes(one.chip), self.site, place, middle, one.usable)
+            if len(self._samples) >= self._most_samples:
                 self._samples.pop(next(iter(self._samples)))
             self._samples[key] = values
         return self._samples[key]
@@ -185,44 +210,83 @@ def looks(
 
     Yields:
         The looks, oldest first.
+
+    Raises:
+        ValueError: A chip doesn't lie on the site's grid.
     """
+    for chip in chips:
+        if chip.shape != site.grid.shape or not chip.transform.almost_equals(site.grid.transform):
+            raise ValueError(f"{chip.id} doesn't lie on the grid of {site.name}")
     ordered = sorted(chips, key=lambda chip: (chip.datetime, chip.id))
     stack = _Stack(site, judge)
-    chain = hashlib.sha256(b"railwatch looks 1")
-    place_of: dict[str, Look] = {}
+    forward: dict[str, Look] = {}
     for chip in ordered:
-        chain.update(_digest(chip))
+        chain = stack.digest(chip)
         earlier = (known or {}).get(chip.id)
-        if earlier is not None and earlier.chain != chain.hexdigest():
+        if earlier is not None and earlier.chain != chain:
             earlier = None
-        need = wanted(chip) or earlier is None
-        if not need and earlier is not None and not earlier.accepted:
+        if earlier is not None and not wanted(chip):
+            if not earlier.accepted:
+                continue
+            usable = _unpack(earlier.usable, site.frame.shape)
+            if usable is not None:
+                stack.take(earlier, _Kept(chip, usable, earlier.registration, _sun(chip, site)))
+                continue
+        look = _look(chip, stack, chain, earlier)
+        if not wanted(chip):
             continue
-        look = _look(chip, stack, chain.hexdigest(), earlier, compute=need)
-        place_of[chip.id] = look
-        if not hindcast and wanted(chip):
+        if not hindcast:
             yield look
-    if hindcast:
-        for chip in ordered:
-            if wanted(chip):
-                yield _both_sides(place_of[chip.id], stack)
+        elif len(look.history) < LEAST_HISTORY or look.reason is not None:
+            forward[chip.id] = look
+        else:
+            forward[chip.id] = replace(look, current=None, background=None)  # will be made anew
+    for id in list(forward):
+        yield _both_sides(forward.pop(id), stack)
 
 
-def _digest(chip: Chip) -> bytes:
-    content = hashlib.sha256(f"{chip.id} {chip.datetime.isoformat()} {chip.bands}".encode())
+def _planes(chip: Chip) -> Planes:
+    return Planes.of(np.stack([chip.band(name) for name in BANDS]))
+
+
+def _place_digest(site: Site) -> str:
+    """Of what a site's dates are laid out by."""
+    about = f"railwatch looks 2 {site.frame.shape} {tuple(site.frame.to_grid)} {site.grid.shape}"
+    return hashlib.sha256(about.encode() + site.yard.tobytes() + site.inside.tobytes()).hexdigest()
+
+
+def _digest(chip: Chip) -> str:
+    about = (
+        f"{chip.id} {chip.datetime.isoformat()} {chip.bands} {chip.sun_azimuth_deg} {chip.sun_elevation_deg}"
+    )
+    content = hashlib.sha256(about.encode())
     content.update(np.ascontiguousarray(chip.reflectance).tobytes())
     if chip.scl is not None:
         content.update(chip.scl.tobytes())
-    return content.digest()
+    return content.hexdigest()
 
 
-def _look(chip: Chip, stack: _Stack, chain: str, earlier: Placement | None, *, compute: bool) -> Look:
+def _pack(mask: NDArray[np.bool_]) -> str:
+    return base64.b64encode(zlib.compress(np.packbits(mask).tobytes())).decode()
+
+
+def _unpack(text: str, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """A mask from its packed form; None where it isn't one of that shape."""
+    try:
+        bits = np.unpackbits(np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8))
+    except (ValueError, zlib.error):
+        return None
+    size = shape[0] * shape[1]
+    return bits[:size].astype(np.bool_).reshape(shape) if 0 <= len(bits) - size < 8 else None
+
+
+def _look(chip: Chip, stack: _Stack, chain: str, earlier: Placement | None) -> Look:
     """One date against those already in the stack, which it joins if it is good enough."""
     site = stack.site
-    planes = Planes.of(np.stack([chip.band(name) for name in BANDS]))
+    planes = _planes(chip)
     rows = choose_history(chip.datetime, [one.chip.datetime for one in stack.kept])
-    sun = _sun(chip, site)
-    alone = _assess(chip, planes, stack, (0.0, 0.0), Registration.first(len(BANDS)), None)
+    first = Registration.first(len(BANDS))
+    alone = _assess(chip, planes, stack, (0.0, 0.0), first, None)
     nothing = Look(
         id=chip.id,
         datetime=chip.datetime,
@@ -231,48 +295,53 @@ def _look(chip: Chip, stack: _Stack, chain: str, earlier: Placement | None, *, c
         clearness=alone,
         registration=None,
         history=tuple(stack.kept[i].chip.id for i in rows),
-        sun=sun,
-        placement=Placement(chip.id, chain, Registration.first(len(BANDS)), False),
+        sun=_sun(chip, site),
+        placement=Placement(chip.id, chain, first, False),
     )
     if alone.reason is not None:
         return nothing
     middle = stack.middle(rows)
-    if not rows:
-        found = Registration.first(len(BANDS))
-        background = None
-    else:
+    found, background, clearness = first, None, alone
+    if rows:
         background = stack.background(rows, middle)
-        if earlier is not None:
+        if earlier is not None and earlier.accepted and not earlier.begins:
             found = earlier.registration
         else:
             found = _place(planes, site, background, alone.usable & ~site.yard, middle)
         fault = _misplaced(found, middle)
-        if fault is not None:
+        if fault is None:
+            clearness = _assess(chip, planes, stack, middle, found, background)
+        elif len(stack.kept) > 1:
             return replace(nothing, reason=fault, registration=found)
-    clearness = _assess(chip, planes, stack, middle, found, background)
+        else:
+            # Nothing has proved the one before right: if it was bad, it would turn away all that follow.
+            rows, middle, found, background = [], (0.0, 0.0), first, None
     accepted = clearness.reason is None
-    placement = Placement(chip.id, chain, found, accepted)
+    placement = Placement(
+        chip.id, chain, found, accepted, not rows, _pack(clearness.usable) if accepted else ""
+    )
     if accepted:
-        stack.kept.append(_Kept(chip, planes, clearness.usable, found, sun))
-    if not compute:
-        return replace(nothing, registration=found, placement=placement)
-    reason = clearness.reason
-    if reason is None and len(rows) < LEAST_HISTORY:
-        have = "none" if not rows else str(len(rows))
-        reason = (
-            f"There are too few clear earlier dates to compare with: {LEAST_HISTORY} are needed, there "
-            f"{'is' if len(rows) == 1 else 'are'} {have}."
-        )
+        stack.take(placement, _Kept(chip, clearness.usable, found, nothing.sun))
     return replace(
         nothing,
-        reason=reason,
+        reason=clearness.reason or _too_few(len(rows)),
         clearness=clearness,
         registration=found,
+        history=tuple(stack.kept[i].chip.id for i in rows),
         placement=placement,
         background=background,
         current=_current(planes, site, found, middle, clearness.usable),
         history_sun=stack.sun(rows),
         warnings=_unlike(found, stack, rows),
+    )
+
+
+def _too_few(dates: int) -> str | None:
+    if dates >= LEAST_HISTORY:
+        return None
+    return (
+        f"There are too few clear earlier dates to compare with: {LEAST_HISTORY} are needed, there "
+        f"{'is' if dates == 1 else 'are'} {dates or 'none'}."
     )
 
 
@@ -293,23 +362,36 @@ def _unlike(found: Registration, stack: _Stack, rows: Sequence[int]) -> tuple[st
 
 def _both_sides(look: Look, stack: _Stack) -> Look:
     """A look against dates before and after it."""
-    others = [i for i, one in enumerate(stack.kept) if one.chip.id != look.id]
     own = next((one for one in stack.kept if one.chip.id == look.id), None)
     if own is None:
         return look
+    others = [i for i, one in enumerate(stack.kept) if one.chip.id != look.id]
     chosen = choose_history(look.datetime, [stack.kept[i].chip.datetime for i in others])
     rows = [others[i] for i in chosen]
     if len(rows) < LEAST_HISTORY:
         return look
+    site, planes = stack.site, _planes(own.chip)
     middle = stack.middle(rows)
     background = stack.background(rows, middle)
+    found = own.registration
+    if len(look.history) < LEAST_HISTORY:
+        # Laid over too little at its time: there is better now.
+        found = _place(planes, site, background, own.usable & ~site.yard, middle)
+    history = tuple(stack.kept[i].chip.id for i in rows)
+    fault = _misplaced(found, middle)
+    if fault is not None:
+        return replace(look, reason=fault, registration=found, history=history)
+    clearness = _assess(own.chip, planes, stack, middle, found, background)
     return replace(
         look,
-        reason=None,
-        history=tuple(stack.kept[i].chip.id for i in rows),
+        reason=clearness.reason,
+        clearness=clearness,
+        registration=found,
+        history=history,
         background=background,
-        current=_current(own.planes, stack.site, own.registration, middle, own.usable),
+        current=_current(planes, site, found, middle, clearness.usable),
         history_sun=stack.sun(rows),
+        warnings=_unlike(found, stack, rows),
     )
 
 
@@ -369,7 +451,8 @@ def _assess(
     background: Background | None,
 ) -> Clearness:
     dx, dy = (place.dx_m - middle[0]) / 10.0, (place.dy_m - middle[1]) / 10.0
-    bands, site = BANDS, stack.site
+    bands: tuple[str, ...] = BANDS
+    site = stack.site
     values = place.level(planes.sample(site.frame, dx, dy)[0])
     if "B11" in chip.bands:
         swir, _ = Planes.of(chip.band("B11")[None]).sample(site.frame, dx, dy)

@@ -98,7 +98,7 @@ def _descend(
     planes: Planes, frame: Frame, reference: Bands, stable: NDArray[np.bool_], start_m: tuple[float, float]
 ) -> Registration:
     bands = len(reference)
-    slope_y, slope_x = np.gradient(reference, axis=(1, 2))
+    slope_y, slope_x = (np.asarray(slope) for slope in np.gradient(reference, axis=(1, 2)))
     known = stable & np.isfinite(reference).all(axis=0)
     known &= np.isfinite(slope_x).all(axis=0) & np.isfinite(slope_y).all(axis=0)
     dx, dy = start_m[0] / PIXEL_M, start_m[1] / PIXEL_M
