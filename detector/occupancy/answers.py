@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from detector.occupancy.classical import Trees, features
 from detector.occupancy.inputs import Inputs
-from detector.occupancy.material import FIGURES, StoredSite, sample_of
+from detector.occupancy.material import FIGURES, Sample, StoredSite, sample_of
 from detector.occupancy.network import OccupancyNet
 
 _BATCH = 16
@@ -61,7 +62,7 @@ def answers(
                 values |= dict(zip(("said", "below", "above"), (float(x[k]) for x in lengths), strict=True))
                 values["classical"] = float("nan")
                 if trees is not None:
-                    x = site_features(site, row, tracks=tracks)
+                    x = site_features(site, row, tracks=tracks, sample=samples[k])
                     values["classical"] = float(trees.predict(x[None])[0])
                 found.append(values)
     if progress is not None:
@@ -69,10 +70,12 @@ def answers(
     return pd.DataFrame(found)
 
 
-def site_features(site: StoredSite, row: int, *, tracks: bool = True) -> np.ndarray:
-    """The classical features of a stored look."""
-    sample = sample_of(site, row, tracks=tracks)
+def site_features(
+    site: StoredSite, row: int, *, tracks: bool = True, sample: Sample | None = None
+) -> NDArray[np.float64]:
+    """The classical features of a stored look, (len(FEATURES),); a sample of it spares making one."""
+    sample = sample or sample_of(site, row, tracks=tracks)
     stored = np.asarray(site.looks[row], dtype=np.float32)
-    known = np.isfinite(stored[:16]).all(axis=0)
+    known = np.asarray(np.isfinite(stored[:16]).all(axis=0))
     given = Inputs(sample.planes, sample.region, known)
     return features(stored[0:4], stored[4:8], stored[8:12], stored[12:16], given)

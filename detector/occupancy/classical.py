@@ -118,7 +118,8 @@ def features(current: F32, low: F32, median: F32, high: F32, given: Inputs) -> F
 
 def _blur(plane: F64, known: NDArray[np.bool_], sigma: float) -> F64:
     weight = cv2.GaussianBlur(known.astype(np.float64), (0, 0), sigma)
-    return np.asarray(cv2.GaussianBlur(plane * known, (0, 0), sigma) / np.maximum(weight, 1e-3))
+    blurred = cv2.GaussianBlur(plane * known, (0, 0), sigma)
+    return np.asarray(blurred / np.maximum(weight, 1e-3), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Trees:
 
     Attributes:
         feature: Index of the feature that a node splits on.
-        threshold: Values up to it go left.
+        threshold: Values up to it go left; of 32 bits, as the features that it is compared with.
         left: Node on the left.
         right: Node on the right.
         value: What a leaf adds.
@@ -143,6 +144,7 @@ class Trees:
 
     def predict(self, x: F64) -> F64:
         """Answers (N,) to features (N, F); never below 0."""
+        x = x.astype(np.float32).astype(np.float64)
         trees = np.arange(len(self.feature))[None]
         node = np.zeros((len(x), len(self.feature)), np.int64)
         rows = np.arange(len(x))[:, None]
@@ -200,10 +202,15 @@ def fit_trees(x: F64, y: F64, *, seed: int = 0, trees: int = 300, depth: int = 4
 
     return Trees(
         feature=np.maximum(padded([t.feature for t in single], 0), 0).astype(np.int64),
-        # The library splits on 32-bit features.
-        threshold=padded([t.threshold for t in single], 0.0),
+        threshold=_down_to_single(padded([t.threshold for t in single], 0.0)),
         left=padded([t.children_left for t in single], -1).astype(np.int64),
         right=padded([t.children_right for t in single], -1).astype(np.int64),
         value=padded([t.value[:, 0, 0] for t in single], 0.0) * model.learning_rate,
         base=float(np.mean(y)),
     )
+
+
+def _down_to_single(values: F64) -> F64:
+    """The largest 32-bit numbers up to some values: they split 32-bit features alike, and can be stored."""
+    single = values.astype(np.float32)
+    return np.where(single > values, np.nextafter(single, np.float32(-np.inf)), single).astype(np.float64)

@@ -25,7 +25,7 @@ F32 = NDArray[np.float32]
 WIDEST_WITHOUT_TRACKS_M = 300.0
 """How wide a boundary without track lines may be: beyond, ground that is no yard decides the answer."""
 
-_MARGIN_CELLS = 12
+_MARGIN_CELLS = 14  # as much as the yards show around them that the network has learned from
 _CONTRAST_SD = 0.2  # how well a yard's mean contrast is known, relative
 _SHADOW_SD = 0.2
 _DRAWS = 4
@@ -101,25 +101,20 @@ class OccupancyEstimator:
         """
         if look.reason is not None or look.current is None or look.background is None:
             raise ValueError(f"{look.id} must not be answered: {look.reason}")
-        rows, columns = _window(site)
-        b = look.background
-        whole = inputs_of(look, site, tracks=tracks)
-        given = Inputs(
-            whole.planes[:, rows, columns], whole.region[rows, columns], whole.known[rows, columns]
-        )
+        given, window = _near(inputs_of(look, site, tracks=tracks))
         answer = self._ask([given])
         density = np.zeros(site.frame.shape, np.float32)
-        density[rows, columns] = answer.density[0]
+        density[window] = answer.density[0] * given.region
         used = pitch or self.weights.pitch
-        length = self._interval(
-            float(answer.length_m[0]), float(answer.below_m[0]), float(answer.above_m[0]), used.mean_m, None
-        )
-        count = self._interval(
-            float(answer.length_m[0]), float(answer.below_m[0]), float(answer.above_m[0]), used.mean_m, used
-        )
-        part = [plane[:, rows, columns] for plane in (look.current, b.low, b.median, b.high)]
-        classical = float(self.weights.trees.predict(features(*part, given)[None])[0]) / used.mean_m
-        zones = {name: float((density * share).sum()) for name, share in site.zones.items()}
+        raw = float(answer.length_m[0]), float(answer.below_m[0]), float(answer.above_m[0])
+        hidden = _hidden(given)
+        length = _allowing(self._interval(*raw, used.mean_m, None), hidden)
+        count = _allowing(self._interval(*raw, used.mean_m, used), hidden)
+        b = look.background
+        current, low, median, high = (plane[:, *window] for plane in (look.current, b.low, b.median, b.high))
+        classical = float(self.weights.trees.predict(features(current, low, median, high, given)[None])[0])
+        classical /= used.mean_m
+        zones = {name: float((density * share).sum()) for name, share in site.shares.items()}
         residual = look.registration.residual_m if look.registration else 0.0
         budget = self._budget(given, answer, used, residual, count)
         at_least = count.value > self.weights.trusted_to
@@ -144,10 +139,10 @@ class OccupancyEstimator:
         Raises:
             ValueError: The look must not be answered.
         """
-        rows, columns = _window(site)
-        whole = inputs_of(look, site)
-        part = Inputs(whole.planes[:, rows, columns], whole.region[rows, columns], whole.known[rows, columns])
-        return float(self._ask([part]).length_m[0]) / self.weights.pitch.mean_m
+        if look.reason is not None:
+            raise ValueError(f"{look.id} must not be answered: {look.reason}")
+        given, _ = _near(inputs_of(look, site))
+        return float(self._ask([given]).length_m[0]) / self.weights.pitch.mean_m
 
     # ----------------------------------------------------------------------------------- the network
 
@@ -276,7 +271,7 @@ class OccupancyEstimator:
         given: Inputs,
         tracks: bool,
     ) -> tuple[str, ...]:
-        found = list(look.warnings)
+        found = []
         if count.value > self.weights.trusted_to:
             found.append(
                 f"Above {self.weights.trusted_to:.0f} freight cars the estimate is a lower bound: full yards "
@@ -295,23 +290,37 @@ class OccupancyEstimator:
             )
         if look.sun is None:
             found.append("The product doesn't tell where the sun stood: shadows can't be told from wagons.")
-        seen = float((given.region * given.known).sum() / max(float(given.region.sum()), 1e-6))
-        if seen < 0.97:
-            found.append(f"{1 - seen:.0%} of the yard is hidden on this date and taken to be empty.")
+        hidden = _hidden(given)
+        if hidden > 0.03:
+            found.append(
+                f"{hidden:.0%} of the yard can't be seen on this date: what stands there is missing from the "
+                "figures, and their upper ends allow for it."
+            )
         return tuple(found)
 
 
-def _window(site: Site) -> tuple[slice, slice]:
-    """The cells around the region: what lies further off has no say."""
-    region = np.maximum(site.region, site.boundary)
+def _near(given: Inputs) -> tuple[Inputs, tuple[slice, slice]]:
+    """The cells around the region, and where they lie: what is further off has no say."""
+    region = given.region
     rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
     h, w = region.shape
     if not len(rows):
-        return slice(0, h), slice(0, w)
-    return (
-        slice(max(0, rows[0] - _MARGIN_CELLS), min(h, rows[-1] + 1 + _MARGIN_CELLS)),
-        slice(max(0, columns[0] - _MARGIN_CELLS), min(w, columns[-1] + 1 + _MARGIN_CELLS)),
+        return given, (slice(0, h), slice(0, w))
+    window = (
+        slice(max(0, int(rows[0]) - _MARGIN_CELLS), min(h, int(rows[-1]) + 1 + _MARGIN_CELLS)),
+        slice(max(0, int(columns[0]) - _MARGIN_CELLS), min(w, int(columns[-1]) + 1 + _MARGIN_CELLS)),
     )
+    return Inputs(given.planes[:, *window], region[window], given.known[window]), window
+
+
+def _hidden(given: Inputs) -> float:
+    """Share of the region that can't be seen."""
+    return 1.0 - float((given.region * given.known).sum()) / max(float(given.region.sum()), 1e-6)
+
+
+def _allowing(seen: Interval, hidden: float) -> Interval:
+    """An interval whose upper end allows for a hidden part of the yard that is as full as the rest."""
+    return seen._replace(high=seen.high + seen.value * hidden / max(1.0 - hidden, 0.1))
 
 
 def _part(whole: Interval, value: float) -> Interval:

@@ -33,7 +33,7 @@ CHANNELS = (
     "past_shadow_across",
     "history",
 )
-"""Reflectance is scaled so that a texture of a hundredth is about one: see `planes`."""
+"""Names of the planes; reflectance is scaled so that a texture of a hundredth is some tenths."""
 
 _MEAN = np.array([0.10, 0.12, 0.14, 0.20], np.float32)[:, None, None]
 _LEVEL = 10.0  # of absolute reflectance
@@ -98,9 +98,19 @@ def make_inputs(
 ) -> Inputs:
     """Planes from reflectances (4, h, w) and masks; see `CHANNELS`.
 
-    A sun that isn't known stands in the south at 45 degrees in nobody's frame: its planes are 0.
+    Args:
+        current: The date; NaN where unknown or not clear.
+        low: The background's lower quantile.
+        median: Its middle.
+        high: Its upper quantile.
+        tracks: (4, h, w) shares of quarter cells on tracks; zero without track lines.
+        region: (h, w) weight with which a cell's wagons count.
+        has_tracks: Whether track lines are used.
+        shadow: Shadow of a metre of height, metres (along, across); planes of 0 where the sun isn't known.
+        past_shadow: The same, mean over the history.
+        dates: How many dates the background is made of.
     """
-    known = np.isfinite(current).all(axis=0) & np.isfinite(median).all(axis=0)
+    known = np.asarray(np.isfinite(current).all(axis=0) & np.isfinite(median).all(axis=0))
     size = current.shape[1:]
 
     def level(x: NDArray[np.float32]) -> NDArray[np.float32]:
