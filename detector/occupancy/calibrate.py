@@ -65,13 +65,17 @@ def fit_stretch(
         truth: (N,).
         site: Number of the site (N,).
         car: What a car is in the unit: 1 for counts, the pitch for metres.
+
+    Raises:
+        ValueError: There are no answers.
     """
+    if not len(answer):
+        raise ValueError("there are no answers to calibrate on")
     cars = answer / car
     knots, lower, upper = [], [], []
-    for low, high in zip(EDGES, (*EDGES[1:], np.inf), strict=True):
-        rows = (cars >= low) & (cars < high)
-        if rows.sum() < _FEWEST:
-            continue
+    bands = [(cars >= low) & (cars < high) for low, high in zip(EDGES, (*EDGES[1:], np.inf), strict=True)]
+    bands = [rows for rows in bands if rows.sum() >= _FEWEST] or [np.ones(len(cars), np.bool_)]
+    for rows in bands:
         numbers, index = np.unique(site[rows], return_inverse=True)
         weight = 1.0 / np.bincount(index)[index]
         over = (truth[rows] - answer[rows]) / np.maximum(above[rows], 1e-6)

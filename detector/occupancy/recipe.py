@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing import get_context
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from time import sleep
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 TASK = "occupancy"
 _TREE_LOOKS = 8  # of each site, for the trees
+_MANY_CARS = 30  # on all looks of a site: so many tell its pitch
 _SEEDS = {"train": 1, "val": 2, "test": 3}
 
 
@@ -49,7 +50,7 @@ class SitesConfig:
     """Further ones for the intervals."""
     dates: int = 34
     seed: int = 0
-    """Added to the seeds of the splits."""
+    """Another one gives other yards in every split."""
     first_sites: int = 40
     """The training starts when so many are there; the rest are made beside it."""
 
@@ -95,7 +96,8 @@ def make_sites(
 ) -> None:
     """Simulate the sites of a split; those that are there are left alone."""
     for k in range(first, number):
-        write_site(folder, _SEEDS[split] + seed, k, split, dates=dates)
+        # Far apart: no split of one seed is another split, or the yards of the study, of another.
+        write_site(folder, _SEEDS[split] + 1000 * seed, k, split, dates=dates)
 
 
 def follow(
@@ -131,12 +133,12 @@ def follow(
     )
     worker.start()
     try:
-        while len(list(folder.glob("train-*.npz"))) < first:
-            if not worker.is_alive() and worker.exitcode:
-                raise LabelError(f"{folder}: the simulator stopped; see the messages above")
-            sleep(1.0)
+        while worker.is_alive() and len(list(folder.glob("train-*[0-9].npz"))) < first:
+            worker.join(1.0)
+        _look_after(worker, folder)
         train(folder, out, recipe.train, device=device, stop=stop, progress=progress)
         worker.join()
+        _look_after(worker, folder)
         draw_curves(out / "log.jsonl", out / "curves.png")
     finally:
         worker.terminate()
@@ -145,9 +147,21 @@ def follow(
     return write_weights(recipe, load_average(out / "checkpoint.pt"), folder, out)
 
 
+def _look_after(worker: SpawnProcess, folder: Path) -> None:
+    """Raise if the simulator has failed."""
+    if worker.exitcode:
+        raise LabelError(f"{folder}: the simulator stopped; see the messages above")
+
+
 def write_weights(recipe: OccupancyRecipe, network: OccupancyNet, folder: Path, out: Path) -> Path:
-    """Fit the trees, calibrate on the sites of the split "val", and write weights and card."""
+    """Fit the trees, calibrate on the sites of the split "val", and write weights and card.
+
+    Raises:
+        LabelError: There are no sites to fit or to calibrate on.
+    """
     learned, check = stored_sites(folder, "train"), stored_sites(folder, "val")
+    if not learned or not check:
+        raise LabelError(f"{folder}: simulated sites are missing, or none has enough dates to be answered")
     trees = fit_classical(learned)
     table = answers(check, network, trees)
     calibrated = calibration(table)
@@ -192,11 +206,18 @@ def calibration(table: pd.DataFrame) -> dict[str, Any]:
 
     Returns:
         ``pitch_m``, ``length_stretch``, ``count_stretch`` and ``trusted_to``, as a card holds them.
+
+    Raises:
+        LabelError: No site holds a car.
     """
     sums = table.groupby("site")[["length_m", "count"]].sum()
-    pitches = (sums["length_m"] / sums["count"])[sums["count"] >= 30]
+    most = float(sums["count"].max())
+    if not most:
+        raise LabelError("the simulated sites to calibrate on hold no freight cars at all")
+    pitches = (sums["length_m"] / sums["count"])[sums["count"] >= min(_MANY_CARS, most)]
     # Yards and not cars are drawn by whoever asks: the mean of yards.
-    pitch = Pitch(round(float(pitches.mean()), 2), round(float(pitches.std()), 2))
+    spread = float(pitches.std()) if len(pitches) > 1 else 0.0
+    pitch = Pitch(round(float(pitches.mean()), 2), round(spread, 2))
     said, below, above = (table[name].to_numpy(float) for name in ("said", "below", "above"))
     site = table["site"].to_numpy(np.int64)
     length = fit_stretch(said, below, above, table["length_m"].to_numpy(float), site, car=pitch.mean_m)
