@@ -34,6 +34,7 @@ __all__ = [
     "BaselineSettings",
     "ChartSettings",
     "DetectorSettings",
+    "OccupancySettings",
     "RunConfig",
     "SceneSettings",
     "bundled_text",
@@ -136,6 +137,46 @@ class DetectorSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OccupancySettings:
+    """How Sentinel-2 scenes (10 m) are answered."""
+
+    hindcast: bool = _setting(
+        False,
+        "Set a date against clear dates after it, too; by default only against those before it, as one who "
+        "looked that day would have had to.",
+    )
+    min_clear_fraction: float = _setting(
+        0.8,
+        "The share of the area that must be clear; under it the observation is kept, but abstains. Less than "
+        "0.8 is never answered.",
+        low=0.8,
+        high=1,
+    )
+    pitch_mean_m: float | None = _setting(
+        None,
+        "Track length that a freight car of this yard takes, coupler to coupler, in metres; by default that "
+        "of the weights.",
+        low=8,
+        high=30,
+    )
+    pitch_sd_m: float | None = _setting(
+        None,
+        "How unsure that length is (standard deviation, metres); by default as unsure as the weights say.",
+        low=0,
+        high=8,
+    )
+    weights: str | None = _setting(
+        None,
+        "A safetensors file of ours; by default the shipped weights.",
+        changes_results=False,
+        is_path=True,
+    )
+    device: Literal["auto", "cpu", "cuda"] = _setting(
+        "auto", "Where the network runs; `auto` takes a CUDA GPU when there is one.", changes_results=False
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class BaselineSettings:
     """What a count is compared with.
 
@@ -202,6 +243,7 @@ class RunConfig:
     )
     scenes: SceneSettings = field(default_factory=SceneSettings)
     detector: DetectorSettings = field(default_factory=DetectorSettings)
+    occupancy: OccupancySettings = field(default_factory=OccupancySettings)
     baseline: BaselineSettings = field(default_factory=BaselineSettings)
     chart: ChartSettings = field(default_factory=ChartSettings)
     source: str | None = field(default=None, compare=False, metadata={"internal": True})
@@ -216,6 +258,11 @@ class RunConfig:
     def counting_digest(self) -> str:
         """The sha256 of the settings that a count depends on: provenance of an observation."""
         return _sha256({"scenes": _content(self.scenes), "detector": _content(self.detector)})
+
+    @property
+    def occupancy_digest(self) -> str:
+        """The sha256 of the settings that the answer to a 10 m scene depends on."""
+        return _sha256({"occupancy": _content(self.occupancy)})
 
     def override(self, **values: object) -> RunConfig:
         """These settings with some replaced, as options of the command line do.

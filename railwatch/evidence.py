@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from detector import Detections
     from railwatch.observation import Observation
 
-__all__ = ["MAX_BYTES", "render", "write_overlay"]
+__all__ = ["MAX_BYTES", "render", "round_length", "write_overlay"]
 
 MAX_BYTES = 1_000_000
 """The largest picture, in bytes."""
@@ -285,7 +285,7 @@ def _draw_scale(axes: Axes, scene: Scene, view: _View) -> None:
     """Draw a scale bar of a round length in the lower right corner."""
     x0, y0, x1, y1 = view.window
     gsd = scene.ground_metrics().gsd_xy_at(((x0 + x1) / 2, (y0 + y1) / 2))[0]
-    length = _round_length((x1 - x0) * gsd / 5)
+    length = round_length((x1 - x0) * gsd / 5)
     pixels = length / gsd
     gap = 14 / view.zoom
     right, y = x1 - gap, y1 - gap
@@ -307,7 +307,7 @@ def _draw_scale(axes: Axes, scene: Scene, view: _View) -> None:
     )
 
 
-def _round_length(metres: float) -> float:
+def round_length(metres: float) -> float:
     """Return the longest of 1, 2, 5 times a power of ten that isn't longer."""
     power = 10.0 ** math.floor(math.log10(max(metres, 1e-6)))
     return max(step * power for step in (1.0, 2.0, 5.0) if step * power <= metres * (1 + 1e-9))

@@ -10,7 +10,7 @@ import csv
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,13 +145,16 @@ def _time(text: str | None, where: str) -> datetime:
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
 
-def find_scenes(paths: Iterable[Path]) -> tuple[list[Path], list[Skipped]]:
+def find_scenes(
+    paths: Iterable[Path], taken: Collection[Path] = frozenset()
+) -> tuple[list[Path], list[Skipped]]:
     """Find the scenes among files and, at any depth, in folders.
 
     Hidden and unfinished files, masks and thumbnails are passed over, and so are railwatch's own stores.
 
     Args:
         paths: Files and folders.
+        taken: Files that others read, resolved: those of Sentinel-2 products.
 
     Returns:
         The scenes' paths, each once, sorted; and the given paths that aren't there or hold nothing.
@@ -160,11 +163,12 @@ def find_scenes(paths: Iterable[Path]) -> tuple[list[Path], list[Skipped]]:
     skipped = []
     for path in paths:
         if path.is_dir() and not _PRODUCT.search(path.name):
-            inside = sorted(_walk(path))
-            if not inside:
+            everything = sorted(_walk(path))
+            inside = [one for one in everything if one.resolve() not in taken]
+            if not everything and not any(one.is_relative_to(path.resolve()) for one in taken):
                 skipped.append(Skipped(path, "the folder holds no images."))
         elif path.exists():
-            inside = [path]
+            inside = [] if path.resolve() in taken else [path]
         else:
             inside = []
             skipped.append(Skipped(path, "there is no such file or folder."))

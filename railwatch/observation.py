@@ -18,10 +18,13 @@ spells it). The geometry is the area's boundary. Everything else has the prefix 
 ``railwatch:clear_fraction``           share (0-1) of the visible area that has valid, clear pixels
 ``railwatch:hidden_fraction``          share (0-1) of the area under masks (such as a canopy) on that day
 ``railwatch:abstained``                true when no count is given; ``railwatch:reason`` then says why
+``railwatch:lower_bound``              true where count and length are the least there can be (may be absent)
 ``railwatch:warnings``                 sentences that a reader of the count should know
 ``railwatch:zones``                    per zone id: ``{"count", "count_low", "count_high"}``
 ``railwatch:tracks``                   per track id: the same
-``railwatch:provenance``               file, sha256, gsd_m, model, settings, area and code that made it
+``railwatch:provenance``               file, sha256, gsd_m, model, settings, area and code that made it; for a
+                                       look of ten metres also ``acquisition``, ``occupancy`` (the estimate
+                                       with its error budget), ``registration``, ``clear`` and ``history``
 ``railwatch:review_of``                id of the observation that a reviewer corrected, else null
 =====================================  =====================================================================
 """
@@ -54,6 +57,9 @@ EXTENSIONS = (
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
 )
 
+# Fields that came later: items of older stores don't have them.
+_LATER = frozenset({"lower_bound"})
+
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
@@ -71,6 +77,8 @@ class Observation:
         count: Freight cars in the area, or None when abstained.
         count_low: Lower end of the 90% interval.
         count_high: Upper end of the 90% interval.
+        lower_bound: True where count and length are the least there can be: above the range in which they
+            can be trusted.
         occupied_length_m: Length of track under counted cars, metres.
         occupied_length_low_m: Lower end of its 90% interval.
         occupied_length_high_m: Upper end of its 90% interval.
@@ -111,6 +119,7 @@ class Observation:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     geometry: Mapping[str, Any] | None = None
     review_of: str | None = None
+    lower_bound: bool = False
 
     def __post_init__(self) -> None:
         if not _SAFE_ID.fullmatch(self.id):
@@ -129,6 +138,8 @@ class Observation:
         for name in ("clear_fraction", "hidden_fraction"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} {getattr(self, name)} isn't between 0 and 1")
+        if self.lower_bound and self.count is None:
+            raise ValueError("a lower bound needs a count")
         if (self.method == "reviewed") != (self.review_of is not None):
             raise ValueError("a reviewed observation, and only that, names the one it corrects")
 
@@ -139,13 +150,20 @@ class Observation:
 
     @property
     def headline(self) -> str:
-        """The observation in half a line, such as ``73 freight cars (66 to 80)``."""
+        """The observation in half a line, such as ``73 freight cars (66 to 80)``.
+
+        A look of ten metres measures length, so that comes first: ``1,020 m of track occupied (840 to
+        1,210), 70 freight cars (50 to 92)``.
+        """
         if self.count is None:
             return "no count"
-        noun = "freight car" if self.count == 1 else "freight cars"
-        if self.count_low is None or self.count_high is None:
-            return f"{self.count:.0f} {noun}"
-        return f"{self.count:.0f} {noun} ({self.count_low:.0f} to {self.count_high:.0f})"
+        bound = "at least " if self.lower_bound else ""
+        noun = "freight car" if round(self.count) == 1 else "freight cars"
+        cars = f"{bound}{self.count:.0f} {noun}{_between(self.count_low, self.count_high)}"
+        if self.method != "occupancy" or self.occupied_length_m is None:
+            return cars
+        between = _between(self.occupied_length_low_m, self.occupied_length_high_m)
+        return f"{bound}{self.occupied_length_m:,.0f} m of track occupied{between}, {cars}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the observation as plain JSON values: the shape of ``railwatch run --json``."""
@@ -205,6 +223,8 @@ class Observation:
             key = f"{PREFIX}{entry.name}"
             if entry.name in given:
                 continue
+            if key not in properties and entry.name in _LATER:
+                continue
             if key not in properties:
                 raise ValueError(f"it has no {key}")
             given[entry.name] = properties[key]
@@ -237,10 +257,12 @@ def _check_types(values: Mapping[str, Any]) -> None:
         **dict.fromkeys(("clear_fraction", "hidden_fraction"), (int, float)),
         **dict.fromkeys(("zones", "tracks", "provenance"), (dict,)),
         **dict.fromkeys(("reason", "review_of"), (str, type(None))),
-        "abstained": (bool,),
+        **dict.fromkeys(("abstained", "lower_bound"), (bool,)),
         "warnings": (list,),
     }
     for name, types in expected.items():
+        if name not in values:  # a later field: see `_LATER`
+            continue
         value = values[name]
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise ValueError(f"its {PREFIX}{name} is a {type(value).__name__}")
@@ -298,27 +320,55 @@ def current(
     """
     preferred = set(prefer)
     everything = list(observations)
+    names = _names(everything)
     chosen: dict[tuple[str, ...], Observation] = {}
     for observation in everything:
-        place = (*_acquisition(observation), observation.method)
+        place = (*_acquisition(observation, names), observation.method)
         other = chosen.get(place)
         if other is None or _rank(other, preferred) < _rank(observation, preferred):
             chosen[place] = observation
     kept = list(chosen.values())
     if reviewed:
-        corrected = {_acquisition(one) for one in kept if one.method == "reviewed"}
-        kept = [one for one in kept if one.method == "reviewed" or _acquisition(one) not in corrected]
+        corrected = {_acquisition(one, names) for one in kept if one.method == "reviewed"}
+        kept = [one for one in kept if one.method == "reviewed" or _acquisition(one, names) not in corrected]
     return sorted(kept, key=lambda one: (one.datetime, one.id))
 
 
-def _acquisition(observation: Observation) -> tuple[str, str]:
-    """Return what makes two observations look at the same thing: the area and the scene's content."""
-    content = observation.provenance.get("sha256") or f"{observation.scene} {iso(observation.datetime)}"
-    return (observation.aoi, str(content))
+def _names(observations: Iterable[Observation]) -> dict[tuple[str, str], str]:
+    """Return by area and former name of an acquisition (a vaguer product's): its name now."""
+    names = {}
+    for one in observations:
+        aliases = one.provenance.get("acquisition_aliases")
+        if isinstance(aliases, list):
+            names |= {(one.aoi, str(alias)): str(one.provenance.get("acquisition")) for alias in aliases}
+    return names
 
 
-def _rank(observation: Observation, preferred: set[str]) -> tuple[bool, str, str]:
-    return (observation.id in preferred, observation.created, observation.id)
+def _acquisition(observation: Observation, names: Mapping[tuple[str, str], str]) -> tuple[str, str]:
+    """Return what makes two observations look at the same thing: the area and the acquisition.
+
+    An acquisition is known by its name where it has several products, else by its content.
+    """
+    given = observation.provenance
+    content = str(
+        given.get("acquisition") or given.get("sha256") or f"{observation.scene} {iso(observation.datetime)}"
+    )
+    for _ in range(len(names)):
+        if (observation.aoi, content) not in names:
+            break
+        content = names[observation.aoi, content]
+    return (observation.aoi, content)
+
+
+def _rank(observation: Observation, preferred: set[str]) -> tuple[bool, int, str, str]:
+    # What a longer archive says stands, even where another process, which had seen less of it, was slower.
+    archive = observation.provenance.get("archive", 0)
+    seen = archive if isinstance(archive, int) else 0
+    return (observation.id in preferred, seen, observation.created, observation.id)
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" ({low:,.0f} to {high:,.0f})"
 
 
 def interval_json(count: float, low: float, high: float) -> dict[str, float]:

@@ -1,7 +1,9 @@
 """The main job: find the scenes of an area, count, store, compare with history.
 
-Each scene is finished and stored before the next one is begun, under an id that says which work it was.
-So a run that was stopped goes on where it was, and a second run of the same work writes nothing.
+Images of 1 m and finer are counted wagon by wagon; Sentinel-2 products are answered by `railwatch.occupancy`,
+each acquisition against the place's own past. Each scene is finished and stored before the next one is
+begun, under an id that says which work it was. So a run that was stopped goes on where it was, and a second
+run of the same work writes nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ from railwatch.store import Store
 
 if TYPE_CHECKING:
     from detector import Detections
+    from geo.sentinel2.product import Product
     from railwatch.baseline import Verdict
+    from railwatch.occupancy import Answered, Estimator
     from railwatch.sources import Sources
 
 __all__ = ["Detector", "Progress", "RunResult", "draw", "publish", "run", "sources_of"]
@@ -135,17 +139,19 @@ def run(
     store: Store,
     detector: Detector | None = None,
     *,
+    estimator: Estimator | None = None,
     dates: Dates | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
     """Count the freight cars of an area on every scene that shows it.
 
     Args:
-        paths: Images, and folders that are searched for images at any depth.
+        paths: Images and Sentinel-2 products, and folders that are searched for both at any depth.
         area: In longitude and latitude.
         config: The settings.
         store: Where observations are kept.
         detector: The wagon detector; by default that of the settings, loaded when a scene needs it.
+        estimator: What answers Sentinel-2 dates; by default that of the settings, loaded when one needs it.
         dates: Acquisition times for images that don't tell theirs.
         progress: Told of every scene.
 
@@ -159,8 +165,11 @@ def run(
     """
     report = progress or _Silent()
     declared = dates or Dates()
-    found, skipped = find_scenes(Path(path) for path in paths)
     report.label("looking")
+    listed = [Path(path) for path in paths]
+    products, skipped, taken = _products(listed)
+    found, passed_over = find_scenes(listed, taken)
+    skipped += passed_over
     stored = store.observations(area.name, superseded=True)
     candidates, unfit = select(found, area, config.scenes, declared, stored, report)
     skipped += unfit
@@ -190,6 +199,10 @@ def run(
             observations.append(work.observation)
             new.add(id)
     report(len(candidates), len(candidates))
+    answered = _answered(products, area, config, store, estimator, report)
+    observations += answered.observations
+    new |= answered.new
+    skipped += answered.skipped
     ids = [one.id for one in observations]
     history = current(store.observations(area.name, superseded=True), prefer=ids)
     sources = sources_of(history, area, config, store)
@@ -209,11 +222,62 @@ def run(
         new=frozenset(new),
         verdicts=tuple(one for one in verdicts if one.record.id in judged),
         skipped=tuple(sorted(skipped, key=lambda one: one.path)),
-        scenes=len(found),
+        scenes=len(found) + len(products),
         store=store.path,
-        warnings=(*area.limitations, *(f"{one.path} is left out: {one.reason}." for one in store.damaged)),
+        warnings=(
+            *area.limitations,
+            *_renewed(answered.renewed),
+            *(f"{one.path} is left out: {one.reason}." for one in store.damaged),
+        ),
         charts=charts,
         report=page,
+    )
+
+
+def _products(paths: Sequence[Path]) -> tuple[list[Product], list[Skipped], set[Path]]:
+    """Return the Sentinel-2 products under some paths, those that can't be used, and the files of both."""
+    from geo.sentinel2.finding import find_products
+
+    products, refusals = find_products(paths)
+    # What stands before the reason names the path, which a list names anyway.
+    skipped = [Skipped(one.path, without_path(InputError(one.reason), one.path)) for one in refusals]
+    files = [file for one in (*products, *refusals) for file in (one.path, *one.files)]
+    return products, skipped, {file.resolve() for file in files}
+
+
+def _answered(
+    products: Sequence[Product],
+    area: AreaOfInterest,
+    config: RunConfig,
+    store: Store,
+    estimator: Estimator | None,
+    report: Progress,
+) -> Answered:
+    """Answer the Sentinel-2 dates."""
+    from railwatch.occupancy import Answered, answer
+
+    if not products:
+        return Answered()
+    report.label("Sentinel-2")
+    with report.bar("acquisitions") as reading, report.bar("dates") as looking:
+        return answer(
+            products,
+            area,
+            config,
+            store,
+            lambda: estimator or _load_estimator(config),
+            reading=reading,
+            progress=looking,
+        )
+
+
+def _renewed(number: int) -> tuple[str, ...]:
+    if not number:
+        return ()
+    noun = "date was" if number == 1 else "dates were"
+    return (
+        f"{number} {noun} answered anew, because there now are other acquisitions to set them against; the "
+        "older answers stay in the store.",
     )
 
 
@@ -429,6 +493,13 @@ def _load(config: RunConfig) -> Detector:
 
     weights = config.detector.weights
     return WagonDetector.load(None if weights is None else Path(weights), config.detector.device)
+
+
+def _load_estimator(config: RunConfig) -> Estimator:
+    from detector.occupancy.estimator import OccupancyEstimator
+
+    weights = config.occupancy.weights
+    return OccupancyEstimator.load(None if weights is None else Path(weights), config.occupancy.device)
 
 
 class _Silent:

@@ -6,6 +6,7 @@ Layout::
     STORE/items/<id>/<id>.json                one STAC Item an observation
     STORE/items/<id>/detections.parquet       its boxes (GeoParquet), when there are any to keep
     STORE/items/<id>/evidence.png             its picture (or .webp)
+    STORE/chips/                              pixels of Sentinel-2 acquisitions; see `railwatch.chips`
     STORE/charts/                             drawings of the last run
     STORE/reports/                            its page, one an area
 
@@ -212,6 +213,7 @@ class Store:
         *,
         detections: Detections | None = None,
         evidence: bytes | None = None,
+        refresh: bool = True,
     ) -> bool:
         """Keep an observation with its boxes and its picture: all of it or nothing.
 
@@ -219,6 +221,7 @@ class Store:
             observation: What to keep. If its id is there already, nothing is written.
             detections: The boxes behind it.
             evidence: A PNG or WebP picture.
+            refresh: Bring the index up to date; who adds many does so now and then with `refresh`.
 
         Returns:
             Whether it was written; False if it was there already.
@@ -238,7 +241,8 @@ class Store:
                 written = self._place(temporary, folder)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
-            self.refresh()
+            if refresh:
+                self.refresh()
         return written
 
     def review(

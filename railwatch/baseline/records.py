@@ -48,6 +48,9 @@ class Record:
         source: Who says so: the publisher, or the sensor of our own observation.
         scene: Id of the scene, or the published article's address.
         reason: Why there is no answer, if there is none.
+        length_m: Occupied track, metres, where that was measured first and the count follows from it.
+        length_low_m: Lower end of its 90% interval.
+        length_high_m: Upper end.
     """
 
     id: str
@@ -64,6 +67,9 @@ class Record:
     source: str = ""
     scene: str = ""
     reason: str | None = None
+    length_m: float | None = None
+    length_low_m: float | None = None
+    length_high_m: float | None = None
 
     @property
     def day(self) -> date:
@@ -194,8 +200,8 @@ def from_observation(observation: Observation, settings: VerdictSettings) -> Rec
     """Return an observation of our own as a record.
 
     A count takes its error from its own 90% interval, and from the method's where it has none; the part
-    of the area that wasn't seen widens it upwards. An observation that gives only an occupied length is a
-    range of cars of the declared lengths.
+    of the area that wasn't seen widens it upwards. Above the range in which a count can be trusted it is a
+    lower bound. An observation that gives only an occupied length is a range of cars of the declared lengths.
     """
     error = settings.method(observation.method)
     common: dict[str, Any] = {
@@ -215,7 +221,14 @@ def from_observation(observation: Observation, settings: VerdictSettings) -> Rec
         if 0.0 < seen < 1.0:
             # What wasn't seen may hold cars as densely as what was.
             above = math.hypot(above, (1.0 - seen) / seen * max(count, 1.0))
-        return Record(kind="count", value=count, low=low, high=high, sd_below=below, sd_above=above, **common)
+        if observation.method == "occupancy":
+            common |= {
+                "length_m": observation.occupied_length_m,
+                "length_low_m": observation.occupied_length_low_m,
+                "length_high_m": observation.occupied_length_high_m,
+            }
+        kind: Kind = "at least" if observation.lower_bound else "count"
+        return Record(kind=kind, value=count, low=low, high=high, sd_below=below, sd_above=above, **common)
     if observation.occupied_length_m is not None and not observation.abstained:
         shortest = observation.occupied_length_low_m or observation.occupied_length_m
         longest = observation.occupied_length_high_m or observation.occupied_length_m

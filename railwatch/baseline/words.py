@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from railwatch.baseline.records import Record
     from railwatch.baseline.verdict import HistoryMaximum, Verdict
 
 _HOW = {
@@ -32,8 +33,17 @@ def _subject(verdict: Verdict) -> str:
         source = _HOW.get(record.method, record.method)
         if record.source:
             source += f", {record.source}"
-    count = f"{quantity}{_cars(verdict.count or 0.0)}"
+    count = f"{_length(record, quantity)}{quantity}{_cars(verdict.count or 0.0)}"
     return f"{verdict.title}, {record.day}: {count} ({_interval(verdict)}{source})"
+
+
+def _length(record: Record, quantity: str) -> str:
+    """Return the occupied track where that is what was measured, since the count only follows from it."""
+    if record.length_m is None:
+        return ""
+    low, high = record.length_low_m, record.length_high_m
+    between = "" if low is None or high is None else f" ({low:,.0f} to {high:,.0f})"
+    return f"{quantity}{record.length_m:,.0f} m of track occupied{between}, or "
 
 
 def _interval(verdict: Verdict) -> str:

@@ -107,7 +107,7 @@ def test_a_relative_area_file_is_found_beside_the_settings(write, tmp_path, monk
         (
             "stroe = 'x'",
             "unknown key stroe (did you mean store? All keys at the top level are: "
-            "title, aoi, store, scenes, detector, baseline, chart)",
+            "title, aoi, store, scenes, detector, occupancy, baseline, chart)",
         ),
         ("[zzz]", "unknown key zzz (the keys at the top level are: "),
         ("detector = 3", "detector must be a table ([detector]), not 3"),

@@ -139,4 +139,4 @@ def test_titles_in_other_scripts_and_signs_do_no_harm(scene: Scene) -> None:
     ("metres", "expected"), [(1.0, 1.0), (4.9, 2.0), (50.0, 50.0), (999.0, 500.0), (0.7, 0.5)]
 )
 def test_scale_bars_are_round(metres: float, expected: float) -> None:
-    assert evidence._round_length(metres) == pytest.approx(expected)
+    assert evidence.round_length(metres) == pytest.approx(expected)

@@ -1,0 +1,285 @@
+"""From Sentinel-2 products to the acquisitions of an area: each one once, its pixels kept in the store.
+
+Products of one acquisition come in different runs, from different publishers, in any order. What the store
+holds is grouped with what is given, so that the same product is chosen in the end whichever came first.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from affine import Affine
+from rasterio.crs import CRS
+
+from aoi.errors import InputError
+from geo.sentinel2.acquisitions import Acquisition, group
+from geo.sentinel2.product import Band, Product
+from railwatch.chips import CLASSES, OFFSET, SCALE, ChipStore, Kept
+from railwatch.errors import StoreError
+from railwatch.intake import Skipped, unexpected, without_path
+from railwatch.observation import iso
+
+if TYPE_CHECKING:
+    from aoi import AreaOfInterest
+
+__all__ = ["Date", "gather"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Date:
+    """One acquisition of an area, with its pixels in the store.
+
+    Attributes:
+        kept: Its chip.
+        aliases: Ids that the same acquisition went by in products that know less of it.
+        given: Whether one of its products is among the inputs; else it comes from the store alone.
+    """
+
+    kept: Kept
+    aliases: tuple[str, ...]
+    given: bool
+
+
+def gather(
+    products: Sequence[Product],
+    area: AreaOfInterest,
+    chips: ChipStore,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[list[Date], list[Skipped]]:
+    """Keep the best product of every acquisition, and return all that the store then has of the area.
+
+    Args:
+        products: Those given, in any order.
+        area: In longitude and latitude.
+        chips: Of the area.
+        progress: Told of every acquisition.
+
+    Returns:
+        The dates, oldest first, and the products that weren't taken, with the reason.
+
+    Raises:
+        StoreError: If a chip can't be written.
+    """
+    skipped: list[Skipped] = []
+    stored = _stored(chips)
+    asked: dict[str, Product] = {}
+    for product in products:
+        if product.shown(area) <= 0.0:
+            skipped.append(Skipped(product.path, f"it doesn't touch the area {area.name}.", readable=True))
+            continue
+        twin = asked.setdefault(_state_of(described(product)), product)
+        if twin is not product:
+            reason = f"it is the same product as {twin.path}, and each counts once."
+            skipped.append(Skipped(product.path, reason, readable=True))
+    new = {_key(one): one for state, one in asked.items() if state not in stored}
+    # A file that was written anew in place stands for what the store had of it.
+    renewed = {_place_of(described(one)) for one in new.values()}
+    held = {_key(one): kept for one, kept in stored.values() if _place_of(kept.product) not in renewed}
+    given = {_key(stored[state][0]) for state in asked if state in stored} | set(new)
+    # The store holds each acquisition once: only what may be of one with a new product is grouped again.
+    near = [one for one, _ in stored.values() if _key(one) in held and _near(one, new.values())]
+    apart = held.keys() - {_key(one) for one in near}
+    dates = [Date(held[key], tuple(_aliases(held[key])), key in given) for key in apart]
+    acquisitions = group([*new.values(), *near], area)
+    for number, acquisition in enumerate(acquisitions):
+        progress(number, len(acquisitions))
+        dates += _date(acquisition, new, held, given, chips, skipped)
+    progress(len(acquisitions), len(acquisitions))
+    return sorted(dates, key=lambda one: (one.kept.datetime, one.kept.id)), skipped
+
+
+_Key = tuple[Path, str]
+_NEAR = dt.timedelta(days=1, hours=12)
+
+
+def _near(one: Product, others: Iterable[Product]) -> bool:
+    """Whether a product may be of one acquisition with one of others, of which some tell but the day."""
+    return any(abs(one.datetime - other.datetime) <= _NEAR for other in others)
+
+
+def _key(product: Product) -> _Key:
+    return product.path, product.part
+
+
+def _stored(chips: ChipStore) -> dict[str, tuple[Product, Kept]]:
+    """The chips of the store as products, by the state that these were in."""
+    found: dict[str, tuple[Product, Kept]] = {}
+    # A kill may leave a chip beside the one that it went into: the one that knows of the other comes last.
+    for kept in sorted(chips.kept(), key=lambda one: (len(_aliases(one)), one.datetime, one.id)):
+        try:
+            found[_state_of(kept.product)] = (_product(kept), kept)
+        except (KeyError, TypeError, ValueError) as error:
+            log.warning("%s is left out: it doesn't say what product it is of (%s)", kept.path, error)
+    return found
+
+
+def _date(
+    acquisition: Acquisition,
+    new: Mapping[_Key, Product],
+    held: Mapping[_Key, Kept],
+    given: set[_Key],
+    chips: ChipStore,
+    skipped: list[Skipped],
+) -> list[Date]:
+    """Take the best product that can be read; empty if none can."""
+    members = acquisition.candidates()
+    names = {held[key].id for one in members if (key := _key(one)) in held}
+    names |= {alias for one in members if (key := _key(one)) in held for alias in _aliases(held[key])}
+    aliases = sorted(names - {acquisition.id})
+    failed: set[_Key] = set()
+    taken: Kept | None = None
+    for product in members:
+        key = _key(product)
+        try:
+            if key not in held:
+                taken = chips.add(product.read(chips.grid), described(product, new[key], aliases))
+            else:
+                taken = _agreed(held[key], product, aliases, chips)
+        except StoreError:
+            raise
+        except InputError as error:
+            failed.add(key)
+            skipped.append(Skipped(product.path, without_path(error, product.path)))
+        except Exception as error:  # one product must not end a night's work
+            log.debug("%s", product.path, exc_info=True)
+            failed.add(key)
+            skipped.append(Skipped(product.path, unexpected(error)))
+        else:
+            break
+    for product, reason in acquisition.others:
+        key = _key(product)
+        if key not in held and key not in failed:
+            skipped.append(Skipped(product.path, reason, readable=True))
+    if taken is None:
+        return []
+    return [Date(taken, tuple(aliases), any(_key(one) in given for one in members))]
+
+
+def _agreed(kept: Kept, product: Product, aliases: Sequence[str], chips: ChipStore) -> Kept:
+    """A chip of the store under the name that its acquisition has by now."""
+    if (kept.id, kept.datetime) == (product.acquisition, product.datetime):
+        return kept
+    chip = replace(
+        chips.read_one(kept),
+        id=product.acquisition,
+        datetime=product.datetime,
+        platform=product.platform,
+        relative_orbit=product.relative_orbit,
+    )
+    said = {
+        "datetime": iso(product.datetime),
+        "clock": product.clock,
+        "platform": product.platform,
+        "relative_orbit": product.relative_orbit,
+        "aliases": list(aliases),
+    }
+    added = chips.add(chip, dict(kept.product) | said)
+    if added.path != kept.path:
+        kept.path.unlink(missing_ok=True)
+    return added
+
+
+def _aliases(kept: Kept) -> list[str]:
+    given = kept.product.get("aliases", [])
+    return [str(one) for one in given] if isinstance(given, list) else []
+
+
+# ---- what a chip remembers of its product ----------------------------------------------------------
+
+
+def described(product: Product, own: Product | None = None, aliases: Sequence[str] = ()) -> dict[str, Any]:
+    """What tells a product from others and places it among those of its acquisition, JSON-ready.
+
+    Args:
+        product: With the time and platform that all products of its acquisition agree on.
+        own: The same with what it says itself.
+        aliases: Ids that the acquisition went by before.
+    """
+    return {
+        "name": product.path.name,
+        "part": product.part,
+        "kind": product.kind,
+        "level": product.level,
+        "platform": product.platform,
+        "datetime": iso(product.datetime),
+        "stated": iso((own or product).datetime),
+        "clock": product.clock,
+        "relative_orbit": product.relative_orbit,
+        "baseline": product.baseline,
+        "tile": product.tile,
+        "generated": None if product.generated is None else iso(product.generated),
+        "crs": product.crs.to_wkt() if product.crs.to_epsg() is None else f"EPSG:{product.crs.to_epsg()}",
+        "transform": list(product.transform)[:6],
+        "shape": list(product.shape),
+        "bands": {name: [band.scale, band.offset] for name, band in sorted(product.bands.items())},
+        "bytes": _size(product.files),
+        "aliases": list(aliases),
+    }
+
+
+def _size(files: Sequence[Path]) -> int:
+    total = 0
+    for file in files:
+        try:
+            total += file.stat().st_size
+        except OSError:
+            continue
+    return total
+
+
+_PLACE = ("name", "part", "kind", "level", "stated", "tile", "baseline", "crs", "transform", "shape")
+
+
+def _place_of(said: Mapping[str, Any]) -> str:
+    """What stays when a product is written anew in its place."""
+    return repr([said[name] for name in _PLACE])
+
+
+def _state_of(said: Mapping[str, Any]) -> str:
+    """What changes with anything that its pixels depend on."""
+    return repr([said[name] for name in (*_PLACE, "generated", "bands", "bytes")])
+
+
+def _product(kept: Kept) -> Product:
+    """A chip of the store as the product that it was read from, for taking its place among others.
+
+    Raises:
+        KeyError, TypeError, ValueError: It doesn't say enough.
+    """
+    said, header = kept.product, kept.chip
+    names = list(header["bands"])
+    bands = {
+        name: Band(name, str(kept.path), number, SCALE, OFFSET)
+        for number, name in enumerate(names, start=1)
+        if name != CLASSES
+    }
+    generated = said["generated"]
+    return Product(
+        path=kept.path.with_suffix("") / str(said["name"]),
+        part=str(said["part"]),
+        kind=said["kind"],
+        level=str(said["level"]),
+        platform=str(said["platform"]),
+        datetime=dt.datetime.fromisoformat(said["datetime"]),
+        clock=said["clock"],
+        relative_orbit=said["relative_orbit"],
+        baseline=said["baseline"],
+        tile=said["tile"],
+        crs=CRS.from_user_input(said["crs"]),
+        transform=Affine(*said["transform"]),
+        shape=(int(said["shape"][0]), int(said["shape"][1])),
+        bands=bands,
+        classes=Band(CLASSES, str(kept.path), len(names)) if CLASSES in names else None,
+        sun_azimuth_deg=header["sun_azimuth_deg"],
+        sun_elevation_deg=header["sun_elevation_deg"],
+        generated=None if generated is None else dt.datetime.fromisoformat(generated),
+        provenance=dict(header["provenance"]),
+        acquisition=kept.id,
+    )
