@@ -22,6 +22,7 @@ from rasterio.errors import RasterioError
 from rasterio.warp import transform as transform_points
 
 from geo.errors import SceneError
+from geo.ground import apply_affine
 from geo.names import acquisition_time, sensor_name
 from geo.sentinel2.declarations import DECLARATION, Declaration, Declared, parse_declaration
 from geo.sentinel2.images import Header, header, sample
@@ -189,9 +190,9 @@ def _pixel_m(found: Header) -> float | None:
     if not found.placed:
         return None
     row, column = found.shape[0] / 2, found.shape[1] / 2
-    corners = [found.transform @ corner for corner in ((column, row), (column + 1, row), (column, row + 1))]
+    corners = apply_affine(found.transform, [(column, row), (column + 1, row), (column, row + 1)])
     try:
-        lon, lat = transform_points(found.crs, "EPSG:4326", *map(list, zip(*corners, strict=True)))
+        lon, lat = transform_points(found.crs, "EPSG:4326", corners[:, 0], corners[:, 1])
         _, _, across = _WGS84.inv(lon[0], lat[0], lon[1], lat[1])
         _, _, down = _WGS84.inv(lon[0], lat[0], lon[2], lat[2])
     except (RasterioError, ValueError):

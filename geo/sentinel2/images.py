@@ -22,6 +22,7 @@ from rasterio.warp import reproject, transform_bounds
 from rasterio.windows import Window
 
 from geo.errors import SceneError
+from geo.ground import apply_affine
 
 log = logging.getLogger(__name__)
 
@@ -225,8 +226,7 @@ def _source_window(
     image: DatasetReader, crs: CRS, transform: Affine, shape: tuple[int, int]
 ) -> Window | None:
     """The window of the image that a grid is interpolated from, None if they don't meet."""
-    west, north = transform @ (0, 0)
-    east, south = transform @ (shape[1], shape[0])
+    (west, north), (east, south) = apply_affine(transform, [(0, 0), (shape[1], shape[0])])
     try:
         bounds = transform_bounds(crs, image.crs, west, south, east, north, densify_pts=21)
     except (RasterioError, ValueError) as error:
@@ -235,13 +235,11 @@ def _source_window(
     if not all(map(math.isfinite, bounds)):
         return None
     west, south, east, north = bounds
-    corners = [
-        ~image.transform @ corner for corner in ((west, south), (west, north), (east, south), (east, north))
-    ]
-    columns, rows = zip(*corners, strict=True)
-    left, top = max(math.floor(min(columns)) - _KERNEL_PX, 0), max(math.floor(min(rows)) - _KERNEL_PX, 0)
-    right = min(math.ceil(max(columns)) + _KERNEL_PX, image.width)
-    bottom = min(math.ceil(max(rows)) + _KERNEL_PX, image.height)
+    corners = [(west, south), (west, north), (east, south), (east, north)]
+    pixels = apply_affine(~image.transform, corners)
+    left, top = (max(math.floor(value) - _KERNEL_PX, 0) for value in pixels.min(axis=0))
+    right = min(math.ceil(pixels[:, 0].max()) + _KERNEL_PX, image.width)
+    bottom = min(math.ceil(pixels[:, 1].max()) + _KERNEL_PX, image.height)
     if left >= right or top >= bottom:
         return None
     return Window(left, top, right - left, bottom - top)

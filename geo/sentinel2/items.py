@@ -539,9 +539,13 @@ def _publisher(
         or _EARTH_SEARCH_ID.match(identifier)
     ):
         return "Earth Search"
-    if "blob.core.windows.net" in hrefs or "planetarycomputer" in hrefs:
+    if (
+        "blob.core.windows.net" in hrefs
+        or "planetarycomputer" in hrefs
+        or "s2:mean_solar_zenith" in properties
+    ):
         return "Planetary Computer"
-    if "eodata" in hrefs or "dataspace.copernicus" in hrefs:
+    if "eodata" in hrefs or "dataspace.copernicus" in hrefs or "B02_10m" in assets:
         return "Copernicus Data Space"
     return "unknown"
 

@@ -25,10 +25,16 @@ _DARKEST_PERCENT = 1.0
 # The darkest hundredth of a band below this: it can't have 1000 in it, since that would be reflectances under
 # -0.01, which atmospheric correction gives over a little water but not over a hundredth of a picture.
 _REMOVED_BELOW = 900.0
-# The darkest hundredth of several visible bands below this: the common floor of numbers with 1000 in them. It
-# would otherwise take ground that is nowhere darker than 0.09 and as dark as 0.14 in several colours.
+# Likewise for the darkest two thousandths, of which more may be over-corrected.
+_DEEPEST_PERCENT = 0.2
+_REMOVED_DEEPEST_BELOW = 800.0
+# The darkest hundredth of visible bands between that and this: the common floor of numbers with 1000 in them.
+# It would otherwise take ground that is nowhere darker than 0.09 and yet as dark as 0.14 in these colours;
+# sand may be so in blue, but hardly in red.
 _FLOOR_BELOW = 1400.0
-_FLOOR_BANDS = 2
+# How many of the three visible bands have to stand at the floor for 1000 to be taken off: the more, the more
+# the metadata are against it.
+_BANDS_AGAINST_FLAG, _BANDS_WITHOUT_FLAG, _BANDS_WITH_FLAG = 3, 2, 1
 # With 1000 in them numbers whose darkest are above this show nothing but cloud, snow or sand.
 _BRIGHT = 2400.0
 _VISIBLE = ("B02", "B03", "B04")
@@ -43,11 +49,13 @@ class Floors:
 
     Attributes:
         by_band: Empty if there is no data.
+        deepest: The same for the darkest two thousandths of all bands; infinite without data.
         clear: Whether cloud and snow were left out by the scene classification.
     """
 
     by_band: Mapping[str, float]
-    clear: bool
+    deepest: float = float("inf")
+    clear: bool = False
 
     @property
     def lowest(self) -> float:
@@ -57,13 +65,14 @@ class Floors:
     @property
     def removed(self) -> bool:
         """Whether the numbers certainly don't have 1000 added to them."""
-        return self.lowest < _REMOVED_BELOW
+        return self.lowest < _REMOVED_BELOW or self.deepest < _REMOVED_DEEPEST_BELOW
 
     @property
-    def kept(self) -> bool:
-        """Whether the numbers very likely have 1000 added to them."""
-        floors = [value for name, value in self.by_band.items() if name in _VISIBLE]
-        return not self.removed and sum(value < _FLOOR_BELOW for value in floors) >= _FLOOR_BANDS
+    def at_floor(self) -> int:
+        """How many visible bands look as if they had 1000 added to them; 0 if they can't have."""
+        if self.removed:
+            return 0
+        return sum(value < _FLOOR_BELOW for name, value in self.by_band.items() if name in _VISIBLE)
 
     @property
     def bright(self) -> bool:
@@ -92,16 +101,21 @@ def floors(bands: Mapping[str, Band], classes: Band | None = None) -> Floors:
     valid = {name: (plane > 0) & (plane < SATURATED) for name, plane in numbers.items()}
     clear = False
     if classes is not None:
-        seen = np.isin(sample(classes.path, classes.index), _CLEAR_CLASSES)
-        chosen = {name: mask & _stretched(seen, mask.shape) for name, mask in valid.items()}
+        ground = np.isin(sample(classes.path, classes.index), _CLEAR_CLASSES)
+        chosen = {name: mask & _stretched(ground, mask.shape) for name, mask in valid.items()}
         if all(mask.sum() >= _FEWEST_PIXELS for mask in chosen.values()):
             valid, clear = chosen, True
+    seen = {name: plane[valid[name]] for name, plane in numbers.items()}
     found = {
-        name: float(np.percentile(plane[valid[name]], _DARKEST_PERCENT))
-        for name, plane in numbers.items()
-        if valid[name].sum() >= _FEWEST_PIXELS
+        name: np.percentile(values, (_DARKEST_PERCENT, _DEEPEST_PERCENT))
+        for name, values in seen.items()
+        if values.size >= _FEWEST_PIXELS
     }
-    return Floors(found, clear)
+    return Floors(
+        {name: float(pair[0]) for name, pair in found.items()},
+        min((float(pair[1]) for pair in found.values()), default=float("inf")),
+        clear,
+    )
 
 
 def _stretched(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -127,9 +141,9 @@ class Decision:
 def decide(found: Floors, *, said_removed: bool | None, declared: float | None) -> Decision:
     """Weigh what the pixels show against what the metadata say, for a product of baseline 04.00 or later.
 
-    The pixels overrule the metadata wherever they are telling. Where they aren't, the metadata have to agree
-    with each other and be possible; otherwise nothing is decided, for a wrong offset is worse than none: it
-    is twice the contrast of a wagon's whole pixel.
+    The pixels overrule the metadata wherever they are telling, and have to be the more telling the more the
+    metadata are against them. Where they tell nothing, nothing is decided, for a wrong offset is worse than
+    none; but for a flag that is set over cloud, snow or sand, since publishers err on the other side.
 
     Args:
         found: On the pixels.
@@ -142,16 +156,11 @@ def decide(found: Floors, *, said_removed: bool | None, declared: float | None) 
         return Decision(0.0, f"1000 was taken off: {where} ({said[said_removed]})")
     if not found.by_band:
         return Decision(None, "the files hold no data that could tell whether 1000 was taken off")
-    if said_removed:
-        if found.kept:
-            return Decision(-SHIFT, f"1000 is still in: {where}, and other bands' too ({said[True]})")
-        if found.bright:
-            return Decision(
-                0.0, f"1000 was taken off by the flag, which the pixels don't contradict: {where}"
-            )
-        return Decision(None, f"the flag says that 1000 was taken off, but {where}")
-    if found.bright:
-        return Decision(None, f"nothing dark is seen that could tell whether 1000 was taken off: {where}")
-    if found.kept or declared is None or declared == -SHIFT:
+    needed = {True: _BANDS_AGAINST_FLAG, False: _BANDS_WITH_FLAG, None: _BANDS_WITHOUT_FLAG}[said_removed]
+    if found.at_floor >= needed:
         return Decision(-SHIFT, f"1000 is still in: {where} ({said[said_removed]})")
-    return Decision(None, f"the offset {declared:g} is declared where -1000 is due, and {where}")
+    if said_removed and found.bright:
+        return Decision(0.0, f"1000 was taken off by the flag, which the pixels don't contradict: {where}")
+    claim = said[said_removed] + ("" if declared is None else f", the offset {declared:g} is declared")
+    nothing = "nothing dark enough is seen to tell whether 1000 was taken off"
+    return Decision(None, f"{nothing}: {where} ({claim})")

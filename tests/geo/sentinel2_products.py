@@ -111,6 +111,12 @@ def coarse(plane: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(plane, float).reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
 
 
+def twice(transform: Affine) -> Affine:
+    """The transform of pixels of twice the side, from the same corner."""
+    a, b, c, d, e, f = tuple(transform)[:6]
+    return Affine(2 * a, 2 * b, c, 2 * d, 2 * e, f)
+
+
 def write_raster(
     path: Path,
     planes: NDArray[Any],
@@ -257,7 +263,7 @@ def write_safe(
     for band, plane in reflectance.items():
         ten = band in TEN_METRES
         metres = 10 if ten else 20
-        grid = transform if ten else transform * Affine.scale(2)
+        grid = transform if ten else twice(transform)
         values = numbers(
             plane if ten else coarse(plane), offset=by_band[band] or 0.0, quantification=quantification
         )
@@ -268,7 +274,7 @@ def write_safe(
         write_raster(beside / f"{stem}.jp2", values, grid, crs, driver=driver)
         files.append((beside / stem).relative_to(root).as_posix())
     if scl is not None and level == "L2A":
-        grid = transform * Affine.scale(2)
+        grid = twice(transform)
         write_raster(images / "R20m" / f"{image_stem}_SCL_20m.jp2", scl[::2, ::2], grid, crs, driver=driver)
         files.append((images / "R20m" / f"{image_stem}_SCL_20m").relative_to(root).as_posix())
     (root / product_xml).write_text(
@@ -560,7 +566,7 @@ def write_stac(
         layers["SCL"] = (scl[::2, ::2], 20)
     assets: dict[str, Any] = {}
     for band, (values, metres) in layers.items():
-        grid = transform if metres == 10 else transform * Affine.scale(2)
+        grid = transform if metres == 10 else twice(transform)
         bare = flavour in ("planetary-computer", "cdse")
         stem = f"T{tile}_{stamp(when)}_{band}_{metres}m" if bare else band
         file = f"{stem}.jp2" if flavour in ("l1c", "cdse") else f"{stem}.tif"

@@ -1,0 +1,356 @@
+"""Exports of Google Earth Engine, Sentinel Hub and others, and what users declare of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from sentinel2_products import area_at, countryside, numbers, write_export, write_raster
+
+from geo.chip import Chip, ChipGrid
+from geo.errors import SceneError
+from geo.sentinel2.acquisitions import group
+from geo.sentinel2.declarations import DECLARATION, parse_declaration
+from geo.sentinel2.finding import find_products, is_product
+from geo.sentinel2.product import Product
+
+TRANSFORM = Affine(10, 0, 631_000, 0, -10, 4_698_800)
+SHAPE = (120, 140)
+AREA = area_at((631_500, 4_698_100, 631_900, 4_698_300))
+GRID = ChipGrid.around(AREA, 100.0)
+PLANES = countryside(SHAPE)
+TEN = {band: PLANES[band] for band in ("B02", "B03", "B04", "B08")}
+INDEX = "20231005T021001_20231005T021003_T52TFN"
+WHEN = dt.datetime(2023, 10, 5, 2, 10, 1, tzinfo=dt.UTC)
+
+
+def one(*paths: Path) -> Product:
+    products, refusals = find_products(paths)
+    assert [refusal.reason for refusal in refusals] == []
+    (product,) = products
+    return product
+
+
+def refused(*paths: Path) -> str:
+    products, refusals = find_products(paths)
+    assert products == []
+    (refusal,) = refusals
+    assert refusal.reason.endswith(".")
+    return refusal.reason
+
+
+def truth(plane: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    column = round((GRID.transform.c - TRANSFORM.c) / 10)
+    row = round((TRANSFORM.f - GRID.transform.f) / 10)
+    return plane[row : row + GRID.shape[0], column : column + GRID.shape[1]]
+
+
+def assert_reads(product: Product, planes: dict[str, Any] = TEN) -> Chip:
+    chip = product.read(GRID)
+    for band, plane in planes.items():
+        np.testing.assert_allclose(chip.band(band), truth(plane), atol=0.51e-4)
+    json.dumps(chip.provenance)
+    return chip
+
+
+def test_earth_engine_by_its_names_and_its_pixels(tmp_path: Path) -> None:
+    scl = np.full(SHAPE, 4, np.uint8)
+    path = write_export(tmp_path / f"{INDEX}.tif", PLANES, TRANSFORM, 32652, scl=scl)
+    product = one(tmp_path)
+    assert (product.path, product.kind, product.level, product.tile) == (path, "export", "L2A", "52TFN")
+    assert (product.acquisition, product.clock, product.datetime) == ("S2_20231005T021001", "datatake", WHEN)
+    chip = assert_reads(product, PLANES)
+    assert chip.scl is not None
+    assert set(np.unique(chip.scl)) == {4}
+    assert "no 1000 is in them" in chip.provenance["decisions"][0]
+
+
+def test_earth_engine_that_says_harmonized_needs_no_dark_pixels(tmp_path: Path) -> None:
+    bright = {band: plane + np.float32(0.3) for band, plane in TEN.items()}
+    write_export(tmp_path / "S2_SR_HARMONIZED" / f"{INDEX}.tif", bright, TRANSFORM, 32652)
+    assert_reads(one(tmp_path), bright)
+    write_export(tmp_path / "S2_SR" / f"{INDEX}.tif", bright, TRANSFORM, 32652)
+    reason = refused(tmp_path / "S2_SR")
+    assert "harmonized" in reason
+    assert DECLARATION in reason
+
+
+def test_floats_between_0_and_1_are_reflectance(tmp_path: Path) -> None:
+    planes = {band: plane.copy() for band, plane in PLANES.items()}
+    planes["B02"][:, :55] = 0.0  # no data at Sentinel Hub
+    name = "2023-10-05-00_00_2023-10-05-23_59_Sentinel-2_L2A_all.tif"
+    write_export(tmp_path / name, planes, TRANSFORM, 32652, style="float")
+    product = one(tmp_path)
+    assert (product.acquisition, product.clock, product.level) == ("S2_20231005", "day", "L2A")
+    chip = product.read(GRID)
+    blue = truth(planes["B02"])
+    np.testing.assert_array_equal(np.isnan(chip.band("B02")), blue == 0)
+    np.testing.assert_allclose(chip.band("B11"), truth(planes["B11"]), atol=1e-6)
+
+
+def test_a_file_a_band(tmp_path: Path) -> None:
+    stem = "2023-10-05-00_00_2023-10-05-23_59_Sentinel-2_L2A_{}_(Raw).tiff"
+    for band, plane in TEN.items():
+        write_raster(tmp_path / stem.format(band), plane, TRANSFORM, 32652)
+    product = one(tmp_path)
+    assert len(product.files) == 4
+    assert_reads(product)
+    assert one(tmp_path / stem.format("B03")) == product
+    assert is_product(tmp_path / stem.format("B03"))
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_pictures_are_refused(tmp_path: Path, named: bool) -> None:
+    write_export(tmp_path / f"{INDEX}.tif", TEN, TRANSFORM, 32652, style="8-bit", named=named)
+    assert refused(tmp_path) == (
+        "is an 8-bit picture, stretched for the eye: reflectance, which the work at 10 m needs, can't be had "
+        "from it."
+    )
+
+
+@pytest.mark.parametrize("scale", [1.0, 1000.0, 6.5535])
+def test_numbers_of_unknown_scale_are_refused(tmp_path: Path, scale: float) -> None:
+    stack = np.stack([plane * 10_000 * scale for plane in TEN.values()])
+    names = list(TEN)
+    write_raster(
+        tmp_path / "Sentinel-2_L2A_20231005T021001.tif",
+        stack.clip(0, 65_535).astype(np.uint16 if scale > 1 else np.float64),
+        TRANSFORM,
+        32652,
+        descriptions=names,
+    )
+    reason = refused(tmp_path)
+    assert "isn't known" in reason
+    assert DECLARATION in reason
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        ("no date", "tell when it was taken"),
+        ("days", "several days"),
+        ("coarse", "pixels of 60 m"),
+        ("unplaced", "no position"),
+        ("three", "lacks the band B08"),
+        ("empty", "no data"),
+        ("unnamed", "nothing says which they are"),
+    ],
+)
+def test_what_is_missing_is_said(tmp_path: Path, make: str, reason: str) -> None:
+    names = {
+        "no date": "sentinel-2.tif",
+        "days": "2023-10-01-00_00_2023-10-05-23_59_Sentinel-2_L2A.tif",
+    }
+    path = tmp_path / names.get(make, f"{INDEX}.tif")
+    stack = np.stack(list(TEN.values()))
+    if make == "three":
+        stack = stack[:3]
+    elif make == "empty":
+        stack = np.full_like(stack, np.nan)
+    transform: Affine | None = TRANSFORM
+    if make == "coarse":
+        transform = Affine(60, 0, 631_000, 0, -60, 4_698_800)
+    described = [] if make == "unnamed" else list(TEN)[: len(stack)]
+    if make == "unplaced":
+        with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
+            write_raster(path, stack, None, None, descriptions=described)  # type: ignore[arg-type]
+    else:
+        assert transform is not None
+        write_raster(path, stack, transform, 32652, descriptions=described)
+    assert reason in refused(tmp_path)
+
+
+def test_other_images_are_left_to_others(tmp_path: Path) -> None:
+    fine = np.ones((4, 40, 40), np.uint16)
+    write_raster(
+        tmp_path / "20231005_021001_ssc1_u0001_analytic.tif", fine, Affine(0.5, 0, 0, 0, -0.5, 0), 32652
+    )
+    write_raster(
+        tmp_path / "20231005_021001_55_2406_3B_PSScene.tif", fine, Affine(10, 0, 0, 0, -10, 0), 32652
+    )
+    write_raster(tmp_path / "scan.tif", fine, Affine(3, 0, 631_000, 0, -3, 4_698_800), 32652)
+    (tmp_path / "notes.tif").write_bytes(b"II*\x00")
+    assert find_products([tmp_path]) == ([], [])
+    assert not any(is_product(path) for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("crs", [4326, 3857])
+def test_an_export_on_another_lattice_is_brought_to_the_grid(tmp_path: Path, crs: int) -> None:
+    rows, columns = np.mgrid[:200, :260]
+    west, south, east, north = AREA.boundary.buffer(0.006).bounds
+    if crs == 3857:
+        edges = rasterio.warp.transform_bounds(4326, 3857, west, south, east, north)
+        west, south, east, north = edges
+    transform = rasterio.transform.from_bounds(west, south, east, north, 260, 200)
+    smooth = {
+        band: (0.05 + 0.02 * number + 0.0005 * rows + 0.0004 * columns).astype(np.float32)
+        for number, band in enumerate(TEN)
+    }
+    write_export(tmp_path / f"{INDEX}.tif", smooth, transform, crs, style="float")
+    chip = one(tmp_path).read(GRID)
+    assert chip.provenance["resampled"] == list(TEN)
+    assert np.isfinite(chip.reflectance).all()
+    # The truth by another way: from the middle of each pixel of the grid back into the image.
+    x = GRID.transform.c + 10 * (np.arange(GRID.shape[1]) + 0.5)
+    y = GRID.transform.f - 10 * (np.arange(GRID.shape[0]) + 0.5)
+    east_, north_ = np.meshgrid(x, y)
+    lon, lat = rasterio.warp.transform(GRID.crs, crs, east_.ravel(), north_.ravel())
+    inverse = ~transform
+    column = inverse.a * np.array(lon) + inverse.c - 0.5
+    row = inverse.e * np.array(lat) + inverse.f - 0.5
+    expected = (0.05 + 0.0005 * row + 0.0004 * column).reshape(GRID.shape)
+    np.testing.assert_allclose(chip.band("B02"), expected, atol=2e-5)
+
+
+def declare(folder: Path, text: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / DECLARATION
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_declaration_for_a_folder(tmp_path: Path) -> None:
+    for day in (5, 10):
+        folder = tmp_path / f"2023-10-{day:02d}"
+        stack = np.stack([numbers(plane, offset=-1000.0) for plane in TEN.values()])
+        write_raster(folder / "response.tif", stack, TRANSFORM, 32652)
+    declare(
+        tmp_path,
+        'scale = 0.0001\noffset = -0.1\nlevel = "L2A"\nplatform = "S2B"\n'
+        'bands = ["B02", "B03", "B04", "B08"]\n',
+    )
+    products, refusals = find_products([tmp_path])
+    assert refusals == []
+    assert [product.acquisition for product in products] == ["S2B_20231005", "S2B_20231010"]
+    for product in products:
+        assert product.level == "L2A"
+        assert_reads(product)
+    # The same where only the folder below, or the file, is named.
+    assert find_products([tmp_path / "2023-10-05"])[0] == products[:1]
+    assert find_products([tmp_path / "2023-10-10" / "response.tif"])[0] == products[1:]
+
+
+def test_one_file_of_two_dates(tmp_path: Path) -> None:
+    later = {band: plane + np.float32(0.02) for band, plane in TEN.items()}
+    order = ("B04", "B03", "B02", "B08")
+    stack = np.stack([numbers(planes[band]) for planes in (TEN, later) for band in order])
+    write_raster(tmp_path / "clip.tif", stack, TRANSFORM, 32652)
+    assert "8 bands of 10 m pixels, but nothing says which they are" in refused(tmp_path)
+    assert is_product(tmp_path / "clip.tif")
+    declare(
+        tmp_path,
+        """
+        scale = 0.0001
+        [[acquisition]]
+        file = "clip.tif"
+        datetime = 2023-10-05T02:10:01Z
+        platform = "Sentinel-2A"
+        relative_orbit = 3
+        sun_elevation_deg = 41.0
+        bands = { B04 = 1, B03 = 2, B02 = 3, B08 = 4 }
+        [[acquisition]]
+        file = "clip.tif"
+        datetime = 2023-10-10T11:10:01+09:00
+        bands = ["", "", "", "", "B04", "B03", "B02", "B08"]
+        """,
+    )
+    products, refusals = find_products([tmp_path])
+    assert refusals == []
+    assert [product.acquisition for product in products] == ["S2A_20231005T021001_R003", "S2_20231010T021001"]
+    assert products[0].part != products[1].part
+    assert_reads(products[0])
+    assert_reads(products[1], later)
+    assert products[0].sun_elevation_deg == 41.0
+    assert len(group(products, AREA)) == 2
+
+
+def test_bands_may_be_files(tmp_path: Path) -> None:
+    for band, name in zip(TEN, ("blue", "green", "red", "nir"), strict=True):
+        write_raster(tmp_path / f"{name}.tif", numbers(TEN[band]), TRANSFORM, 32652)
+    declare(
+        tmp_path,
+        """
+        [[acquisition]]
+        scale = 0.0001
+        datetime = 2023-10-05
+        bands = { B02 = "blue.tif", B03 = "green.tif", B04 = "red.tif", B08 = "nir.tif" }
+        """,
+    )
+    product = one(tmp_path)
+    assert (product.clock, product.acquisition) == ("day", "S2_20231005")
+    assert_reads(product)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("scale = 1.0", "aren't reflectances"),
+        ("scale = 0.0001\noffset = -0.2", "aren't reflectances"),
+        ("scale = 0.0001\nnodata = 0\ngain = 3", "'gain' isn't known"),
+        ("scale = 'x'", "scale has to be a number"),
+        ("scale = -1", "above 0"),
+        ("bands = ['B02', 'B99']", "'B99' isn't a band"),
+        ("bands = {B02 = 0}", "a number from 1"),
+        ("bands = {B02 = 1, B03 = 2, B04 = 3, B08 = 9}\nscale = 0.0001", "can't be number 9"),
+        ("relative_orbit = 144", "1 to 143"),
+        ("level = 'L3'", "level has to be"),
+        ("scale = ", "isn't TOML"),
+        ("acquisition = 3", r"\[\[acquisition\]\]"),
+        ("[[acquisition]]\nfile = 'x.tif'", "no datetime"),
+        ("[[acquisition]]\nfile = 'x.tif'\ndatetime = 'May'", "isn't a time"),
+        ("[[acquisition]]\nfile = 'x.tif'\ndatetime = 2023-10-05", "names x.tif, which isn't there"),
+        ("[[acquisition]]\ndatetime = 2023-10-05", "names no file"),
+    ],
+)
+def test_bad_declarations(tmp_path: Path, text: str, reason: str) -> None:
+    write_export(tmp_path / f"{INDEX}.tif", TEN, TRANSFORM, 32652)
+    path = declare(tmp_path, text)
+    refusals = find_products([tmp_path])[1]
+    assert any(re.search(reason, refusal.reason) for refusal in refusals), refusals
+    if "names x.tif" not in reason and "reflectances" not in reason and "number 9" not in reason:
+        with pytest.raises(SceneError, match=reason):
+            parse_declaration(path.read_bytes(), path)
+
+
+REAL = """
+scale = 0.0001
+platform = "Sentinel-2"
+
+[[acquisition]]
+file = "clip_inn_river_2dates_rgbn.tif"
+datetime = 2021-07-01
+bands = { B04 = 1, B03 = 2, B02 = 3, B08 = 4 }
+
+[[acquisition]]
+file = "clip_inn_river_2dates_rgbn.tif"
+datetime = 2021-09-01
+bands = { B04 = 5, B03 = 6, B02 = 7, B08 = 8 }
+"""
+
+
+def test_the_real_clip_of_two_dates(real_imagery: Path, tmp_path: Path) -> None:
+    clip = real_imagery / "sentinel2" / "clip_inn_river_2dates_rgbn.tif"
+    assert DECLARATION in refused(clip)
+    shutil.copy(clip, tmp_path)
+    declare(tmp_path, REAL)
+    products, refusals = find_products([tmp_path])
+    assert refusals == []
+    area = area_at((361_000, 5_349_500, 362_500, 5_350_500), 32633, "inn")
+    first, second = group(products, area)
+    grid = ChipGrid.around(area)
+    with rasterio.open(clip) as image:
+        window = rasterio.windows.from_bounds(*grid.bounds, image.transform)
+        raw = image.read(window=window)
+    for acquisition, bands in ((first, raw[:4]), (second, raw[4:])):
+        chip = acquisition.best.read(grid)
+        assert chip.provenance["resampled"] == []
+        expected = np.stack([bands[2], bands[1], bands[0], bands[3]]) / 10_000
+        np.testing.assert_allclose(chip.reflectance, expected, atol=1e-6)
