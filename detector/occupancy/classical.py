@@ -155,7 +155,8 @@ class Trees:
                 break
             goes_left = x[rows, self.feature[trees, node]] <= self.threshold[trees, node]
             node = np.where(inner, np.where(goes_left, left, self.right[trees, node]), node)
-        return np.maximum(self.base + self.value[trees, node].sum(axis=1), 0.0)
+        total = self.base + self.value[trees, node].sum(axis=1)
+        return np.asarray(np.maximum(total, 0.0), dtype=np.float64)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The arrays by name, all floating point, for a weights file."""
@@ -213,4 +214,5 @@ def fit_trees(x: F64, y: F64, *, seed: int = 0, trees: int = 300, depth: int = 4
 def _down_to_single(values: F64) -> F64:
     """The largest 32-bit numbers up to some values: they split 32-bit features alike, and can be stored."""
     single = values.astype(np.float32)
-    return np.where(single > values, np.nextafter(single, np.float32(-np.inf)), single).astype(np.float64)
+    below = np.nextafter(single, np.float32(-np.inf))
+    return np.asarray(np.where(single > values, below, single), dtype=np.float64)

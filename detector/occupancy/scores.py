@@ -15,8 +15,7 @@ from detector.occupancy.estimate import Pitch
 BANDS = ((0, 0), (1, 5), (6, 20), (21, 50), (51, 100), (101, 150), (151, 400))
 BOUNDS = {(1, 5): 4.2, (6, 20): 5.4, (21, 50): 9.3, (51, 100): 9.7, (101, 150): 15.5}
 """Root-mean-square errors, in cars, that our feasibility study derived for a linear estimator that knows
-neither
-which tracks are occupied nor the contrast: an order of magnitude, not a strict bound."""
+neither which tracks are occupied nor the contrast: an order of magnitude, not a strict bound."""
 
 LOOKS_A_YEAR = 70.0
 """Clear looks a year of one place: the build-up is judged at one false alarm a year."""

@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import shapely
@@ -33,7 +32,8 @@ _CRS = 32652
 F32 = NDArray[np.float32]
 
 
-class Truth(NamedTuple):
+@dataclass(frozen=True)
+class Truth:
     """What really stands in a yard on a date.
 
     Attributes:
@@ -56,7 +56,7 @@ class SimulatedSite:
         coarse: The yard as the satellite sees it.
         site: The area as the estimators see it, its track lines a little off.
         traffic: What stands there.
-        lines: Track lines in grid pixels, where they really are.
+        outline: Its boundary in grid pixels.
     """
 
     name: str
@@ -176,6 +176,7 @@ class Series:
         simulated: The site.
         looks: Its looks, oldest first.
         truths: What is true on each.
+        skies: Under which each was seen.
     """
 
     simulated: SimulatedSite
@@ -188,7 +189,7 @@ def everything_clear(
     bands: tuple[str, ...], reflectance: F32, scl: object, inside: NDArray[np.bool_], *_: object, **__: object
 ) -> Clearness:
     """A judge for simulated clear dates: every pixel with a value is clear."""
-    known = np.isfinite(reflectance[:4]).all(axis=0)
+    known = np.asarray(np.isfinite(reflectance[:4]).all(axis=0))
     none = np.zeros_like(known)
     share = float(known[inside].mean()) if inside.any() else 1.0
     return Clearness(

@@ -1,12 +1,10 @@
 """A yard as Sentinel-2 sees it: reflectance on 10 m pixels, rendered from the same scene descriptions.
 
 The ground is drawn once a yard on 2.5 m cells in four bands (B02, B03, B04, B08). Each date adds what that
-day
-brings: the season's plants, moisture, wagons with their shadows under that day's sun, haze, the
+day brings: the season's plants, moisture, wagons with their shadows under that day's sun, haze, the
 instrument's point spread, where the image really lies, noise and quantisation. Orders of magnitude follow
-the mission's published
-figures: point spread 11 to 13.5 m full width at half maximum, geolocation 2 to 4 m a date and axis, noise
-0.002, steps of 0.0001.
+the mission's published figures: point spread 11 to 13.5 m full width at half maximum, geolocation 2 to 4 m a
+date and axis, noise 0.002, steps of 0.0001.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -435,8 +433,6 @@ class CoarseYard:
 
     def scene(self, consists: tuple[Consist, ...]) -> SceneSpec:
         """The whole description of one date, as the fine renderer takes it."""
-        from dataclasses import replace
-
         return replace(self.yard.spec, consists=consists)
 
     def render(self, consists: Sequence[Consist], sky: Sky) -> F32:
@@ -486,16 +482,16 @@ class CoarseYard:
         reach = 1.0 / math.tan(math.radians(sky.sun_elevation_deg))
         throw = np.array([-math.sin(azimuth), math.cos(azimuth)]) * reach
         roofs = _Roofs.of(wagons, (h, w), sky.snow)
-        for thing in (*self.ground.tall, *wagons):
+        tall: list[Prop | Wagon] = [*self.ground.tall, *wagons]
+        for thing in tall:
             length, width = thing.length_m - _SHADE_M, max(thing.width_m - _SHADE_M, 0.3)
             body = footprint(thing.x_m, thing.y_m, thing.angle_deg, length, width)
             hull = cv2.convexHull(np.vstack([body, body + throw * thing.height_m]).astype(np.float32))
             points = np.round((hull[:, 0] / _SHADE_M - 0.5) * 16).astype(np.int32)
             cv2.fillConvexPoly(shadow, points, 1, cv2.LINE_8, 4)
-        for thing in wagons:
-            body = footprint(
-                thing.x_m, thing.y_m, thing.angle_deg, thing.length_m - _SHADE_M, thing.width_m - _SHADE_M
-            )
+        for one in wagons:
+            length, width = one.length_m - _SHADE_M, one.width_m - _SHADE_M
+            body = footprint(one.x_m, one.y_m, one.angle_deg, length, width)
             points = np.round((body / _SHADE_M - 0.5) * 16).astype(np.int32)
             cv2.fillConvexPoly(shadow, points, 0, cv2.LINE_8, 4)
         share = cv2.resize(shadow.astype(np.float32), (w, h), interpolation=cv2.INTER_AREA)
