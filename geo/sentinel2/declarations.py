@@ -14,7 +14,8 @@ It lies in the images' folder, or in the one above it::
     bands = { B04 = 1, B03 = 2, B02 = 3, B08 = 4 }
 
 What stands at the top holds for all images of the folder; an acquisition's own word comes first. Bands may be
-given as files too: ``bands = { B02 = "blue.tif", B03 = "green.tif", ... }``.
+given as files too: ``bands = { B02 = "blue.tif", B03 = "green.tif", ... }``. An acquisition's files may lie
+elsewhere, so that images in a folder that can't be written to can be declared too.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from geo.sentinel2.naming import CLASSES, SWIR_BAND, TEN_METRE_BANDS, compact_ti
 from geo.sentinel2.offsets import floors
 from geo.sentinel2.product import SATURATED, Band, Clock, Product, Refusal, ordered
 from geo.sentinel2.safe import EIGHT_BITS, QUANTIFICATION, lacking
-from geo.sentinel2.trees import Tree, ZipTree, joined, parent
+from geo.sentinel2.trees import Tree, ZipTree, parent
 
 log = logging.getLogger(__name__)
 
@@ -219,12 +219,13 @@ def _declared_acquisition(
     tree: Tree, folder: str, by: Path, file: str, declared: Declared
 ) -> tuple[set[str], Product | Refusal]:
     """One acquisition that a declaration lists."""
-    place = {
-        band: (posixpath.normpath(joined(folder, name or file)), index)
-        for band, (name, index) in declared.bands.items()
-    }
-    used = {name for name, _ in place.values()} or {posixpath.normpath(joined(folder, file))}
-    first = sorted(used)[0] if not file else posixpath.normpath(joined(folder, file))
+
+    def named(name: str) -> str:
+        return posixpath.normpath(posixpath.join(folder, name))
+
+    place = {band: (named(name or file), index) for band, (name, index) in declared.bands.items()}
+    used = {name for name, _ in place.values()} or {named(file)}
+    first = named(file) if file else sorted(used)[0]
     path = tree.file(first)
     moment = f"{declared.datetime:%Y%m%d}" if declared.day_only else f"{declared.datetime:%Y%m%dT%H%M%S}"
     files = tuple(sorted({by, *(tree.file(name) for name in used)}))

@@ -127,11 +127,15 @@ class _Found:
                     refusals[each.path.resolve(), reason] = Refusal(each.path, reason, each.files)
             else:
                 log.debug("%s: has the pixels of %s", one.path, owner.path)
+        # An image that one place leaves unexplained may be declared at another.
+        exports = (one for one in kept if one.kind == "export")
+        declared = {Path(band.path).resolve() for one in exports for band in one.bands.values()}
+        unexplained = (one for one in refusals.values() if one.path.resolve() not in declared)
         return (
             sorted(
                 (one for one in kept if id(one) not in doubtful), key=lambda one: (str(one.path), one.part)
             ),
-            sorted(refusals.values(), key=lambda one: (str(one.path), one.reason)),
+            sorted(unexplained, key=lambda one: (str(one.path), one.reason)),
         )
 
 

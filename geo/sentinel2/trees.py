@@ -100,11 +100,12 @@ class FolderTree:
 
     def gdal(self, name: str) -> str:
         """The file's path."""
-        return str(self.path / name)
+        return str(self.file(name))
 
     def file(self, name: str) -> Path:
-        """The file's path."""
-        return self.path / name
+        """The file's path; a name may lead out of the folder."""
+        path = self.path / name
+        return path.resolve() if name.startswith(("../", "/")) else path
 
 
 @dataclass(frozen=True)

@@ -272,6 +272,26 @@ def test_one_file_of_two_dates(tmp_path: Path) -> None:
     assert len(group(products, AREA)) == 2
 
 
+def test_images_elsewhere_can_be_declared(tmp_path: Path) -> None:
+    stack = np.stack([numbers(plane) for plane in TEN.values()])
+    write_raster(tmp_path / "shared" / "clip.tif", stack, TRANSFORM, 32652)
+    for number, file in enumerate(("../shared/clip.tif", str(tmp_path / "shared" / "clip.tif"))):
+        declaration = declare(
+            tmp_path / str(number),
+            f"""
+            scale = 0.0001
+            bands = ["B02", "B03", "B04", "B08"]
+            [[acquisition]]
+            file = "{file}"
+            datetime = 2023-10-05T02:10:01Z
+            """,
+        )
+        for paths in ([declaration], [declaration.parent], [tmp_path / "shared", declaration]):
+            product = one(*paths)
+            assert product.path == tmp_path / "shared" / "clip.tif"
+            assert_reads(product)
+
+
 def test_bands_may_be_files(tmp_path: Path) -> None:
     for band, name in zip(TEN, ("blue", "green", "red", "nir"), strict=True):
         write_raster(tmp_path / f"{name}.tif", numbers(TEN[band]), TRANSFORM, 32652)
@@ -343,6 +363,7 @@ def test_the_real_clip_of_two_dates(real_imagery: Path, tmp_path: Path) -> None:
     declare(tmp_path, REAL)
     products, refusals = find_products([tmp_path])
     assert refusals == []
+    assert len(products) == 2
     area = area_at((361_000, 5_349_500, 362_500, 5_350_500), 32633, "inn")
     first, second = group(products, area)
     grid = ChipGrid.around(area)
