@@ -31,7 +31,10 @@ MARGIN_CELLS = 14
 """Cells of ground beside the boundary: dates are laid over each other by them."""
 
 TRACK_WIDTH_M = 3.2
-"""Width of what stands on a track, metres: how wide a centre line is drawn."""
+"""Width of what stands on a track, metres.
+
+Centre lines are drawn with it, which on sub-cells comes to about 6 m: what the weights have learned from.
+"""
 
 TRACK_REACH_M = 16.0
 """How far from its track a wagon still brightens or darkens a cell: the point spread and the map's error."""
@@ -181,8 +184,9 @@ class Site:
 
     @cached_property
     def inside(self) -> NDArray[np.bool_]:
-        """(h, w) cells of which half or more lie inside the boundary."""
-        return self.boundary >= 0.5
+        """(h, w) cells of which half or more lie inside the boundary; of a sliver of one, all it touches."""
+        half = self.boundary >= 0.5
+        return half if half.any() else self.boundary > 0
 
     @cached_property
     def region(self) -> NDArray[np.float32]:
