@@ -127,10 +127,9 @@ class _Found:
                     refusals[each.path.resolve(), reason] = Refusal(each.path, reason, each.files)
             else:
                 log.debug("%s: has the pixels of %s", one.path, owner.path)
-        # An image that one place leaves unexplained may be declared at another.
-        exports = (one for one in kept if one.kind == "export")
-        declared = {Path(band.path).resolve() for one in exports for band in one.bands.values()}
-        unexplained = (one for one in refusals.values() if one.path.resolve() not in declared)
+        # An image that nothing explains where it lies may be explained elsewhere.
+        explained = {Path(band.path).resolve() for one in kept for band in one.bands.values()}
+        unexplained = (one for one in refusals.values() if one.path.resolve() not in explained)
         return (
             sorted(
                 (one for one in kept if id(one) not in doubtful), key=lambda one: (str(one.path), one.part)

@@ -466,6 +466,8 @@ def _beside(tree: Tree, name: str, href: str, identifier: str) -> str | None:
         local = posixpath.normpath(joined(folder, unquote(parts.path)))
         if tree.has(local):
             return local
+    if parts.scheme in ("", "file") and tree.has(unquote(parts.path)):
+        return unquote(parts.path)
     pieces = [piece for piece in unquote(parts.path).split("/") if piece not in ("", ".", "..")]
     if not pieces:
         return None

@@ -35,6 +35,9 @@ _FLOOR_BELOW = 1400.0
 # How many of the three visible bands have to stand at the floor for 1000 to be taken off: the more, the more
 # the metadata are against it.
 _BANDS_AGAINST_FLAG, _BANDS_WITHOUT_FLAG, _BANDS_WITH_FLAG = 3, 2, 1
+# Where the metadata agree that 1000 is in, the darkest hundredth may be as bright as dry grass and soil in
+# winter have it; without 1000 it would be ground that is nowhere darker than 0.18.
+_DULL_BELOW = 1800.0
 # With 1000 in them numbers whose darkest are above this show nothing but cloud, snow or sand.
 _BRIGHT = 2400.0
 _VISIBLE = ("B02", "B03", "B04")
@@ -157,7 +160,8 @@ def decide(found: Floors, *, said_removed: bool | None, declared: float | None) 
     if not found.by_band:
         return Decision(None, "the files hold no data that could tell whether 1000 was taken off")
     needed = {True: _BANDS_AGAINST_FLAG, False: _BANDS_WITH_FLAG, None: _BANDS_WITHOUT_FLAG}[said_removed]
-    if found.at_floor >= needed:
+    agreed = said_removed is False and declared != 0.0 and found.lowest < _DULL_BELOW
+    if found.at_floor >= needed or agreed:
         return Decision(-SHIFT, f"1000 is still in: {where} ({said[said_removed]})")
     if said_removed and found.bright:
         return Decision(0.0, f"1000 was taken off by the flag, which the pixels don't contradict: {where}")

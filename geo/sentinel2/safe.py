@@ -35,7 +35,7 @@ _PRODUCT_XML = re.compile(r"^(MTD_MSI(L1C|L2A)|S2[A-Z]_\w{4}_MTD_SAFL(1C|2A)_.*)
 _TILE_XML = re.compile(r"^(MTD_TL|S2[A-Z]_\w{4}_MTD_L(1C|2A)_TL_.*)\.xml$", re.IGNORECASE)
 _SAFE = re.compile(r"\.SAFE$", re.IGNORECASE)
 _IMAGE = re.compile(r"(?:^|[_/])(B\d\d|B8A|SCL)(?:_(\d\d)m)?\.(jp2|tiff?)$", re.IGNORECASE)
-# Files of a SAFE name their tile; a B04.tif that lies beside its XML comes from someone else's hands.
+# Files of a SAFE lie in IMG_DATA and name their tile; a B04.tif that lies beside the XML is someone else's.
 _SAFE_IMAGE = re.compile(r"(?:^|_)T\d{2}[A-Z]{3}_[^/]*$", re.IGNORECASE)
 _RESOLUTION_FOLDER = re.compile(r"(?:^|/)R(\d\d)m/")
 _GRANULE = re.compile(r"^GRANULE/([^/]+)/")
@@ -396,7 +396,9 @@ def _granules(names: Iterable[str]) -> dict[str, dict[str, str]]:
     sorted_out: dict[str, list[str]] = {}
     for name in names:
         file = name.rpartition("/")[2]
-        if not (_IMAGE.search(name) and _SAFE_IMAGE.search(file)) or "QI_DATA/" in name:
+        if not _IMAGE.search(name) or "QI_DATA/" in name:
+            continue
+        if "IMG_DATA/" not in name and not _SAFE_IMAGE.search(file):
             continue
         match = _GRANULE.match(name)
         sorted_out.setdefault(match[1] if match else "", []).append(name)

@@ -158,7 +158,9 @@ def test_the_decision(declared: float | None) -> None:
     # The more the metadata are against it, the more bands have to stand at the floor.
     assert offsets(floors(1100, 1300, 1700)) == [None, -1000, -1000]
     assert offsets(floors(1200, 1700, 2200)) == [None, None, -1000]  # sand without 1000, or steppe with it
-    assert offsets(floors(1600, 1900, 2300)) == [None, None, None]
+    # Winter with it, if all metadata say so; without it, nothing would be darker than 0.16.
+    assert offsets(floors(1600, 1900, 2300)) == [None, None, None if declared == 0.0 else -1000]
+    assert offsets(floors(1900, 2100, 2300)) == [None, None, None]
     assert offsets(floors(4500, 4600, 4700)) == [0, None, None]  # cloud
     assert offsets(Floors({})) == [None, None, None]
     shadows = Floors({"B02": 1050.0, "B03": 1300.0, "B04": 1500.0, "B08": 2000.0}, deepest=700.0)
@@ -220,6 +222,28 @@ def test_two_dates_cannot_have_the_same_pixels(tmp_path: Path) -> None:
     assert products == []
     assert len(refusals) == 2
     assert all("same image files" in refusal.reason for refusal in refusals)
+
+
+@pytest.mark.parametrize("style", ["relative", "absolute", "file", "signed"])
+def test_links(tmp_path: Path, style: str) -> None:
+    path = write_stac(tmp_path, PLANES, TRANSFORM, 32652, WHEN, flavour="c1", remote=False)
+    item = json.loads(path.read_text(encoding="utf-8"))
+    elsewhere = tmp_path / "somewhere else"
+    path.parent.rename(elsewhere)
+    for asset in item["assets"].values():
+        name = asset["href"].removeprefix("./")
+        asset["href"] = {
+            "relative": f"../somewhere else/{name}",
+            "absolute": str(elsewhere / name),
+            "file": (elsewhere / name).as_uri(),
+            "signed": f"/vsicurl/https://example.org/somewhere%20else/{name}?sig=a%2Fb#x",
+        }[style]
+    place = tmp_path if style == "signed" else tmp_path / "items"
+    place.mkdir(exist_ok=True)
+    (elsewhere / path.name).unlink()
+    (place / "item.json").write_text(json.dumps(item), encoding="utf-8")
+    assert_reads(one(place / "item.json"))
+    assert_reads(one(tmp_path))
 
 
 def test_an_item_copied_twice_counts_once(tmp_path: Path) -> None:
