@@ -8,9 +8,12 @@ Observations, one row each (`OBSERVATION_COLUMNS`):
 ``sensor``, ``method``             as in the store
 ``count``, ``_low``, ``_high``     freight cars with the 90% interval; empty when abstained
 ``occupied_length_m``              track length under counted cars, with ``_low_m`` and ``_high_m``
+``filtered_count``, ``_low``,      a look of ten metres combined with those before it, see
+``_high``                          `railwatch.filtering`; empty for other methods
 ``clear_fraction``                 share (0-1) of the visible area that is seen
 ``hidden_fraction``                share (0-1) of the area under masks
 ``abstained``, ``reason``          whether and why there is no count
+``lower_bound``                    whether count and length are the least there can be
 ``warnings``                       joined by a bar
 ``review_of``                      id of the observation that a reviewer corrected
 ``file`` ... ``code_version``      what made the number: see `railwatch.observation`
@@ -38,6 +41,8 @@ import shapely
 
 from railwatch import atomic
 from railwatch.errors import StoreError
+from railwatch.filtering import COLUMNS as FILTERED
+from railwatch.filtering import filtered
 from railwatch.observation import Observation, iso
 from railwatch.store import Store
 
@@ -83,9 +88,11 @@ OBSERVATION_COLUMNS = (
     "occupied_length_m",
     "occupied_length_low_m",
     "occupied_length_high_m",
+    *FILTERED,
     "clear_fraction",
     "hidden_fraction",
     "abstained",
+    "lower_bound",
     "reason",
     "warnings",
     "review_of",
@@ -173,8 +180,11 @@ def observations_table(observations: Sequence[Observation]) -> gpd.GeoDataFrame:
         observations: At least one.
     """
     rows: list[dict[str, Any]] = []
+    combined = filtered(observations)
     for one in observations:
         values = one.to_json()
+        if one.id in combined:
+            values |= combined[one.id].columns()
         row = {name: values.get(name, one.provenance.get(name)) for name in OBSERVATION_COLUMNS}
         row["datetime"] = pd.Timestamp(one.datetime)
         row["warnings"] = " | ".join(one.warnings)
@@ -185,7 +195,7 @@ def observations_table(observations: Sequence[Observation]) -> gpd.GeoDataFrame:
     places = sorted(set(table.columns) - set(OBSERVATION_COLUMNS), key=lambda name: (name[0] == "t", name))
     for name in (*_NUMBERS, *places):
         table[name] = table[name].astype(np.float64)
-    for name in set(OBSERVATION_COLUMNS) - set(_NUMBERS) - {"datetime", "abstained"}:
+    for name in set(OBSERVATION_COLUMNS) - set(_NUMBERS) - {"datetime", "abstained", "lower_bound"}:
         table[name] = table[name].astype("string")
     geometry = [
         None if one.geometry is None else shapely.from_geojson(json.dumps(one.geometry))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
 
 from railwatch.baseline import RANK, Record, Verdict, VerdictSettings, from_observation
 from railwatch.baseline.published import published_records
 from railwatch.chart.events import Event
+from railwatch.filtering import Filtered, filtered
 from railwatch.observation import Observation, current
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class History:
         events: What happened when.
         since: First day to draw, or None for the first there is.
         until: Last day to draw.
+        filtered: By observation id, looks of ten metres combined with those before them; drawn beside the
+            single looks, and in no verdict.
     """
 
     title: str
@@ -40,6 +43,7 @@ class History:
     events: tuple[Event, ...] = ()
     since: date | None = None
     until: date | None = None
+    filtered: Mapping[str, Filtered] = field(default_factory=dict)
 
     @classmethod
     def gather(
@@ -79,6 +83,7 @@ class History:
             events=tuple(sorted(events)),
             since=since,
             until=until,
+            filtered=filtered(own, chosen),
         )
 
     def span(self) -> tuple[date, date]:
@@ -103,6 +108,12 @@ class History:
         """Return the dated records inside the span."""
         first, last = self.span()
         return [one for one in self.records if one.kind != "ceiling" and first <= one.day <= last]
+
+    def combined(self) -> list[Filtered]:
+        """Return the filtered looks inside the span, oldest first; none where they are fewer than three."""
+        first, last = self.span()
+        inside = [one for one in self.filtered.values() if first <= one.when.date() <= last]
+        return sorted(inside, key=lambda one: (one.when, one.id)) if len(inside) > 2 else []
 
     def ceilings(self) -> list[Record]:
         """Return the published ceilings whose period touches the span."""

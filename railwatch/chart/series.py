@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 
     from railwatch.baseline import Record, Verdict
     from railwatch.chart.history import History
+    from railwatch.filtering import Filtered
 
+COMBINED = "occupancy"
+"""The method whose looks are combined."""
 GAP_DAYS = 21.0
 """No line is drawn across a longer time without a look."""
 
@@ -82,6 +85,7 @@ def draw_series(history: History, style: PageStyle | None = None, *, gap_days: f
         for ceiling in ceilings:
             _draw_ceiling(axes, ceiling)
         number_events(axes, history.events, first, last)
+        _draw_combined(axes, history.combined(), gap_days)
         _draw_records(axes, records, marks, gap_days)
         _draw_verdicts(axes, [one for one in history.verdicts if first <= one.record.day <= last])
         strip_of_looks(strip, records, first, last)
@@ -186,6 +190,20 @@ def _draw_ceiling(axes: Axes, ceiling: Record) -> None:
         zorder=0.5,
     )
     axes.plot([start, end], [value, value], color=PUBLISHED_COLOUR, linewidth=1.6, zorder=2.5)
+
+
+def _draw_combined(axes: Axes, combined: Sequence[Filtered], gap_days: float) -> None:
+    """Draw what several looks say together: a thin line in its band, broken where no look is near."""
+    if not combined:
+        return
+    x = np.array([number_of(one.when) for one in combined])
+    breaks = np.flatnonzero(np.diff(x) > gap_days) + 1
+    colour = METHOD_MARKS[COMBINED].colour
+    for part in np.split(np.arange(len(combined)), breaks):
+        members = [combined[index] for index in part]
+        low, high = [one.low for one in members], [one.high for one in members]
+        axes.fill_between(x[part], low, high, color=colour, alpha=0.13, linewidth=0, zorder=1.2)
+        axes.plot(x[part], [one.value for one in members], color=colour, linewidth=1.0, zorder=1.8)
 
 
 def _draw_records(
@@ -373,6 +391,16 @@ def _legend(
                 markerfacecolor=mark.face,
                 markersize=mark.size,
                 label=mark.label,
+            )
+        )
+    if history.combined():
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color=METHOD_MARKS[COMBINED].colour,
+                linewidth=1.0,
+                label="filtered from several looks",
             )
         )
     if any(one.kind == "at least" for one in records):

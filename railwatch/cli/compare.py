@@ -54,6 +54,8 @@ def compare(
     is written in docs/verdicts.md; --json gives all its figures.
     """
     from railwatch.config import load_config
+    from railwatch.filtering import COLUMNS, filtered
+    from railwatch.observation import current
     from railwatch.sources import nearest, read_sources
 
     settings = load_config(config).override(
@@ -75,9 +77,15 @@ def compare(
             _common.fail(f"there is no count of {place} on {day}{hint}")
     calibrations = sources.calibrations(chosen)
     if as_json:
+        combined = filtered(current(sources.observations, reviewed=True), chosen)
+        nothing = dict.fromkeys(COLUMNS)
         _common.emit_json(
             {
-                "verdicts": [one.to_json() for one in verdicts],
+                "verdicts": [
+                    one.to_json()
+                    | (combined[one.record.id].columns() if one.record.id in combined else nothing)
+                    for one in verdicts
+                ],
                 "calibrations": calibrations,
                 "settings": _window(chosen),
             }

@@ -26,7 +26,10 @@ def register(app: typer.Typer) -> None:
 def run(
     scenes: Annotated[
         list[Path],
-        typer.Argument(metavar="SCENES", help="Images, and folders that are searched at any depth."),
+        typer.Argument(
+            metavar="SCENES",
+            help="Images, Sentinel-2 products, and folders that are searched for both at any depth.",
+        ),
     ],
     config: ConfigOption = None,
     aoi: AoiOption = None,
@@ -44,6 +47,13 @@ def run(
         typer.Option("--device", help="Where the network runs; by default what the settings say."),
     ] = None,
     weights: WeightsOption = None,
+    hindcast: Annotated[
+        bool,
+        typer.Option(
+            "--hindcast",
+            help="Sentinel-2: set a date against clear dates after it, too, not only before it.",
+        ),
+    ] = False,
     alert_command: Annotated[
         str | None,
         typer.Option(
@@ -61,6 +71,9 @@ def run(
 ) -> None:
     """Count the freight cars of an area on [bold]every scene[/bold], store, compare, report.
 
+    Images of about a metre and finer are counted wagon by wagon. Sentinel-2 dates (10 m) are answered by how
+    much track is occupied, each against the place's own clear past; their pixels are kept in the store.
+
     The chart and the page of the area's whole history are made afresh at the end. Run again, it counts
     only what is new; stopped half-way, it goes on where it was.
     """
@@ -72,7 +85,12 @@ def run(
     from railwatch.store import Store
 
     settings = load_config(config).override(
-        aoi=aoi, store=store, detector__device=device, detector__weights=weights
+        aoi=aoi,
+        store=store,
+        detector__device=device,
+        detector__weights=weights,
+        occupancy__device=device,
+        occupancy__hindcast=hindcast or None,
     )
     if settings.aoi is None:
         _common.fail("which area? Give --aoi NAME_OR_FILE, or a --config that names one")
@@ -102,7 +120,17 @@ def run(
 def say(result: RunResult) -> None:
     """Print a run's result for people."""
     if result.observations:
-        _common.table(("date", "sensor", "freight cars", "90%", "seen", ""), _rows(result))
+        lengths = any(one.method == "occupancy" for one in result.observations)
+        names = (
+            "date",
+            "sensor",
+            *(("occupied m", "90%") if lengths else ()),
+            "freight cars",
+            "90%",
+            "seen",
+            "",
+        )
+        _common.table(names, _rows(result, lengths=lengths))
     for verdict in result.verdicts:
         _common.say(verdict.sentence)
     for warning in result.warnings:
@@ -118,13 +146,14 @@ def say(result: RunResult) -> None:
         _common.say(f"report: {result.report}")
 
 
-def _rows(result: RunResult) -> Sequence[Sequence[Any]]:
+def _rows(result: RunResult, *, lengths: bool) -> Sequence[Sequence[Any]]:
     return [
         (
             f"{one.datetime:%Y-%m-%d %H:%M}",
             one.sensor,
-            None if one.count is None else int(one.count),
-            _interval(one),
+            *(_length(one) if lengths else ()),
+            _count(one),
+            _interval(one.count_low, one.count_high),
             f"{one.clear_fraction:.0%}",
             one.reason if one.abstained else ("" if one.id in result.new else "known"),
         )
@@ -132,7 +161,19 @@ def _rows(result: RunResult) -> Sequence[Sequence[Any]]:
     ]
 
 
-def _interval(one: Observation) -> str | None:
-    if one.count_low is None or one.count_high is None:
+def _count(one: Observation) -> int | str | None:
+    if one.count is None:
         return None
-    return f"{one.count_low:.0f} to {one.count_high:.0f}"
+    return f"at least {one.count:.0f}" if one.lower_bound else round(one.count)
+
+
+def _length(one: Observation) -> tuple[int | str | None, str | None]:
+    """Return the occupied length with its interval, for looks that measure it."""
+    if one.occupied_length_m is None or one.method != "occupancy":
+        return None, None
+    length = f"at least {one.occupied_length_m:.0f}" if one.lower_bound else round(one.occupied_length_m)
+    return length, _interval(one.occupied_length_low_m, one.occupied_length_high_m)
+
+
+def _interval(low: float | None, high: float | None) -> str | None:
+    return None if low is None or high is None else f"{low:.0f} to {high:.0f}"

@@ -27,6 +27,7 @@ from railwatch.chart.events import Event
 from railwatch.chart.history import is_sentinel
 from railwatch.claims import FINDINGS, Assumptions, ClaimsPage, claims_page
 from railwatch.config import RunConfig
+from railwatch.filtering import Filtered
 from railwatch.observation import Observation, iso
 from railwatch.report import words
 from railwatch.report.errors import ReportError
@@ -211,6 +212,9 @@ def build_report(
             generated=generated,
             generated_iso="" if generated is None else iso(generated),
             data={place.key: _data(place) for place in places},
+            occupied={
+                place.key: any(one.record.length_m is not None for one in place.entries) for place in places
+            },
             settings=config.baseline.verdict_settings(),
             claims=claims or {},
             methods={one.record.method for place in places for one in (*place.entries, *place.ceilings)},
@@ -295,15 +299,16 @@ def _missing_pictures(place: Place, pictures: Mapping[str, Picture]) -> int:
 def _data(place: Place) -> dict[str, Any]:
     """Return what the script needs to know of a place."""
     last = max((one.record.day for one in place.entries), default=None)
+    combined = {one.id: one for one in place.history.combined()}
     return {
         "title": place.title,
         "csv": csv_text(place),
         "file": f"railwatch-{place.key}{f'-{last}' if last else ''}.csv",
-        "marks": [_mark_data(one) for one in place.entries],
+        "marks": [_mark_data(one, combined.get(one.record.id)) for one in place.entries],
     }
 
 
-def _mark_data(entry: Entry) -> dict[str, Any]:
+def _mark_data(entry: Entry, combined: Filtered | None) -> dict[str, Any]:
     record, verdict = entry.record, entry.verdict
     data: dict[str, Any] = {
         "key": entry.key,
@@ -322,6 +327,12 @@ def _mark_data(entry: Entry) -> dict[str, Any]:
         "reason": record.reason or "",
         "target": entry.target,
     }
+    if record.length_m is not None:
+        data["lengthText"] = f"{words.occupied(record)} of track occupied"
+    if combined is not None:
+        data["filtered"] = [round(one, 2) for one in (combined.value, combined.low, combined.high)]
+        between = words.interval(combined.low, combined.high)
+        data["filteredText"] = f"filtered from several looks: {words.number(combined.value)} ({between})"
     if verdict is not None and record.value is not None:
         start, end = (days_of(one) for one in verdict.window)
         data |= {
@@ -463,6 +474,7 @@ def _environment() -> jinja2.Environment:
         count_rows=_count_rows,
         ground=_ground,
         provenance_rows=_provenance_rows,
+        budget_rows=budget_rows,
         default_comparison=_default_comparison,
     )
     return environment
@@ -534,13 +546,57 @@ def _provenance_rows(observation: Observation) -> list[tuple[str, str]]:
     if isinstance(review, Mapping):
         labels = {"reviewer": "Reviewed by", "date": "Reviewed on", "reason": "Reason"}
         rows += [(label, str(review[name])) for name, label in labels.items() if review.get(name)]
-    for name in sorted(set(given) - set(_PROVENANCE) - {"area_limitations"}):
+    rows += _ten_metre_rows(given)
+    for name in sorted(set(given) - set(_PROVENANCE) - _TOLD):
         value = given[name]
         text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
         rows.append((name, text))
     if observation.review_of is not None:
         rows.append(("Corrects", observation.review_of))
     return rows
+
+
+_TOLD = frozenset(
+    {"area_limitations", "occupancy", "history", "registration", "clear", "acquisition_aliases"}
+)
+"""What of a provenance is told in words of its own."""
+
+
+def _ten_metre_rows(given: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what a look of ten metres rests on, as far as it says so."""
+    rows = []
+    history, place, clear = (_mapping(given.get(name)) for name in ("history", "registration", "clear"))
+    if history.get("dates"):
+        sides = "before and after it" if history.get("hindcast") is True else "before it"
+        text = f"{history['dates']} dates {sides}, {history.get('first')} to {history.get('last')}"
+        rows += [("Set against", text), ("History SHA-256", str(history.get("digest", "")))]
+    east, south, error = (_number(place.get(name)) for name in ("dx_m", "dy_m", "residual_m"))
+    if east is not None and south is not None:
+        sure = "" if error is None else f", sure to {error:.1f} m"
+        rows.append(("Image moved to fit them by", f"{-east:.1f} m east, {south:.1f} m north{sure}"))
+    snow, cloud = (_number(clear.get(name)) for name in ("snow_fraction", "ring_cloud_fraction"))
+    if snow is not None and cloud is not None:
+        rows.append(("Around the yard", f"{cloud:.0%} cloud, {snow:.0%} snow"))
+    estimate = _mapping(given.get("occupancy"))
+    pitch = estimate.get("pitch_m")
+    if isinstance(pitch, list) and len(pitch) == 2 and all(_number(one) is not None for one in pitch):
+        rows.append(("Track a car takes", f"{pitch[0]:.1f} m (standard deviation {pitch[1]:.1f} m)"))
+    trusted = _number(estimate.get("trusted_to"))
+    if trusted is not None:
+        rows.append(("Counts trusted up to", f"{words.number(trusted)} cars; above it, at least so many"))
+    return rows
+
+
+def budget_rows(observation: Observation) -> list[tuple[str, str]]:
+    """Return where the width of an estimate comes from: cause, standard deviation in cars; largest first."""
+    budget = _mapping(_mapping(observation.provenance.get("occupancy")).get("budget"))
+    known = [(str(name), value) for name, given in budget.items() if (value := _number(given)) is not None]
+    known.sort(key=lambda row: (-row[1], row[0]))
+    return [(words.CAUSES.get(name, name), f"{value:.1f}") for name, value in known]
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _default_comparison(place: Place) -> tuple[str, str]:

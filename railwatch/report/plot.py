@@ -17,6 +17,7 @@ from railwatch.chart.series import GAP_DAYS
 if TYPE_CHECKING:
     from railwatch.baseline import Record
     from railwatch.chart.events import Event
+    from railwatch.filtering import Filtered
     from railwatch.report.gather import Entry, Place
 
 __all__ = ["MISSING", "SHAPES", "Band", "Flag", "Key", "Label", "Mark", "Plot", "Tick", "days_of", "plot_of"]
@@ -159,6 +160,7 @@ class Plot:
         x_ticks: Of the time axis.
         y_ticks: Of the count axis.
         joins: Lines between looks of a method that are near in time: (class, path).
+        filtered: What several looks say together: the path of its line, and of its band.
         keys: The legend.
         window_label: What is written into the window.
         x_of_headline: Time of the headline's record, days since 1970.
@@ -182,6 +184,7 @@ class Plot:
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     joins: tuple[tuple[str, str], ...]
+    filtered: tuple[str, str]
     keys: tuple[Key, ...]
     window_label: str
     x_of_headline: float
@@ -221,7 +224,8 @@ def plot_of(place: Place) -> Plot:
         if days_of(one.record.when) <= last and days_of(one.record.until) >= first
     )
     records = [one.record for one in shown]
-    top_value = _top([*records, *(one.record for one in place.ceilings)])
+    combined = [one.high for one in history.combined()]
+    top_value = _top([*records, *(one.record for one in place.ceilings)], combined)
     shapes = _publisher_shapes(records)
     labelled = _labelled(place)
     marks = tuple(_mark(one, first, last, top_value, shapes, one.key in labelled) for one in shown)
@@ -254,6 +258,7 @@ def plot_of(place: Place) -> Plot:
         ),
         y_ticks=tuple(Tick(_y(value, top_value), f"{value:.0f}") for value in count_ticks(top_value)),
         joins=tuple(_joins(marks)),
+        filtered=_filtered(history.combined(), first, last, top_value),
         keys=tuple(_keys(records, shapes)),
         window_label="" if window is None or place.headline is None else window_label(place.headline),
         x_of_headline=0.0 if place.headline is None else days_of(place.headline.record.when),
@@ -285,8 +290,8 @@ def _y(value: float, top_value: float) -> float:
     return HEIGHT - BOTTOM - value / top_value * (HEIGHT - BOTTOM - TOP)
 
 
-def _top(records: Sequence[Record]) -> float:
-    values = [one.high if one.high is not None else one.value for one in records]
+def _top(records: Sequence[Record], more: Sequence[float] = ()) -> float:
+    values = [*more, *(one.high if one.high is not None else one.value for one in records)]
     return max(max((value for value in values if value is not None), default=0.0) * 1.08, 5.0)
 
 
@@ -380,6 +385,25 @@ def _joins(marks: Sequence[Mark]) -> Iterator[tuple[str, str]]:
             before = mark.t
         if "L" in path:
             yield kind, path
+
+
+def _filtered(combined: Sequence[Filtered], first: float, last: float, top_value: float) -> tuple[str, str]:
+    """Return the line through filtered looks and the outline of their intervals, broken at long gaps."""
+    parts: list[list[Filtered]] = []
+    for one in combined:
+        if not parts or days_of(one.when) - days_of(parts[-1][-1].when) > GAP_DAYS:
+            parts.append([])
+        parts[-1].append(one)
+    line = band = ""
+    for part in parts:
+        x = [f"{_x(days_of(one.when), first, last):.1f}" for one in part]
+        line += "M" + "L".join(
+            f"{at},{_y(one.value, top_value):.1f}" for at, one in zip(x, part, strict=True)
+        )
+        there = [f"{at},{_y(one.high, top_value):.1f}" for at, one in zip(x, part, strict=True)]
+        back = [f"{at},{_y(one.low, top_value):.1f}" for at, one in zip(x, part, strict=True)][::-1]
+        band += "M" + "L".join([*there, *back]) + "Z"
+    return line, band
 
 
 def _keys(records: Sequence[Record], shapes: Mapping[str, str]) -> Iterator[Key]:

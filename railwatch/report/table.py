@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from railwatch.filtering import COLUMNS as FILTERED
 from railwatch.observation import iso
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ COLUMNS = (
     "clear_fraction",
     "hidden_fraction",
     "occupied_length_m",
+    "occupied_length_low_m",
+    "occupied_length_high_m",
+    *FILTERED,
     "reason",
     "warnings",
     *_PROVENANCE.values(),
@@ -73,8 +77,9 @@ def csv_text(place: Place) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\r\n")
     writer.writerow(COLUMNS)
+    combined = place.history.filtered
     for entry in (*place.ceilings, *place.entries):
-        row = _row(entry)
+        row = _row(entry) | (combined[entry.record.id].columns() if entry.record.id in combined else {})
         writer.writerow([_cell(row.get(name)) for name in COLUMNS])
     return stream.getvalue()
 
@@ -106,6 +111,8 @@ def _row(entry: Entry) -> dict[str, Any]:
             "clear_fraction": one.clear_fraction,
             "hidden_fraction": one.hidden_fraction,
             "occupied_length_m": one.occupied_length_m,
+            "occupied_length_low_m": one.occupied_length_low_m,
+            "occupied_length_high_m": one.occupied_length_high_m,
             "warnings": " | ".join(one.warnings),
         }
     return row

@@ -19,6 +19,17 @@ METHODS = {
     "published": "published",
 }
 
+CAUSES = {
+    "texture": "Ground that looks like wagons",
+    "drift": "Ground that has changed since",
+    "contrast": "Wagons as dark or bright as the ground",
+    "shadow": "Shadows",
+    "registration": "Where the image lies",
+    "pitch": "How long a car is",
+    "unexplained": "Yards that differ from those learned from",
+}
+"""Where the width of an interval of a 10 m look comes from."""
+
 _MONTHS = tuple(calendar.month_name)  # English: the C locale's, whatever the machine speaks
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _WEB = re.compile(r"https?://[^\s]+", re.IGNORECASE)
@@ -43,6 +54,15 @@ def quantity(record: Record) -> str:
         return "no count"
     before = {"at least": "at least ", "at most": "at most ", "range": "about ", "ceiling": "at most about "}
     return f"{before.get(record.kind, '')}{number(record.value)}"
+
+
+def occupied(record: Record) -> str:
+    """Return the occupied track: ``1,020 m (840 to 1,210)``, ``at least 2,190 m (...)``."""
+    if record.length_m is None:
+        return ""
+    bound = "at least " if record.kind == "at least" else ""
+    between = interval(record.length_low_m, record.length_high_m)
+    return f"{bound}{number(record.length_m)}\u00a0m{f' ({between})' if between else ''}"
 
 
 def interval(low: float | None, high: float | None) -> str:
@@ -144,7 +164,12 @@ def headline(place: Place) -> str:
     when = day(record.day).replace(" ", "\u00a0")  # a date isn't torn apart in a heading
     if record.value is None:
         return f"No count on {when}: {clause(record.reason)}"
-    if record.kind in ("at least", "at most", "range"):
+    if record.length_m is not None:
+        bound = "at least " if record.kind == "at least" else ""
+        count = sentence_case(
+            f"{bound}{number(record.length_m)}\u00a0m of track occupied, or {bound}{cars(record.value)},"
+        )
+    elif record.kind in ("at least", "at most", "range"):
         count = sentence_case(f"{quantity(record)} freight {'car' if round(record.value) == 1 else 'cars'}")
     else:
         count = cars(record.value)
@@ -330,6 +355,12 @@ def alternative(place: Place, card: Card) -> str:
     one = card.observation
     count = f"{cars(one.count)} counted" if one.count is not None else "no count was made"
     sensor = f" by {one.sensor}" if one.sensor else ""
+    if one.method == "occupancy":
+        said = one.headline if one.count is not None else count
+        return (
+            f"{place.title} seen{sensor} on {day(one.datetime.date())}, beside its background and where "
+            f"track is occupied: {said}."
+        )
     outlined = "; counted cars are outlined" if one.count else ""
     return f"Picture of {place.title} taken{sensor} on {day(one.datetime.date())}: {count}{outlined}."
 

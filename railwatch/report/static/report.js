@@ -192,7 +192,7 @@
       const seen = this.marks.filter((mark) => this.inView(mark));
       const whole = first <= this.full[0] && last >= this.full[1] && !this.hidden.size;
       // Zoomed in, the counts in view fill the height; from 0 always.
-      const values = (whole ? this.marks : seen).map((mark) => mark.high ?? mark.value ?? mark.v ?? 0);
+      const values = (whole ? this.marks : seen).flatMap((mark) => [mark.high ?? mark.value ?? mark.v ?? 0, mark.filtered && !this.hidden.has("filtered") ? mark.filtered[2] : 0]);
       for (const one of this.ceilings) if (whole || (one.end >= first && one.start <= last)) values.push(one.value);
       this.top = Math.max(Math.max(0, ...values) * 1.08, 5);
 
@@ -203,6 +203,7 @@
       for (const mark of this.marks) this.drawMark(mark);
       this.drawLabels(seen, right);
       this.drawJoins();
+      this.drawFiltered();
       for (const one of this.ceilings) {
         const x = this.xKept(one.start);
         const end = this.xKept(one.end);
@@ -282,6 +283,24 @@
         node.setAttribute("d", path);
         show(node, !this.hidden.has(node.dataset.kind));
       }
+    }
+
+    drawFiltered() {
+      const group = this.plot.querySelector(".filtered");
+      const parts = [];
+      let before = -Infinity;
+      for (const mark of this.marks) {
+        if (!mark.filtered) continue;
+        if (mark.t - before > this.gap) parts.push([]);
+        parts[parts.length - 1].push(mark);
+        before = mark.t;
+      }
+      const at = (mark, value) => `${round(this.x(mark.t))},${round(this.y(value))}`;
+      const line = parts.map((part) => `M${part.map((mark) => at(mark, mark.filtered[0])).join("L")}`).join("");
+      const band = parts.map((part) => `M${[...part.map((mark) => at(mark, mark.filtered[2])), ...part.map((mark) => at(mark, mark.filtered[1])).reverse()].join("L")}Z`).join("");
+      group.querySelector(".filtered-line").setAttribute("d", line);
+      group.querySelector(".filtered-band").setAttribute("d", band);
+      show(group, line !== "" && !this.hidden.has("filtered"));
     }
 
     drawFlags() {
@@ -407,8 +426,10 @@
       const line = (className, text) => text && lines.push(element("p", className, text));
       const lines = [];
       line("tip-quiet", mark.when);
+      line("", mark.lengthText);
       line("tip-count", mark.v === null ? "No count" : `${mark.count} freight ${mark.count === "1" ? "car" : "cars"}`);
       line("", mark.v === null ? mark.reason : mark.interval && `${mark.kind === "range" ? "published as" : "90% interval"} ${mark.interval}`);
+      line("tip-quiet", mark.filteredText);
       line("", [mark.how, mark.source].filter(Boolean).join(" · "));
       line("tip-quiet", mark.scene);
       line("", mark.verdict && `Verdict: ${mark.verdict}`);
