@@ -230,9 +230,10 @@ class Traffic:
     @classmethod
     def random(cls, yard: Yard, rng: np.random.Generator) -> Traffic:
         """Traffic with a level between 1 and what the yard holds."""
-        most = min(300.0, 0.85 * yard.capacity_m / 15.0)
+        # A yard works only while tracks are free: 60% full is about the most that is usual.
+        most = min(200.0, 0.6 * yard.capacity_m / 15.0)
         # Small yards are common, but the figures for large ones must be learned as well.
-        if rng.random() < 0.5:
+        if rng.random() < 0.7:
             level = float(np.exp(rng.uniform(math.log(1.0), math.log(max(most, 2.0)))))
         else:
             level = float(rng.uniform(1.0, max(most, 2.0)))
