@@ -1,0 +1,169 @@
+"""Cloud and haze over an area, told from bright wagons, roofs, harvest and green-up.
+
+The measure is B02 - 0.5 B04 (the haze-optimised transform of Zhang, Guindon and Cihlar, 2002): soil and
+vegetation of any mixture lie on one line of red and blue and keep it, a white veil raises it. Against the
+background of the place it also forgets the roofs and roads that stand there always.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geo.sentinel2.clear_rules import ClearRules
+from geo.sentinel2.fields import Mask, Neighbours, Plane, large_pieces, odd, touching
+from geo.sentinel2.sight import BLUE, GREEN, NIR, RED, Sight
+
+_SCL_CLOUD = (8, 9, 10)  # medium and high probability, thin cirrus
+
+# A bright roof must not outweigh its neighbourhood.
+_CLIP = 0.15
+_CLIP_ALONE = 0.25
+# Cloud grows into its surroundings down to this share of the threshold.
+_GROW = 0.6
+# Closer to the background than this in B02 - 0.5 B04 and in B02, a place is as it always is, whatever SCL
+# says.
+_SAME = (0.012, 0.02)
+
+
+@dataclass(frozen=True)
+class Clouds:
+    """Where cloud lies.
+
+    Attributes:
+        mask: (H, W).
+        haze: rise of B02 over the clearest fifth of the ring, 0 and more; without a background what
+            B02 - 0.5 B04 has above that of clear ground.
+    """
+
+    mask: Mask
+    haze: float
+
+
+def blue_excess(reflectance: NDArray[np.float32]) -> Plane:
+    """B02 - 0.5 B04 of (4, H, W) planes."""
+    return np.asarray(reflectance[BLUE] - np.float32(0.5) * reflectance[RED])
+
+
+def find_clouds(view: Sight, rules: ClearRules) -> Clouds:
+    """Where cloud lies, by the pixels and, where there is one, the scene classification.
+
+    Args:
+        view: the date.
+        rules: thresholds.
+
+    Returns:
+        Cloud without any buffer, and the haze over all.
+    """
+    if not view.ring.where.any():
+        return Clouds(np.zeros(view.seen.shape, bool), 0.0)
+    if view.past is None:
+        in_ring, own, haze = _alone(view, rules)
+        piece = view.pixels(rules.cloud_piece_alone_m2)
+    else:
+        in_ring, own, haze = _against(view, view.past, rules)
+        piece = view.pixels(rules.cloud_piece_m2)
+    around = view.ring.where
+    strong = large_pieces(around & (in_ring > 1), piece)
+    mask = view.over_area(touching(around & (in_ring > _GROW), strong), own, weak=_GROW, strong=1.0)
+    if view.scl is not None:
+        mask = mask | _by_classification(view, view.scl, piece)
+    return Clouds(mask, haze)
+
+
+def _against(view: Sight, past: NDArray[np.float32], rules: ClearRules) -> tuple[Plane, Plane, float]:
+    """Rise over the background in units of the threshold, in the ring and in all pixels, and the haze."""
+    around = view.ring.where
+    rise = np.clip(blue_excess(view.now) - blue_excess(past), -_CLIP, _CLIP)
+    change = np.clip(view.now - past, -2 * _CLIP, 2 * _CLIP)
+    smooth = view.ring.mean(rise, view.fine)
+    lowest = float(np.quantile(smooth[around], 0.2))
+    clearest = around & (smooth <= lowest)
+    blue, green, red = (float(np.median(change[band][clearest])) for band in (BLUE, GREEN, RED))
+    # Air alone scatters blue far more than red; cirrus both alike. Below the background there is no limit:
+    # then the veil lay over the past dates.
+    airy = blue > 0.02 and red < 0.45 * blue
+    level = float(np.clip(lowest, -0.1, rules.rayleigh_allowance if airy else rules.haze_allowance))
+
+    water = (past[GREEN] > past[NIR]) & (past[NIR] < 0.12)  # it glints, and mud comes and goes
+    restless = np.clip(view.ring.mean(view.spread, view.fine) - 0.01, 0, rules.spread_allowance)
+    limit = rules.cloud_rise + np.float32(0.02) * water + restless
+
+    def strength(neighbours: Neighbours, mean_rise: Plane) -> Plane:
+        lift = np.minimum(
+            neighbours.mean(change[BLUE], view.fine) - np.clip(blue, -0.1, 0.05),
+            neighbours.mean(change[GREEN], view.fine) - np.clip(green, -0.1, 0.04),
+        )
+        return np.asarray((mean_rise - level) / limit * (lift > rules.lift), np.float32)
+
+    own = strength(view.ground, view.ground.mean(rise, view.fine))
+    return strength(view.ring, smooth), own, max(0.0, blue)
+
+
+def _alone(view: Sight, rules: ClearRules) -> tuple[Plane, Plane, float]:
+    """The same without a background: over the scene's own lowest values."""
+    excess = np.clip(blue_excess(view.now), -0.1, _CLIP_ALONE)
+    smooth = view.ring.mean(excess, view.fine)
+    # Clear ground has 0.01 to 0.04 in L2A and 0.065 more in L1C; a whole scene above that is under cloud.
+    level = float(np.clip(np.quantile(smooth[view.ring.where], 0.1), 0.0, 0.08))
+
+    def strength(neighbours: Neighbours, mean_excess: Plane) -> Plane:
+        bright = neighbours.mean(view.now[BLUE], view.fine) > 0.13
+        return np.asarray((mean_excess - level) / rules.cloud_rise_alone * bright, np.float32)
+
+    own = strength(view.ground, view.ground.mean(excess, view.fine))
+    return strength(view.ring, smooth), own, max(0.0, level - 0.03)
+
+
+def _by_classification(view: Sight, scl: NDArray[np.uint8], piece: float) -> Mask:
+    """What SCL calls cloud, where the ring beside is cloud too.
+
+    Sen2Cor takes bright roofs and concrete for cloud, having no thermal band to tell them by. So SCL isn't
+    asked about the yard itself, and not believed where the place looks as it always does.
+    """
+    called = np.isin(scl, _SCL_CLOUD)
+    believed = called & view.ring.where
+    if view.past is not None:
+        rise = blue_excess(view.now) - blue_excess(view.past)
+        same = np.abs(view.ring.mean(np.clip(rise, -_CLIP, _CLIP), view.fine)) < _SAME[0]
+        change = np.clip(view.now[BLUE] - view.past[BLUE], -2 * _CLIP, 2 * _CLIP)
+        same &= np.abs(view.ring.mean(change, view.fine)) < _SAME[1]
+        believed &= ~same
+    believed = large_pieces(believed, piece)
+    beside = view.ring.carried_across(believed.astype(np.float32), view.reaches)
+    return np.asarray(believed | (called & (beside > 0.4) & view.seen & ~view.ring.where))
+
+
+def contrast_left(view: Sight) -> float | None:
+    """Share of the background's contrast that the date still has on ground that hasn't changed its cover.
+
+    The slope of the date's fine structure (B02, B03, B04, less their mean over 90 m) on the background's,
+    over ring pixels whose vegetation index has stayed. 1 is as clear as ever, opacity a leaves 1 - a.
+
+    Returns:
+        The share, or None without a background or with too little structure to tell.
+    """
+    if view.past is None:
+        return None
+
+    def index(planes: NDArray[np.float32]) -> Plane:
+        return np.asarray((planes[NIR] - planes[RED]) / np.maximum(planes[NIR] + planes[RED], 1e-3))
+
+    stable = view.ring.where & (np.abs(index(view.now) - index(view.past)) < 0.15)
+    if stable.sum() < 100:
+        return None
+    near = Neighbours(stable)
+    size = odd(90, view.pixel_m)
+    both = own = 0.0
+    for band in (BLUE, GREEN, RED):
+        fine_now, fine_past = (
+            np.clip((plane - near.mean(plane, size))[stable], -0.1, 0.1)
+            for plane in (view.now[band], view.past[band])
+        )
+        both += float(fine_now @ fine_past)
+        own += float(fine_past @ fine_past)
+    if own < 3 * stable.sum() * 0.005**2:
+        return None
+    return both / own
