@@ -60,6 +60,16 @@ def test_the_moments_by_hand():
     assert deviation**2 == pytest.approx(0.05 + (1.5 * (0.09 + 0.16 + 0.25)) ** 2)
 
 
+def test_wagons_missed_by_strings_widen_small_counts_most():
+    few, many = np.full(2, 0.5), np.full(80, 0.5)
+    alone, strings = CountModel(0.0, 0.01, 1.0), CountModel(0.0, 0.01, 1.0, cluster=4.0)
+    _, deviation = strings.moments(few)
+    assert deviation**2 == pytest.approx(0.01 + 4.0 * 0.5 + 0.5**2)
+    wider = [strings.moments(p)[1] / alone.moments(p)[1] for p in (few, many)]
+    assert wider[0] > 2.0 > 1.15 > wider[1] > 1.0
+    assert CountModel.from_json({"doubt": 1.5}).cluster == 0.0  # cards of weights fitted without it
+
+
 def test_an_empty_quiet_picture_is_surely_empty():
     assert CountModel().interval(np.zeros(0), np.zeros(0)) == CountInterval(0, 0, 0)
 
