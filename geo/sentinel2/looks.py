@@ -311,11 +311,11 @@ def _look(chip: Chip, stack: _Stack, chain: str, earlier: Placement | None) -> L
         fault = _misplaced(found, middle)
         if fault is None:
             clearness = _assess(chip, planes, stack, middle, found, background)
-        elif len(stack.kept) > 1:
-            return replace(nothing, reason=fault, registration=found)
-        else:
+        if len(stack.kept) == 1 and (fault or clearness.reason) is not None:
             # Nothing has proved the one before right: if it was bad, it would turn away all that follow.
-            rows, middle, found, background = [], (0.0, 0.0), first, None
+            rows, middle, found, background, clearness = [], (0.0, 0.0), first, None, alone
+        elif fault is not None:
+            return replace(nothing, reason=fault, registration=found)
     accepted = clearness.reason is None
     placement = Placement(
         chip.id, chain, found, accepted, not rows, _pack(clearness.usable) if accepted else ""
