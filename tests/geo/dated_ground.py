@@ -49,12 +49,16 @@ def ground(
     return planes.reshape(4, *SHAPE).clip(0.01).astype(np.float32)
 
 
-def with_wagons(image: NDArray[np.float32], pieces: Sequence[tuple[int, float, float]]) -> NDArray[np.float32]:
+def with_wagons(
+    image: NDArray[np.float32], pieces: Sequence[tuple[int, float, float]]
+) -> NDArray[np.float32]:
     """Bright wagons on a track from pixel to pixel."""
     out = image.copy()
     for track, start, end in pieces:
         row = int(LINES[track].coords[0][1])
-        share = np.clip(np.minimum(np.arange(SHAPE[1]) + 1.0, end) - np.maximum(np.arange(SHAPE[1]), start), 0, 1)
+        share = np.clip(
+            np.minimum(np.arange(SHAPE[1]) + 1.0, end) - np.maximum(np.arange(SHAPE[1]), start), 0, 1
+        )
         out[:, row] = out[:, row] * (1 - 0.3 * share) + 0.3 * 0.4 * share
     return out
 

@@ -63,9 +63,7 @@ def test_gain_and_offset_of_each_band_are_found_and_taken_out():
     assert found.converged
     assert off_m(found, (0.3, 0.4)) < TENTH_OF_A_PIXEL_M
     assert found.gain == pytest.approx(gain, abs=0.04)
-    values, known = Planes.of(image.astype(np.float32)).sample(
-        SITE.frame, found.dx_m / 10, found.dy_m / 10
-    )
+    values, known = Planes.of(image.astype(np.float32)).sample(SITE.frame, found.dx_m / 10, found.dy_m / 10)
     rest = (found.level(values) - reference())[:, known]
     assert np.abs(np.median(rest, axis=1)).max() < 0.002
     assert rest.std() < 0.004
