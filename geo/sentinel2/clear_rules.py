@@ -65,7 +65,7 @@ class ClearRules:
     max_haze: float = 0.1
     min_contrast: float = 0.4
     cloud_piece_m2: float = 6_000.0
-    cloud_piece_alone_m2: float = 15_000.0
+    cloud_piece_alone_m2: float = 40_000.0
     shadow_edge: float = 0.3
     shadow_edge_m2: float = 3_000.0
     shadow_depth: float = 0.45

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.sentinel2.clear_rules import ClearRules
-from geo.sentinel2.fields import Mask, Neighbours, Plane, large_pieces, odd, touching
+from geo.sentinel2.fields import Mask, Neighbours, Plane, large_pieces, odd, opened, touching
 from geo.sentinel2.sight import BLUE, GREEN, NIR, RED, Sight
 
 _SCL_CLOUD = (8, 9, 10)  # medium and high probability, thin cirrus
@@ -21,6 +21,7 @@ _SCL_CLOUD = (8, 9, 10)  # medium and high probability, thin cirrus
 # A bright roof must not outweigh its neighbourhood.
 _CLIP = 0.15
 _CLIP_ALONE = 0.25
+_TOWN_M = 70.0
 # Cloud grows into its surroundings down to this share of the threshold.
 _GROW = 0.6
 # Closer to the background than this in B02 - 0.5 B04 and in B02, a place is as it always is, whatever SCL
@@ -79,15 +80,19 @@ def _against(view: Sight, past: NDArray[np.float32], rules: ClearRules) -> tuple
     rise = np.clip(blue_excess(view.now) - blue_excess(past), -_CLIP, _CLIP)
     change = np.clip(view.now - past, -2 * _CLIP, 2 * _CLIP)
     smooth = view.ring.mean(rise, view.fine)
-    lowest = float(np.quantile(smooth[around], 0.2))
-    clearest = around & (smooth <= lowest)
+    water = (past[GREEN] > past[NIR]) & (past[NIR] < 0.12)  # it glints, and mud comes and goes
+    land = around & ~water
+    if 4 * land.sum() < around.sum():
+        land = around
+    lowest, middle = (float(value) for value in np.quantile(smooth[land], (0.2, 0.5)))
+    clearest = land & (smooth <= lowest)
+    if lowest < 0:  # a veil over the past dates lowers all of the ring, a change of some ground only that
+        lowest = min(0.0, middle)
     blue, green, red = (float(np.median(change[band][clearest])) for band in (BLUE, GREEN, RED))
-    # Air alone scatters blue far more than red; cirrus both alike. Below the background there is no limit:
-    # then the veil lay over the past dates.
+    # Air alone scatters blue far more than red; cirrus both alike.
     airy = blue > 0.02 and red < 0.45 * blue
     level = float(np.clip(lowest, -0.1, rules.rayleigh_allowance if airy else rules.haze_allowance))
 
-    water = (past[GREEN] > past[NIR]) & (past[NIR] < 0.12)  # it glints, and mud comes and goes
     restless = np.clip(view.ring.mean(view.spread, view.fine) - 0.01, 0, rules.spread_allowance)
     limit = rules.cloud_rise + np.float32(0.02) * water + restless
 
@@ -103,18 +108,24 @@ def _against(view: Sight, past: NDArray[np.float32], rules: ClearRules) -> tuple
 
 
 def _alone(view: Sight, rules: ClearRules) -> tuple[Plane, Plane, float]:
-    """The same without a background: over the scene's own lowest values."""
+    """The same without a background: over the scene's own lowest values.
+
+    Nothing tells which roofs always stood there. So all of a square of 70 m must be bright, which leaves out
+    towns, and as bright in the infrared as in red, which leaves out rivers in flood.
+    """
     excess = np.clip(blue_excess(view.now), -0.1, _CLIP_ALONE)
     smooth = view.ring.mean(excess, view.fine)
     # Clear ground has 0.01 to 0.04 in L2A and 0.065 more in L1C; a whole scene above that is under cloud.
     level = float(np.clip(np.quantile(smooth[view.ring.where], 0.1), 0.0, 0.08))
 
-    def strength(neighbours: Neighbours, mean_excess: Plane) -> Plane:
-        bright = neighbours.mean(view.now[BLUE], view.fine) > 0.13
-        return np.asarray((mean_excess - level) / rules.cloud_rise_alone * bright, np.float32)
+    def strength(neighbours: Neighbours) -> Plane:
+        filled = neighbours.carried_across(excess, view.reaches)
+        all_over = opened(filled, odd(_TOWN_M, view.pixel_m))
+        blue, red, nir = (neighbours.mean(view.now[band], view.fine) for band in (BLUE, RED, NIR))
+        white = (blue > 0.13) & (nir > 0.12) & (nir > 0.85 * red)
+        return np.asarray((all_over - level) / rules.cloud_rise_alone * white, np.float32)
 
-    own = strength(view.ground, view.ground.mean(excess, view.fine))
-    return strength(view.ring, smooth), own, max(0.0, level - 0.03)
+    return strength(view.ring), strength(view.ground), max(0.0, level - 0.03)
 
 
 def _by_classification(view: Sight, scl: NDArray[np.uint8], piece: float) -> Mask:
@@ -140,7 +151,7 @@ def contrast_left(view: Sight) -> float | None:
     """Share of the background's contrast that the date still has on ground that hasn't changed its cover.
 
     The slope of the date's fine structure (B02, B03, B04, less their mean over 90 m) on the background's,
-    over ring pixels whose vegetation index has stayed. 1 is as clear as ever, opacity a leaves 1 - a.
+    over ring pixels whose vegetation index has about stayed. 1 is as clear as ever, opacity a leaves 1 - a.
 
     Returns:
         The share, or None without a background or with too little structure to tell.
@@ -151,7 +162,8 @@ def contrast_left(view: Sight) -> float | None:
     def index(planes: NDArray[np.float32]) -> Plane:
         return np.asarray((planes[NIR] - planes[RED]) / np.maximum(planes[NIR] + planes[RED], 1e-3))
 
-    stable = view.ring.where & (np.abs(index(view.now) - index(view.past)) < 0.15)
+    change = index(view.now) - index(view.past)  # a veil lowers the index by itself
+    stable = view.ring.where & (change > -0.3) & (change < 0.15)
     if stable.sum() < 100:
         return None
     near = Neighbours(stable)
@@ -159,11 +171,11 @@ def contrast_left(view: Sight) -> float | None:
     both = own = 0.0
     for band in (BLUE, GREEN, RED):
         fine_now, fine_past = (
-            np.clip((plane - near.mean(plane, size))[stable], -0.1, 0.1)
-            for plane in (view.now[band], view.past[band])
+            (plane - near.mean(plane, size))[stable] for plane in (view.now[band], view.past[band])
         )
-        both += float(fine_now @ fine_past)
-        own += float(fine_past @ fine_past)
+        ground = np.abs(fine_past) < 0.08  # white roofs would outweigh all else
+        both += float(fine_now[ground] @ fine_past[ground])
+        own += float(fine_past[ground] @ fine_past[ground])
     if own < 3 * stable.sum() * 0.005**2:
         return None
     return both / own

@@ -27,7 +27,10 @@ from geo.sentinel2.fields import (
 from geo.sentinel2.sight import BLUE, GREEN, NIR, RED, Sight
 
 _SCL_SHADOW = 3
+# What SCL calls shadow must at least be so much darker than the background in every band.
+_SAID_DEPTH = 0.15
 _EDGE_M = 70.0
+_DARK = 0.01
 
 
 def find_shadows(view: Sight, hidden: Mask, rules: ClearRules) -> Mask:
@@ -71,7 +74,9 @@ def find_shadows(view: Sight, hidden: Mask, rules: ClearRules) -> Mask:
         dark = touching(land & (depth_ring > 0.7 * rules.shadow_depth), strong)
         mask = view.over_area(dark, depth_own, weak=0.5 * rules.shadow_depth, strong=rules.shadow_depth)
     if view.scl is not None:
-        mask = mask | _by_classification(view, view.scl, land & (depth_ring > 0.2), depth_own > 0.1, piece)
+        mask = mask | _by_classification(
+            view, view.scl, land & (depth_ring > _SAID_DEPTH), depth_own > 0.1, piece
+        )
     return mask & ~hidden
 
 
@@ -97,7 +102,8 @@ def _log_light(
     for band in range(4):
         today = neighbours.mean(now[band], size) - air[band]
         before = neighbours.mean(past[band], size) - air[band]
-        light[band] = np.log(np.maximum(today, 0.005) / np.maximum(before, 0.01))
+        # The hundredth keeps noise and relief in dark forest from looking like steps.
+        light[band] = np.log((np.maximum(today, 0.0) + _DARK) / (np.maximum(before, 0.0) + _DARK))
     return light
 
 
