@@ -26,6 +26,7 @@ from railwatch.observation import iso
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
+    from geo.chip import Chip
 
 __all__ = ["Date", "gather"]
 
@@ -139,7 +140,7 @@ def _date(
         key = _key(product)
         try:
             if key not in held:
-                taken = chips.add(product.read(chips.grid), described(product, new[key], aliases))
+                taken = chips.add(_read(product, chips), described(product, new[key], aliases))
             else:
                 taken = _agreed(held[key], product, aliases, chips)
         except StoreError:
@@ -160,6 +161,16 @@ def _date(
     if taken is None:
         return []
     return [Date(taken, tuple(aliases), any(_key(one) in given for one in members))]
+
+
+def _read(product: Product, chips: ChipStore) -> Chip:
+    """The pixels of a product. Folders of whoever read it are nobody else's business."""
+    chip = product.read(chips.grid)
+    given = {
+        name: Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+        for name, value in chip.provenance.items()
+    }
+    return replace(chip, provenance=given)
 
 
 def _agreed(kept: Kept, product: Product, aliases: Sequence[str], chips: ChipStore) -> Kept:

@@ -57,6 +57,10 @@ class Estimator(Protocol):
     version: str
     checksum: str
 
+    @property
+    def pitch(self) -> Pitch:
+        """The track length a car that counts rest on unless another one is declared."""
+
     def estimate(self, look: Look, site: Site, *, pitch: Pitch | None = None) -> OccupancyEstimate:
         """Answer a look that may be answered."""
 
@@ -363,7 +367,7 @@ class _Job:
             return None
         from detector.occupancy.estimate import Pitch
 
-        own = getattr(self.estimator, "pitch", None) or Pitch(14.6, 1.5)
+        own = self.estimator.pitch
         return Pitch(own.mean_m if mean is None else mean, own.sd_m if sd is None else sd)
 
     def _hidden_warning(self, hidden: float, look: Look) -> tuple[str, ...]:

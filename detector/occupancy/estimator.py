@@ -71,6 +71,11 @@ class OccupancyEstimator:
         """
         return cls(weights_file.load(path), device)
 
+    @property
+    def pitch(self) -> Pitch:
+        """The track length a car that counts rest on unless another one is declared."""
+        return self.weights.pitch
+
     def refusal(self, site: Site) -> str | None:
         """Why a place can't be answered at all, a sentence; None if it can."""
         if site.has_tracks:

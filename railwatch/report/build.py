@@ -52,6 +52,12 @@ _PROVENANCE = {
     "file": "Image file",
     "sha256": "Image SHA-256",
     "gsd_m": "Pixel on the ground",
+    "acquisition": "Acquisition",
+    "level": "Product level",
+    "baseline": "Processing baseline",
+    "relative_orbit": "Relative orbit",
+    "chip": "Pixels in the store",
+    "archive": "Dates in the store then",
     "model": "Model",
     "model_version": "Model version",
     "model_checksum": "Weights SHA-256",
@@ -573,7 +579,9 @@ def _ten_metre_rows(given: Mapping[str, Any]) -> list[tuple[str, str]]:
     east, south, error = (_number(place.get(name)) for name in ("dx_m", "dy_m", "residual_m"))
     if east is not None and south is not None:
         sure = "" if error is None else f", sure to {error:.1f} m"
-        rows.append(("Image moved to fit them by", f"{-east:.1f} m east, {south:.1f} m north{sure}"))
+        # What lies to the east or south is moved back.
+        moved = f"{0.0 - east:.1f} m east, {south + 0.0:.1f} m north".replace("-0.0", "0.0")
+        rows.append(("Image moved to fit them by", moved + sure))
     snow, cloud = (_number(clear.get(name)) for name in ("snow_fraction", "ring_cloud_fraction"))
     if snow is not None and cloud is not None:
         rows.append(("Around the yard", f"{cloud:.0%} cloud, {snow:.0%} snow"))

@@ -60,9 +60,14 @@ def occupied(record: Record) -> str:
     """Return the occupied track: ``1,020 m (840 to 1,210)``, ``at least 2,190 m (...)``."""
     if record.length_m is None:
         return ""
-    bound = "at least " if record.kind == "at least" else ""
     between = interval(record.length_low_m, record.length_high_m)
-    return f"{bound}{number(record.length_m)}\u00a0m{f' ({between})' if between else ''}"
+    return length(record) + (f" ({between})" if between else "")
+
+
+def length(record: Record) -> str:
+    """Return the occupied track without its interval: ``1,020 m``, ``at least 2,190 m``."""
+    bound = "at least " if record.kind == "at least" else ""
+    return f"{bound}{number(record.length_m or 0.0)}\u00a0m"
 
 
 def interval(low: float | None, high: float | None) -> str:
@@ -165,10 +170,8 @@ def headline(place: Place) -> str:
     if record.value is None:
         return f"No count on {when}: {clause(record.reason)}"
     if record.length_m is not None:
-        bound = "at least " if record.kind == "at least" else ""
-        count = sentence_case(
-            f"{bound}{number(record.length_m)}\u00a0m of track occupied, or {bound}{cars(record.value)},"
-        )
+        noun = "car" if round(record.value) == 1 else "cars"
+        count = sentence_case(f"{length(record)} of track occupied, or {quantity(record)} freight {noun},")
     elif record.kind in ("at least", "at most", "range"):
         count = sentence_case(f"{quantity(record)} freight {'car' if round(record.value) == 1 else 'cars'}")
     else:

@@ -117,6 +117,11 @@ def export_review(
         raise ReviewError(f"{path}: the folder {path.absolute().parent} doesn't exist")
     observation = find_observation(store, id)
     machine = reviewed_by_hand(observation, store)
+    if machine.method == "occupancy":
+        raise ReviewError(
+            f"{machine.id} is of an image of 10 m, on which wagons can't be seen one by one: there is "
+            "nothing to correct by eye"
+        )
     area = area_of(machine, aoi)
     given = list(scenes)
     scene = find_scene(given, machine) if given else None

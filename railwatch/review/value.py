@@ -132,7 +132,8 @@ def proposals(
     found = []
     for position, verdict in enumerate(verdicts):
         observation = by_id[verdict.record.id]
-        if observation.method == "reviewed" or verdict.count is None:
+        # At 10 m there is nothing that a person could count by eye.
+        if observation.method in ("reviewed", "occupancy") or verdict.count is None:
             continue
         outcomes = _outcomes(observation, position, drafts, places[verdict.aoi], chosen)
         own_change = sum(

@@ -140,7 +140,7 @@ def write(
 class BrightEstimator:
     """Sums what has become brighter along the tracks: about right for these scenes. It needs no training."""
 
-    name, version, checksum = "bright tracks", "1", "2" * 64
+    name, version, checksum, pitch = "bright tracks", "1", "2" * 64, PITCH
 
     def __init__(self, *, most: float = 90.0) -> None:
         self.most = most
