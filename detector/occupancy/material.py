@@ -38,6 +38,8 @@ FIGURES = (
 # seen few empty or full yards answers the middle.
 _BANDS = (0.5, 5.5, 20.5, 50.5, 100.5, 150.5, 220.5)
 _SHARES = np.array([0.16, 0.12, 0.16, 0.17, 0.15, 0.10, 0.08, 0.06])
+_PAINTED = 0.7
+"""Share of the samples whose bands are mixed anew: yards differ from each other far more than dates."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,22 @@ class Sample(NamedTuple):
     cells: F32
 
 
-def sample_of(site: StoredSite, row: int, *, tracks: bool = True) -> Sample:
-    """A look of a stored site, whole."""
+def sample_of(
+    site: StoredSite, row: int, *, tracks: bool = True, paint: NDArray[np.float32] | None = None
+) -> Sample:
+    """A look of a stored site, whole.
+
+    Args:
+        site: The site.
+        row: Of the look.
+        tracks: Whether the track lines are shown.
+        paint: (4, 4) by which the bands of all reflectances are mixed, or None.
+    """
     stored = np.asarray(site.looks[row], dtype=np.float32)
+    if paint is not None:
+        # The date and its background alike: another yard of the same shape, in other materials.
+        planes = stored[:16].reshape(4, 4, -1)
+        stored = np.concatenate([(paint @ planes).reshape(16, *stored.shape[1:]), stored[16:]])
     current, low, median, high = stored[0:4], stored[4:8], stored[8:12], stored[12:16]
     f = dict(zip(FIGURES, site.figures[row].tolist(), strict=True))
     given = make_inputs(
@@ -99,6 +114,16 @@ def sample_of(site: StoredSite, row: int, *, tracks: bool = True) -> Sample:
         dates=int(f["dates"]),
     )
     return Sample(given.planes, given.region, stored[16])
+
+
+def random_paint(rng: np.random.Generator) -> NDArray[np.float32]:
+    """A mixing of bands by chance: brighter or darker, each on its own, and a little of one in another."""
+    gain = np.exp(rng.normal(0.0, 0.12) + rng.normal(0.0, 0.07, 4))
+    mixed = np.eye(4)
+    if rng.random() < 0.5:
+        share = float(rng.uniform(0.0, 0.3))
+        mixed = (1 - share) * mixed + share * np.eye(4)[rng.permutation(4)]
+    return (gain[:, None] * mixed).astype(np.float32)
 
 
 _ALONG = tuple(CHANNELS.index(name) for name in ("shadow_along", "past_shadow_along"))
@@ -224,6 +249,8 @@ class Batches:
         band = int(rng.choice(len(shares), p=shares / shares.sum()))
         rows = self._by_band[band]
         number, row = rows[int(rng.integers(len(rows)))]
-        sample = sample_of(self.sites[number], int(row), tracks=bool(rng.random() >= self.trackless))
+        paint = random_paint(rng) if rng.random() < _PAINTED else None
+        tracks = bool(rng.random() >= self.trackless)
+        sample = sample_of(self.sites[number], int(row), tracks=tracks, paint=paint)
         sample = turned(sample, along=bool(rng.random() < 0.5), across=bool(rng.random() < 0.5))
         return cut(sample, self.size, rng)
