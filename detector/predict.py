@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from detector.detections import Detections, frame_of
 from detector.device import choose_device, fast_dtype
 from detector.errors import ResolutionError, WeightsError
 from detector.evidence import Judge, features
-from detector.model import STRIDE, WORK_GSD_M, fused
+from detector.model import STRIDE, WORK_GSD_M, Maps, fused
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,9 @@ HALO_PX = 96
 SMALLEST_PLOT_M2 = 32.0
 GSD_RANGE_M = (0.1, 1.2)
 TRAINED_GSD_M = (0.28, 1.05)
+
+Watch = Callable[[Tile, Maps], None]
+"""Sees the maps of each tile as they come."""
 
 
 class Found(NamedTuple):
@@ -113,6 +116,7 @@ class WagonDetector:
         batch_size: int = 1,
         threshold: float | None = None,
         progress: Callable[[int, int], None] | None = None,
+        watch: Watch | None = None,
     ) -> Detections:
         """Wagons of a scene, or of an area in it.
 
@@ -124,6 +128,8 @@ class WagonDetector:
             batch_size: Tiles that go through the network at once.
             threshold: Probability from which a candidate is a wagon; the weights' own by default.
             progress: Called with tiles done and tiles in all.
+            watch: Called with each tile and the network's maps of it (a batch of one), for those who want
+                more of the same pass than wagons.
 
         Raises:
             ResolutionError: The scene is too coarse or too fine.
@@ -133,7 +139,7 @@ class WagonDetector:
         grid = TileGrid.over(scene, gsd_m=WORK_GSD_M, core_px=tile_px, halo_px=HALO_PX, area=area)
         parts: list[Candidates] = []
         notes: list[str] = []
-        for candidates, tile, capped in self._tiles(scene, grid, batch_size, progress):
+        for candidates, tile, capped in self._tiles(scene, grid, batch_size, progress, watch):
             if capped:
                 notes.append(
                     "a tile held more candidates than wagons have room: counts there are not to be trusted"
@@ -173,21 +179,34 @@ class WagonDetector:
         category = candidates.category[best].argmax(axis=1)
         return Found(candidates.boxes[best], category.astype(np.int64), probability[best], seen[best])
 
-    @torch.inference_mode()
     def candidates(
         self, images: list[NDArray[np.uint8]], minimum_heat: float = MINIMUM_HEAT
     ) -> tuple[list[Candidates], bool]:
         """Candidates of images of one shape ``(H, W, 3)`` at 0.5 m, H and W multiples of 32."""
+        return self._decoded(self.maps(images), minimum_heat)
+
+    @torch.inference_mode()
+    def maps(self, images: list[NDArray[np.uint8]]) -> Maps:
+        """What the network says of images of one shape ``(H, W, 3)`` at 0.5 m, H and W multiples of 32."""
         batch = torch.from_numpy(np.stack(images)).to(self.device)
         batch = (
             batch.permute(0, 3, 1, 2).to(self.dtype).div_(255).contiguous(memory_format=torch.channels_last)
         )
-        height, width = batch.shape[-2:]
-        room = int(height * width * WORK_GSD_M**2 / SMALLEST_PLOT_M2)
-        return decode(self._network(batch), minimum_heat=minimum_heat, maximum=max(50, room))
+        return cast(Maps, self._network(batch))
+
+    @torch.inference_mode()
+    def _decoded(self, maps: Maps, minimum_heat: float = MINIMUM_HEAT) -> tuple[list[Candidates], bool]:
+        cells = maps.heat.shape[-2] * maps.heat.shape[-1]
+        room = int(cells * (STRIDE * WORK_GSD_M) ** 2 / SMALLEST_PLOT_M2)
+        return decode(maps, minimum_heat=minimum_heat, maximum=max(50, room))
 
     def _tiles(
-        self, scene: Scene, grid: TileGrid, batch_size: int, progress: Callable[[int, int], None] | None
+        self,
+        scene: Scene,
+        grid: TileGrid,
+        batch_size: int,
+        progress: Callable[[int, int], None] | None,
+        watch: Watch | None,
     ) -> Iterator[tuple[Candidates, Tile, bool]]:
         pending: list[Tile] = []
         total = len(grid)
@@ -195,7 +214,11 @@ class WagonDetector:
         def flush() -> Iterator[tuple[Candidates, Tile, bool]]:
             if not pending:
                 return
-            found, capped = self.candidates([t.image for t in pending])
+            maps = self.maps([t.image for t in pending])
+            if watch is not None:
+                for number, tile in enumerate(pending):
+                    watch(tile, Maps(*(field[number : number + 1] for field in maps)))
+            found, capped = self._decoded(maps)
             for candidates, tile in zip(found, pending, strict=True):
                 yield candidates, tile, capped
             if progress is not None:
