@@ -27,7 +27,7 @@ from detector.occupancy.estimate import Pitch
 from detector.occupancy.material import StoredSite, stored_sites
 from detector.occupancy.mlm import write_item
 from detector.occupancy.network import OccupancyNet
-from detector.occupancy.series import write_site
+from detector.occupancy.series import site_path, write_site
 from detector.occupancy.train import OccupancyTrainConfig, load_average, train
 from detector.recipe import read_table
 from detector.train import draw_curves
@@ -96,8 +96,12 @@ def make_sites(
 ) -> None:
     """Simulate the sites of a split; those that are there are left alone."""
     for k in range(first, number):
-        # Far apart: no split of one seed is another split, or the yards of the study, of another.
-        write_site(folder, _SEEDS[split] + 1000 * seed, k, split, dates=dates)
+        write_site(folder, _seed(split, seed), k, split, dates=dates)
+
+
+def _seed(split: str, seed: int) -> int:
+    """Far apart: no split of one seed is another split, or the yards of the study, of another."""
+    return _SEEDS[split] + 1000 * seed
 
 
 def follow(
@@ -125,24 +129,28 @@ def follow(
     """
     data, folder = recipe.data, out / "sites"
     first = min(data.first_sites, data.train_sites)
-    # Spawned: a forked child would inherit torch's threads in an unknown state.
-    worker = get_context("spawn").Process(
-        target=make_sites,
-        args=(folder, "train", data.train_sites),
-        kwargs={"seed": data.seed, "dates": data.dates},
-    )
-    worker.start()
-    try:
-        while worker.is_alive() and len(list(folder.glob("train-*[0-9].npz"))) < first:
-            worker.join(1.0)
-        _look_after(worker, folder)
+    wanted = (site_path(folder, _seed("train", data.seed), k, "train") for k in range(data.train_sites))
+    if all(path.exists() for path in wanted):
         train(folder, out, recipe.train, device=device, stop=stop, progress=progress)
-        worker.join()
-        _look_after(worker, folder)
-        draw_curves(out / "log.jsonl", out / "curves.png")
-    finally:
-        worker.terminate()
-        worker.join()
+    else:
+        # Spawned: a forked child would inherit torch's threads in an unknown state.
+        worker = get_context("spawn").Process(
+            target=make_sites,
+            args=(folder, "train", data.train_sites),
+            kwargs={"seed": data.seed, "dates": data.dates},
+        )
+        worker.start()
+        try:
+            while worker.is_alive() and len(list(folder.glob("train-*[0-9].npz"))) < first:
+                worker.join(1.0)
+            _look_after(worker, folder)
+            train(folder, out, recipe.train, device=device, stop=stop, progress=progress)
+            worker.join()
+            _look_after(worker, folder)
+        finally:
+            worker.terminate()
+            worker.join()
+    draw_curves(out / "log.jsonl", out / "curves.png")
     make_sites(folder, "val", data.check_sites, seed=data.seed, dates=data.dates)
     return write_weights(recipe, load_average(out / "checkpoint.pt"), folder, out)
 

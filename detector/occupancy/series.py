@@ -243,6 +243,11 @@ def simulate_series(
 PLANES = ("current", "low", "median", "high")
 
 
+def site_path(folder: Path, seed: int, number: int, split: str) -> Path:
+    """Where the masks and figures of a site are kept; its looks lie beside them."""
+    return folder / f"{split}-{seed}-{number:05d}.npz"
+
+
 def write_site(folder: Path, seed: int, number: int, split: str, *, dates: int = 34) -> int:
     """Simulate a site and keep the looks that may be answered; gives their number (0 if it is there already).
 
@@ -250,7 +255,7 @@ def write_site(folder: Path, seed: int, number: int, split: str, *, dates: int =
     ten-thousandths over 1 (reflectance itself), then metres of occupied track a cell. ``NAME.npz`` holds
     masks and figures.
     """
-    path = folder / f"{split}-{seed}-{number:05d}.npz"
+    path = site_path(folder, seed, number, split)
     if path.exists():
         return 0
     series = simulate_series(seed, number, split, dates=dates)

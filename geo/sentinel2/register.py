@@ -131,8 +131,8 @@ def _descend(
             break
     away = math.hypot(dx - start_m[0] / PIXEL_M, dy - start_m[1] / PIXEL_M)
     return Registration(
-        dx_m=dx * PIXEL_M,
-        dy_m=dy * PIXEL_M,
+        dx_m=float(dx) * PIXEL_M,
+        dy_m=float(dy) * PIXEL_M,
         residual_m=error * PIXEL_M,
         converged=bool(step < 5 * _CONVERGED_PX and away <= _FURTHEST_PX),
         gain=tuple(gain.tolist()),

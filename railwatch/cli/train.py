@@ -59,7 +59,7 @@ def train(
     from detector.recipe import Recipe, follow
 
     if config is not None and _task(config) == "occupancy":
-        if labels or images or gsd or backgrounds:
+        if labels or images or gsd is not None or backgrounds:
             _common.fail(
                 "the occupancy estimator learns from simulated yards alone: leave the image options out"
             )
@@ -88,7 +88,10 @@ def _task(config: Path) -> str:
     """What a settings file trains."""
     from detector.occupancy.recipe import read_document
 
-    return str(read_document(config).get("task", "wagons"))
+    task = read_document(config).get("task", "wagons")
+    if task not in {"wagons", "occupancy"}:
+        _common.fail(f'{config}: task = {task!r}: must be "occupancy", or left out for the wagon detector')
+    return str(task)
 
 
 def _train_occupancy(config: Path, out: Path, steps: int | None, device: str, as_json: bool) -> None:

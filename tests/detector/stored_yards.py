@@ -14,6 +14,7 @@ from detector.occupancy.material import FIGURES, StoredSite
 from detector.occupancy.network import OccupancyNet
 
 PITCH_M = 15.0
+SEEDS = {"train": 1, "val": 2, "test": 3}
 CARD = {
     "name": "untrained",
     "version": "7",
@@ -57,7 +58,7 @@ def write_yard(
         }
         rows.append([values[name] for name in FIGURES])
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{split}-1-{number:05d}"
+    path = folder / f"{split}-{SEEDS[split]}-{number:05d}"
     np.save(path.with_suffix(".npy"), np.stack(stacks).astype(np.float16))
     np.savez(
         path.with_suffix(".npz"),
@@ -71,7 +72,7 @@ def write_yard(
 def stored_yard(folder: Path, number: int = 0, split: str = "train") -> StoredSite:
     """One of them, opened."""
     write_yard(folder, split, number)
-    return StoredSite.open(folder / f"{split}-1-{number:05d}.npz")
+    return StoredSite.open(folder / f"{split}-{SEEDS[split]}-{number:05d}.npz")
 
 
 def plain_trees(answer_m: float = 90.0) -> Trees:

@@ -207,7 +207,7 @@ def test_batches_are_seeded_go_on_and_take_up_new_sites(tmp_path):
     flag = CHANNELS.index("has_tracks")
     assert all((b.planes[:, flag] == 0).all() for b in draw(0, 3, trackless=1.0)[1])
     assert all((b.planes[:, flag] == 1).all() for b in draw(0, 3, trackless=0.0)[1])
-    assert [site.path.name for site in stored_sites(tmp_path, "val")] == ["val-1-00009.npz"]
+    assert [site.path.name for site in stored_sites(tmp_path, "val")] == ["val-2-00009.npz"]
 
 
 def test_the_network_takes_any_size_and_answers_by_its_region():

@@ -1,0 +1,290 @@
+"""From a look to an estimate, with a network that has learned nothing: what must hold whatever it says."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import shapely
+import torch
+from affine import Affine
+from rasterio.crs import CRS
+from stored_yards import CARD, PITCH_M, plain_trees, untrained_weights
+
+from detector.errors import WeightsError
+from detector.occupancy import weights
+from detector.occupancy.estimate import Pitch
+from detector.occupancy.estimator import WIDEST_WITHOUT_TRACKS_M, OccupancyEstimator
+from detector.occupancy.inputs import inputs_of
+from detector.occupancy.network import OccupancyNet
+from geo.chip import Chip, ChipGrid
+from geo.sentinel2.background import composite
+from geo.sentinel2.clear import Clearness
+from geo.sentinel2.frame import Site, draw_polygon, draw_tracks, frame_of
+from geo.sentinel2.looks import Look
+from geo.sentinel2.register import Registration
+
+CAUSES = {"texture", "drift", "contrast", "shadow", "registration", "pitch", "unexplained", "total"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def estimator(tmp_path_factory) -> OccupancyEstimator:
+    return OccupancyEstimator.load(untrained_weights(tmp_path_factory.mktemp("weights")), "cpu")
+
+
+def site_of(outline=None, *, tracks: bool = True, zones: bool = True) -> Site:
+    """Three tracks of 400 m in a field of 1.2 by 0.9 km."""
+    outline = outline or shapely.box(40.0, 40.0, 82.0, 46.0)
+    lines = [shapely.LineString([(41.0, y), (81.0, y)]) for y in (42.0, 43.0, 44.0)] if tracks else []
+    frame = frame_of(outline, lines or [shapely.LineString([(40, 43), (82, 43)])])
+    grid = ChipGrid(CRS.from_epsg(32652), Affine(10.0, 0.0, 5e5, 0.0, -10.0, 4.7e6), (90, 120))
+    boundary = draw_polygon(outline, frame)
+    west, south, east, north = outline.bounds
+    middle = (west + east) / 2
+    halves = {
+        "west": draw_polygon(shapely.box(west, south, middle, north), frame),
+        "east": draw_polygon(shapely.box(middle, south, east, north), frame),
+    }
+    return Site("siding", grid, frame, boundary, draw_tracks(lines, frame), tracks, halves if zones else {})
+
+
+def look_at(site: Site, *, seed: int = 0, history: int = 12, hidden: slice | None = None, **changes) -> Look:
+    """A look whose figures are drawn by chance."""
+    rng = np.random.default_rng(seed)
+    h, w = site.frame.shape
+    usual = 0.12 + 0.02 * rng.standard_normal((4, h, w))
+    past = [(usual + 0.005 * rng.standard_normal((4, h, w))).astype(np.float32) for _ in range(history)]
+    current = (usual + 0.01 * rng.standard_normal((4, h, w)) + 0.04 * site.tracks.mean(axis=0)).astype(
+        np.float32
+    )
+    if hidden is not None:
+        current[:, :, hidden] = np.nan
+    seen = np.isfinite(current).all(axis=0)
+    none = np.zeros_like(seen)
+    when = dt.datetime(2024, 6, 1, 2, tzinfo=dt.UTC)
+    chip = Chip(
+        "S2A-1",
+        when,
+        "Sentinel-2A",
+        61,
+        ("B02",),
+        np.zeros((1, 90, 120), np.float32),
+        site.grid.transform,
+        site.grid.crs,
+    )
+    values = {
+        "id": "S2A-1",
+        "datetime": when,
+        "chip": chip,
+        "reason": None,
+        "clearness": Clearness(seen, none, none, none, float(seen[site.inside].mean()), 0.0, 0.0, None),
+        "registration": Registration(1.0, -0.5, 0.6, True, (1.0,) * 4, (0.0,) * 4, (0.005,) * 4),
+        "history": tuple(f"S2A-0{k}" for k in range(history)),
+        "current": current,
+        "background": composite(past),
+        "sun": (0.3, -0.8),
+        "history_sun": (0.2, -0.7),
+    }
+    return Look(**(values | changes))
+
+
+def test_an_estimate_is_whole(estimator):
+    site = site_of()
+    look = look_at(site)
+    found = estimator.estimate(look, site)
+    for interval in (found.length, found.count, *found.zones.values(), *found.zone_lengths.values()):
+        assert 0 <= interval.low <= interval.value <= interval.high
+    assert found.count.value == pytest.approx(found.length.value / PITCH_M)
+    assert found.pitch == Pitch(PITCH_M, 1.0)
+    assert found.used_tracks
+    assert found.classical == pytest.approx(90.0 / PITCH_M)
+    # The density holds exactly what the length holds, and zones that cover the boundary share it out.
+    assert found.density.shape == site.frame.shape
+    assert found.density.sum() == pytest.approx(found.length.value, rel=1e-4)
+    assert (found.density[site.region == 0] == 0).all()
+    assert sum(z.value for z in found.zones.values()) == pytest.approx(found.count.value, rel=1e-3)
+    assert sum(z.value for z in found.zone_lengths.values()) == pytest.approx(found.length.value, rel=1e-3)
+    assert set(found.budget) == CAUSES
+    assert all(np.isfinite(sd) and sd >= 0 for sd in found.budget.values())
+    assert found.budget["total"] == pytest.approx((found.count.high - found.count.low) / (2 * 1.645))
+    parts = sum(found.budget[name] ** 2 for name in CAUSES - {"total", "unexplained"})
+    assert parts + found.budget["unexplained"] ** 2 >= found.budget["total"] ** 2 - 1e-6
+    document = json.loads(json.dumps(found.to_json()))
+    assert document["count"] == [round(v, 1) for v in found.count]
+    assert set(document["budget"]) == CAUSES
+
+
+def test_equal_looks_give_equal_estimates(estimator):
+    site = site_of()
+    one, two = (estimator.estimate(look_at(site), site) for _ in range(2))
+    assert one.count == two.count
+    assert one.budget == two.budget
+    assert estimator.answer_cars(look_at(site), site) == pytest.approx(one.count.value, rel=1e-5)
+
+
+def test_a_look_that_must_not_be_answered_isnt(estimator):
+    site = site_of()
+    for look in (
+        look_at(site, reason="Clouds cover the yard."),
+        look_at(site, background=None),
+        look_at(site, current=None),
+    ):
+        with pytest.raises(ValueError, match="S2A-1"):
+            estimator.estimate(look, site)
+        with pytest.raises(ValueError, match="S2A-1"):
+            estimator.answer_cars(look, site)
+    with pytest.raises(ValueError, match="has no background to compare with"):
+        inputs_of(look_at(site, background=None), site)
+
+
+def test_a_declared_pitch_sets_the_count_and_its_width(estimator):
+    site = site_of()
+    look = look_at(site)
+    usual = estimator.estimate(look, site)
+    long = estimator.estimate(look, site, pitch=Pitch(20.0, 1.0))
+    assert long.length.value == usual.length.value
+    assert long.count.value == pytest.approx(usual.length.value / 20)
+    vague = estimator.estimate(look, site, pitch=Pitch(15.0, 5.0))
+    assert vague.count.value == usual.count.value
+    assert vague.count.high > usual.count.high
+    assert vague.count.low <= usual.count.low
+    assert vague.budget["pitch"] == pytest.approx(vague.count.value / 3)
+
+
+def test_tracks_may_be_left_out(estimator):
+    site = site_of()
+    look = look_at(site)
+    known, blind = estimator.estimate(look, site), estimator.estimate(look, site, tracks=False)
+    assert not blind.used_tracks
+    assert known.count != blind.count
+    assert any("no track lines" in w for w in blind.warnings)
+    assert not any("no track lines" in w for w in known.warnings)
+    bare = site_of(tracks=False)
+    assert not estimator.estimate(look_at(bare), bare).used_tracks
+
+
+def test_only_ground_near_the_tracks_has_a_say(estimator):
+    """Where tracks are known, a boundary that holds half the town makes no difference."""
+    wide = site_of(shapely.box(20.0, 22.0, 100.0, 70.0), zones=False)
+    plain = look_at(wide)
+    changed = plain.current.copy()
+    changed[:, :4], changed[:, -4:] = 0.5, 0.5
+    found = estimator.estimate(plain, wide)
+    other = estimator.estimate(replace(plain, current=changed), wide)
+    assert other.count.value == pytest.approx(found.count.value, rel=1e-5)
+    assert other.classical == found.classical
+
+
+def test_hidden_parts_are_said_and_widen_the_upper_end(estimator):
+    site = site_of()
+    whole = estimator.estimate(look_at(site), site)
+    w = site.frame.shape[1]
+    part = estimator.estimate(look_at(site, hidden=slice(w // 2 - 4, w // 2 + 4)), site)
+    assert not any("can't be seen" in s for s in whole.warnings)
+    assert any(s.startswith("1") and "of the yard can't be seen" in s for s in part.warnings)
+    assert part.count.high - part.count.value > 1.1 * (whole.count.high - whole.count.value) * (
+        part.count.value / whole.count.value
+    )
+
+
+def test_counts_above_the_trusted_range_are_lower_bounds(tmp_path):
+    estimator = OccupancyEstimator.load(untrained_weights(tmp_path, trusted_to=0.5), "cpu")
+    site = site_of()
+    found = estimator.estimate(look_at(site), site)
+    assert found.at_least
+    assert found.trusted_to == 0.5
+    assert any("lower bound" in s for s in found.warnings)
+
+
+def test_warnings(tmp_path):
+    site = site_of()
+    torch.manual_seed(0)
+    path = tmp_path / "w.safetensors"
+    weights.save(path, OccupancyNet(), plain_trees(60_000.0), CARD)
+    found = OccupancyEstimator.load(path, "cpu").estimate(
+        look_at(site, sun=None, warnings=("A sentence of the look.",)), site
+    )
+    assert any("The classical estimator says 4000" in s for s in found.warnings)
+    assert any("where the sun stood" in s for s in found.warnings)
+    assert "A sentence of the look." not in found.warnings  # whoever holds the look has it already
+    assert all(s.endswith(".") for s in found.warnings)
+
+
+def test_a_wide_boundary_without_tracks_is_refused(estimator):
+    far = shapely.box(20, 20, 100, 20 + WIDEST_WITHOUT_TRACKS_M / 10 + 3)
+    sentence = estimator.refusal(site_of(far, tracks=False))
+    assert sentence is not None
+    assert "The area siding has no track lines and is 3" in sentence
+    assert "railwatch aoi tracks" in sentence
+    assert estimator.refusal(site_of(far)) is None
+    assert estimator.refusal(site_of(tracks=False)) is None
+
+
+def test_an_empty_track_map_and_no_zones(estimator):
+    site = site_of(zones=False)
+    assert estimator.estimate(look_at(site), site).zones == {}
+
+
+# ------------------------------------------------------------------------------------- weights file
+
+
+def test_weights_come_back_as_they_were_written(tmp_path):
+    path = untrained_weights(tmp_path)
+    loaded = weights.load(path)
+    assert loaded.card["name"] == "untrained"
+    assert (loaded.pitch, loaded.trusted_to) == (Pitch(PITCH_M, 1.0), 150.0)
+    assert loaded.count.at == (1.0, 50.0)
+    assert loaded.trees.base == 90.0
+    torch.manual_seed(0)
+    ours = OccupancyNet().eval()
+    planes, region = torch.randn(1, 31, 16, 24), torch.ones(1, 16, 24)
+    with torch.inference_mode():
+        assert loaded.network(planes, region).length_m == pytest.approx(
+            ours(planes, region).length_m.numpy(), rel=0.02
+        )
+    estimator = OccupancyEstimator.load(path, "cpu")
+    assert (estimator.name, estimator.version) == ("untrained", "7")
+    assert (
+        estimator.checksum == loaded.checksum == json.loads(path.with_suffix(".json").read_text())["sha256"]
+    )
+
+
+@pytest.mark.parametrize("missing", ["pitch_m", "length_stretch", "count_stretch", "trusted_to"])
+def test_a_card_that_lacks_something_is_refused(tmp_path, missing):
+    torch.manual_seed(0)
+    path = tmp_path / "poor.safetensors"
+    weights.save(path, OccupancyNet(), plain_trees(), {k: v for k, v in CARD.items() if k != missing})
+    with pytest.raises(
+        WeightsError, match=rf"poor\.safetensors: its tensors or its card don't fit.*{missing}"
+    ):
+        weights.load(path)
+
+
+def test_files_that_are_no_occupancy_weights_are_refused(tmp_path):
+    with pytest.raises(WeightsError, match="no such weights file"):
+        weights.load(tmp_path / "nowhere.safetensors")
+    path = untrained_weights(tmp_path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(WeightsError):
+        weights.load(path)
+    from safetensors.torch import save_file
+
+    from detector.weights import save_tensors
+
+    save_tensors(tmp_path / "other.safetensors", {"a": torch.zeros(1)}, {}, "railwatch-wagon-1")
+    with pytest.raises(WeightsError, match="not railwatch occupancy weights"):
+        weights.load(tmp_path / "other.safetensors")
+    save_tensors(tmp_path / "bare.safetensors", {"network.a": torch.zeros(1)}, dict(CARD), weights.FORMAT)
+    with pytest.raises(WeightsError, match="don't fit this version"):
+        weights.load(tmp_path / "bare.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "alone.safetensors")
+    with pytest.raises(WeightsError, match="the card"):
+        weights.load(tmp_path / "alone.safetensors")
