@@ -93,6 +93,7 @@ def gather(
         progress(number, len(acquisitions))
         dates += _date(acquisition, new, held, given, chips, skipped)
     progress(len(acquisitions), len(acquisitions))
+    dates = _mended(dates, {kept.content for _, kept in stored.values()}, chips)
     return sorted(dates, key=lambda one: (one.kept.datetime, one.kept.id)), skipped
 
 
@@ -110,12 +111,19 @@ def _key(product: Product) -> _Key:
 
 
 def _stored(chips: ChipStore) -> dict[str, tuple[Product, Kept]]:
-    """The chips of the store as products, by the state that these were in."""
+    """The chips of the store as products, by the state that these were in.
+
+    A kill may leave a chip beside the one that took its place: that one knows the other's name.
+    """
     found: dict[str, tuple[Product, Kept]] = {}
-    # A kill may leave a chip beside the one that it went into: the one that knows of the other comes last.
-    for kept in sorted(chips.kept(), key=lambda one: (len(_aliases(one)), one.datetime, one.id)):
+    ordered = sorted(chips.kept(), key=lambda one: (len(_aliases(one)), one.datetime, one.id))
+    replaced: set[str] = set()
+    for kept in reversed(ordered):
+        if kept.id in replaced:
+            continue
+        replaced |= set(_aliases(kept))
         try:
-            found[_state_of(kept.product)] = (_product(kept), kept)
+            found.setdefault(_state_of(kept.product), (_product(kept), kept))
         except (KeyError, TypeError, ValueError) as error:
             log.warning("%s is left out: it doesn't say what product it is of (%s)", kept.path, error)
     return found
@@ -160,7 +168,39 @@ def _date(
             skipped.append(Skipped(product.path, reason, readable=True))
     if taken is None:
         return []
+    for one in members:
+        loser = held.get(_key(one))
+        if loser is not None and loser.path != taken.path:
+            loser.path.unlink(missing_ok=True)
     return [Date(taken, tuple(aliases), any(_key(one) in given for one in members))]
+
+
+def _mended(dates: Sequence[Date], before: set[str], chips: ChipStore) -> list[Date]:
+    """Let an image that is now said to be of another date leave the one that it was said to be of.
+
+    Args:
+        dates: All of them.
+        before: Contents of the chips that the store held before this call.
+        chips: The store's.
+    """
+    fresh = {one.kept.pixels: one for one in dates if one.kept.content not in before and one.kept.pixels}
+    kept = []
+    for one in dates:
+        now = fresh.get(one.kept.pixels)
+        if now is None or now is one or one.kept.content not in before:
+            kept.append(one)
+            continue
+        aliases = sorted({*now.aliases, one.kept.id, *one.aliases} - {now.kept.id})
+        chip = chips.read_one(now.kept)
+        renamed = Date(
+            chips.add(chip, dict(now.kept.product) | {"aliases": aliases}), tuple(aliases), now.given
+        )
+        one.kept.path.unlink(missing_ok=True)
+        fresh[one.kept.pixels] = renamed
+        log.warning(
+            "%s is now said to be of %s, and no longer of %s", now.kept.path.name, now.kept.id, one.kept.id
+        )
+    return [fresh.get(one.kept.pixels, one) if one.kept.content not in before else one for one in kept]
 
 
 def _read(product: Product, chips: ChipStore) -> Chip:
@@ -191,10 +231,7 @@ def _agreed(kept: Kept, product: Product, aliases: Sequence[str], chips: ChipSto
         "relative_orbit": product.relative_orbit,
         "aliases": list(aliases),
     }
-    added = chips.add(chip, dict(kept.product) | said)
-    if added.path != kept.path:
-        kept.path.unlink(missing_ok=True)
-    return added
+    return chips.add(chip, dict(kept.product) | said)
 
 
 def _aliases(kept: Kept) -> list[str]:

@@ -74,6 +74,11 @@ class Kept:
     product: Mapping[str, Any]
     chip: Mapping[str, Any]
 
+    @property
+    def pixels(self) -> str:
+        """SHA-256 of the pixels alone, empty where there are none: two dates can't have the same."""
+        return str(self.chip.get("pixels", ""))
+
 
 @dataclass(frozen=True)
 class ChipStore:
@@ -116,10 +121,6 @@ class ChipStore:
             except (RasterioError, ValueError, KeyError, TypeError) as error:
                 log.warning("%s can't be read and is left out: %s", path, _said(error))
         return sorted(found, key=lambda one: (one.datetime, one.id))
-
-    def contents(self) -> list[str]:
-        """Return the digests of the chips, oldest first: another list is another archive."""
-        return [one.content for one in self.kept()]
 
     def read(self) -> list[tuple[Kept, Chip]]:
         """The chips with their pixels, oldest first; what can't be read is left out with a warning."""
@@ -240,7 +241,8 @@ def _write(path: Path, chip: Chip, product: Mapping[str, Any]) -> Kept:
         "provenance": dict(chip.provenance),
     }
     content = _content(said, names, stack)
-    header = said | {"content": content, "product": dict(product)}
+    pixels = hashlib.sha256(np.ascontiguousarray(stack, "<u2").tobytes()).hexdigest() if stack.any() else ""
+    header = said | {"content": content, "pixels": pixels, "product": dict(product)}
     with rasterio.open(
         path,
         "w",

@@ -122,12 +122,12 @@ def answer(
     had = {one.scene for one in store.observations(area.name, superseded=True) if one.method == METHOD}
     job = _Job(area, config, store, site, chips, load())
     for _ in range(_ROUNDS):
-        there = chips.contents()
         job.run(dates, progress)
         # Another process may have brought in dates meanwhile, which its answers and ours then don't know of.
-        if chips.contents() == there:
+        now, _ = gather((), area, chips)
+        if [one.kept.content for one in now] == [one.kept.content for one in dates]:
             break
-        dates, _ = gather((), area, chips)
+        dates = now
     shown = [one for one in job.answers.values() if one.scene in given or one.id in job.new]
     return Answered(
         observations=tuple(sorted(shown, key=lambda one: (one.datetime, one.id))),

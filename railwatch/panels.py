@@ -248,7 +248,7 @@ def _drawn(
     over = large.copy()
     for line in lines["tracks"]:
         _line(over, (line - origin) * view.zoom, (255, 255, 255), 1)
-    large = cv2.addWeighted(over, 0.45, large, 0.55, 0)
+    large = np.asarray(cv2.addWeighted(over, 0.45, large, 0.55, 0), dtype=np.uint8)
     for line in lines["boundary"]:
         for dash in _dashes((line - origin) * view.zoom):
             _line(large, dash, (0, 0, 0), 3)

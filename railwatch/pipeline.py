@@ -240,9 +240,24 @@ def _products(paths: Sequence[Path]) -> tuple[list[Product], list[Skipped], set[
 
     products, refusals = find_products(paths)
     # What stands before the reason names the path, which a list names anyway.
-    skipped = [Skipped(one.path, without_path(InputError(one.reason), one.path)) for one in refusals]
-    files = [file for one in (*products, *refusals) for file in (one.path, *one.files)]
+    skipped = [
+        Skipped(one.path, without_path(InputError(one.reason), one.path), readable=_is_image(one.path))
+        for one in refusals
+    ]
+    files = [file for product in products for file in (product.path, *product.files)]
+    files += [file for refusal in refusals for file in (refusal.path, *refusal.files)]
     return products, skipped, {file.resolve() for file in files}
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a file can be read as an image, whatever it shows."""
+    import rasterio
+
+    try:
+        with rasterio.open(path):
+            return True
+    except rasterio.errors.RasterioError:
+        return False
 
 
 def _answered(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -300,3 +303,69 @@ def test_what_doesnt_show_the_area_or_cant_be_read_is_listed(
     assert reasons[away.name] == "it doesn't touch the area siding."
     assert reasons[torn.name]
     assert len(reasons) == 3, reasons
+
+
+def test_an_export_that_tells_but_the_day_gives_way_to_the_product(
+    archive: dict[int, Path], whole: tuple[Path, RunResult], tmp_path: Path
+) -> None:
+    export = tmp_path / "exports" / "sentinel2_2023-04-28.tif"
+    yard.products.write_export(export, yard.planes(COUNTS[5], 5), yard.TRANSFORM, yard.UTM)
+    store = tmp_path / "store"
+    first = go([export.parent, *(archive[number] for number in (0, 1, 2))], store)
+    assert len(first.observations) == 4, first.skipped
+    rest = go(archive.values(), store)
+    assert rest.skipped == ()
+    assert standing(store) == standing(whole[0])
+    assert len(list(store.glob("chips/*/*.tif"))) == len(COUNTS)
+    # And the other way round: the export adds nothing.
+    again = go([export.parent], store)
+    assert again.new == frozenset()
+    assert "same acquisition" in again.skipped[0].reason
+
+
+def test_a_date_that_was_declared_wrongly_is_mended(archive: dict[int, Path], tmp_path: Path) -> None:
+    export = tmp_path / "exports" / "sentinel2_2023-04-28.tif"
+    yard.products.write_export(export, yard.planes(4, 5), yard.TRANSFORM, yard.UTM)
+    store = tmp_path / "store"
+    paths = [archive[number] for number in (0, 1, 2)]
+    go([export, *paths], store)
+    export = export.rename(export.with_name("sentinel2_2023-06-30.tif"))
+    last = go([export, *paths], store)
+    assert [f"{one.datetime:%Y-%m-%d}" for one in Store.open(store).observations()] == [
+        "2023-04-03",
+        "2023-04-08",
+        "2023-04-13",
+        "2023-06-30",
+    ]
+    assert last.observations[-1].provenance["history"]["dates"] == 3
+    assert go([export, *paths], store).new == frozenset()
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import test_occupancy_run as tests
+tests.go([Path(one) for one in sys.argv[3:]], Path(sys.argv[2]))
+"""
+
+
+def start(store: Path, paths: Iterable[Path]) -> subprocess.Popen[bytes]:
+    here = str(Path(__file__).parent)
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, here, store, *paths], stdout=subprocess.DEVNULL)
+
+
+def test_two_processes_and_one_that_is_killed_leave_what_one_would(
+    archive: dict[int, Path], whole: tuple[Path, RunResult], tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    killed = start(store, archive.values())
+    deadline = time.monotonic() + 120
+    while not list(store.glob("items/[!.]*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait()
+    assert [one for one in Store.open(store).observations() if one.id not in dict(standing(whole[0]))] == []
+    both = [start(store, [archive[n] for n in part]) for part in ((0, 2, 4, 6, 8), (1, 3, 5, 7, 9))]
+    assert [one.wait() for one in both] == [0, 0]
+    assert standing(store) == standing(whole[0])
