@@ -51,7 +51,7 @@ class Variant:
 
 VARIANTS: dict[str, Variant] = {
     "everything": Variant(),
-    "scenes of wagon 2: no liveries, free lengths, rhythms, shrunk pictures": Variant(old=True),
+    "scenes of wagon 2: no liveries, lengths, rhythms, low sun, shrunk pictures": Variant(old=True),
     "loss: across the track counts little": Variant(weights={"across": 0.2}),
     "no real pictures as ground": Variant(keep=lambda t: not t.meta["real_background"]),
     "no hard negatives": Variant(config={"hard_share": 0.0}),

@@ -29,6 +29,12 @@ from detector.weights import Weights
 logger = logging.getLogger(__name__)
 
 MATCH_IOU = 0.4
+COUNT_LEVEL = 0.93
+"""Share of the validation scenes' counts that their intervals hold.
+
+Users' images come from sensors and hold designs that validation scenes don't, and there it falls by some
+points; the aim is 0.90 there.
+"""
 
 
 class Pictured(NamedTuple):
@@ -134,7 +140,7 @@ def count_model_of(scored: Sequence[Scored]) -> CountModel:
     for item in scored:
         true = int(((item.true_category == 0) & ~item.ignored).sum())
         scenes.append((item.probability[(item.category == 0) & counting_rows(item)], true))
-    return fit_count_model(scenes)
+    return fit_count_model(scenes, COUNT_LEVEL)
 
 
 def finish(
