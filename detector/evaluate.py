@@ -180,7 +180,7 @@ def _box_table(scored: Sequence[Scored]) -> pd.DataFrame:
                     {
                         "probability": probability,
                         "type": types[i] if types else CATEGORIES[int(item.true_category[i])],
-                        "contrast": _band(contrasts[i], (10, 20, 35, 60), " grey levels")
+                        "contrast": _band(255.0 * contrasts[i], (10, 20, 35, 60), " grey levels")
                         if contrasts
                         else "unknown",
                     }

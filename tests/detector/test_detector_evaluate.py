@@ -170,7 +170,7 @@ def test_tables_by_group():
             kind="yard",
             sun_elevation_deg=15,
             types=["tank"] * 4,
-            box_contrast=[5] * 4,
+            box_contrast=[0.02] * 4,
         ),
         case(
             "b",
@@ -181,7 +181,7 @@ def test_tables_by_group():
             kind="yard",
             sun_elevation_deg=60,
             types=["box"] * 4,
-            box_contrast=[70] * 4,
+            box_contrast=[0.27] * 4,
         ),
         case("c", 0, 0, 2, gsd_m=0.8, kind="empty", sun_elevation_deg=60, types=[], box_contrast=[]),
     ]
