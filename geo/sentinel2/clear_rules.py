@@ -40,6 +40,7 @@ class ClearRules:
             in the background: the edge of a cloud's shadow. Moisture changes gradually, or where the soil
             does.
         shadow_edge_m2: ground with such a step from which shadow is believed.
+        shadow_border_share: share of a shadow's border on even ground that must have such a step.
         shadow_depth: share of the light that must be missing in every band where no edge is in sight. Wet
             soil loses 0.42 at most.
         shadow_piece_m2: a piece of shadow is at least so large.
@@ -67,7 +68,8 @@ class ClearRules:
     cloud_piece_m2: float = 6_000.0
     cloud_piece_alone_m2: float = 40_000.0
     shadow_edge: float = 0.3
-    shadow_edge_m2: float = 3_000.0
+    shadow_edge_m2: float = 1_000.0
+    shadow_border_share: float = 0.3
     shadow_depth: float = 0.45
     shadow_piece_m2: float = 4_000.0
     ndsi: float = 0.4

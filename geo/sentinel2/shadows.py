@@ -31,6 +31,7 @@ _SCL_SHADOW = 3
 _SAID_DEPTH = 0.15
 _EDGE_M = 70.0
 _DARK = 0.01
+_BRIGHTER = 0.35
 
 
 def find_shadows(view: Sight, hidden: Mask, rules: ClearRules) -> Mask:
@@ -56,19 +57,18 @@ def find_shadows(view: Sight, hidden: Mask, rules: ClearRules) -> Mask:
     in_ring = _log_light(view.now, view.past, air, view.ring, view.fine)
     own = _log_light(view.now, view.past, air, view.ground, view.fine)
     land = around & ~hidden & ~_water(view.now) & ~_water(view.past)
-    edge = _edges(view, in_ring, land, rules)
-    depth_ring, depth_own = _depth(in_ring), _depth(own)
-    if edge.sum() >= view.pixels(rules.shadow_edge_m2):
-        # Midway between the light on both sides of the edges. Green and infrared together: leaves coming or
-        # going move them against each other.
-        light_ring, light_own = (0.5 * (light[GREEN] + light[NIR]) for light in (in_ring, own))
-        size = odd(_EDGE_M, view.pixel_m)
-        low = float(np.median(lowest(light_ring, size)[edge]))
-        high = float(np.median(highest(light_ring, size)[edge]))
-        middle = 0.5 * (low + high)
-        dark = large_pieces(land & (light_ring < middle), piece)
-        dark = touching(dark, dark & grown(edge, 2))
-        mask = view.over_area(dark, middle - light_own, weak=0.0, strong=high - low)
+    # Drier or later in the year than the background, even the lit ground of a date can be brighter than it.
+    lit = np.zeros((4, 1, 1), np.float32)
+    if land.any():
+        brighter = np.quantile(in_ring[:, land], 0.8, axis=1)
+        lit = np.clip(brighter, 0.0, _BRIGHTER).astype(np.float32)[:, None, None]
+    depth_ring, depth_own = _depth(in_ring - lit), _depth(own - lit)
+    # Green and infrared together: leaves coming or going move them against each other.
+    light_ring, light_own = (0.5 * (light[GREEN] + light[NIR]) for light in (in_ring, own))
+    found = _by_edges(view, in_ring, light_ring, land, rules)
+    if found is not None:
+        dark, middle, step = found
+        mask = view.over_area(dark, middle - light_own, weak=0.0, strong=step)
     else:
         strong = large_pieces(land & (depth_ring > rules.shadow_depth), piece)
         dark = touching(land & (depth_ring > 0.7 * rules.shadow_depth), strong)
@@ -114,8 +114,25 @@ def _depth(light: NDArray[np.float32]) -> Plane:
     return np.asarray(missing.min(axis=0))
 
 
-def _edges(view: Sight, light: NDArray[np.float32], land: Mask, rules: ClearRules) -> Mask:
-    """Steps of the light over ground that is even, in the background and in its vegetation today."""
+def _by_edges(
+    view: Sight, light: NDArray[np.float32], both: Plane, land: Mask, rules: ClearRules
+) -> tuple[Mask, float, float] | None:
+    """The dark side of steps of the light that cross even ground.
+
+    Even is what varies little over 70 m in the background, and in vegetation today. Where fields change each
+    in its own way there are such steps too, but only here and there: around a shadow they are all along its
+    border.
+
+    Args:
+        view: the date.
+        light: (4, H, W) logarithm of the light.
+        both: (H, W) of green and infrared together.
+        land: (H, W) where to look.
+        rules: thresholds.
+
+    Returns:
+        The shadow, the light that divides it from the rest, and the step; None where there is no such border.
+    """
     assert view.past is not None
     size = odd(_EDGE_M, view.pixel_m)
     even = lowest(land.astype(np.float32), size) > 0
@@ -126,8 +143,18 @@ def _edges(view: Sight, light: NDArray[np.float32], land: Mask, rules: ClearRule
         index = (planes[NIR] - planes[RED]) / np.maximum(planes[NIR] + planes[RED], 0.02)
         even &= range_of(view.ring.mean(index, odd(20, view.pixel_m)), size) < 0.15
     three = light[[GREEN, RED, NIR]]
-    step = highest(three.min(axis=0), size) - lowest(three.max(axis=0), size)
-    return np.asarray(even & (step > rules.shadow_edge))
+    edge = even & (highest(three.min(axis=0), size) - lowest(three.max(axis=0), size) > rules.shadow_edge)
+    if edge.sum() < view.pixels(rules.shadow_edge_m2):
+        return None
+    low = float(np.median(lowest(both, size)[edge]))
+    high = float(np.median(highest(both, size)[edge]))
+    middle = 0.5 * (low + high)
+    dark = large_pieces(land & (both < middle), view.pixels(rules.shadow_piece_m2))
+    dark = touching(dark, dark & grown(edge, 2))
+    border = even & grown(dark, 1) & grown(land & ~dark, 1)
+    if border.sum() < 3 or edge[border].mean() < rules.shadow_border_share:
+        return None
+    return dark, middle, high - low
 
 
 def _by_classification(

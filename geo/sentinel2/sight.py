@@ -108,7 +108,7 @@ def sight(
 
     ten = [bands.index(name) for name in TEN_M]
     now = reflectance[ten].astype(np.float32)
-    seen = np.isfinite(now).all(axis=0)
+    seen: Mask = np.asarray(np.isfinite(now).all(axis=0))
     now = np.where(seen, now, np.float32(0))
     seen &= (now < rules.saturated_reflectance).all(axis=0)
     if scl is not None:
@@ -117,10 +117,11 @@ def sight(
     around = ring & ~grown(inside, round(rules.apart_m / pixel_m)) & seen
     if around.sum() * pixel_m**2 < _LEAST_RING_M2:
         around = seen.copy()
-    past, known = None, np.zeros(shape, bool)
+    past = None
+    known: Mask = np.zeros(shape, bool)
     if background is not None:
         past = background[ten].astype(np.float32)
-        known = np.isfinite(past).all(axis=0) & seen
+        known = np.asarray(np.isfinite(past).all(axis=0) & seen)
         past = np.where(known, past, np.float32(0))
         if (known & around).sum() * 2 < around.sum() or not known.any():
             past = None
