@@ -240,13 +240,17 @@ def _products(paths: Sequence[Path]) -> tuple[list[Product], list[Skipped], set[
 
     products, refusals = find_products(paths)
     # What stands before the reason names the path, which a list names anyway.
-    skipped = [
-        Skipped(one.path, without_path(InputError(one.reason), one.path), readable=_is_image(one.path))
-        for one in refusals
-    ]
+    skipped = []
+    for one in refusals:
+        reason = without_path(InputError(one.reason), one.path)
+        subject = "it " if reason.startswith(_VERBS) else ""
+        skipped.append(Skipped(one.path, f"{subject}{reason}", readable=_is_image(one.path)))
     files = [file for product in products for file in (product.path, *product.files)]
     files += [file for refusal in refusals for file in (refusal.path, *refusal.files)]
     return products, skipped, {file.resolve() for file in files}
+
+
+_VERBS = ("is ", "has ", "names ", "holds ", "lies ", "can't ", "needs ", "lacks ")
 
 
 def _is_image(path: Path) -> bool:

@@ -45,14 +45,14 @@ def test_intervals_hold_the_truth_of_a_walk_nine_times_in_ten() -> None:
 
 def test_a_build_up_isnt_smoothed_away() -> None:
     counts = np.array([20.0] * 10 + [73.0, 70.0])
-    means, _ = forward(np.arange(12) * 5.0, counts, np.full(12, 7.0))
+    means, _ = forward(np.arange(0.0, 60.0, 5.0), counts, np.full(12, 7.0))
     assert means[9] == pytest.approx(20.0, abs=3)
     assert means[10] > 65.0
 
 
 @given(st.lists(st.floats(0, 300), min_size=2, max_size=20))
 def test_a_later_look_changes_no_earlier_figure(counts: list[float]) -> None:
-    days = np.arange(len(counts)) * 4.0
+    days = np.arange(0.0, 4.0 * len(counts), 4.0)
     every = forward(days, np.array(counts), np.full(len(counts), 8.0))
     short = forward(days[:-1], np.array(counts[:-1]), np.full(len(counts) - 1, 8.0))
     for whole, part in zip(every, short, strict=True):
@@ -61,7 +61,7 @@ def test_a_later_look_changes_no_earlier_figure(counts: list[float]) -> None:
 
 
 def test_a_bound_only_raises_the_level() -> None:
-    days, sds = np.arange(6) * 3.0, np.full(6, 8.0)
+    days, sds = np.arange(0.0, 18.0, 3.0), np.full(6, 8.0)
     bound = np.array([False] * 5 + [True])
     below, _ = forward(days, np.array([160.0] * 5 + [90.0]), sds, bound)
     assert below[5] == pytest.approx(below[4])

@@ -95,7 +95,7 @@ def test_the_rest_goes_on_and_the_bad_ones_are_listed(run, scene, tmp_path):
         path.name for path in (truncated, elsewhere, coarse, undated, empty, letter, missing)
     }
     assert "doesn't touch the area" in reasons[elsewhere.name]
-    assert "too coarse" in reasons[coarse.name]
+    assert "8-bit picture" in reasons[coarse.name]
     assert "--dates" in reasons[undated.name]
     assert good.name not in reasons
     for reason in reasons.values():
