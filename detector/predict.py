@@ -206,7 +206,7 @@ class WagonDetector:
         grid: TileGrid,
         batch_size: int,
         progress: Callable[[int, int], None] | None,
-        watch: Watch | None,
+        watch: Watch | None = None,
     ) -> Iterator[tuple[Candidates, Tile, bool]]:
         pending: list[Tile] = []
         total = len(grid)
