@@ -298,7 +298,8 @@ def _look(chip: Chip, stack: _Stack, chain: str, earlier: Placement | None) -> L
         sun=_sun(chip, site),
         placement=Placement(chip.id, chain, first, False),
     )
-    if alone.reason is not None:
+    # Bright ground that is always there looks like cloud until there is a past to know it by.
+    if alone.reason is not None and len(stack.kept) < LEAST_HISTORY:
         return nothing
     middle = stack.middle(rows)
     found, background, clearness = first, None, alone
@@ -315,7 +316,7 @@ def _look(chip: Chip, stack: _Stack, chain: str, earlier: Placement | None) -> L
             # Nothing has proved the one before right: if it was bad, it would turn away all that follow.
             rows, middle, found, background, clearness = [], (0.0, 0.0), first, None, alone
         elif fault is not None:
-            return replace(nothing, reason=fault, registration=found)
+            return replace(nothing, reason=alone.reason or fault, registration=found)
     accepted = clearness.reason is None
     placement = Placement(
         chip.id, chain, found, accepted, not rows, _pack(clearness.usable) if accepted else ""

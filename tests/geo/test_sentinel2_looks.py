@@ -253,6 +253,18 @@ def test_a_first_date_under_cloud_doesnt_make_all_that_follow_look_dark(chips):
     assert found[-1].reason is None
 
 
+def test_what_always_looks_like_cloud_is_known_by_its_past(against, chips):
+    def bright(*values, background=None, **more):
+        found = all_clear(*values, **more)
+        return replace(found, reason="Cloud.") if background is None else found
+
+    plain = chip(DATES, ground(1))
+    assert against(plain, judge=bright).reason is None
+    # Without a past it stays in doubt, and what can't be placed is what it looks like.
+    assert next(looks([plain], SITE, judge=bright)).reason == "Cloud."
+    assert against(chip(DATES, ground(77)), judge=bright).reason == "Cloud."
+
+
 def test_missing_pixels_are_unknown_and_too_many_abstain(against):
     corner = ground(1)
     corner[:, :, :40] = np.nan
