@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from detector.occupancy.classical import Trees, features
+from detector.occupancy.classical import Trees, features, metres
 from detector.occupancy.inputs import Inputs
 from detector.occupancy.material import FIGURES, Sample, StoredSite, sample_of
 from detector.occupancy.network import OccupancyNet
@@ -63,7 +63,7 @@ def answers(
                 values["classical"] = float("nan")
                 if trees is not None:
                     x = site_features(site, row, tracks=tracks, sample=samples[k])
-                    values["classical"] = float(trees.predict(x[None])[0])
+                    values["classical"] = float(metres(trees, x[None])[0])
                 found.append(values)
     if progress is not None:
         progress(len(sites), len(sites))

@@ -177,12 +177,21 @@ class Trees:
         )
 
 
+def metres(trees: Trees, x: F64) -> F64:
+    """Metres of occupied track (N,) by trees that were fitted to its square root, from features (N, F).
+
+    The root, because errors grow with what stands there: without it full yards decide what is said of empty
+    ones.
+    """
+    return np.asarray(trees.predict(x) ** 2)
+
+
 def fit_trees(x: F64, y: F64, *, seed: int = 0, trees: int = 300, depth: int = 4) -> Trees:
     """Fit boosted trees (J. H. Friedman 2001, with random halves of the data a tree).
 
     Args:
         x: Features (N, F).
-        y: Metres of occupied track (N,).
+        y: What they are to say (N,), nowhere below 0.
         seed: Of the halves.
         trees: How many.
         depth: Of each.

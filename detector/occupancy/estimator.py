@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from detector.device import choose_device
 from detector.occupancy import weights as weights_file
-from detector.occupancy.classical import features
+from detector.occupancy.classical import features, metres
 from detector.occupancy.estimate import Interval, OccupancyEstimate, Pitch
 from detector.occupancy.inputs import CHANNELS, Inputs, inputs_of
 from geo.chip import PIXEL_M
@@ -30,7 +30,6 @@ _CONTRAST_SD = 0.2  # how well a yard's mean contrast is known, relative
 _SHADOW_SD = 0.2
 _DRAWS = 4
 _Z90 = 1.645
-_DISAGREEMENT = 2.5
 _BANDS = 4
 
 
@@ -117,7 +116,7 @@ class OccupancyEstimator:
         count = _allowing(self._interval(*raw, used.mean_m, used), hidden)
         b = look.background
         current, low, median, high = (plane[:, *window] for plane in (look.current, b.low, b.median, b.high))
-        classical = float(self.weights.trees.predict(features(current, low, median, high, given)[None])[0])
+        classical = float(metres(self.weights.trees, features(current, low, median, high, given)[None])[0])
         classical /= used.mean_m
         zones = {name: float((density * share).sum()) for name, share in site.shares.items()}
         residual = look.registration.residual_m if look.registration else 0.0
@@ -282,8 +281,8 @@ class OccupancyEstimator:
                 f"Above {self.weights.trusted_to:.0f} freight cars the estimate is a lower bound: full yards "
                 "are underestimated."
             )
-        spread = max((count.high - count.low) / (2 * _Z90), 2.0) + 0.25 * count.value
-        if abs(classical - count.value) > _DISAGREEMENT * spread:
+        below, above = (float(room) for room in self.weights.disagreement.factors(count.value))
+        if not -below <= classical - count.value <= above:
             found.append(
                 f"The classical estimator says {classical:.0f} freight cars, the network {count.value:.0f}: "
                 "look at the picture before you rely on either."

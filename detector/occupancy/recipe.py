@@ -21,7 +21,7 @@ from detector.errors import LabelError
 from detector.occupancy import scores
 from detector.occupancy import weights as weights_file
 from detector.occupancy.answers import answers, site_features
-from detector.occupancy.calibrate import Stretch, fit_stretch
+from detector.occupancy.calibrate import Stretch, fit_disagreement, fit_stretch
 from detector.occupancy.classical import Trees, fit_trees
 from detector.occupancy.estimate import Pitch
 from detector.occupancy.material import StoredSite, stored_sites
@@ -206,14 +206,14 @@ def fit_classical(sites: Sequence[StoredSite]) -> Trees:
         for k, row in enumerate(sorted(int(r) for r in chosen)):
             x.append(site_features(site, row, tracks=k % 4 != 0))
             y.append(float(site.figure("length_m")[row]))
-    return fit_trees(np.stack(x), np.array(y))
+    return fit_trees(np.stack(x), np.sqrt(np.array(y)))
 
 
 def calibration(table: pd.DataFrame) -> dict[str, Any]:
     """What raw answers on held-out sites say of pitch, intervals and the range that can be trusted.
 
     Returns:
-        ``pitch_m``, ``length_stretch``, ``count_stretch`` and ``trusted_to``, as a card holds them.
+        ``pitch_m``, ``length_stretch``, ``count_stretch``, ``disagreement`` and ``trusted_to`` for a card.
 
     Raises:
         LabelError: No site holds a car.
@@ -241,6 +241,9 @@ def calibration(table: pd.DataFrame) -> dict[str, Any]:
         "pitch_m": [pitch.mean_m, pitch.sd_m],
         "length_stretch": length.to_json(),
         "count_stretch": count.to_json(),
+        "disagreement": fit_disagreement(
+            said / pitch.mean_m, table["classical"].to_numpy(float) / pitch.mean_m
+        ).to_json(),
         "trusted_to": trusted_range(scores.intervals(table, length, count, pitch)),
     }
 
@@ -252,7 +255,7 @@ def trusted_range(table: pd.DataFrame, *, most: float = 300.0, bias: float = 0.1
         part = table[(table["count"] > low) & (table["count"] <= low + 25)]
         if len(part) < 20 or abs((part["cars"] - part["count"]).mean()) > bias * (low + 12.5):
             break
-        trusted = low + 25.0
+        trusted = float(low) + 25.0
     return trusted
 
 

@@ -30,6 +30,7 @@ class OccupancyWeights:
         trees: The classical estimator.
         length: Calibration of the length's interval.
         count: Of the count's.
+        disagreement: Cars by which the classical answer seldom lies below and above the network's, by answer.
         pitch: Track length a car.
         trusted_to: Count above which answers are lower bounds.
         card: Data, training and figures.
@@ -41,6 +42,7 @@ class OccupancyWeights:
     trees: Trees
     length: Stretch
     count: Stretch
+    disagreement: Stretch
     pitch: Pitch
     trusted_to: float
     card: dict[str, Any]
@@ -49,7 +51,7 @@ class OccupancyWeights:
 
 
 def save(path: Path, network: OccupancyNet, trees: Trees, card: dict[str, Any]) -> str:
-    """Write the weights; the card holds ``length_stretch``, ``count_stretch``, ``pitch_m``, ``trusted_to``.
+    """Write the weights; the card holds what `detector.occupancy.recipe.calibration` gives.
 
     Returns:
         The file's sha256.
@@ -83,6 +85,7 @@ def _load(path: Path) -> OccupancyWeights:
             trees,
             Stretch.from_json(card["length_stretch"]),
             Stretch.from_json(card["count_stretch"]),
+            Stretch.from_json(card["disagreement"]),
             Pitch(float(mean), float(sd)),
             float(card["trusted_to"]),
             card,

@@ -20,6 +20,7 @@ CARD = {
     "version": "7",
     "pitch_m": [PITCH_M, 1.0],
     "length_stretch": {"at": [1.0, 50.0], "below": [1.0, 1.2], "above": [1.1, 1.3]},
+    "disagreement": {"at": [1.0, 50.0], "below": [5.0, 25.0], "above": [8.0, 40.0]},
     "count_stretch": {"at": [1.0, 50.0], "below": [1.1, 1.3], "above": [1.2, 1.4]},
     "trusted_to": 150.0,
 }

@@ -105,7 +105,7 @@ def test_an_estimate_is_whole(estimator):
     assert found.count.value == pytest.approx(found.length.value / PITCH_M)
     assert found.pitch == Pitch(PITCH_M, 1.0)
     assert found.used_tracks
-    assert found.classical == pytest.approx(90.0 / PITCH_M)
+    assert found.classical == pytest.approx(90.0**2 / PITCH_M)  # trees speak in roots
     # The density holds exactly what the length holds, and zones that cover the boundary share it out.
     assert found.density.shape == site.frame.shape
     assert found.density.sum() == pytest.approx(found.length.value, rel=1e-4)
@@ -208,7 +208,7 @@ def test_warnings(tmp_path):
     site = site_of()
     torch.manual_seed(0)
     path = tmp_path / "w.safetensors"
-    weights.save(path, OccupancyNet(), plain_trees(60_000.0), CARD)
+    weights.save(path, OccupancyNet(), plain_trees(60_000.0**0.5), CARD)
     found = OccupancyEstimator.load(path, "cpu").estimate(
         look_at(site, sun=None, warnings=("A sentence of the look.",)), site
     )
@@ -257,7 +257,9 @@ def test_weights_come_back_as_they_were_written(tmp_path):
     )
 
 
-@pytest.mark.parametrize("missing", ["pitch_m", "length_stretch", "count_stretch", "trusted_to"])
+@pytest.mark.parametrize(
+    "missing", ["pitch_m", "length_stretch", "count_stretch", "disagreement", "trusted_to"]
+)
 def test_a_card_that_lacks_something_is_refused(tmp_path, missing):
     torch.manual_seed(0)
     path = tmp_path / "poor.safetensors"
