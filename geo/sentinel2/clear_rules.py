@@ -59,7 +59,7 @@ class ClearRules:
     min_sun_elevation_deg: float = 12.0
     cloud_rise: float = 0.035
     cloud_rise_alone: float = 0.06
-    spread_allowance: float = 0.015
+    spread_allowance: float = 0.005
     lift: float = 0.02
     haze_allowance: float = 0.03
     rayleigh_allowance: float = 0.08

@@ -56,7 +56,9 @@ def find_shadows(view: Sight, hidden: Mask, rules: ClearRules) -> Mask:
     air = _air(view.past, around)
     in_ring = _log_light(view.now, view.past, air, view.ring, view.fine)
     own = _log_light(view.now, view.past, air, view.ground, view.fine)
-    land = around & ~hidden & ~_water(view.now) & ~_water(view.past)
+    # Without the light of the air: shadow in L1C is as blue and dark as water.
+    bare = air[:, None, None]
+    land = around & ~hidden & ~_water(view.now - bare) & ~_water(view.past - bare)
     # Drier or later in the year than the background, even the lit ground of a date can be brighter than it.
     lit = np.zeros((4, 1, 1), np.float32)
     if land.any():

@@ -239,6 +239,20 @@ def test_top_of_atmosphere_among_surface_reflectance() -> None:
         assert judge(place, cloudy, **more).reason is not None
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_shadow_under_the_light_of_the_air_is_no_water(seed: int) -> None:
+    # At the top of the atmosphere shadow is dark in the infrared and bluish, as water is.
+    place = Place(seed)
+    rng = np.random.default_rng([seed, 21])
+    air = np.array([0.075, 0.04, 0.02, 0.008, 0.002])[:, None, None]
+    shade = np.clip((25 - np.abs(place.along)) / 3 + 0.5, 0, 1)
+    planes = place.seen(rng, 0.93 * place.day(rng) * (1 - 0.7 * shade) + air)
+    background, spread = place.past()
+    found = judge(place, planes, background=0.93 * background + air, spread=spread)
+    assert found.shadow[place.ring & (shade == 1)].mean() > 0.8
+    assert found.reason is not None
+
+
 def test_the_grid_may_lie_any_way_and_the_bands_too() -> None:
     place = Place(7)
     rng = np.random.default_rng(16)
