@@ -12,7 +12,7 @@ from sklearn.ensemble import GradientBoostingRegressor
 from stored_yards import plain_trees, small_trees, stored_yard
 
 from detector.occupancy.answers import site_features
-from detector.occupancy.classical import FEATURES, Trees, features, fit_trees
+from detector.occupancy.classical import FEATURES, Trees, features, fit_trees, metres
 from detector.occupancy.inputs import make_inputs
 
 
@@ -116,6 +116,12 @@ def test_exported_trees_answer_exactly_like_the_library(seed, depth):
     again = Trees.from_arrays(stored)
     assert (again.threshold == ours.threshold).all()
     assert again.predict(fresh) == pytest.approx(expected, abs=1e-3)
+
+
+def test_trees_are_fitted_to_the_root_of_a_length():
+    x = np.zeros((2, len(FEATURES)))
+    assert metres(plain_trees(20.0), x) == pytest.approx([400, 400])
+    assert metres(plain_trees(-3.0), x) == pytest.approx([0, 0])
 
 
 def test_trees_never_answer_below_nothing():
