@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from aoi.io import area_from_document, area_names, bundled_folder, find_area, re
 from aoi.model import AreaOfInterest, Source
 from aoi.railways import RailLine, Railways, read_railways
 
-__all__ = ["TrackImport", "clip", "import_tracks", "with_tracks"]
+__all__ = ["TrackImport", "clip", "import_tracks", "put_tracks", "with_tracks"]
 
 # Seven decimals of a degree are a centimetre.
 _DECIMALS = 7
@@ -83,14 +83,50 @@ def import_tracks(
         AreaError: If the area or a file can't be read, no line lies in the area, or the area file can't be
             written. Nothing is written then.
     """
+    read: list[Railways] = []
+
+    def find(area: AreaOfInterest) -> Sequence[Railways]:
+        read.extend(read_railways(path, area.boundary, include=include) for path in files)
+        return read
+
+    def nothing(area: AreaOfInterest) -> str:
+        names = ", ".join(str(path) for path in files)
+        return f"{names}: {_nothing_found(read)} lies within the boundary of {area.name}"
+
+    done = put_tracks(name_or_path, find, nothing, out=out)
+    unfiltered = tuple(path for path, found in zip(files, read, strict=True) if not found.filtered)
+    return replace(done, unfiltered=unfiltered)
+
+
+def put_tracks(
+    name_or_path: str | Path,
+    find: Callable[[AreaOfInterest], Sequence[Railways]],
+    nothing: Callable[[AreaOfInterest], str],
+    *,
+    out: Path | None = None,
+) -> TrackImport:
+    """Writes lines, wherever they come from, into an area file as its tracks.
+
+    Args:
+        name_or_path: A bundled area or an area file.
+        find: Gives the lines and their origins for the area as it is; tracks of these origins are replaced.
+        nothing: What to say when none of them lies in the area.
+        out: The file to write, see `import_tracks`.
+
+    Returns:
+        What was done.
+
+    Raises:
+        AreaError: If the area can't be read, no line lies in it, or the area file can't be written. Nothing
+            is written then.
+    """
     base, target = _base_and_target(name_or_path, out)
     document = read_document(base)
     area = area_from_document(document, base)
-    sets = [read_railways(path, area.boundary, include=include) for path in files]
+    sets = find(area)
     changed, added, replaced = with_tracks(document, area.boundary, sets)
     if not added:
-        names = ", ".join(str(path) for path in files)
-        raise AreaError(f"{names}: {_nothing_found(sets)} lies within the boundary of {area.name}")
+        raise AreaError(nothing(area))
     # what is written must load again
     new_area = area_from_document(changed, target)
     write_document(changed, target)
@@ -107,7 +143,6 @@ def import_tracks(
         length_m=sum(ground.length_m(line.line) for line in added),
         left_out=dict(sorted(left_out.items())),
         credits=tuple(Source(**railways.credit) for railways in sets),
-        unfiltered=tuple(path for path, found in zip(files, sets, strict=True) if not found.filtered),
     )
 
 

@@ -168,7 +168,9 @@ def _answers(window: Float, cell_m: float, bank: RidgeFilter) -> NDArray[np.floa
     return out
 
 
-def _between(values: NDArray[np.float32], x: Float, y: Float) -> NDArray[np.float32]:
+def _between(
+    values: NDArray[np.float32], x: NDArray[np.floating], y: NDArray[np.floating]
+) -> NDArray[np.float32]:
     """Values at places (N,) between cells, whose centres have whole numbers."""
     if not len(x):
         return np.zeros(0, np.float32)

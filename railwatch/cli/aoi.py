@@ -7,11 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from railwatch.cli._common import JsonOption, emit_json, fail, say, table
+from railwatch.cli._common import (
+    Device,
+    DeviceOption,
+    JsonOption,
+    WeightsOption,
+    emit_json,
+    fail,
+    progress,
+    say,
+    table,
+)
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest, CheckResult
     from aoi.tracks import TrackImport
+    from railwatch.tracks import TrackFit
 
 __all__ = ["register"]
 
@@ -100,15 +111,36 @@ def check_areas(
 @app.command("tracks")
 def import_area_tracks(
     name_or_file: AreaArgument,
+    more: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[IMAGE...]", help="Further images after --from-image.", show_default=False),
+    ] = None,
     files: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option(
             "--from",
             metavar="FILE",
             help="Railway lines: an OpenStreetMap extract (.osm, .osm.pbf), an Overpass answer in JSON, or "
             "any vector file. Repeat it for several, such as the extracts on both sides of a border.",
         ),
-    ],
+    ] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from-image",
+            metavar="IMAGE",
+            help="Fit lines to the wagons and tracks on an image of 1 m or finer; name several, of different "
+            "days, for more and better lines.",
+        ),
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            "--from-store",
+            metavar="DIR",
+            help="Fit lines to the wagons that a store remembers, over all its observations of the area.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -123,25 +155,49 @@ def import_area_tracks(
         typer.Option(
             "--include",
             metavar="STATE",
-            help="Also take lines that are left out: disused, abandoned, construction, tunnel, ... "
+            help="Also take lines of --from that are left out: disused, abandoned, construction, tunnel, ... "
             "Repeat it for several.",
         ),
     ] = None,
+    device: DeviceOption = "auto",
+    weights: WeightsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring railway lines into an area file: cut at the boundary, with the credit that they ask for.
+    """Put track lines into an area file: railway lines from a file, or lines fitted to wagons.
 
-    Lines of an earlier import from the same origin are replaced, all other tracks stay.
+    Lines are cut at the boundary. Those of an earlier import from the same origin are replaced (all fitted
+    lines have one origin), all other tracks stay, and where one of these runs no line is fitted.
     """
+    given = [
+        name
+        for name, value in (("--from", files), ("--from-image", images), ("--from-store", store))
+        if value
+    ]
+    if len(given) != 1:
+        few = "give one of" if not given else f"{' and '.join(given)} exclude each other: give one of"
+        fail(f"aoi tracks: {few} --from FILE, --from-image IMAGE and --from-store DIR")
+    if more and not images:
+        fail(f"{more[0]}: a further file is taken after --from-image only; repeat {given[0]} instead")
+    if include and not files:
+        fail(f"--include goes with --from, not with {given[0]}")
+    if images:
+        _from_images(name_or_file, [*images, *(more or ())], out, device, weights, as_json)
+    elif store is not None:
+        _from_store(name_or_file, store, out, as_json)
+    else:
+        _from_files(name_or_file, files or [], out, include or [], as_json)
+
+
+def _from_files(
+    name_or_file: str, files: list[Path], out: Path | None, include: list[str], as_json: bool
+) -> None:
     from aoi.tracks import import_tracks
 
-    done = import_tracks(name_or_file, files, out=out, include=include or ())
+    done = import_tracks(name_or_file, files, out=out, include=include)
     if as_json:
         emit_json(_import_summary(done))
         return
-    kilometres = done.length_m / 1000
-    tracks = "1 track" if done.added == 1 else f"{done.added} tracks"
-    say(f"{done.out}: {tracks} ({kilometres:.2f} km) in {done.area.name}, {_rest(done)}.")
+    _say_written(done)
     for path in done.unfiltered:
         say(f"{path} doesn't say which of its lines are railways: all were taken.")
     if done.left_out:
@@ -149,6 +205,66 @@ def import_area_tracks(
         say(f"Left out: {states} (see --include).")
     for credit in sorted({str(source) for source in done.credits if source.licence}):
         say(f"Credit to keep with the file: {credit}.")
+
+
+def _from_images(
+    name_or_file: str,
+    images: list[Path],
+    out: Path | None,
+    device: Device,
+    weights: Path | None,
+    as_json: bool,
+) -> None:
+    from aoi import load_area
+    from detector import WagonDetector
+    from railwatch.tracks import tracks_from_images
+
+    # a wrong area is said before the network is loaded
+    load_area(name_or_file)
+    with progress("looking") as report:
+        detector = WagonDetector.load(weights, device)
+        fit = tracks_from_images(name_or_file, images, detector, out=out, progress=report)
+    _show_fit(fit, as_json)
+
+
+def _from_store(name_or_file: str, store: Path, out: Path | None, as_json: bool) -> None:
+    from railwatch.store import Store
+    from railwatch.tracks import tracks_from_store
+
+    _show_fit(tracks_from_store(name_or_file, Store.open(store, create=False), out=out), as_json)
+
+
+def _show_fit(fit: TrackFit, as_json: bool) -> None:
+    """Print what was fitted."""
+    if as_json:
+        emit_json(_fit_summary(fit))
+        return
+    _say_written(fit.done)
+    table(
+        ("track", "length", "wagons on it", "of looks", "track likelihood", "within"),
+        (
+            (
+                track.id,
+                f"{track.line.length_m:.0f} m",
+                track.line.sightings,
+                f"{len(track.line.looks)} of {len(fit.looks)}",
+                "-" if track.line.likelihood is None else f"{track.line.likelihood:.2f}",
+                f"{track.line.uncertainty_m:.1f} m",
+            )
+            for track in fit.tracks
+        ),
+    )
+    for one in fit.skipped:
+        say(f"skipped: {one.path}: {one.reason}")
+    if fit.known_m >= 1.0:
+        say(f"{fit.known_m:.0f} m of fitted line were left out: tracks of another origin run there.")
+    say("Look at the lines on an image before you count along them.")
+
+
+def _say_written(done: TrackImport) -> None:
+    kilometres = done.length_m / 1000
+    tracks = "1 track" if done.added == 1 else f"{done.added} tracks"
+    say(f"{done.out}: {tracks} ({kilometres:.2f} km) in {done.area.name}, {_rest(done)}.")
 
 
 # --------------------------------------------------------------------------------------------------
@@ -208,6 +324,29 @@ def _import_summary(done: TrackImport) -> dict[str, Any]:
         "left_out": done.left_out,
         "unfiltered": list(done.unfiltered),
         "credits": list(done.credits),
+    }
+
+
+def _fit_summary(fit: TrackFit) -> dict[str, Any]:
+    return {
+        **_import_summary(fit.done),
+        "known_m": round(fit.known_m, 1),
+        "looks": [look.to_json() for look in fit.looks],
+        "skipped": [one.to_json() for one in fit.skipped],
+        "tracks": [
+            {
+                "id": track.id,
+                "length_m": round(track.line.length_m, 1),
+                "sightings": track.line.sightings,
+                "looks": [fit.looks[number].name for number in track.line.looks],
+                "occupied_share": round(track.line.occupied_share, 2),
+                "track_likelihood": None
+                if track.line.likelihood is None
+                else round(track.line.likelihood, 2),
+                "uncertainty_m": round(track.line.uncertainty_m, 1),
+            }
+            for track in fit.tracks
+        ],
     }
 
 
