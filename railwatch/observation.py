@@ -336,7 +336,7 @@ def current(
 
 def _names(observations: Iterable[Observation]) -> dict[tuple[str, str], str]:
     """Return by area and former name of an acquisition (a vaguer product's): its name now."""
-    names = {}
+    names: dict[tuple[str, str], str] = {}
     for one in observations:
         aliases = one.provenance.get("acquisition_aliases")
         if isinstance(aliases, list):
