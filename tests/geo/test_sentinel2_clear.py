@@ -246,8 +246,8 @@ def test_shadow_under_the_light_of_the_air_is_no_water(seed: int) -> None:
     rng = np.random.default_rng([seed, 21])
     air = np.array([0.075, 0.04, 0.02, 0.008, 0.002])[:, None, None]
     shade = np.clip((25 - np.abs(place.along)) / 3 + 0.5, 0, 1)
-    planes = place.seen(rng, 0.93 * place.day(rng) * (1 - 0.7 * shade) + air)
-    background, spread = place.past()
+    planes = place.seen(rng, 0.93 * place.day(rng, green=0.0) * (1 - 0.75 * shade) + air)
+    background, spread = place.past(green=0.0)
     found = judge(place, planes, background=0.93 * background + air, spread=spread)
     assert found.shadow[place.ring & (shade == 1)].mean() > 0.8
     assert found.reason is not None
