@@ -251,7 +251,7 @@ def _planes(chip: Chip) -> Planes:
 
 def _place_digest(site: Site) -> str:
     """Of what a site's dates are laid out by."""
-    about = f"railwatch looks 2 {site.frame.shape} {tuple(site.frame.to_grid)} {site.grid.shape}"
+    about = f"railwatch looks 3 {site.frame.shape} {tuple(site.frame.to_grid)} {site.grid.shape}"
     return hashlib.sha256(about.encode() + site.yard.tobytes() + site.inside.tobytes()).hexdigest()
 
 
@@ -454,20 +454,30 @@ def _assess(
     dx, dy = (place.dx_m - middle[0]) / 10.0, (place.dy_m - middle[1]) / 10.0
     bands: tuple[str, ...] = BANDS
     site = stack.site
-    values = place.level(planes.sample(site.frame, dx, dy)[0])
+    raw = planes.sample(site.frame, dx, dy)[0]
+    swir: list[NDArray[np.float32]] = []
     if "B11" in chip.bands:
-        swir, _ = Planes.of(chip.band("B11")[None]).sample(site.frame, dx, dy)
-        bands, values = (*BANDS, "B11"), np.concatenate([values, swir])
-    return stack.judge(
-        bands,
-        values,
-        None if chip.scl is None else sample_nearest(chip.scl, site.frame, dx, dy),
-        site.inside,
-        site.ring,
-        background=None if background is None else _as_many(background.median, len(bands)),
-        spread=None if background is None else _as_many(background.spread, len(bands)),
-        sun_elevation_deg=chip.sun_elevation_deg,
-    )
+        bands = (*BANDS, "B11")
+        swir = [Planes.of(chip.band("B11")[None]).sample(site.frame, dx, dy)[0]]
+
+    def judged(values: NDArray[np.float32]) -> Clearness:
+        return stack.judge(
+            bands,
+            np.concatenate([values, *swir]),
+            None if chip.scl is None else sample_nearest(chip.scl, site.frame, dx, dy),
+            site.inside,
+            site.ring,
+            background=None if background is None else _as_many(background.median, len(bands)),
+            spread=None if background is None else _as_many(background.spread, len(bands)),
+            sun_elevation_deg=chip.sun_elevation_deg,
+        )
+
+    found = judged(place.level(raw))
+    if background is None or found.reason is not None:
+        return found
+    # Gain and offset take an even veil or shadow away, which is no reason to believe what lies under it.
+    unlevelled = judged(raw)
+    return found if unlevelled.reason is None else unlevelled
 
 
 def _as_many(planes: NDArray[np.float32], bands: int) -> NDArray[np.float32]:
