@@ -99,7 +99,7 @@ def render(
         (shown, f"{observation.datetime:%Y-%m-%d}"),
         (
             _colours(usual, stretch) if usual is not None else np.full_like(shown, _EMPTY),
-            f"background: {len(look.history)} dates" if usual is not None else "no background",
+            f"usual ({len(look.history)} dates)" if usual is not None else "no background",
         ),
         _third(look, site, view, shown, estimate),
     ]
