@@ -345,8 +345,13 @@ SCRIPT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import test_occupancy_run as tests
-tests.go([Path(one) for one in sys.argv[3:]], Path(sys.argv[2]))
+import ten_metres as yard
+from geo.sentinel2.finding import find_products
+from railwatch.config import RunConfig
+from railwatch.occupancy import answer
+from railwatch.store import Store
+products, _ = find_products([Path(one) for one in sys.argv[3:]])
+answer(products, yard.area(), RunConfig(), Store.open(sys.argv[2]), yard.BrightEstimator)
 """
 
 
