@@ -596,10 +596,13 @@ def _ten_metre_rows(given: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def budget_rows(observation: Observation) -> list[tuple[str, str]]:
-    """Return where the width of an estimate comes from: cause, standard deviation in cars; largest first."""
+    """Return where the width of an estimate comes from: cause, standard deviation in cars.
+
+    The largest comes first, the whole last.
+    """
     budget = _mapping(_mapping(observation.provenance.get("occupancy")).get("budget"))
     known = [(str(name), value) for name, given in budget.items() if (value := _number(given)) is not None]
-    known.sort(key=lambda row: (-row[1], row[0]))
+    known.sort(key=lambda row: (row[0] == "total", -row[1], row[0]))
     return [(words.CAUSES.get(name, name), f"{value:.1f}") for name, value in known]
 
 

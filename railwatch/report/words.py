@@ -27,6 +27,7 @@ CAUSES = {
     "registration": "Where the image lies",
     "pitch": "How long a car is",
     "unexplained": "Yards that differ from those learned from",
+    "total": "All together",
 }
 """Where the width of an interval of a 10 m look comes from."""
 

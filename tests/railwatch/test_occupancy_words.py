@@ -48,7 +48,10 @@ def look(number: int = 0, count: float = 30.0, **changes: Any) -> Observation:
             "history": {"dates": 12, "first": "2022-01-01", "last": "2023-08-01", "digest": "ab", "ids": []},
             "registration": {"dx_m": 3.2, "dy_m": -0.04, "residual_m": 0.4, "converged": True},
             "clear": {"clear_fraction": 1.0, "snow_fraction": 0.0, "ring_cloud_fraction": 0.02},
-            "occupancy": {"budget": {"texture": 5.0, "pitch": 2.0, "odd": 1.0}, "pitch_m": [14.0, 1.0]},
+            "occupancy": {
+                "budget": {"total": 5.5, "texture": 5.0, "pitch": 2.0, "odd": 1.0},
+                "pitch_m": [14.0, 1.0],
+            },
         },
     }
     return observation(number, **(values | changes))
@@ -173,6 +176,7 @@ def test_a_budget_of_somebody_elses_store_does_no_harm() -> None:
         ("Ground that looks like wagons", "5.0"),
         ("How long a car is", "2.0"),
         ("odd", "1.0"),
+        ("All together", "5.5"),
     ]
     for nonsense in ({"occupancy": 3}, {"occupancy": {"budget": [1]}}, {"occupancy": {"budget": {"x": "y"}}}):
         assert budget_rows(look(provenance=nonsense)) == []
