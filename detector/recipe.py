@@ -97,10 +97,7 @@ class Recipe:
         Raises:
             LabelError: The file can't be read, or a key or a type is wrong.
         """
-        try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise LabelError(f"{path}: can't read the training settings ({error})") from error
+        document = read_document(path)
         data: DataConfig = read_table(path, DataConfig, document.pop("data", {}), "data.")
         fit: TrainConfig = read_table(path, TrainConfig, document.pop("train", {}), "train.")
         if fit.view_px % 32 or fit.view_px > TILE_PX:
@@ -109,6 +106,18 @@ class Recipe:
             )
         recipe: Recipe = read_table(path, cls, {**document, "data": data, "train": fit}, "")
         return recipe
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """A TOML file of training settings as a dictionary.
+
+    Raises:
+        LabelError: It can't be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise LabelError(f"{path}: can't read the training settings ({error})") from error
 
 
 def read_table(path: Path, kind: Any, values: Any, prefix: str) -> Any:

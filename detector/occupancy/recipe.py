@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,7 +28,7 @@ from detector.occupancy.mlm import write_item
 from detector.occupancy.network import OccupancyNet
 from detector.occupancy.series import site_path, write_site
 from detector.occupancy.train import OccupancyTrainConfig, load_average, train
-from detector.recipe import read_table
+from detector.recipe import read_document, read_table
 from detector.train import draw_curves
 
 logger = logging.getLogger(__name__)
@@ -77,18 +76,6 @@ class OccupancyRecipe:
         fit = read_table(path, OccupancyTrainConfig, document.pop("train", {}), "train.")
         recipe: OccupancyRecipe = read_table(path, cls, {**document, "data": data, "train": fit}, "")
         return recipe
-
-
-def read_document(path: Path) -> dict[str, Any]:
-    """A TOML file as a dictionary.
-
-    Raises:
-        LabelError: It can't be read.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise LabelError(f"{path}: can't read the training settings ({error})") from error
 
 
 def make_sites(

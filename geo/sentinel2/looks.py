@@ -459,12 +459,13 @@ def _assess(
     if "B11" in chip.bands:
         bands = (*BANDS, "B11")
         swir = [Planes.of(chip.band("B11")[None]).sample(site.frame, dx, dy)[0]]
+    classes = None if chip.scl is None else sample_nearest(chip.scl, site.frame, dx, dy)
 
     def judged(values: NDArray[np.float32]) -> Clearness:
         return stack.judge(
             bands,
             np.concatenate([values, *swir]),
-            None if chip.scl is None else sample_nearest(chip.scl, site.frame, dx, dy),
+            classes,
             site.inside,
             site.ring,
             background=None if background is None else _as_many(background.median, len(bands)),

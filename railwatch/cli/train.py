@@ -86,7 +86,7 @@ def train(
 
 def _task(config: Path) -> str:
     """What a settings file trains."""
-    from detector.occupancy.recipe import read_document
+    from detector.recipe import read_document
 
     task = read_document(config).get("task", "wagons")
     if task not in {"wagons", "occupancy"}:
