@@ -26,6 +26,9 @@ from detector.targets import Targets, draw, stack
 
 logger = logging.getLogger(__name__)
 
+Parts = dict[str, nn.Module | torch.optim.Optimizer]
+"""What a checkpoint holds: the network, its moving average, the optimiser."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -205,17 +208,13 @@ def train(
         model.load_state_dict(start)
     average = WagonNet().to(place).to(memory_format=torch.channels_last)
     average.load_state_dict(model.state_dict())
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
-        lr=config.learning_rate,
-    )
+    optimiser = optimiser_of(model, config)
+    parts: Parts = {"model": model, "average": average, "optimiser": optimiser}
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint.pt"
     step = 0
     if checkpoint.exists():
-        step = _resume(checkpoint, model, average, optimiser)
+        step = resume_checkpoint(checkpoint, parts)
         logger.info("resumed at step %d", step)
     _keep_log(out / "log.jsonl", step)
     views = iter(Views(folders, config, own=own, hard=hard, start_step=step))
@@ -258,37 +257,42 @@ def train(
                 running.clear()
                 summed = 0
             if time.monotonic() - saved > config.checkpoint_seconds:
-                _save(checkpoint, step, model, average, optimiser)
+                save_checkpoint(checkpoint, step, parts)
                 saved = time.monotonic()
             if progress is not None:
                 progress(step, config.steps)
-    _save(checkpoint, step, model, average, optimiser)
+    save_checkpoint(checkpoint, step, parts)
     draw_curves(out / "log.jsonl", out / "curves.png")
     return average.eval()
 
 
-def _save(
-    path: Path, step: int, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
-) -> None:
-    part = path.with_suffix(".part")
-    torch.save(
-        {
-            "step": step,
-            "model": model.state_dict(),
-            "average": average.state_dict(),
-            "optimiser": optimiser.state_dict(),
-        },
-        part,
+def optimiser_of(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW with weight decay on matrices and kernels, and none on biases and normalisation."""
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    return torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=config.learning_rate,
     )
+
+
+def save_checkpoint(path: Path, step: int, parts: Parts) -> None:
+    """Write a training's state to a temporary name and rename it, so that a kill leaves the old one whole."""
+    part = path.with_suffix(".part")
+    torch.save({"step": step, **{name: one.state_dict() for name, one in parts.items()}}, part)
     part.replace(path)
 
 
-def _resume(path: Path, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> int:
+def resume_checkpoint(path: Path, parts: Parts) -> int:
+    """Bring a training's state back; gives the step.
+
+    Raises:
+        LabelError: The checkpoint is damaged.
+    """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
+        for name, one in parts.items():
+            one.load_state_dict(state[name])
         return int(state["step"])
     except Exception as error:  # torch.load raises half a dozen unrelated types for a damaged file
         raise LabelError(f"{path}: a damaged checkpoint; delete it to start afresh") from error

@@ -17,7 +17,15 @@ from detector.errors import LabelError
 from detector.occupancy.losses import losses, total_loss
 from detector.occupancy.material import Batches
 from detector.occupancy.network import OccupancyNet
-from detector.train import TrainConfig, learning_rate, update_average
+from detector.train import (
+    Parts,
+    TrainConfig,
+    learning_rate,
+    optimiser_of,
+    resume_checkpoint,
+    save_checkpoint,
+    update_average,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -70,21 +78,15 @@ def train(
     model = OccupancyNet().to(place).to(memory_format=torch.channels_last)
     average = OccupancyNet().to(place).to(memory_format=torch.channels_last)
     average.load_state_dict(model.state_dict())
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": config.weight_decay},
-            {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-        ],
-        lr=config.learning_rate,
-    )
+    optimiser = optimiser_of(model, config)
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint.pt"
-    parts: dict[str, nn.Module | torch.optim.Optimizer] = {
+    parts: Parts = {
         "model": model,
         "average": average,
         "optimiser": optimiser,
     }
-    step = _resume(checkpoint, parts) if checkpoint.exists() else 0
+    step = resume_checkpoint(checkpoint, parts) if checkpoint.exists() else 0
     batches = iter(
         Batches(
             folder,
@@ -129,28 +131,12 @@ def train(
                 running.clear()
                 summed = 0
             if time.monotonic() - saved > config.checkpoint_seconds:
-                _save(checkpoint, step, parts)
+                save_checkpoint(checkpoint, step, parts)
                 saved = time.monotonic()
             if progress is not None:
                 progress(step, config.steps)
-    _save(checkpoint, step, parts)
+    save_checkpoint(checkpoint, step, parts)
     return average.eval()
-
-
-def _save(path: Path, step: int, parts: dict[str, nn.Module | torch.optim.Optimizer]) -> None:
-    part = path.with_suffix(".part")
-    torch.save({"step": step, **{name: one.state_dict() for name, one in parts.items()}}, part)
-    part.replace(path)
-
-
-def _resume(path: Path, parts: dict[str, nn.Module | torch.optim.Optimizer]) -> int:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        for name, one in parts.items():
-            one.load_state_dict(state[name])
-        return int(state["step"])
-    except Exception as error:  # torch.load raises half a dozen unrelated types for a damaged file
-        raise LabelError(f"{path}: a damaged checkpoint; delete it to start afresh") from error
 
 
 def load_average(path: Path) -> OccupancyNet:
