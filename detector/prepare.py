@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 SCENES_A_SHARD = 200
 SCENE_M = TILE_PX * WORK_GSD_M
+COARSE_GSD_M = (0.65, 1.05)
+"""Where wagons are a few pixels wide and most is left to learn."""
 
 
 def to_tile(rendered: Rendered, size_px: int | None = TILE_PX) -> LabelledTile:
@@ -63,6 +65,7 @@ def simulate_tiles(
     backgrounds: Path | None,
     views: int = 2,
     kinds: Sequence[str] = (),
+    coarse_share: float = 0.0,
 ) -> list[LabelledTile]:
     """Tiles of scenes, each seen under ``views`` sensors and lights; the same for the same seed.
 
@@ -74,6 +77,8 @@ def simulate_tiles(
         backgrounds: Folder of rail-free pictures at 0.3 m used as ground.
         views: Sensors and lights a scene is seen under.
         kinds: Kinds of scenes, drawn evenly; all of them by their usual weights when there are none.
+        coarse_share: Share of the views whose ground sampling distance is drawn from `COARSE_GSD_M`; that of
+            the others is their sensor's own.
     """
     library = BackgroundLibrary(backgrounds) if backgrounds is not None else None
     tiles: list[LabelledTile] = []
@@ -82,15 +87,29 @@ def simulate_tiles(
         kind = str(rng.choice(kinds)) if kinds else None
         spec = random_scene(rng, split=split, size_m=SCENE_M, kind=kind, backgrounds=library)
         fine = render_scene(spec, backgrounds=library)
-        tiles += [to_tile(degrade(fine, rng)) for _ in range(views)]
+        for _ in range(views):
+            coarse = coarse_share > 0 and rng.random() < coarse_share
+            tiles.append(
+                to_tile(degrade(fine, rng, gsd_m=float(rng.uniform(*COARSE_GSD_M)) if coarse else None))
+            )
     return tiles
 
 
-def _write(out: Path, seed: int, split: str, backgrounds: Path | None, views: int, number: int) -> int:
+def _write(
+    out: Path, seed: int, split: str, backgrounds: Path | None, views: int, coarse_share: float, number: int
+) -> int:
     path = out / f"shard-{number:05d}"
     if path.with_suffix(".labels.npz").exists():
         return 0
-    tiles = simulate_tiles(seed, number, SCENES_A_SHARD, split=split, backgrounds=backgrounds, views=views)
+    tiles = simulate_tiles(
+        seed,
+        number,
+        SCENES_A_SHARD,
+        split=split,
+        backgrounds=backgrounds,
+        views=views,
+        coarse_share=coarse_share,
+    )
     write_shard(path, tiles)
     return len(tiles)
 
@@ -103,6 +122,7 @@ def make_shards(
     split: str = "train",
     backgrounds: Path | None = None,
     views: int = 2,
+    coarse_share: float = 0.0,
     workers: int = 1,
     first: int = 0,
     progress: Callable[[int, int], Any] | None = None,
@@ -116,6 +136,7 @@ def make_shards(
         split: ``train``, ``val`` or ``test``: which assets, backgrounds and degradations are used.
         backgrounds: Folder of rail-free pictures at 0.3 m used as ground.
         views: Sensors and lights a scene is seen under.
+        coarse_share: As in `simulate_tiles`.
         workers: Processes.
         first: Number of the first shard.
         progress: Called with shards done and shards in all.
@@ -124,7 +145,7 @@ def make_shards(
         Number of tiles made.
     """
     out.mkdir(parents=True, exist_ok=True)
-    job = partial(_write, out, seed, split, backgrounds, views)
+    job = partial(_write, out, seed, split, backgrounds, views, coarse_share)
     numbers = range(first, first + shards)
     made = 0
     if workers <= 1:

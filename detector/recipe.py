@@ -62,6 +62,8 @@ class DataConfig:
     shards: int = 60
     """Training shards of 200 simulated scenes, each seen twice."""
     seed: int = 1
+    coarse_share: float = 0.0
+    """Share of the pictures drawn from the coarse end of the range of ground sampling distances."""
     workers: int = 1
     first_shards: int = 3
     """The training starts when so many shards are there; the rest are made beside it."""
@@ -214,7 +216,14 @@ def _make_data(
 ) -> None:
     """All shards, those without which the training can't begin first."""
     backgrounds = Path(data.backgrounds) if data.backgrounds else None
-    plain = partial(make_shards, simulated, seed=data.seed, backgrounds=backgrounds, workers=data.workers)
+    plain = partial(
+        make_shards,
+        simulated,
+        seed=data.seed,
+        backgrounds=backgrounds,
+        coarse_share=data.coarse_share,
+        workers=data.workers,
+    )
     plain(min(data.first_shards, data.shards))
     if data.hard_shards and start is not None:
         torch.set_num_threads(1)  # the other cores are the training's

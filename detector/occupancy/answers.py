@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from detector.occupancy.classical import Trees, features, metres
 from detector.occupancy.inputs import Inputs
 from detector.occupancy.material import FIGURES, Sample, StoredSite, sample_of
-from detector.occupancy.network import OccupancyNet
+from detector.occupancy.network import OccupancyNet, Past
 
 _BATCH = 16
 
@@ -54,7 +54,8 @@ def answers(
             samples = [sample_of(site, row, tracks=tracks) for row in part]
             planes = torch.from_numpy(np.stack([s.planes for s in samples])).to(device)
             region = torch.from_numpy(np.stack([s.region for s in samples])).to(device)
-            said = network(planes, region)
+            past = Past.of([s.past for s in samples])
+            said = network(planes, region, past and past.to(device))
             lengths = [x.double().cpu().numpy() for x in (said.length_m, said.below_m, said.above_m)]
             for k, row in enumerate(part):
                 values = dict(zip(FIGURES, site.figures[row].tolist(), strict=True))
@@ -77,5 +78,5 @@ def site_features(
     sample = sample or sample_of(site, row, tracks=tracks)
     stored = np.asarray(site.looks[row], dtype=np.float32)
     known = np.asarray(np.isfinite(stored[:16]).all(axis=0))
-    given = Inputs(sample.planes, sample.region, known)
+    given = Inputs(sample.planes, sample.region, known, sample.past)
     return features(stored[0:4], stored[4:8], stored[8:12], stored[12:16], given)

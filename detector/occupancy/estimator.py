@@ -15,7 +15,8 @@ from detector.device import choose_device
 from detector.occupancy import weights as weights_file
 from detector.occupancy.classical import features, metres
 from detector.occupancy.estimate import Interval, OccupancyEstimate, Pitch
-from detector.occupancy.inputs import CHANNELS, Inputs, inputs_of
+from detector.occupancy.inputs import CHANNELS, Inputs, PastPlanes, inputs_of
+from detector.occupancy.network import Past
 from geo.chip import PIXEL_M
 from geo.sentinel2.frame import Site
 from geo.sentinel2.looks import Look
@@ -154,7 +155,8 @@ class OccupancyEstimator:
     def _ask(self, batch: list[Inputs]) -> _Answer:
         planes = torch.from_numpy(np.stack([one.planes for one in batch])).to(self.device)
         region = torch.from_numpy(np.stack([one.region for one in batch]).astype(np.float32)).to(self.device)
-        said = self.network(planes, region)
+        past = Past.of([one.past for one in batch])
+        said = self.network(planes, region, past and past.to(self.device))
         return _Answer(
             said.density.cpu().numpy(),
             *(part.double().cpu().numpy() for part in (said.length_m, said.below_m, said.above_m)),
@@ -314,7 +316,9 @@ def _near(given: Inputs) -> tuple[Inputs, tuple[slice, slice]]:
         slice(max(0, int(rows[0]) - _MARGIN_CELLS), min(h, int(rows[-1]) + 1 + _MARGIN_CELLS)),
         slice(max(0, int(columns[0]) - _MARGIN_CELLS), min(w, int(columns[-1]) + 1 + _MARGIN_CELLS)),
     )
-    return Inputs(given.planes[:, *window], region[window], given.known[window]), window
+    change, known, shadow = given.past
+    past = PastPlanes(change[..., *window], known[..., *window], shadow)
+    return Inputs(given.planes[:, *window], region[window], given.known[window], past), window
 
 
 def _hidden(given: Inputs) -> float:

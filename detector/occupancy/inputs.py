@@ -7,10 +7,13 @@ weights' meaning.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from geo.sentinel2.background import MOST_HISTORY
 
@@ -37,9 +40,26 @@ CHANNELS = (
 
 _MEAN = np.array([0.10, 0.12, 0.14, 0.20], np.float32)[:, None, None]
 _LEVEL = 10.0  # of absolute reflectance
-_CHANGE = 30.0  # of differences: wagons change a pixel by a few hundredths
+CHANGE = 30.0
+"""Scale of differences: wagons change a pixel by a few hundredths."""
 _LARGEST = 6.0
+_LARGEST_STRAIGHT = ((_LARGEST + 1) / 2) ** 2  # what is bent to the largest
 _LONGEST_SHADOW = 4.0  # metres a metre of height: a sun 14 degrees high
+
+
+class PastPlanes(NamedTuple):
+    """The dates of a background, one by one.
+
+    Attributes:
+        change: (K, 4, h, w) float32, what each differs from the background's median by, times `CHANGE`; 0
+            where unknown.
+        known: (K, h, w) whether the cell was seen.
+        shadow: (K, 2) float32, along and across.
+    """
+
+    change: NDArray[np.float32]
+    known: NDArray[np.bool_]
+    shadow: NDArray[np.float32]
 
 
 class Inputs(NamedTuple):
@@ -49,11 +69,13 @@ class Inputs(NamedTuple):
         planes: (len(CHANNELS), h, w) float32.
         region: (h, w) weight with which wagons count.
         known: (h, w) whether the cell was seen.
+        past: The dates of the background.
     """
 
     planes: NDArray[np.float32]
     region: NDArray[np.float32]
     known: NDArray[np.bool_]
+    past: PastPlanes
 
 
 def inputs_of(look: Look, site: Site, *, tracks: bool = True) -> Inputs:
@@ -80,6 +102,11 @@ def inputs_of(look: Look, site: Site, *, tracks: bool = True) -> Inputs:
         shadow=look.sun,
         past_shadow=look.history_sun,
         dates=look.background.dates,
+        past=past_planes(
+            np.stack([one.reflectance for one in look.past]) if look.past else None,
+            [one.sun for one in look.past],
+            look.background.median,
+        ),
     )
 
 
@@ -95,6 +122,7 @@ def make_inputs(
     shadow: tuple[float, float] | None,
     past_shadow: tuple[float, float] | None,
     dates: int,
+    past: PastPlanes | None = None,
 ) -> Inputs:
     """Planes from reflectances (4, h, w) and masks; see `CHANNELS`.
 
@@ -109,6 +137,7 @@ def make_inputs(
         shadow: Shadow of a metre of height, metres (along, across); planes of 0 where the sun isn't known.
         past_shadow: The same, mean over the history.
         dates: How many dates the background is made of.
+        past: Those that the date is compared with one by one; none by default.
     """
     known = np.asarray(np.isfinite(current).all(axis=0) & np.isfinite(median).all(axis=0))
     size = current.shape[1:]
@@ -117,9 +146,7 @@ def make_inputs(
         return np.asarray((x - _MEAN) * _LEVEL, dtype=np.float32)
 
     def change(x: NDArray[np.float32]) -> NDArray[np.float32]:
-        # Square roots beyond one: a white tarpaulin and a brighter one are nearly the same news.
-        y = x * _CHANGE
-        return np.asarray(np.sign(y) * np.where(np.abs(y) > 1, 2 * np.sqrt(np.abs(y)) - 1, np.abs(y)))
+        return bent(torch.from_numpy(x * CHANGE)).numpy()
 
     reflectance = np.concatenate(
         [level(current), change(current - median), level(median), change(low - median), change(high - median)]
@@ -128,8 +155,8 @@ def make_inputs(
     reflectance = np.clip(np.nan_to_num(reflectance), -_LARGEST, _LARGEST)
     constant = [
         float(has_tracks),
-        *_bounded(shadow),
-        *_bounded(past_shadow),
+        *shadow_planes(shadow),
+        *shadow_planes(past_shadow),
         math.log(max(dates, 1) / MOST_HISTORY),
     ]
     planes = np.concatenate(
@@ -140,10 +167,48 @@ def make_inputs(
             np.broadcast_to(np.array(constant, np.float32)[:, None, None], (len(constant), *size)),
         ]
     )
-    return Inputs(planes.astype(np.float32), region, known)
+    return Inputs(
+        planes.astype(np.float32), region, known, past_planes(None, [], median) if past is None else past
+    )
 
 
-def _bounded(shadow: tuple[float, float] | None) -> tuple[float, float]:
+def past_planes(
+    stack: NDArray[np.float32] | None,
+    suns: Sequence[tuple[float, float] | None],
+    median: NDArray[np.float32],
+) -> PastPlanes:
+    """Planes of past dates.
+
+    Args:
+        stack: (K, 4, h, w) reflectance; NaN where unknown or not clear. None for no dates.
+        suns: Shadow of a metre of height on each, metres (along, across); None where unknown.
+        median: (4, h, w) of the background.
+    """
+    if stack is None:
+        size = median.shape[1:]
+        return PastPlanes(
+            np.zeros((0, 4, *size), np.float32), np.zeros((0, *size), np.bool_), np.zeros((0, 2), np.float32)
+        )
+    change = (stack - median) * np.float32(CHANGE)
+    known = np.asarray(np.isfinite(change).all(axis=1))
+    change = np.where(known[:, None], np.clip(change, -_LARGEST_STRAIGHT, _LARGEST_STRAIGHT), np.float32(0))
+    return PastPlanes(change, known, np.array([shadow_planes(sun) for sun in suns], np.float32))
+
+
+def bent(change: Tensor) -> Tensor:
+    """Square roots beyond one: a white tarpaulin and a brighter one are nearly the same news."""
+    size = change.abs()
+    return change.sign() * torch.where(size > 1, 2 * size.clamp(min=1.0).sqrt() - 1, size)
+
+
+def straight(change: Tensor) -> Tensor:
+    """What `bent` has bent."""
+    size = change.abs()
+    return change.sign() * torch.where(size > 1, ((size + 1) / 2) ** 2, size)
+
+
+def shadow_planes(shadow: tuple[float, float] | None) -> tuple[float, float]:
+    """A shadow in the scale of the planes; 0 where the sun isn't known."""
     if shadow is None:
         return 0.0, 0.0
     return tuple(max(-_LONGEST_SHADOW, min(_LONGEST_SHADOW, s)) / 2 for s in shadow)  # type: ignore[return-value]

@@ -9,11 +9,13 @@ from torch.nn.functional import avg_pool2d
 from detector.occupancy.material import CAR_M
 from detector.occupancy.network import Occupied
 
-WEIGHTS = {"length": 1.0, "cells": 1.0, "stretches": 0.5, "doubt": 0.2}
+WEIGHTS = {"length": 1.0, "cells": 1.0, "stretches": 0.5, "doubt": 0.2, "past": 0.2}
 _TAIL = 0.05  # of either side of a 90% interval
 
 
-def losses(said: Occupied, region: Tensor, cells: Tensor) -> dict[str, Tensor]:
+def losses(
+    said: Occupied, region: Tensor, cells: Tensor, past: tuple[Tensor, Tensor] | None = None
+) -> dict[str, Tensor]:
     """The unweighted terms of the loss, by name.
 
     The length term is a square, so that it seeks the mean. It is scaled by what the network itself says and
@@ -23,6 +25,7 @@ def losses(said: Occupied, region: Tensor, cells: Tensor) -> dict[str, Tensor]:
         said: By the network.
         region: (B, h, w) weight with which a cell counts.
         cells: (B, h, w) metres of occupied track.
+        past: (B, K, h, w) the same on the dates of the past, and where they were seen.
     """
     truth = cells.sum(dim=(1, 2)) / CAR_M
     length = said.length_m / CAR_M
@@ -31,17 +34,27 @@ def losses(said: Occupied, region: Tensor, cells: Tensor) -> dict[str, Tensor]:
     terms = {"length": torch.where(miss > 50.0, 10.0 * miss.clamp(min=1e-6).sqrt() - 20.7, miss).mean()}
     shown = said.density * (region > 0)
     for name, window in (("cells", 3), ("stretches", 9)):
-        difference = _sums(shown - cells, window) / CAR_M
-        level = _sums(shown.detach(), window) / CAR_M
-        weight = (_sums((region > 0).float(), window) > 0).float()
-        each = weight * difference**2 / (level + 0.3)
-        terms[name] = each.sum() / weight.sum().clamp(min=1.0) * 4.0
+        terms[name] = _cells(shown, cells, (region > 0).float(), window)
+    if past is not None and said.past is not None:
+        then, known = past
+        where = (known & (region > 0)[:, None]).float()
+        shown, stood = (said.past * where).flatten(0, 1), (then * where).flatten(0, 1)
+        terms["past"] = _cells(shown, stood, where.flatten(0, 1), 3)
     rest = (cells.sum(dim=(1, 2)) - said.length_m.detach()) / CAR_M
     above, below = rest - said.above_m / CAR_M, rest + said.below_m / CAR_M
     upper = torch.maximum((1 - _TAIL) * above, -_TAIL * above)
     lower = torch.maximum(_TAIL * below, -(1 - _TAIL) * below)
     terms["doubt"] = ((upper + lower) / scale.sqrt()).mean()
     return terms
+
+
+def _cells(shown: Tensor, cells: Tensor, where: Tensor, window: int) -> Tensor:
+    """How wrong the sums over windows are, in cars."""
+    difference = _sums(shown - cells, window) / CAR_M
+    level = _sums(shown.detach(), window) / CAR_M
+    weight = (_sums(where, window) > 0).float()
+    each = weight * difference**2 / (level + 0.3)
+    return each.sum() / weight.sum().clamp(min=1.0) * 4.0
 
 
 def _sums(plane: Tensor, window: int) -> Tensor:

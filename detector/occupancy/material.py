@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detector.errors import LabelError
-from detector.occupancy.inputs import CHANNELS, make_inputs
+from detector.occupancy.inputs import CHANNELS, PastPlanes, make_inputs, past_planes
+from detector.occupancy.network import Past, stack_padded
+from geo.sentinel2.background import MOST_COMPARED
 
 CAR_M = 15.0
 """Metres of track that losses count as one car."""
@@ -42,6 +44,9 @@ _PAINTED = 0.7
 """Share of the samples whose bands are mixed anew: yards differ from each other far more than dates."""
 
 
+_LEAST_COMPARED, _TRAINED_COMPARED = 3, 6  # fewer in training: they cost time, and others come each time
+
+
 @dataclass(frozen=True)
 class StoredSite:
     """A simulated site as `detector.occupancy.series.write_site` keeps it."""
@@ -52,6 +57,7 @@ class StoredSite:
     tracks: F32
     region: F32
     boundary: F32
+    early_sun: F32  # (dates, 2) shadows of the dates that had too little history to be answered
 
     @classmethod
     def open(cls, path: Path) -> StoredSite:
@@ -61,8 +67,16 @@ class StoredSite:
                 path,
                 np.load(path.with_suffix(".npy"), mmap_mode="r"),
                 stored["figures"],
-                *(stored[name].astype(np.float32) for name in ("tracks", "region", "boundary")),
+                stored["tracks"].astype(np.float32),
+                stored["region"].astype(np.float32),
+                stored["boundary"].astype(np.float32),
+                stored["early_sun"] if "early_sun" in stored else np.zeros((0, 2), np.float32),
             )
+
+    def early(self) -> NDArray[np.float16]:
+        """(dates, 5, h, w) the first dates: reflectance and metres of occupied track a cell."""
+        with np.load(self.path) as stored:
+            return np.asarray(stored["early"])
 
     def figure(self, name: str) -> F32:
         """One column of the table."""
@@ -76,15 +90,22 @@ def stored_sites(folder: Path, split: str) -> list[StoredSite]:
 
 
 class Sample(NamedTuple):
-    """One look for the network: planes, region, metres of occupied track a cell."""
+    """One look for the network: planes, region, metres of occupied track a cell; the same of past dates."""
 
     planes: F32
     region: F32
     cells: F32
+    past: PastPlanes
+    past_cells: F32
 
 
 def sample_of(
-    site: StoredSite, row: int, *, tracks: bool = True, paint: NDArray[np.float32] | None = None
+    site: StoredSite,
+    row: int,
+    *,
+    tracks: bool = True,
+    paint: NDArray[np.float32] | None = None,
+    past: Callable[[int], Sequence[int]] = lambda before: range(before - MOST_COMPARED, before),
 ) -> Sample:
     """A look of a stored site, whole.
 
@@ -93,6 +114,8 @@ def sample_of(
         row: Of the look.
         tracks: Whether the track lines are shown.
         paint: (4, 4) by which the bands of all reflectances are mixed, or None.
+        past: Chooses among the dates before, by how many there are; numbers below 0 are none. The latest by
+            default.
     """
     stored = np.asarray(site.looks[row], dtype=np.float32)
     if paint is not None:
@@ -101,6 +124,11 @@ def sample_of(
         stored = np.concatenate([(paint @ planes).reshape(16, *stored.shape[1:]), stored[16:]])
     current, low, median, high = stored[0:4], stored[4:8], stored[8:12], stored[12:16]
     f = dict(zip(FIGURES, site.figures[row].tolist(), strict=True))
+    numbers = [n for n in past(len(site.early_sun) + row) if n >= 0]
+    before, suns = _before(site, numbers)
+    values = (
+        before[:, :4] if paint is None else np.einsum("ij,kjhw->kihw", paint, before[:, :4], optimize=True)
+    )
     given = make_inputs(
         current,
         low,
@@ -112,8 +140,27 @@ def sample_of(
         shadow=(f["shadow_along"], f["shadow_across"]),
         past_shadow=(f["past_shadow_along"], f["past_shadow_across"]),
         dates=int(f["dates"]),
+        past=past_planes(values if numbers else None, suns, median),
     )
-    return Sample(given.planes, given.region, stored[16])
+    return Sample(given.planes, given.region, stored[16], given.past, before[:, 4])
+
+
+def _before(site: StoredSite, numbers: Sequence[int]) -> tuple[F32, list[tuple[float, float]]]:
+    """Dates (K, 5, h, w) of reflectance and metres, and their shadows; the first had too little history."""
+    few = len(site.early_sun)
+    early = site.early() if any(n < few for n in numbers) else None
+    columns = [FIGURES.index("shadow_along"), FIGURES.index("shadow_across")]
+    stack = np.zeros((len(numbers), 5, *site.region.shape), np.float32)
+    suns = []
+    for k, n in enumerate(numbers):
+        if n < few:
+            assert early is not None
+            stack[k], (along, across) = early[n], site.early_sun[n]
+        else:
+            stack[k, :4], stack[k, 4] = site.looks[n - few, :4], site.looks[n - few, 16]
+            along, across = site.figures[n - few, columns]
+        suns.append((float(along), float(across)))
+    return stack, suns
 
 
 def random_paint(rng: np.random.Generator) -> NDArray[np.float32]:
@@ -135,18 +182,24 @@ _QUARTERS = tuple(
 
 def turned(sample: Sample, *, along: bool, across: bool) -> Sample:
     """The same yard seen in a mirror."""
-    planes, region, cells = sample
-    planes = planes.copy()
+    planes, region, cells, past, then = sample
+    planes, shadow = planes.copy(), past.shadow.copy()
     ul, ur, ll, lr = _QUARTERS
     if along:
         planes, region, cells = planes[..., ::-1].copy(), region[:, ::-1], cells[:, ::-1]
         planes[[ul, ur, ll, lr]] = planes[[ur, ul, lr, ll]]
         planes[list(_ALONG)] *= -1
+        shadow[:, 0] *= -1
+        past = PastPlanes(past.change[..., ::-1], past.known[..., ::-1], shadow)
+        then = then[..., ::-1]
     if across:
         planes, region, cells = planes[:, ::-1].copy(), region[::-1], cells[::-1]
         planes[[ul, ur, ll, lr]] = planes[[ll, lr, ul, ur]]
         planes[list(_ACROSS)] *= -1
-    return Sample(planes, region, cells)
+        shadow[:, 1] *= -1
+        past = PastPlanes(past.change[..., ::-1, :], past.known[..., ::-1, :], shadow)
+        then = then[..., ::-1, :]
+    return Sample(planes, region, cells, past, then)
 
 
 def cut(sample: Sample, size: tuple[int, int], rng: np.random.Generator) -> Sample:
@@ -155,29 +208,36 @@ def cut(sample: Sample, size: tuple[int, int], rng: np.random.Generator) -> Samp
     top = int(rng.integers(0, max(h - size[0], 0) + 1))
     left = int(rng.integers(0, max(w - size[1], 0) + 1))
     rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
-    planes, region, cells = (
-        sample.planes[:, rows, columns],
-        sample.region[rows, columns],
-        sample.cells[rows, columns],
-    )
+    planes = sample.planes[:, rows, columns]
+    region, cells, then = (x[..., rows, columns] for x in (sample.region, sample.cells, sample.past_cells))
+    change, known, shadow = sample.past
+    change, known = change[..., rows, columns], known[..., rows, columns]
     missing = size[0] - region.shape[0], size[1] - region.shape[1]
     if missing == (0, 0):
-        return Sample(planes, region, cells)
+        return Sample(planes, region, cells, PastPlanes(change, known, shadow), then)
     above, before = (int(rng.integers(0, m + 1)) for m in missing)
-    pads = ((above, missing[0] - above), (before, missing[1] - before))
-    out = np.pad(planes, ((0, 0), *pads))
+    room = ((above, missing[0] - above), (before, missing[1] - before))
+
+    def padded(x: NDArray[Any]) -> NDArray[Any]:
+        return np.pad(x, (*((0, 0),) * (x.ndim - 2), *room))
+
+    out = padded(planes)
     first = CHANNELS.index("has_tracks")
     out[first:] = planes[first:, :1, :1]
-    return Sample(out, np.pad(region, pads), np.pad(cells, pads))
+    return Sample(
+        out, padded(region), padded(cells), PastPlanes(padded(change), padded(known), shadow), padded(then)
+    )
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples for one step: planes (B, channels, h, w), region and cells (B, h, w)."""
+    """Samples for one step: planes (B, C, h, w), region and cells (B, h, w), past_cells (B, K, h, w)."""
 
     planes: Tensor
     region: Tensor
     cells: Tensor
+    past: Past | None
+    past_cells: Tensor
 
 
 class Batches:
@@ -239,9 +299,10 @@ class Batches:
         self._look(step)
         rng = np.random.default_rng([self.seed, step])
         samples = [self._sample(rng) for _ in range(self.batch_size)]
-        return Batch(
-            *(torch.from_numpy(np.stack(field).astype(np.float32)) for field in zip(*samples, strict=True))
-        )
+        planes, region, cells, past, then = zip(*samples, strict=True)
+        whole = [torch.from_numpy(np.stack(field).astype(np.float32)) for field in (planes, region, cells)]
+        longest = max(len(one) for one in then)
+        return Batch(whole[0], whole[1], whole[2], Past.of(past), stack_padded(then, longest))
 
     def _sample(self, rng: np.random.Generator) -> Sample:
         filled = np.array([len(rows) > 0 for rows in self._by_band])
@@ -251,6 +312,11 @@ class Batches:
         number, row = rows[int(rng.integers(len(rows)))]
         paint = random_paint(rng) if rng.random() < _PAINTED else None
         tracks = bool(rng.random() >= self.trackless)
-        sample = sample_of(self.sites[number], int(row), tracks=tracks, paint=paint)
+
+        def some(before: int) -> list[int]:
+            wanted = int(rng.integers(_LEAST_COMPARED, _TRAINED_COMPARED + 1))
+            return sorted(int(n) for n in rng.permutation(before)[:wanted])
+
+        sample = sample_of(self.sites[number], int(row), tracks=tracks, paint=paint, past=some)
         sample = turned(sample, along=bool(rng.random() < 0.5), across=bool(rng.random() < 0.5))
         return cut(sample, self.size, rng)

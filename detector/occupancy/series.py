@@ -253,7 +253,8 @@ def write_site(folder: Path, seed: int, number: int, split: str, *, dates: int =
 
     ``NAME.npy`` is float16 (looks, 17, h, w): the four planes of current, low, median and high reflectance in
     ten-thousandths over 1 (reflectance itself), then metres of occupied track a cell. ``NAME.npz`` holds
-    masks and figures.
+    masks and figures, and of the first dates, which have too little history to be answered, what later ones
+    compare themselves with: ``early`` (dates, 5, h, w), reflectance and metres, and ``early_sun`` (dates, 2).
     """
     path = site_path(folder, seed, number, split)
     if path.exists():
@@ -261,8 +262,13 @@ def write_site(folder: Path, seed: int, number: int, split: str, *, dates: int =
     series = simulate_series(seed, number, split, dates=dates)
     site = series.simulated.site
     stacks, rows = [], []
+    early: list[F32] = []
+    early_sun: list[tuple[float, float]] = []
     for look, truth, sky in zip(series.looks, series.truths, series.skies, strict=True):
         if look.reason is not None or look.current is None or look.background is None:
+            if look.placement is not None and look.placement.accepted and look.current is not None:
+                early.append(np.concatenate([look.current, truth.cells[None]]))
+                early_sun.append(look.sun or (0.0, 0.0))
             continue
         b = look.background
         stacks.append(
@@ -291,6 +297,8 @@ def write_site(folder: Path, seed: int, number: int, split: str, *, dates: int =
         tracks=site.tracks.astype(np.float16),
         region=site.region.astype(np.float16),
         boundary=site.boundary.astype(np.float16),
+        early=np.stack(early).astype(np.float16),
+        early_sun=np.array(early_sun, np.float32),
         about=json.dumps(
             {"tracks": series.simulated.coarse.yard.spec.notes["n_tracks"], "turn": site.frame.turn_deg}
         ),

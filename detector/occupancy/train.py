@@ -51,6 +51,7 @@ def train(
     out: Path,
     config: OccupancyTrainConfig,
     *,
+    start: dict[str, torch.Tensor] | None = None,
     device: str = "auto",
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] | None = None,
@@ -61,6 +62,7 @@ def train(
         folder: Where the simulated sites lie (`detector.occupancy.series.write_site`).
         out: Folder for ``checkpoint.pt`` and ``log.jsonl``.
         config: Settings.
+        start: Weights to start from when there is no checkpoint; what they lack starts at random.
         device: ``auto``, ``cpu`` or ``cuda``.
         stop: Asked after every step; true ends the training early with a checkpoint.
         progress: Called with the step and the number of steps.
@@ -76,6 +78,8 @@ def train(
     place = choose_device(device)
     dtype = fast_dtype(place)
     model = OccupancyNet().to(place).to(memory_format=torch.channels_last)
+    if start is not None:
+        model.load_state_dict(start, strict=False)
     average = OccupancyNet().to(place).to(memory_format=torch.channels_last)
     average.load_state_dict(model.state_dict())
     optimiser = optimiser_of(model, config)
@@ -109,8 +113,9 @@ def train(
             planes = batch.planes.to(place).contiguous(memory_format=torch.channels_last)
             region, cells = batch.region.to(place), batch.cells.to(place)
             with torch.autocast(place.type, dtype, enabled=dtype is not torch.float32):
-                said = model(planes, region)
-            terms = losses(said, region, cells)
+                past = batch.past and batch.past.to(place)
+                said = model(planes, region, past)
+            terms = losses(said, region, cells, past and (batch.past_cells.to(place), past.known))
             loss = total_loss(terms)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

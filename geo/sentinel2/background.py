@@ -15,6 +15,9 @@ LEAST_HISTORY = 5
 MOST_HISTORY = 30
 """Clear dates that a composite is made of, at most."""
 
+MOST_COMPARED = 16
+"""Dates that a date is compared with one by one, at most."""
+
 QUANTILES = (0.15, 0.5, 0.85)
 _YEAR_DAYS = 365.2425
 # A look of the same week five years ago is as good as one of two seasons' distance: ground is rebuilt, too.

@@ -103,9 +103,19 @@ class Planes:
         return cls(np.stack(filled), valid)
 
     def sample(
-        self, frame: Frame, dx: float = 0.0, dy: float = 0.0
+        self,
+        frame: Frame,
+        dx: float = 0.0,
+        dy: float = 0.0,
+        beside: Sequence[tuple[float, float]] | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Values at the frame's cells, where the image lies (dx, dy) grid pixels beside its place.
+
+        Args:
+            frame: Of the yard.
+            dx: Columns.
+            dy: Rows.
+            beside: (dx, dy) by which each band lies beside the image, grid pixels; not at all by default.
 
         Returns:
             (bands, h, w) reflectance, NaN where unknown, and (h, w) whether it is known.
@@ -113,8 +123,12 @@ class Planes:
         x, y = frame.centres()
         at = np.stack([y - 0.5 + dy, x - 0.5 + dx])
         known = map_coordinates(self.valid, at, order=1, mode="constant", cval=0.0) > 0.999
+        shifts = [(0.0, 0.0)] * len(self.coefficients) if beside is None else beside
         values = np.stack(
-            [map_coordinates(c, at, order=3, mode="nearest", prefilter=False) for c in self.coefficients]
+            [
+                map_coordinates(c, at + np.array([[[sy]], [[sx]]]), order=3, mode="nearest", prefilter=False)
+                for c, (sx, sy) in zip(self.coefficients, shifts, strict=True)
+            ]
         ).astype(np.float32)
         values[:, ~known] = np.nan
         return values, known

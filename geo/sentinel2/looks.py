@@ -15,13 +15,20 @@ import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geo.chip import Chip
-from geo.sentinel2.background import LEAST_HISTORY, MOST_HISTORY, Background, choose_history, composite
+from geo.sentinel2.background import (
+    LEAST_HISTORY,
+    MOST_COMPARED,
+    MOST_HISTORY,
+    Background,
+    choose_history,
+    composite,
+)
 from geo.sentinel2.clear import Clearness, assess
 from geo.sentinel2.frame import Planes, Site, sample_nearest
 from geo.sentinel2.register import Registration, register
@@ -73,6 +80,7 @@ class Placement:
         raw = dict(values["registration"])
         for name in ("gain", "offset", "noise"):
             raw[name] = tuple(float(one) for one in raw[name])
+        raw["band_shift_m"] = tuple((float(east), float(south)) for east, south in raw["band_shift_m"])
         flags = {name: bool(values[name]) for name in ("accepted", "begins")}
         return cls(
             id=str(values["id"]),
@@ -81,6 +89,18 @@ class Placement:
             usable=str(values["usable"]),
             **flags,
         )
+
+
+class PastDate(NamedTuple):
+    """One of the dates of a background.
+
+    Attributes:
+        reflectance: (4, h, w) where the background stands and in its light; NaN where unknown or not clear.
+        sun: Shadow of a metre of height, metres (along, across); None where the product doesn't tell.
+    """
+
+    reflectance: NDArray[np.float32]
+    sun: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -97,6 +117,7 @@ class Look:
         history: Ids of the dates in its background, oldest first.
         current: (4, h, w) reflectance under the background's light; NaN where unknown or not clear.
         background: The composite, or None where there is none.
+        past: Those of the background's dates that are nearest by season and age, oldest first.
         sun: Shadow of a metre of height, metres (along, across); None where the product doesn't tell.
         history_sun: The same, mean over the history.
         placement: What to keep.
@@ -112,6 +133,7 @@ class Look:
     history: tuple[str, ...]
     current: NDArray[np.float32] | None = field(repr=False, default=None)
     background: Background | None = field(repr=False, default=None)
+    past: tuple[PastDate, ...] = field(repr=False, default=())
     sun: tuple[float, float] | None = None
     history_sun: tuple[float, float] | None = None
     placement: Placement | None = field(repr=False, default=None)
@@ -169,6 +191,15 @@ class _Stack:
     def background(self, rows: Sequence[int], middle: tuple[float, float]) -> Background:
         """The composite of some dates, placed at their middle."""
         return composite([self._sample(self.kept[i], middle) for i in rows])
+
+    def past(
+        self, when: dt.datetime, rows: Sequence[int], middle: tuple[float, float]
+    ) -> tuple[PastDate, ...]:
+        """The nearest of some dates one by one, placed at their middle."""
+        nearest = choose_history(when, [self.kept[i].chip.datetime for i in rows], most=MOST_COMPARED)
+        return tuple(
+            PastDate(self._sample(one, middle), one.sun) for one in (self.kept[rows[k]] for k in nearest)
+        )
 
     def sun(self, rows: Sequence[int]) -> tuple[float, float] | None:
         known = [sun for i in rows if (sun := self.kept[i].sun) is not None]
@@ -240,7 +271,7 @@ def looks(
         elif len(look.history) < LEAST_HISTORY or look.reason is not None:
             forward[chip.id] = look
         else:
-            forward[chip.id] = replace(look, current=None, background=None)  # will be made anew
+            forward[chip.id] = replace(look, current=None, background=None, past=())  # will be made anew
     for id in list(forward):
         yield _both_sides(forward.pop(id), stack)
 
@@ -251,7 +282,7 @@ def _planes(chip: Chip) -> Planes:
 
 def _place_digest(site: Site) -> str:
     """Of what a site's dates are laid out by."""
-    about = f"railwatch looks 3 {site.frame.shape} {tuple(site.frame.to_grid)} {site.grid.shape}"
+    about = f"railwatch looks 4 {site.frame.shape} {tuple(site.frame.to_grid)} {site.grid.shape}"
     return hashlib.sha256(about.encode() + site.yard.tobytes() + site.inside.tobytes()).hexdigest()
 
 
@@ -331,6 +362,7 @@ def _look(chip: Chip, stack: _Stack, chain: str, earlier: Placement | None) -> L
         history=tuple(stack.kept[i].chip.id for i in rows),
         placement=placement,
         background=background,
+        past=stack.past(chip.datetime, rows, middle),
         current=_current(planes, site, found, middle, clearness.usable),
         history_sun=stack.sun(rows),
         warnings=_unlike(found, stack, rows),
@@ -390,6 +422,7 @@ def _both_sides(look: Look, stack: _Stack) -> Look:
         registration=found,
         history=history,
         background=background,
+        past=stack.past(look.datetime, rows, middle),
         current=_current(planes, site, found, middle, clearness.usable),
         history_sun=stack.sun(rows),
         warnings=_unlike(found, stack, rows),
@@ -403,8 +436,7 @@ def _current(
     middle: tuple[float, float],
     usable: NDArray[np.bool_],
 ) -> NDArray[np.float32]:
-    values, _ = planes.sample(site.frame, (place.dx_m - middle[0]) / 10.0, (place.dy_m - middle[1]) / 10.0)
-    values = place.level(values)
+    values = place.level(place.sample(planes, site.frame, middle)[0])
     values[:, ~usable] = np.nan
     return values
 
@@ -419,15 +451,7 @@ def _place(
     """Register against a composite that stands at the stack's middle."""
     found = register(planes, site.frame, background.median, stable)
     # The composite's cells show what lies `middle` beside them on the grid.
-    return Registration(
-        found.dx_m + middle[0],
-        found.dy_m + middle[1],
-        found.residual_m,
-        found.converged,
-        found.gain,
-        found.offset,
-        found.noise,
-    )
+    return replace(found, dx_m=found.dx_m + middle[0], dy_m=found.dy_m + middle[1])
 
 
 def _misplaced(found: Registration, middle: tuple[float, float]) -> str | None:
@@ -451,10 +475,10 @@ def _assess(
     place: Registration,
     background: Background | None,
 ) -> Clearness:
-    dx, dy = (place.dx_m - middle[0]) / 10.0, (place.dy_m - middle[1]) / 10.0
+    dx, dy = place.displacement_px(middle)
     bands: tuple[str, ...] = BANDS
     site = stack.site
-    raw = planes.sample(site.frame, dx, dy)[0]
+    raw = place.sample(planes, site.frame, middle)[0]
     swir: list[NDArray[np.float32]] = []
     if "B11" in chip.bands:
         bands = (*BANDS, "B11")

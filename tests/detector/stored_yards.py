@@ -27,9 +27,9 @@ CARD = {
 
 
 def write_yard(
-    folder: Path, split: str, number: int, *, looks: int = 8, size: tuple[int, int] = (34, 60)
+    folder: Path, split: str, number: int, *, looks: int = 8, size: tuple[int, int] = (34, 60), early: int = 5
 ) -> None:
-    """A yard of three rows of track whose cells brighten with the wagons on them."""
+    """A yard of three rows of track whose cells brighten with the wagons on them; its first look is empty."""
     rng = np.random.default_rng([17, number, len(split)])
     h, w = size
     tracks = np.zeros((4, h, w), np.float32)
@@ -67,6 +67,8 @@ def write_yard(
         tracks=tracks.astype(np.float16),
         region=region.astype(np.float16),
         boundary=boundary.astype(np.float16),
+        early=np.repeat(stacks[0][None, [0, 1, 2, 3, 16]], early, axis=0).astype(np.float16),
+        early_sun=np.tile(np.float32([0.2, -0.5]), (early, 1)),
     )
 
 

@@ -24,7 +24,7 @@ from geo.chip import Chip, ChipGrid
 from geo.sentinel2.background import composite
 from geo.sentinel2.clear import Clearness
 from geo.sentinel2.frame import Site, draw_polygon, draw_tracks, frame_of
-from geo.sentinel2.looks import Look
+from geo.sentinel2.looks import Look, PastDate
 from geo.sentinel2.register import Registration
 
 CAUSES = {"texture", "drift", "contrast", "shadow", "registration", "pitch", "unexplained", "total"}
@@ -86,10 +86,13 @@ def look_at(site: Site, *, seed: int = 0, history: int = 12, hidden: slice | Non
         "chip": chip,
         "reason": None,
         "clearness": Clearness(seen, none, none, none, float(seen[site.inside].mean()), 0.0, 0.0, None),
-        "registration": Registration(1.0, -0.5, 0.6, True, (1.0,) * 4, (0.0,) * 4, (0.005,) * 4),
+        "registration": Registration(
+            1.0, -0.5, 0.6, True, (1.0,) * 4, (0.0,) * 4, (0.005,) * 4, ((0.0, 0.0),) * 4
+        ),
         "history": tuple(f"S2A-0{k}" for k in range(history)),
         "current": current,
         "background": composite(past),
+        "past": tuple(PastDate(one, (0.1, -0.4)) for one in past),
         "sun": (0.3, -0.8),
         "history_sun": (0.2, -0.7),
     }

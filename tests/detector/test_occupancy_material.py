@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from stored_yards import stored_yard, write_yard
 
 from detector.errors import LabelError
-from detector.occupancy.inputs import CHANNELS, make_inputs
+from detector.occupancy.inputs import CHANNELS, bent, make_inputs, past_planes, straight
 from detector.occupancy.material import FIGURES, Batches, Sample, cut, sample_of, stored_sites, turned
-from detector.occupancy.network import OccupancyNet
+from detector.occupancy.network import OccupancyNet, Past
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -43,6 +43,19 @@ def given_planes(**changes):
         "dates": 15,
     }
     return values | changes
+
+
+def given_past(k=3, seed=1):
+    stack = np.random.default_rng(seed).uniform(0.05, 0.3, (k, 4, 6, 9)).astype(np.float32)
+    stack[0, 2, 1, 1] = np.nan
+    return stack, [(0.3, -0.6), None, (9.0, 0.1)][:k]
+
+
+def sample(values=None, cells=None):
+    values = values or given_planes()
+    one = make_inputs(**values, past=past_planes(*given_past(), values["median"]))
+    cells = np.arange(54, dtype=np.float32).reshape(6, 9) if cells is None else cells
+    return Sample(one.planes, one.region, cells, one.past, np.stack([cells + 100 * k for k in range(3)]))
 
 
 def channel(inputs, name):
@@ -108,6 +121,50 @@ def test_extremes_are_bounded():
     assert np.isfinite(low.planes).all()
 
 
+def test_past_dates_are_differences_from_the_median():
+    stack, suns = given_past()
+    median = np.full((4, 6, 9), 0.12, np.float32)
+    found = past_planes(stack, suns, median)
+    assert found.change.shape == (3, 4, 6, 9)
+    assert not found.known[0, 1, 1]
+    assert found.known.sum() == 3 * 54 - 1
+    assert (found.change[0, :, 1, 1] == 0).all()
+    assert found.change[1] == pytest.approx((stack[1] - 0.12) * 30, abs=1e-4)
+    assert found.shadow == pytest.approx(np.array([[0.15, -0.3], [0.0, 0.0], [2.0, 0.05]]))
+    bright = past_planes(np.full((1, 4, 6, 9), 5.0, np.float32), [None], median)
+    assert bent(torch.from_numpy(bright.change)).max() == pytest.approx(6.0)
+    none = past_planes(None, [], median)
+    assert none.change.shape == (0, 4, 6, 9)
+    assert Past.of([none, none]) is None
+
+
+@given(st.floats(-12, 12))
+def test_what_is_bent_is_straightened(value):
+    one = torch.tensor(value, dtype=torch.float64)
+    assert float(straight(bent(one))) == pytest.approx(value, abs=1e-9)
+
+
+def test_a_stored_look_has_the_dates_before_it(yard):
+    def past(row, numbers=None):
+        return sample_of(yard, row, **({} if numbers is None else {"past": lambda before: numbers}))
+
+    assert len(past(0).past_cells) == 5  # those without enough history of their own
+    found = past(3)
+    assert len(found.past_cells) == 8
+    for k in range(3):
+        assert found.past_cells[5 + k] == pytest.approx(np.asarray(yard.looks[k, 16], np.float32))
+    assert found.past.shadow[0].tolist() == pytest.approx([0.1, -0.25])
+    assert found.past.shadow[5].tolist() == pytest.approx([0.0, -0.35])
+    assert found.past.known.all()
+    some = past(3, [-1, 2, 6])
+    assert np.array_equal(some.past_cells, found.past_cells[[2, 6]])
+    assert np.array_equal(some.past.change, found.past.change[[2, 6]])
+    # Bands mixed anew are mixed on all dates alike.
+    swap = np.eye(4, dtype=np.float32)[[1, 0, 2, 3]]
+    mixed = sample_of(yard, 3, paint=swap)
+    assert mixed.past.change == pytest.approx(found.past.change[:, [1, 0, 2, 3]], abs=1e-3)
+
+
 def test_a_stored_look_becomes_a_sample(yard):
     assert yard.figure("count").shape == (8,)
     assert yard.figures.shape == (8, len(FIGURES))
@@ -126,9 +183,8 @@ def test_a_stored_look_becomes_a_sample(yard):
 def test_a_mirrored_yard_is_what_the_mirrored_yard_would_give(along, across, row):
     """Mirroring the reflectances, masks and sun first, and making planes of them then, is the same."""
     values = given_planes(current=np.random.default_rng(row).uniform(0.05, 0.3, (4, 6, 9)).astype(np.float32))
-    one = make_inputs(**values)
-    cells = np.arange(54, dtype=np.float32).reshape(6, 9)
-    found = turned(Sample(one.planes, one.region, cells), along=along, across=across)
+    one = sample(values)
+    found = turned(one, along=along, across=across)
 
     def flip(x):
         x = x[..., ::-1] if along else x
@@ -146,9 +202,14 @@ def test_a_mirrored_yard_is_what_the_mirrored_yard_would_give(along, across, row
             "past_shadow": tuple(s * v for s, v in zip(signs, values["past_shadow"], strict=True)),
         }
     )
+    stack, suns = given_past()
+    turned_suns = [sun and (signs[0] * sun[0], signs[1] * sun[1]) for sun in suns]
+    past = past_planes(flip(stack), turned_suns, flip(values["median"]))
+    assert all(np.array_equal(a, b) for a, b in zip(found.past, past, strict=True))
+    assert np.array_equal(found.past_cells, flip(one.past_cells))
     assert np.array_equal(found.planes, mirrored.planes)
     assert np.array_equal(found.region, mirrored.region)
-    assert np.array_equal(found.cells, flip(cells))
+    assert np.array_equal(found.cells, flip(one.cells))
     back = turned(found, along=along, across=across)
     assert np.array_equal(back.planes, one.planes)
 
@@ -156,9 +217,9 @@ def test_a_mirrored_yard_is_what_the_mirrored_yard_would_give(along, across, row
 @given(st.integers(4, 12), st.integers(4, 16), st.integers(0, 99))
 @settings(max_examples=30)
 def test_cutting_and_filling_keep_values_and_places(height, width, seed):
-    one = make_inputs(**given_planes())
     cells = np.arange(1, 55, dtype=np.float32).reshape(6, 9)
-    found = cut(Sample(one.planes, one.region, cells), (height, width), np.random.default_rng(seed))
+    one = sample(cells=cells)
+    found = cut(one, (height, width), np.random.default_rng(seed))
     assert found.planes.shape == (len(CHANNELS), height, width)
     assert found.region.shape == found.cells.shape == (height, width)
     # Every cell that is there holds what it held, all fields at one place; what was filled is 0.
@@ -170,8 +231,12 @@ def test_cutting_and_filling_keep_values_and_places(height, width, seed):
             r, c = where[float(value)]
             assert (found.planes[(slice(None), *at)] == one.planes[:, r, c]).all()
             assert found.region[at] == one.region[r, c]
+            assert (found.past.change[(..., *at)] == one.past.change[..., r, c]).all()
+            assert (found.past.known[(..., *at)] == one.past.known[..., r, c]).all()
+            assert (found.past_cells[(..., *at)] == one.past_cells[..., r, c]).all()
         else:
             assert found.region[at] == 0
+            assert not found.past.known[(..., *at)].any()
             assert (found.planes[(slice(0, 25), *at)] == 0).all()
     assert there == min(height, 6) * min(width, 9)
     constant = CHANNELS.index("has_tracks")
@@ -201,6 +266,8 @@ def test_batches_are_seeded_go_on_and_take_up_new_sites(tmp_path):
     for one, two in zip(first, again, strict=True):
         assert torch.equal(one.planes, two.planes)
         assert torch.equal(one.cells, two.cells)
+        assert torch.equal(one.past.change, two.past.change)
+        assert one.past.known.shape == one.past_cells.shape
     assert torch.equal(first[2].planes, later[0].planes)  # a resumed training sees what it would have seen
     assert first[0].planes.shape == (3, len(CHANNELS), 16, 32)
     assert not torch.equal(first[0].planes, first[1].planes)
@@ -228,9 +295,55 @@ def test_the_network_takes_any_size_and_answers_by_its_region():
     assert torch.isfinite(none.above_m).all()
 
 
+def some_past(k=4, size=(18, 29), seed=0):
+    torch.manual_seed(seed)
+    known = torch.rand(2, k, *size) > 0.1
+    known[1, -1] = False  # a date that only one of the two has
+    change = torch.randn(2, k, 4, *size) * known[:, :, None]
+    return Past(change, known, torch.randn(2, k, 2))
+
+
+def woken(network):
+    """A network that listens to the past, which a fresh one doesn't."""
+    torch.nn.init.normal_(network.comparison.result.weight, std=0.05)
+    torch.nn.init.normal_(network.comparison.choice.weight, std=0.5)
+    return network
+
+
+def test_a_fresh_network_begins_as_if_there_were_no_past():
+    torch.manual_seed(1)
+    network = OccupancyNet().eval()
+    planes, region = torch.randn(2, len(CHANNELS), 18, 29), torch.ones(2, 18, 29)
+    with torch.inference_mode():
+        alone, compared = network(planes, region), network(planes, region, some_past())
+    assert alone.past is None
+    assert compared.past.shape == (2, 4, 18, 29)
+    assert torch.equal(alone.density, compared.density)
+
+
+def test_the_past_counts_whatever_its_order_and_only_where_it_was_seen():
+    torch.manual_seed(1)
+    network = woken(OccupancyNet().eval())
+    planes, region, past = torch.randn(2, len(CHANNELS), 18, 29), torch.ones(2, 18, 29), some_past()
+    with torch.inference_mode():
+        alone, said = network(planes, region), network(planes, region, past)
+        assert not torch.allclose(alone.density, said.density)
+        order = [2, 0, 3, 1]
+        mixed = network(planes, region, Past(*(one[:, order] for one in past)))
+        assert torch.allclose(mixed.density, said.density, atol=1e-4)
+        assert torch.allclose(mixed.past, said.past[:, order], atol=1e-4)
+        # A date that isn't there is as good as room left over.
+        fewer = network(planes[1:], region[1:], Past(*(one[1:, :3] for one in past)))
+        assert torch.allclose(fewer.density, said.density[1:], atol=1e-4)
+        assert (said.past[1, 3] == 0).all()
+        none = network(planes, region, past._replace(known=torch.zeros_like(past.known)))
+        assert torch.allclose(none.density, alone.density, atol=1e-5)
+
+
 def test_how_sure_it_is_doesnt_bend_what_it_says():
-    network = OccupancyNet()
-    said = network(torch.randn(2, len(CHANNELS), 16, 16), torch.ones(2, 16, 16))
+    network = woken(OccupancyNet())
+    past = some_past(size=(16, 16))
+    said = network(torch.randn(2, len(CHANNELS), 16, 16), torch.ones(2, 16, 16), past)
     (said.below_m + said.above_m).sum().backward()
     touched = {
         name for name, p in network.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0

@@ -105,6 +105,9 @@ def test_a_displaced_image_is_sampled_where_it_lies():
     assert both.mean() > 0.9
     error = (moved - plain)[:, both]
     assert np.sqrt((error**2).mean()) < 0.1 * plain[:, both].std()
+    apart = np.stack([ground(5, (0.7, -1.3))[0], ground(5, (0.9, -1.2))[1]])
+    laid, _ = Planes.of(apart).sample(frame, 0.7, -1.3, [(0.0, 0.0), (0.2, 0.1)])
+    assert np.nanmax(np.abs(laid - plain[:2])) <= np.nanmax(np.abs(moved - plain)) * 1.5
     wrong, _ = Planes.of(ground(5, (0.7, -1.3))).sample(frame, -0.7, 1.3)
     assert np.sqrt(np.nanmean((wrong - plain)[:, both] ** 2)) > 5 * np.sqrt((error**2).mean())
 

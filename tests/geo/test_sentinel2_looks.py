@@ -72,6 +72,11 @@ def test_a_date_is_set_against_those_before_it(chips, seen):
     assert last.current.shape == (4, *SITE.frame.shape) == last.background.median.shape
     assert last.history_sun == pytest.approx(last.sun)
     assert last.clear_fraction == 1.0
+    # The dates of the background one by one, where it stands.
+    assert [len(look.past) for look in seen] == list(range(DATES))
+    assert all(one.sun == pytest.approx(last.sun) for one in last.past)
+    middle = np.median(np.stack([one.reflectance for one in last.past]), axis=0)
+    assert np.array_equal(middle, last.background.median, equal_nan=True)
     # Laid over each other and brought to one light, dates are alike but for wagons and noise.
     rest = (last.current - last.background.median)[:, SITE.ring]
     assert np.nanstd(rest) < 0.004

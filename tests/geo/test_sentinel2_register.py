@@ -69,6 +69,21 @@ def test_gain_and_offset_of_each_band_are_found_and_taken_out():
     assert rest.std() < 0.004
 
 
+def test_bands_that_lie_beside_each_other_are_laid_over_each_other():
+    beside = [(0.12, 0.0), (-0.1, 0.08), (0.0, -0.12), (0.05, 0.05)]
+    image = np.stack([ground(1, (0.4 + x, -0.3 + y))[b] for b, (x, y) in enumerate(beside)])
+    found = register(Planes.of(noisy(image)), SITE.frame, reference(), STABLE)
+    assert found.converged
+    for (x, y), (east, south) in zip(beside, found.band_shift_m, strict=True):
+        away = math.hypot(found.dx_m + east - 10 * (0.4 + x), found.dy_m + south - 10 * (-0.3 + y))
+        assert away < TENTH_OF_A_PIXEL_M / 2
+    # What is sampled there is the composite again, and better than with one place for all.
+    planes = Planes.of(image.astype(np.float32))
+    rest = (found.level(found.sample(planes, SITE.frame)[0]) - reference())[:, STABLE]
+    alike = (found.level(planes.sample(SITE.frame, *found.displacement_px())[0]) - reference())[:, STABLE]
+    assert np.nanstd(rest) < 0.6 * np.nanstd(alike)
+
+
 def test_wagons_that_come_and_go_dont_pull():
     before = with_wagons(ground(1), [(0, 31, 70), (2, 31, 72)])
     after = with_wagons(ground(1, (0.5, 0.2)), [(1, 33, 60)])
