@@ -27,6 +27,7 @@ from geo.names import acquisition_time, sensor_name
 from geo.pixels import RawPixels
 from geo.resample import Window
 from geo.scene import OpenOptions, Scene, scene_id
+from geo.sentinel2.naming import parse_product_name
 
 log = logging.getLogger(__name__)
 
@@ -239,6 +240,11 @@ def _open(path: Path, quiet: bool) -> DatasetReader:
 def _unreadable(path: Path) -> str:
     if not path.exists():
         return f"{path}: there is no such file"
+    if parse_product_name(path.name) is not None and (path.is_dir() or path.suffix.lower() == ".zip"):
+        return (
+            f"{path}: is a whole Sentinel-2 product and no image; single wagons can't be seen at 10 m, but "
+            "railwatch run estimates from it how much of an area's tracks is occupied"
+        )
     if path.is_dir():
         return f"{path}: is a folder, not an image"
     if path.stat().st_size == 0:

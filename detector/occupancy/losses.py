@@ -9,13 +9,11 @@ from torch.nn.functional import avg_pool2d
 from detector.occupancy.material import CAR_M
 from detector.occupancy.network import Occupied
 
-WEIGHTS = {"length": 1.0, "cells": 1.0, "stretches": 0.5, "doubt": 0.2, "past": 0.2}
+WEIGHTS = {"length": 1.0, "cells": 1.0, "stretches": 0.5, "doubt": 0.2}
 _TAIL = 0.05  # of either side of a 90% interval
 
 
-def losses(
-    said: Occupied, region: Tensor, cells: Tensor, past: tuple[Tensor, Tensor] | None = None
-) -> dict[str, Tensor]:
+def losses(said: Occupied, region: Tensor, cells: Tensor) -> dict[str, Tensor]:
     """The unweighted terms of the loss, by name.
 
     The length term is a square, so that it seeks the mean. It is scaled by what the network itself says and
@@ -25,7 +23,6 @@ def losses(
         said: By the network.
         region: (B, h, w) weight with which a cell counts.
         cells: (B, h, w) metres of occupied track.
-        past: (B, K, h, w) the same on the dates of the past, and where they were seen.
     """
     truth = cells.sum(dim=(1, 2)) / CAR_M
     length = said.length_m / CAR_M
@@ -35,11 +32,6 @@ def losses(
     shown = said.density * (region > 0)
     for name, window in (("cells", 3), ("stretches", 9)):
         terms[name] = _cells(shown, cells, (region > 0).float(), window)
-    if past is not None and said.past is not None:
-        then, known = past
-        where = (known & (region > 0)[:, None]).float()
-        shown, stood = (said.past * where).flatten(0, 1), (then * where).flatten(0, 1)
-        terms["past"] = _cells(shown, stood, where.flatten(0, 1), 3)
     rest = (cells.sum(dim=(1, 2)) - said.length_m.detach()) / CAR_M
     above, below = rest - said.above_m / CAR_M, rest + said.below_m / CAR_M
     upper = torch.maximum((1 - _TAIL) * above, -_TAIL * above)

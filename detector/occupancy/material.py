@@ -15,7 +15,7 @@ from torch import Tensor
 
 from detector.errors import LabelError
 from detector.occupancy.inputs import CHANNELS, PastPlanes, make_inputs, past_planes
-from detector.occupancy.network import Past, stack_padded
+from detector.occupancy.network import Past
 from geo.sentinel2.background import MOST_COMPARED
 
 CAR_M = 15.0
@@ -74,7 +74,7 @@ class StoredSite:
             )
 
     def early(self) -> NDArray[np.float16]:
-        """(dates, 5, h, w) the first dates: reflectance and metres of occupied track a cell."""
+        """(dates, 4, h, w) reflectance of the first dates."""
         with np.load(self.path) as stored:
             return np.asarray(stored["early"])
 
@@ -90,13 +90,12 @@ def stored_sites(folder: Path, split: str) -> list[StoredSite]:
 
 
 class Sample(NamedTuple):
-    """One look for the network: planes, region, metres of occupied track a cell; the same of past dates."""
+    """One look for the network: planes, region, metres of occupied track a cell; the dates before it."""
 
     planes: F32
     region: F32
     cells: F32
     past: PastPlanes
-    past_cells: F32
 
 
 def sample_of(
@@ -126,9 +125,7 @@ def sample_of(
     f = dict(zip(FIGURES, site.figures[row].tolist(), strict=True))
     numbers = [n for n in past(len(site.early_sun) + row) if n >= 0]
     before, suns = _before(site, numbers)
-    values = (
-        before[:, :4] if paint is None else np.einsum("ij,kjhw->kihw", paint, before[:, :4], optimize=True)
-    )
+    values = before[:, :4] if paint is None else np.einsum("ij,kjhw->kihw", paint, before, optimize=True)
     given = make_inputs(
         current,
         low,
@@ -142,22 +139,22 @@ def sample_of(
         dates=int(f["dates"]),
         past=past_planes(values if numbers else None, suns, median),
     )
-    return Sample(given.planes, given.region, stored[16], given.past, before[:, 4])
+    return Sample(given.planes, given.region, stored[16], given.past)
 
 
 def _before(site: StoredSite, numbers: Sequence[int]) -> tuple[F32, list[tuple[float, float]]]:
-    """Dates (K, 5, h, w) of reflectance and metres, and their shadows; the first had too little history."""
+    """Reflectances (K, 4, h, w) of dates, and their shadows; the first had too little history."""
     few = len(site.early_sun)
     early = site.early() if any(n < few for n in numbers) else None
     columns = [FIGURES.index("shadow_along"), FIGURES.index("shadow_across")]
-    stack = np.zeros((len(numbers), 5, *site.region.shape), np.float32)
+    stack = np.zeros((len(numbers), 4, *site.region.shape), np.float32)
     suns = []
     for k, n in enumerate(numbers):
         if n < few:
             assert early is not None
-            stack[k], (along, across) = early[n], site.early_sun[n]
+            stack[k], (along, across) = early[n, :4], site.early_sun[n]
         else:
-            stack[k, :4], stack[k, 4] = site.looks[n - few, :4], site.looks[n - few, 16]
+            stack[k] = site.looks[n - few, :4]
             along, across = site.figures[n - few, columns]
         suns.append((float(along), float(across)))
     return stack, suns
@@ -182,7 +179,7 @@ _QUARTERS = tuple(
 
 def turned(sample: Sample, *, along: bool, across: bool) -> Sample:
     """The same yard seen in a mirror."""
-    planes, region, cells, past, then = sample
+    planes, region, cells, past = sample
     planes, shadow = planes.copy(), past.shadow.copy()
     ul, ur, ll, lr = _QUARTERS
     if along:
@@ -191,15 +188,13 @@ def turned(sample: Sample, *, along: bool, across: bool) -> Sample:
         planes[list(_ALONG)] *= -1
         shadow[:, 0] *= -1
         past = PastPlanes(past.change[..., ::-1], past.known[..., ::-1], shadow)
-        then = then[..., ::-1]
     if across:
         planes, region, cells = planes[:, ::-1].copy(), region[::-1], cells[::-1]
         planes[[ul, ur, ll, lr]] = planes[[ll, lr, ul, ur]]
         planes[list(_ACROSS)] *= -1
         shadow[:, 1] *= -1
         past = PastPlanes(past.change[..., ::-1, :], past.known[..., ::-1, :], shadow)
-        then = then[..., ::-1, :]
-    return Sample(planes, region, cells, past, then)
+    return Sample(planes, region, cells, past)
 
 
 def cut(sample: Sample, size: tuple[int, int], rng: np.random.Generator) -> Sample:
@@ -209,12 +204,12 @@ def cut(sample: Sample, size: tuple[int, int], rng: np.random.Generator) -> Samp
     left = int(rng.integers(0, max(w - size[1], 0) + 1))
     rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
     planes = sample.planes[:, rows, columns]
-    region, cells, then = (x[..., rows, columns] for x in (sample.region, sample.cells, sample.past_cells))
+    region, cells = sample.region[rows, columns], sample.cells[rows, columns]
     change, known, shadow = sample.past
     change, known = change[..., rows, columns], known[..., rows, columns]
     missing = size[0] - region.shape[0], size[1] - region.shape[1]
     if missing == (0, 0):
-        return Sample(planes, region, cells, PastPlanes(change, known, shadow), then)
+        return Sample(planes, region, cells, PastPlanes(change, known, shadow))
     above, before = (int(rng.integers(0, m + 1)) for m in missing)
     room = ((above, missing[0] - above), (before, missing[1] - before))
 
@@ -224,20 +219,18 @@ def cut(sample: Sample, size: tuple[int, int], rng: np.random.Generator) -> Samp
     out = padded(planes)
     first = CHANNELS.index("has_tracks")
     out[first:] = planes[first:, :1, :1]
-    return Sample(
-        out, padded(region), padded(cells), PastPlanes(padded(change), padded(known), shadow), padded(then)
-    )
+    past = PastPlanes(padded(change), padded(known), shadow)
+    return Sample(out, padded(region), padded(cells), past)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples for one step: planes (B, C, h, w), region and cells (B, h, w), past_cells (B, K, h, w)."""
+    """Samples for one step: planes (B, C, h, w), region and cells (B, h, w), and the past."""
 
     planes: Tensor
     region: Tensor
     cells: Tensor
     past: Past | None
-    past_cells: Tensor
 
 
 class Batches:
@@ -299,10 +292,9 @@ class Batches:
         self._look(step)
         rng = np.random.default_rng([self.seed, step])
         samples = [self._sample(rng) for _ in range(self.batch_size)]
-        planes, region, cells, past, then = zip(*samples, strict=True)
+        planes, region, cells, past = zip(*samples, strict=True)
         whole = [torch.from_numpy(np.stack(field).astype(np.float32)) for field in (planes, region, cells)]
-        longest = max(len(one) for one in then)
-        return Batch(whole[0], whole[1], whole[2], Past.of(past), stack_padded(then, longest))
+        return Batch(whole[0], whole[1], whole[2], Past.of(past))
 
     def _sample(self, rng: np.random.Generator) -> Sample:
         filled = np.array([len(rows) > 0 for rows in self._by_band])

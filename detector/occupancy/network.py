@@ -15,7 +15,7 @@ from torchvision.models.resnet import BasicBlock
 from detector.occupancy.inputs import CHANNELS, PastPlanes, bent, straight
 
 WIDTHS = (40, 64, 96)
-BLOCKS = (2, 2, 2)
+BLOCKS = (2, 4, 4)
 STRIDE = 4
 """Rows and columns are padded to multiples of this."""
 
@@ -27,7 +27,6 @@ _BACKGROUND = slice(CHANNELS.index("median_B02"), CHANNELS.index("high_B08") + 1
 _TRACKS = slice(CHANNELS.index("track_upper_left"), CHANNELS.index("track_lower_right") + 1)
 _REGION = CHANNELS.index("boundary")
 _UNKNOWN = -1e4  # a logit that no softmax gives weight
-_METRES_A_CELL = 10.0
 
 
 class Past(NamedTuple):
@@ -50,14 +49,14 @@ class Past(NamedTuple):
         longest = max(len(one.shadow) for one in samples)
         if not longest:
             return None
-        return cls(*(stack_padded([one[k] for one in samples], longest) for k in range(3)))
+        return cls(*(_stacked([one[k] for one in samples], longest) for k in range(3)))
 
     def to(self, device: torch.device | str) -> Past:
         """The same on a device."""
         return Past(*(one.to(device) for one in self))
 
 
-def stack_padded(arrays: Sequence[NDArray[Any]], longest: int) -> Tensor:
+def _stacked(arrays: Sequence[NDArray[Any]], longest: int) -> Tensor:
     """Arrays that differ in their first length as one tensor (B, longest, ...), filled with zeros."""
     out = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), arrays[0].dtype)
     for whole, one in zip(out, arrays, strict=True):
@@ -73,14 +72,12 @@ class Occupied(NamedTuple):
         length_m: (B,) its sum over the region.
         below_m: (B,) how far under the length the truth lies once in twenty times, before calibration.
         above_m: (B,) how far over it.
-        past: (B, K, h, w) metres under wagons on the dates of the past, a first guess; None without them.
     """
 
     density: Tensor
     length_m: Tensor
     below_m: Tensor
     above_m: Tensor
-    past: Tensor | None = None
 
 
 def _join(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
@@ -100,10 +97,10 @@ def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential
 class Comparison(nn.Module):
     """The date beside each date of its past.
 
-    A composite forgets what stood together on which date, and that of a yard that is nearly always full
-    shows it full. Here each past date is looked at on its own, a first guess is made of what stands on it,
-    and the date is compared with averages of the past whose weights, cell by cell, are learned: one may take
-    the emptiest dates, another those with like shadows.
+    A composite forgets what was seen together on which date, and that of a yard that is nearly always full
+    shows it full. Here each past date is looked at on its own, and the date is compared with averages of the
+    past whose weights, cell by cell, are learned: one may take the emptiest dates, another those with like
+    shadows.
 
     Args:
         outputs: Channels of the result.
@@ -113,21 +110,19 @@ class Comparison(nn.Module):
         super().__init__()
         self.look = nn.Sequential(_join(24, _LOOK_WIDTH, 3), BasicBlock(_LOOK_WIDTH, _LOOK_WIDTH))
         self.around = _join(_LOOK_WIDTH, _LOOK_WIDTH, 3)
-        self.density = nn.Conv2d(_LOOK_WIDTH, 1, 1)
         self.choice = nn.Conv2d(2 * _LOOK_WIDTH, _HEADS, 1)
-        self.result = nn.Conv2d(_HEADS * 5 + 2 * _LOOK_WIDTH, outputs, 3, padding=1)
+        self.result = nn.Conv2d(_HEADS * 4 + 2 * _LOOK_WIDTH, outputs, 3, padding=1)
 
     def start(self) -> None:
         """Begin as if there were no past dates."""
-        nn.init.normal_(self.density.weight, std=0.01)
         nn.init.normal_(self.choice.weight, std=0.01)
         nn.init.zeros_(self.result.weight)
-        for one in (self.density, self.choice, self.result):
+        for one in (self.choice, self.result):
             if one.bias is not None:
                 nn.init.zeros_(one.bias)
 
-    def forward(self, planes: Tensor, past: Past) -> tuple[Tensor, Tensor]:
-        """Features (B, outputs, h, w), and the first guess (B, K, h, w), metres."""
+    def forward(self, planes: Tensor, past: Past) -> Tensor:
+        """Features (B, outputs, h, w)."""
         b, k, _, h, w = past.change.shape
         present = past.known.flatten(2).any(dim=2)
         now = straight(planes[:, _DIFFERENCE])
@@ -152,7 +147,6 @@ class Comparison(nn.Module):
         seen = self.look(halves)
         around = interpolate(self.around(avg_pool2d(seen, (4, 2))), scale_factor=(4.0, 2.0), mode="nearest")
         logits = self.choice(torch.cat([seen, around], dim=1)).float()
-        guess = softplus(self.density(seen).float())[:, 0]
 
         def laid(values: Tensor, rest: float) -> Tensor:
             whole = values.repeat_interleave(2, dim=-1)[..., :h, :w]
@@ -160,20 +154,18 @@ class Comparison(nn.Module):
             out[present] = whole
             return out
 
-        guesses = laid(guess, 0.0)
         logits = torch.where(past.known[:, :, None], laid(logits, _UNKNOWN), _UNKNOWN)
         share = logits.softmax(dim=1) * past.known.any(dim=1)[:, None, None]  # (B, K, heads, h, w)
         chosen = torch.stack(
             [(share[:, :, m, None] * past.change).sum(dim=1) for m in range(_HEADS)], dim=1
         )  # (B, heads, bands, h, w)
-        under = (share * guesses[:, :, None]).sum(dim=1) / _METRES_A_CELL
         features = laid(seen, 0.0)
         weight = present.to(features.dtype)[:, :, None, None, None]
         mean = features.sum(dim=1) / weight.sum(dim=1).clamp(min=1.0)
-        most = features.amax(dim=1)  # never below 0, which those that aren't there have
+        picked = (share[:, :, 0, None] * features).sum(dim=1)
         compared = bent(now[:, None] - chosen).flatten(1, 2)
-        said = self.result(torch.cat([compared, under, mean, most], dim=1))
-        return said * present.any(dim=1).float()[:, None, None, None], guesses
+        said: Tensor = self.result(torch.cat([compared, mean, picked], dim=1))
+        return said * present.any(dim=1).float()[:, None, None, None]
 
 
 class OccupancyNet(nn.Module):
@@ -222,10 +214,9 @@ class OccupancyNet(nn.Module):
         """
         h, w = planes.shape[-2:]
         room = (0, -w % STRIDE, 0, -h % STRIDE)
-        first, guesses = self.stem(pad(planes, room)), None
+        first = self.stem(pad(planes, room))
         if past is not None:
-            compared, guesses = self.comparison(planes, past)
-            first = first + pad(compared, room)
+            first = first + pad(self.comparison(planes, past), room)
         fine = self.fine(first)
         middle = self.middle(fine)
         coarse = self.coarse(middle)
@@ -243,4 +234,4 @@ class OccupancyNet(nn.Module):
             # The doubt learns from what the network sees and doesn't bend it.
             said = self.doubt(torch.cat([mean.detach(), busy.detach(), size.detach()], dim=1))
             spread = softplus(said) * (_LENGTH_SCALE_M * 0.3 + 0.3 * length.detach()[:, None])
-        return Occupied(density, length, spread[:, 0], spread[:, 1], guesses)
+        return Occupied(density, length, spread[:, 0], spread[:, 1])

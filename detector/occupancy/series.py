@@ -254,7 +254,7 @@ def write_site(folder: Path, seed: int, number: int, split: str, *, dates: int =
     ``NAME.npy`` is float16 (looks, 17, h, w): the four planes of current, low, median and high reflectance in
     ten-thousandths over 1 (reflectance itself), then metres of occupied track a cell. ``NAME.npz`` holds
     masks and figures, and of the first dates, which have too little history to be answered, what later ones
-    compare themselves with: ``early`` (dates, 5, h, w), reflectance and metres, and ``early_sun`` (dates, 2).
+    compare themselves with: ``early`` (dates, 4, h, w) and ``early_sun`` (dates, 2).
     """
     path = site_path(folder, seed, number, split)
     if path.exists():
@@ -267,7 +267,7 @@ def write_site(folder: Path, seed: int, number: int, split: str, *, dates: int =
     for look, truth, sky in zip(series.looks, series.truths, series.skies, strict=True):
         if look.reason is not None or look.current is None or look.background is None:
             if look.placement is not None and look.placement.accepted and look.current is not None:
-                early.append(np.concatenate([look.current, truth.cells[None]]))
+                early.append(look.current)
                 early_sun.append(look.sun or (0.0, 0.0))
             continue
         b = look.background

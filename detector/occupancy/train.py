@@ -113,9 +113,8 @@ def train(
             planes = batch.planes.to(place).contiguous(memory_format=torch.channels_last)
             region, cells = batch.region.to(place), batch.cells.to(place)
             with torch.autocast(place.type, dtype, enabled=dtype is not torch.float32):
-                past = batch.past and batch.past.to(place)
-                said = model(planes, region, past)
-            terms = losses(said, region, cells, past and (batch.past_cells.to(place), past.known))
+                said = model(planes, region, batch.past and batch.past.to(place))
+            terms = losses(said, region, cells)
             loss = total_loss(terms)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -67,7 +67,7 @@ def write_yard(
         tracks=tracks.astype(np.float16),
         region=region.astype(np.float16),
         boundary=boundary.astype(np.float16),
-        early=np.repeat(stacks[0][None, [0, 1, 2, 3, 16]], early, axis=0).astype(np.float16),
+        early=np.repeat(stacks[0][None, :4], early, axis=0).astype(np.float16),
         early_sun=np.tile(np.float32([0.2, -0.5]), (early, 1)),
     )
 

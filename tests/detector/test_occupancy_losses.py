@@ -55,27 +55,9 @@ def test_a_right_answer_costs_nothing_but_doubt():
     assert float(terms["cells"]) == pytest.approx(0.0, abs=1e-6)
     assert float(terms["stretches"]) == pytest.approx(0.0, abs=1e-6)
     assert float(terms["doubt"]) > 0
-    assert set(terms) == set(WEIGHTS) - {"past"}
+    assert set(terms) == set(WEIGHTS)
     expected = sum(WEIGHTS[k] * float(v) for k, v in terms.items())
     assert float(total_loss(terms)) == pytest.approx(expected, rel=1e-5)
-
-
-def test_guesses_of_the_past_are_held_to_what_stood_there_where_it_was_seen():
-    length = torch.tensor([0.0, 600.0])
-    truths = cells(0.0, 600.0)
-    then = torch.stack([truths, truths * 0.5], dim=1)
-    known = torch.ones(2, 2, *SIZE, dtype=torch.bool)
-
-    def past(guess, seen=known):
-        return float(losses(said(length)._replace(past=guess), ONES, truths, (then, seen))["past"])
-
-    assert past(then) == pytest.approx(0.0, abs=1e-6)
-    wrong = then.clone()
-    wrong[1, 1] *= 2
-    assert past(wrong) > 0.001
-    unseen = known.clone()
-    unseen[1, 1] = False
-    assert past(wrong, unseen) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_wild_misses_are_tamed_without_a_jump():

@@ -38,6 +38,17 @@ def fault(path: Path, **options: Any) -> str:
     return message.removeprefix(f"{path}: ")
 
 
+def test_a_sentinel2_product_is_said_to_be_one(tmp_path: Path) -> None:
+    name = "S2A_MSIL2A_20231005T020651_N0509_R003_T52TFN_20231005T060402"
+    (tmp_path / f"{name}.SAFE").mkdir()
+    (tmp_path / f"{name}.zip").write_bytes(b"PK")
+    for path in (tmp_path / f"{name}.SAFE", tmp_path / f"{name}.zip"):
+        assert fault(path).startswith("is a whole Sentinel-2 product and no image")
+        assert "railwatch run" in fault(path)
+    (tmp_path / f"{name}.tif").write_bytes(b"no image")  # a picture made of one, broken
+    assert "Sentinel-2" not in fault(tmp_path / f"{name}.tif")
+
+
 def test_files_that_are_not_images(tmp_path: Path) -> None:
     assert fault(tmp_path / "missing.tif") == "there is no such file"
     assert fault(tmp_path) == "is a folder, not an image"
