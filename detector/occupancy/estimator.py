@@ -15,7 +15,7 @@ from detector.device import choose_device
 from detector.occupancy import weights as weights_file
 from detector.occupancy.classical import features, metres
 from detector.occupancy.estimate import Interval, OccupancyEstimate, Pitch
-from detector.occupancy.inputs import CHANNELS, Inputs, PastPlanes, inputs_of
+from detector.occupancy.inputs import CHANNELS, FIRST_MASK, Inputs, PastPlanes, inputs_of
 from detector.occupancy.network import Past
 from geo.chip import PIXEL_M
 from geo.sentinel2.frame import Site
@@ -203,7 +203,7 @@ class OccupancyEstimator:
             planes[change] = planes[change] * factor + difference
             # The plane of the date itself is scaled differently: a third of a difference.
             planes[level] = planes[level] + np.asarray(difference) / 3.0
-            planes[:20, ~given.known] = 0.0
+            planes[:FIRST_MASK, ~given.known] = 0.0
             return given._replace(planes=planes)
 
         def turned(sign: int) -> Inputs:
@@ -220,7 +220,7 @@ class OccupancyEstimator:
                 planes[index] = cv2.warpAffine(
                     planes[index], move, (w, h), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
                 )
-            planes[:20, ~given.known] = 0.0
+            planes[:FIRST_MASK, ~given.known] = 0.0
             return given._replace(planes=planes)
 
         rng = np.random.default_rng(0)

@@ -38,6 +38,9 @@ CHANNELS = (
 )
 """Names of the planes; reflectance is scaled so that a texture of a hundredth is some tenths."""
 
+FIRST_MASK = CHANNELS.index("track_upper_left")
+"""The planes before it hold reflectance, and 0 where the date wasn't seen."""
+
 _MEAN = np.array([0.10, 0.12, 0.14, 0.20], np.float32)[:, None, None]
 _LEVEL = 10.0  # of absolute reflectance
 CHANGE = 30.0

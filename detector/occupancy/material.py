@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detector.errors import LabelError
-from detector.occupancy.inputs import CHANNELS, PastPlanes, make_inputs, past_planes
+from detector.occupancy.inputs import CHANNELS, FIRST_MASK, PastPlanes, make_inputs, past_planes
 from detector.occupancy.network import Past
 from geo.sentinel2.background import MOST_COMPARED
 
@@ -43,6 +43,9 @@ _SHARES = np.array([0.16, 0.12, 0.16, 0.17, 0.15, 0.10, 0.08, 0.06])
 _PAINTED = 0.7
 """Share of the samples whose bands are mixed anew: yards differ from each other far more than dates."""
 
+
+_GAPS = 0.12
+"""Share of the dates of which a part wasn't seen."""
 
 _LEAST_COMPARED, _TRAINED_COMPARED = 3, 6  # fewer in training: they cost time, and others come each time
 
@@ -223,6 +226,34 @@ def cut(sample: Sample, size: tuple[int, int], rng: np.random.Generator) -> Samp
     return Sample(out, padded(region), padded(cells), past)
 
 
+def with_gaps(sample: Sample, rng: np.random.Generator) -> Sample:
+    """The same with ground that wasn't seen on the date or on some before it: clouds, the swath's edge.
+
+    What stands where nobody has seen it isn't to be found.
+    """
+    planes, region, cells, past = sample
+    if rng.random() < _GAPS:
+        seen = _patch(region.shape, rng)
+        planes, cells = planes.copy(), np.where(seen, cells, np.float32(0))
+        planes[:FIRST_MASK, ~seen] = 0.0
+    known = past.known.copy()
+    for k in np.flatnonzero(rng.random(len(known)) < _GAPS):
+        known[k] &= _patch(region.shape, rng)
+    change = np.where(known[:, None], past.change, np.float32(0))
+    return Sample(planes, region, cells, PastPlanes(change, known, past.shadow))
+
+
+def _patch(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """What of a picture is seen beside one round gap, or one straight edge."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    at = rng.uniform(0, size)
+    if rng.random() < 0.3:
+        turn = rng.uniform(0, 2 * np.pi)
+        return np.asarray((y - at[0]) * np.sin(turn) + (x - at[1]) * np.cos(turn) < 0)
+    across, along = rng.uniform(3.0, 20.0, 2)
+    return np.asarray(((y - at[0]) / across) ** 2 + ((x - at[1]) / along) ** 2 > 1.0)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Samples for one step: planes (B, C, h, w), region and cells (B, h, w), and the past."""
@@ -311,4 +342,4 @@ class Batches:
 
         sample = sample_of(self.sites[number], int(row), tracks=tracks, paint=paint, past=some)
         sample = turned(sample, along=bool(rng.random() < 0.5), across=bool(rng.random() < 0.5))
-        return cut(sample, self.size, rng)
+        return with_gaps(cut(sample, self.size, rng), rng)

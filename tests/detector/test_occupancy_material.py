@@ -12,8 +12,17 @@ from hypothesis import strategies as st
 from stored_yards import stored_yard, write_yard
 
 from detector.errors import LabelError
-from detector.occupancy.inputs import CHANNELS, bent, make_inputs, past_planes, straight
-from detector.occupancy.material import FIGURES, Batches, Sample, cut, sample_of, stored_sites, turned
+from detector.occupancy.inputs import CHANNELS, FIRST_MASK, bent, make_inputs, past_planes, straight
+from detector.occupancy.material import (
+    FIGURES,
+    Batches,
+    Sample,
+    cut,
+    sample_of,
+    stored_sites,
+    turned,
+    with_gaps,
+)
 from detector.occupancy.network import OccupancyNet, Past
 
 
@@ -241,6 +250,24 @@ def test_cutting_and_filling_keep_values_and_places(height, width, seed):
     constant = CHANNELS.index("has_tracks")
     for plane, whole in zip(found.planes[constant:], one.planes[constant:], strict=True):
         assert (plane == whole[0, 0]).all()
+
+
+def test_ground_that_wasnt_seen_holds_nothing():
+    changed = None
+    for seed in range(40):
+        one = sample(cells=np.ones((6, 9), np.float32))
+        found = with_gaps(one, np.random.default_rng(seed))
+        gone = (found.planes[:FIRST_MASK] == 0).all(axis=0)
+        assert (found.cells[gone] == 0).all()
+        assert (found.cells[~gone] == 1).all()
+        assert np.array_equal(found.planes[FIRST_MASK:], one.planes[FIRST_MASK:])
+        assert np.array_equal(found.region, one.region)
+        assert (found.past.change[~np.broadcast_to(found.past.known[:, None], (3, 4, 6, 9))] == 0).all()
+        assert not (found.past.known & ~one.past.known).any()
+        if gone.any():
+            changed = gone
+    assert changed is not None
+    assert (sample().planes[:FIRST_MASK] != 0).any()
 
 
 def test_batches_are_seeded_go_on_and_take_up_new_sites(tmp_path):
