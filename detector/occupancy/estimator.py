@@ -15,7 +15,7 @@ from detector.device import choose_device
 from detector.occupancy import weights as weights_file
 from detector.occupancy.classical import features, metres
 from detector.occupancy.estimate import Interval, OccupancyEstimate, Pitch
-from detector.occupancy.inputs import CHANNELS, FIRST_MASK, Inputs, PastPlanes, inputs_of
+from detector.occupancy.inputs import CHANNELS, FIRST_MASK, Inputs, inputs_of
 from detector.occupancy.network import Past
 from geo.chip import PIXEL_M
 from geo.sentinel2.frame import Site
@@ -30,6 +30,7 @@ _MARGIN_CELLS = 14  # as much as the yards show around them that the network has
 _CONTRAST_SD = 0.2  # how well a yard's mean contrast is known, relative
 _SHADOW_SD = 0.2
 _DRAWS = 4
+_BUDGET_DATES = 6
 _Z90 = 1.645
 _BANDS = 4
 
@@ -190,6 +191,8 @@ class OccupancyEstimator:
         What the interval holds beyond them stands as ``unexplained``: yards that differ from those that the
         network has learned from.
         """
+        # Some past dates will do to see how the answer moves, and cost a third of all of them.
+        given = given._replace(past=given.past.last(_BUDGET_DATES))
         change = slice(CHANNELS.index("difference_B02"), CHANNELS.index("difference_B02") + _BANDS)
         level = slice(0, _BANDS)
         beside = given.known & (given.region == 0)
@@ -236,6 +239,7 @@ class OccupancyEstimator:
         step = max(residual_m, 0.3) / PIXEL_M
         drift = (0.5 * smooth[:, None, None]).astype(np.float32)
         batch = [
+            given,
             moved(drift),
             moved(-drift),
             moved(0.0, 1 + _CONTRAST_SD),
@@ -248,14 +252,14 @@ class OccupancyEstimator:
             shifted(0.0, -step),
             *grain,
         ]
-        cars = self._ask(batch).length_m / pitch.mean_m
+        unmoved, *cars = self._ask(batch).length_m / pitch.mean_m
         here = float(answer.length_m[0]) / pitch.mean_m
 
         def half(a: int) -> float:
             return abs(float(cars[a] - cars[a + 1])) / 2
 
         budget = {
-            "texture": float(np.sqrt(np.mean((cars[10:] - here) ** 2))),
+            "texture": float(np.sqrt(np.mean((np.array(cars[10:]) - unmoved) ** 2))),
             "drift": half(0),
             "contrast": half(2),
             "shadow": half(4),
@@ -316,9 +320,10 @@ def _near(given: Inputs) -> tuple[Inputs, tuple[slice, slice]]:
         slice(max(0, int(rows[0]) - _MARGIN_CELLS), min(h, int(rows[-1]) + 1 + _MARGIN_CELLS)),
         slice(max(0, int(columns[0]) - _MARGIN_CELLS), min(w, int(columns[-1]) + 1 + _MARGIN_CELLS)),
     )
-    change, known, shadow = given.past
-    past = PastPlanes(change[..., *window], known[..., *window], shadow)
-    return Inputs(given.planes[:, *window], region[window], given.known[window], past), window
+    return (
+        Inputs(given.planes[:, *window], region[window], given.known[window], given.past.window(*window)),
+        window,
+    )
 
 
 def _hidden(given: Inputs) -> float:

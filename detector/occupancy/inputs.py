@@ -64,6 +64,14 @@ class PastPlanes(NamedTuple):
     known: NDArray[np.bool_]
     shadow: NDArray[np.float32]
 
+    def window(self, rows: slice, columns: slice) -> PastPlanes:
+        """A part of the cells."""
+        return PastPlanes(self.change[..., rows, columns], self.known[..., rows, columns], self.shadow)
+
+    def last(self, number: int) -> PastPlanes:
+        """The last of the dates."""
+        return PastPlanes(self.change[-number:], self.known[-number:], self.shadow[-number:])
+
 
 class Inputs(NamedTuple):
     """What is known of one look.

@@ -208,11 +208,10 @@ def cut(sample: Sample, size: tuple[int, int], rng: np.random.Generator) -> Samp
     rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
     planes = sample.planes[:, rows, columns]
     region, cells = sample.region[rows, columns], sample.cells[rows, columns]
-    change, known, shadow = sample.past
-    change, known = change[..., rows, columns], known[..., rows, columns]
+    past = sample.past.window(rows, columns)
     missing = size[0] - region.shape[0], size[1] - region.shape[1]
     if missing == (0, 0):
-        return Sample(planes, region, cells, PastPlanes(change, known, shadow))
+        return Sample(planes, region, cells, past)
     above, before = (int(rng.integers(0, m + 1)) for m in missing)
     room = ((above, missing[0] - above), (before, missing[1] - before))
 
@@ -222,7 +221,7 @@ def cut(sample: Sample, size: tuple[int, int], rng: np.random.Generator) -> Samp
     out = padded(planes)
     first = CHANNELS.index("has_tracks")
     out[first:] = planes[first:, :1, :1]
-    past = PastPlanes(padded(change), padded(known), shadow)
+    past = PastPlanes(padded(past.change), padded(past.known), past.shadow)
     return Sample(out, padded(region), padded(cells), past)
 
 
