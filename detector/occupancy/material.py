@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -44,6 +45,8 @@ _PAINTED = 0.7
 """Share of the samples whose bands are mixed anew: yards differ from each other far more than dates."""
 
 
+_WEATHER = 0.4
+"""Share of the dates that get more weather than they had."""
 _GAPS = 0.12
 """Share of the dates of which a part wasn't seen."""
 
@@ -108,6 +111,7 @@ def sample_of(
     tracks: bool = True,
     paint: NDArray[np.float32] | None = None,
     past: Callable[[int], Sequence[int]] = lambda before: range(before - MOST_COMPARED, before),
+    weather: np.random.Generator | None = None,
 ) -> Sample:
     """A look of a stored site, whole.
 
@@ -118,6 +122,7 @@ def sample_of(
         paint: (4, 4) by which the bands of all reflectances are mixed, or None.
         past: Chooses among the dates before, by how many there are; numbers below 0 are none. The latest by
             default.
+        weather: Draws moisture and light of each date anew (`weathered`), or None to leave them.
     """
     stored = np.asarray(site.looks[row], dtype=np.float32)
     if paint is not None:
@@ -129,6 +134,8 @@ def sample_of(
     numbers = [n for n in past(len(site.early_sun) + row) if n >= 0]
     before, suns = _before(site, numbers)
     values = before[:, :4] if paint is None else np.einsum("ij,kjhw->kihw", paint, before, optimize=True)
+    if weather is not None:
+        current, values = (weathered(x, weather) for x in (current, values))
     given = make_inputs(
         current,
         low,
@@ -171,6 +178,31 @@ def random_paint(rng: np.random.Generator) -> NDArray[np.float32]:
         share = float(rng.uniform(0.0, 0.3))
         mixed = (1 - share) * mixed + share * np.eye(4)[rng.permutation(4)]
     return (gain[:, None] * mixed).astype(np.float32)
+
+
+def weathered(values: F32, rng: np.random.Generator) -> F32:
+    """Dates (..., 4, h, w) under more weather: one simulator's moisture isn't another's, nor is it wagons.
+
+    Patches of moisture, and light that wasn't quite brought to the composite's.
+    """
+    out = values.copy()
+    for date in out.reshape(-1, *values.shape[-3:]):
+        if rng.random() < _WEATHER:
+            light = 1.0 + rng.normal(0.0, 0.02) + rng.normal(0.0, 0.01, 4)
+            depth = rng.normal(0.0, 0.07) * (1.0 + rng.normal(0.0, 0.2, 4))
+            patches = _smooth(values.shape[-2:], float(rng.uniform(2.0, 8.0)), rng)
+            for band, one in enumerate(date):
+                one *= np.float32(light[band]) + np.float32(depth[band]) * patches
+    return out
+
+
+def _smooth(size: tuple[int, int], grain: float, rng: np.random.Generator) -> F32:
+    """A field (h, w) of standard deviation about 1 that changes over so many cells."""
+    h, w = size
+    coarse = 1.2 * rng.standard_normal((int(h / grain) + 3, int(w / grain) + 3), dtype=np.float32)
+    fine = cv2.resize(coarse, None, fx=grain, fy=grain, interpolation=cv2.INTER_LINEAR)
+    top, left = (int(rng.integers(0, n - m + 1)) for n, m in zip(fine.shape, size, strict=True))
+    return np.asarray(fine[top : top + h, left : left + w])
 
 
 _ALONG = tuple(CHANNELS.index(name) for name in ("shadow_along", "past_shadow_along"))
@@ -339,6 +371,6 @@ class Batches:
             wanted = int(rng.integers(_LEAST_COMPARED, _TRAINED_COMPARED + 1))
             return sorted(int(n) for n in rng.permutation(before)[:wanted])
 
-        sample = sample_of(self.sites[number], int(row), tracks=tracks, paint=paint, past=some)
+        sample = sample_of(self.sites[number], int(row), tracks=tracks, paint=paint, past=some, weather=rng)
         sample = turned(sample, along=bool(rng.random() < 0.5), across=bool(rng.random() < 0.5))
         return with_gaps(cut(sample, self.size, rng), rng)

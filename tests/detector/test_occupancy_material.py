@@ -21,6 +21,7 @@ from detector.occupancy.material import (
     sample_of,
     stored_sites,
     turned,
+    weathered,
     with_gaps,
 )
 from detector.occupancy.network import OccupancyNet, Past
@@ -268,6 +269,22 @@ def test_ground_that_wasnt_seen_holds_nothing():
             changed = gone
     assert changed is not None
     assert (sample().planes[:FIRST_MASK] != 0).any()
+
+
+def test_weather_changes_dates_smoothly_and_each_by_itself():
+    values = np.full((60, 4, 20, 30), 0.2, np.float32)
+    found = weathered(values, np.random.default_rng(3))
+    assert found.dtype == np.float32
+    assert (values == 0.2).all()  # what was given is left alone
+    changed = np.array([not np.array_equal(one, values[0]) for one in found])
+    assert 0.2 < changed.mean() < 0.6
+    assert len({one.tobytes() for one in found[changed]}) == changed.sum()
+    assert 0.1 < found.min() < found.max() < 0.35
+    # Neighbouring cells and bands change alike.
+    patches = found[changed] / 0.2 - 1
+    steps = np.diff(patches, axis=-1).std()
+    assert steps < 0.5 * (patches - patches.mean(axis=(2, 3), keepdims=True)).std()
+    assert np.corrcoef(patches[:, 0].ravel(), patches[:, 3].ravel())[0, 1] > 0.8
 
 
 def test_batches_are_seeded_go_on_and_take_up_new_sites(tmp_path):
