@@ -47,6 +47,7 @@ _PAINTED = 0.7
 
 _WEATHER = 0.4
 """Share of the dates that get more weather than they had."""
+_CONTRAST_SD = 0.2
 _GAPS = 0.12
 """Share of the dates of which a part wasn't seen."""
 
@@ -135,6 +136,9 @@ def sample_of(
     before, suns = _before(site, numbers)
     values = before[:, :4] if paint is None else np.einsum("ij,kjhw->kihw", paint, before, optimize=True)
     if weather is not None:
+        # How much wagons stand out from the ground, and how uneven it is, differs between yards, too.
+        contrast = np.float32(np.exp(weather.normal(0.0, _CONTRAST_SD)))
+        low, high, current, values = (median + contrast * (x - median) for x in (low, high, current, values))
         current, values = (weathered(x, weather) for x in (current, values))
     given = make_inputs(
         current,
