@@ -14,10 +14,18 @@ from numpy.typing import NDArray
 from detector.errors import LabelError
 from detector.occupancy import scores
 from detector.occupancy.answers import answers
+from detector.occupancy.estimate import OccupancyEstimate
 from detector.occupancy.estimator import OccupancyEstimator
 from detector.occupancy.material import stored_sites
 from detector.occupancy.recipe import make_sites, stretch_of
-from detector.occupancy.series import Series, SimulatedSite, clear_dates, simulate_series
+from detector.occupancy.series import (
+    Series,
+    SimulatedSite,
+    Truth,
+    clear_dates,
+    simulate_series,
+    strip_series,
+)
 from detector.simulate.clouds import cirrus, cumulus, shadow_only
 from detector.simulate.coarse import random_sky
 from geo.sentinel2.clear import assess
@@ -28,9 +36,11 @@ Progress = Callable[[int, int], Any]
 BY_COUNT = "By true count, tracks known, 10 or more past looks"
 BY_COUNT_BLIND = "Boundary alone, 10 or more past looks"
 
+ANOTHER_SIMULATOR = "Yards of another simulator, tracks known, 10 or more past looks"
+
 _EVENT_LOOKS = 6
 _USUAL_LOOKS = 34
-_EVENT_SEED, _SKY_SEED, _GROUND_SEED = 31, 41, 51
+_EVENT_SEED, _SKY_SEED, _GROUND_SEED, _STRIP_SEED = 31, 41, 51, 61
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,7 @@ def evaluate(
     sites: int = 100,
     events: int = 40,
     skies: int = 30,
+    strips: int = 30,
     grounds: Sequence[NDArray[np.float32]] = (),
     progress: Progress | None = None,
 ) -> Study:
@@ -66,11 +77,12 @@ def evaluate(
         sites: How many sites of 34 dates.
         events: How many sites for the build-up from 20 to 73 cars.
         skies: How many sites for clouds, shadows and snow.
+        strips: How many sites of the second simulator.
         grounds: (4, H, W) real reflectances; a third as many sites are laid on them as a second test world.
         progress: Called with steps done and in all.
     """
     report = progress or (lambda done, total: None)
-    total = sites + events + skies + 3
+    total = sites + events + skies + strips + 3
     for k in range(sites):
         make_sites(folder, "test", k + 1, first=k)
         report(k, total)
@@ -111,6 +123,9 @@ def evaluate(
     figures |= _by_site(enough)
     figures |= {f"build_up_{k}": v for k, v in build_up(estimator, events, report, sites + 2, total).items()}
     refused = refusals(skies, report, sites + events + 2, total)
+    strange = on_strips(estimator, strips, report, sites + events + skies + 2, total)
+    tables[ANOTHER_SIMULATOR] = scores.by_count(strange)
+    figures |= {f"another_simulator_{k}": v for k, v in scores.slope(strange).items()}
     if grounds:
         tables["On real ground, tracks known, 10 or more past looks"] = scores.by_count(
             on_grounds(estimator, grounds, max(3, sites // 3))
@@ -173,19 +188,35 @@ def on_grounds(
         for look, truth in zip(series.looks, series.truths, strict=True):
             if look.reason is None and len(look.history) >= 10:
                 said = estimator.estimate(look, series.simulated.site)
-                rows.append(
-                    {
-                        "site": k,
-                        "count": truth.count,
-                        "length_m": truth.length_m,
-                        "cars": said.count.value,
-                        "cars_low": said.count.low,
-                        "cars_high": said.count.high,
-                        "length_low": said.length.low,
-                        "length_high": said.length.high,
-                    }
-                )
+                rows.append(_row(k, truth, said))
     return pd.DataFrame(rows)
+
+
+def on_strips(
+    estimator: OccupancyEstimator, sites: int, report: Progress, done: int, total: int
+) -> pd.DataFrame:
+    """Answers to yards of another simulator: what was learned from one and isn't so in the other shows."""
+    rows = []
+    for k in range(sites):
+        series = strip_series(_STRIP_SEED, k)
+        for look, truth in zip(series.looks, series.truths, strict=True):
+            if look.reason is None and len(look.history) >= 10:
+                rows.append(_row(k, truth, estimator.estimate(look, series.site)))
+        report(done + k, total)
+    return pd.DataFrame(rows)
+
+
+def _row(site: int, truth: Truth, said: OccupancyEstimate) -> dict[str, float]:
+    return {
+        "site": site,
+        "count": truth.count,
+        "length_m": truth.length_m,
+        "cars": said.count.value,
+        "cars_low": said.count.low,
+        "cars_high": said.count.high,
+        "length_low": said.length.low,
+        "length_high": said.length.high,
+    }
 
 
 def read_ground(path: Path) -> NDArray[np.float32]:

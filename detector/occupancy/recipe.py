@@ -26,7 +26,7 @@ from detector.occupancy.estimate import Pitch
 from detector.occupancy.material import StoredSite, stored_sites
 from detector.occupancy.mlm import write_item
 from detector.occupancy.network import OccupancyNet
-from detector.occupancy.series import site_path, write_site
+from detector.occupancy.series import STRIP_SEEDS, site_path, write_site, write_strip_site
 from detector.occupancy.train import OccupancyTrainConfig, load_average, train
 from detector.recipe import read_document, read_table
 from detector.train import draw_curves
@@ -48,6 +48,8 @@ class SitesConfig:
     check_sites: int = 130
     """Further ones for the intervals."""
     dates: int = 34
+    strips: float = 0.2
+    """Share of the yards that are of the second simulator (`detector.simulate.strips`)."""
     seed: int = 0
     """Another one gives other yards in every split."""
     first_sites: int = 40
@@ -79,11 +81,33 @@ class OccupancyRecipe:
 
 
 def make_sites(
-    folder: Path, split: str, number: int, *, seed: int = 0, dates: int = 34, first: int = 0
+    folder: Path,
+    split: str,
+    number: int,
+    *,
+    seed: int = 0,
+    dates: int = 34,
+    first: int = 0,
+    strips: float = 0.0,
 ) -> None:
-    """Simulate the sites of a split; those that are there are left alone."""
+    """Simulate the sites of a split; those that are there are left alone.
+
+    Args:
+        folder: Where they are put.
+        split: ``train``, ``val`` or ``test``.
+        number: How many there are to be.
+        seed: Another one gives other yards.
+        dates: Of each.
+        first: Number of the first one to make.
+        strips: Share of those that are of the second simulator, evenly among the others.
+    """
     for k in range(first, number):
-        write_site(folder, _seed(split, seed), k, split, dates=dates)
+        write = write_strip_site if _is_strip(k, strips) else write_site
+        write(folder, _seed(split, seed), k, split, dates=dates)
+
+
+def _is_strip(number: int, share: float) -> bool:
+    return int((number + 1) * share) > int(number * share)
 
 
 def _seed(split: str, seed: int) -> int:
@@ -116,7 +140,11 @@ def follow(
     """
     data, folder = recipe.data, out / "sites"
     first = min(data.first_sites, data.train_sites)
-    wanted = (site_path(folder, _seed("train", data.seed), k, "train") for k in range(data.train_sites))
+    seed = _seed("train", data.seed)
+    wanted = (
+        site_path(folder, seed + STRIP_SEEDS * _is_strip(k, data.strips), k, "train")
+        for k in range(data.train_sites)
+    )
     if all(path.exists() for path in wanted):
         train(folder, out, recipe.train, device=device, stop=stop, progress=progress)
     else:
@@ -124,7 +152,7 @@ def follow(
         worker = get_context("spawn").Process(
             target=make_sites,
             args=(folder, "train", data.train_sites),
-            kwargs={"seed": data.seed, "dates": data.dates},
+            kwargs={"seed": data.seed, "dates": data.dates, "strips": data.strips},
         )
         worker.start()
         try:
@@ -138,7 +166,7 @@ def follow(
             worker.terminate()
             worker.join()
     draw_curves(out / "log.jsonl", out / "curves.png")
-    make_sites(folder, "val", data.check_sites, seed=data.seed, dates=data.dates)
+    make_sites(folder, "val", data.check_sites, seed=data.seed, dates=data.dates, strips=data.strips)
     return write_weights(recipe, load_average(out / "checkpoint.pt"), folder, out)
 
 

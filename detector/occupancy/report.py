@@ -16,6 +16,8 @@ HEADINGS = {
     "with_tracks_site_slope_p10": "slope of single yards, 10th percentile",
     "with_tracks_site_slope_median": "slope of single yards, median",
     "boundary_alone_slope": "slope with the boundary alone",
+    "another_simulator_slope": "slope on yards of another simulator",
+    "another_simulator_correlation": "correlation on yards of another simulator",
     "classical_slope": "slope of the classical estimator",
     "between_site_sd": "yards differ by (standard deviation of a yard's mean error, cars)",
     "within_site_sd": "dates of a yard differ by (cars)",

@@ -18,13 +18,14 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
-from detector.simulate.coarse import BANDS, CoarseYard, Sky, random_sky
+from detector.simulate.coarse import BANDS, CoarseYard, Sky, random_sky, sun_at
 from detector.simulate.spec import FREIGHT, Consist
+from detector.simulate.strips import StripYard
 from detector.simulate.yards import Traffic, random_yard
 from geo.chip import Chip, ChipGrid
 from geo.ground import apply_affine
 from geo.sentinel2.clear import Clearness
-from geo.sentinel2.frame import Site, draw_polygon, draw_tracks, frame_of
+from geo.sentinel2.frame import Frame, Site, draw_polygon, draw_tracks, frame_of
 from geo.sentinel2.looks import Look, looks
 
 _CORNER = (500_000.0, 4_700_000.0)
@@ -136,12 +137,8 @@ class SimulatedSite:
         scene = np.concatenate(points)
         pixels = apply_affine(to_pixels, scene)
         inside = shapely.contains_xy(self.outline, pixels)
-        x, y = apply_affine(~self.site.frame.to_grid, pixels[inside]).T
-        column, row = np.floor(x).astype(int), np.floor(y).astype(int)
-        ok = (column >= 0) & (row >= 0) & (column < w) & (row < h)
-        share = (total - engines) / total
-        cells = np.bincount((row * w + column)[ok], minlength=h * w).reshape(h, w) * share
-        return Truth(count, float(inside.sum() * share), cells.astype(np.float32))
+        share = np.float32((total - engines) / total)
+        return Truth(count, float(inside.sum() * share), _cells(pixels[inside], self.site.frame) * share)
 
     def chip(self, sky: Sky, consists: Sequence[Consist], number: int) -> Chip:
         """The acquisition of one date."""
@@ -158,6 +155,15 @@ class SimulatedSite:
             sun_elevation_deg=sky.sun_elevation_deg,
             level="L2A",
         )
+
+
+def _cells(pixels: NDArray[np.float64], frame: Frame) -> F32:
+    """How many of some points (n, 2), grid pixels, lie in each cell of a frame."""
+    h, w = frame.shape
+    x, y = apply_affine(~frame.to_grid, pixels).T
+    column, row = np.floor(x).astype(int), np.floor(y).astype(int)
+    ok = (column >= 0) & (row >= 0) & (column < w) & (row < h)
+    return np.bincount((row * w + column)[ok], minlength=h * w).reshape(h, w).astype(np.float32)
 
 
 def clear_dates(rng: np.random.Generator, number: int, *, years: float | None = None) -> list[dt.datetime]:
@@ -238,7 +244,50 @@ def simulate_series(
     return Series(simulated, seen, tuple(truths), tuple(skies))
 
 
+@dataclass(frozen=True)
+class StripSeries:
+    """Dates of a yard of the second simulator.
+
+    Attributes:
+        site: The place.
+        looks: Its looks, oldest first.
+        truths: What is true on each.
+        wet: How wet the ground was.
+    """
+
+    site: Site
+    looks: tuple[Look, ...]
+    truths: tuple[Truth, ...]
+    wet: tuple[float, ...]
+
+
+def strip_series(seed: int, number: int, *, dates: int = 26) -> StripSeries:
+    """Simulate a yard of `detector.simulate.strips` on some clear dates; equal seeds give equal ones."""
+    yard = StripYard.random(seed, number)
+    lines, outline = yard.lines(), yard.outline()
+    frame = frame_of(outline, lines)
+    site = Site(
+        name=f"strip-{seed}-{number}",
+        grid=yard.grid,
+        frame=frame,
+        boundary=draw_polygon(outline, frame),
+        tracks=draw_tracks(lines, frame),
+        has_tracks=True,
+    )
+    chips, truths, wet = [], [], []
+    for index, when in enumerate(clear_dates(yard.rng, dates)):
+        yard.next_date()
+        chips.append(yard.chip(when, sun_at(when, yard.latitude_deg), f"{site.name}-{index:03d}"))
+        truths.append(Truth(yard.count, yard.occupied_m, _cells(yard.occupied(), frame)))
+        wet.append(yard.wet)
+    seen = tuple(looks(chips, site, judge=everything_clear))
+    return StripSeries(site, seen, tuple(truths), tuple(wet))
+
+
 # -------------------------------------------------------------------------------- training material
+
+STRIP_SEEDS = 500
+"""Added to the seeds of the splits for yards of the second simulator."""
 
 PLANES = ("current", "low", "median", "high")
 
@@ -260,11 +309,35 @@ def write_site(folder: Path, seed: int, number: int, split: str, *, dates: int =
     if path.exists():
         return 0
     series = simulate_series(seed, number, split, dates=dates)
-    site = series.simulated.site
+    about = {
+        "tracks": series.simulated.coarse.yard.spec.notes["n_tracks"],
+        "turn": series.simulated.site.frame.turn_deg,
+    }
+    wet = [sky.wet for sky in series.skies]
+    return _store(path, series.simulated.site, series.looks, series.truths, wet, about)
+
+
+def write_strip_site(folder: Path, seed: int, number: int, split: str, *, dates: int = 34) -> int:
+    """The same for a yard of the second simulator."""
+    path = site_path(folder, STRIP_SEEDS + seed, number, split)
+    if path.exists():
+        return 0
+    series = strip_series(STRIP_SEEDS + seed, number, dates=dates)
+    return _store(path, series.site, series.looks, series.truths, series.wet, {"simulator": "strips"})
+
+
+def _store(
+    path: Path,
+    site: Site,
+    seen: Sequence[Look],
+    truths: Sequence[Truth],
+    wet: Sequence[float],
+    about: dict[str, object],
+) -> int:
     stacks, rows = [], []
     early: list[F32] = []
     early_sun: list[tuple[float, float]] = []
-    for look, truth, sky in zip(series.looks, series.truths, series.skies, strict=True):
+    for look, truth, wetness in zip(seen, truths, wet, strict=True):
         if look.reason is not None or look.current is None or look.background is None:
             if look.placement is not None and look.placement.accepted and look.current is not None:
                 early.append(look.current)
@@ -281,14 +354,14 @@ def write_site(folder: Path, seed: int, number: int, split: str, *, dates: int =
                 b.dates,
                 *(look.sun or (0.0, 0.0)),
                 *(look.history_sun or (0.0, 0.0)),
-                sky.wet,
-                sky.sun_elevation_deg,
+                wetness,
+                look.chip.sun_elevation_deg or 0.0,
                 look.registration.residual_m if look.registration else 0.0,
             ]
         )
     if not stacks:
         return 0
-    folder.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path.with_suffix(".npy"), np.stack(stacks))
     part = path.with_name(path.stem + ".part.npz")
     np.savez(
@@ -299,9 +372,7 @@ def write_site(folder: Path, seed: int, number: int, split: str, *, dates: int =
         boundary=site.boundary.astype(np.float16),
         early=np.stack(early).astype(np.float16),
         early_sun=np.array(early_sun, np.float32),
-        about=json.dumps(
-            {"tracks": series.simulated.coarse.yard.spec.notes["n_tracks"], "turn": site.frame.turn_deg}
-        ),
+        about=json.dumps(about),
     )
     part.replace(path)
     return len(stacks)

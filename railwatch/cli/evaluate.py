@@ -180,6 +180,10 @@ def occupancy(
     skies: Annotated[
         int, typer.Option("--skies", min=1, help="Yards seen under cloud, shadow and snow.")
     ] = 30,
+    strips: Annotated[
+        int,
+        typer.Option("--strips", min=1, help="Yards of another simulator, which nothing was learned from."),
+    ] = 30,
     ground: Annotated[
         list[Path] | None,
         typer.Option(
@@ -213,6 +217,7 @@ def occupancy(
             sites=sites,
             events=events,
             skies=skies,
+            strips=strips,
             grounds=grounds,
             progress=report,
         )

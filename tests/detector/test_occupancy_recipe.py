@@ -198,6 +198,22 @@ def test_seeds_of_splits_stay_apart(tmp_path, monkeypatch):
     assert [made[0][0], made[60][0], made[120][0]] == [1, 2, 3]
 
 
+def test_a_share_of_the_yards_is_of_the_second_simulator(tmp_path, monkeypatch):
+    import detector.occupancy.recipe as module
+
+    made = []
+    for name in ("write_site", "write_strip_site"):
+        monkeypatch.setattr(module, name, lambda folder, seed, k, split, dates, n=name: made.append((k, n)))
+    make_sites(tmp_path, "train", 40, strips=0.2)
+    assert [k for k, _ in made] == list(range(40))
+    assert sum(name == "write_strip_site" for _, name in made) == 8
+    # Whoever goes on later makes the same.
+    whole, made[:] = list(made), []
+    for first in range(40):
+        make_sites(tmp_path, "train", first + 1, first=first, strips=0.2)
+    assert made == whole
+
+
 # ------------------------------------------------------------------------------------------- a whole
 
 

@@ -33,8 +33,8 @@ def test_unknown_keys_of_an_occupancy_training_are_refused(railwatch, tmp_path):
     done = railwatch("train", "--config", path, "--out", tmp_path / "run")
     assert done.code == 2
     assert (
-        done.error
-        == f"{path}: unknown key data.shards; known are train_sites, check_sites, dates, seed, first_sites"
+        done.error == f"{path}: unknown key data.shards; known are train_sites, check_sites, dates, strips, "
+        "seed, first_sites"
     )
     assert not (tmp_path / "run").exists()
 
