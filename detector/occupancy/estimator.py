@@ -112,10 +112,7 @@ class OccupancyEstimator:
         density = np.zeros(site.frame.shape, np.float32)
         density[window] = answer.density[0] * given.region
         used = pitch or self.weights.pitch
-        raw = float(answer.length_m[0]), float(answer.below_m[0]), float(answer.above_m[0])
-        hidden = _hidden(given)
-        length = _allowing(self._interval(*raw, used.mean_m, None), hidden)
-        count = _allowing(self._interval(*raw, used.mean_m, used), hidden)
+        length, count = self._intervals(given, answer, used)
         b = look.background
         current, low, median, high = (plane[:, *window] for plane in (look.current, b.low, b.median, b.high))
         classical = float(metres(self.weights.trees, features(current, low, median, high, given)[None])[0])
@@ -139,8 +136,8 @@ class OccupancyEstimator:
             warnings=self._warnings(look, site, count, classical, given, tracks),
         )
 
-    def answer_cars(self, look: Look, site: Site) -> float:
-        """The count alone, for series of many looks.
+    def intervals(self, look: Look, site: Site) -> tuple[Interval, Interval]:
+        """Length and count alone, as `estimate` gives them, for series of many looks.
 
         Raises:
             ValueError: The look must not be answered.
@@ -148,7 +145,7 @@ class OccupancyEstimator:
         if look.reason is not None:
             raise ValueError(f"{look.id} must not be answered: {look.reason}")
         given, _ = _near(inputs_of(look, site))
-        return float(self._ask([given]).length_m[0]) / self.weights.pitch.mean_m
+        return self._intervals(given, self._ask([given]), self.weights.pitch)
 
     # ----------------------------------------------------------------------------------- the network
 
@@ -162,6 +159,12 @@ class OccupancyEstimator:
             said.density.cpu().numpy(),
             *(part.double().cpu().numpy() for part in (said.length_m, said.below_m, said.above_m)),
         )
+
+    def _intervals(self, given: Inputs, answer: _Answer, pitch: Pitch) -> tuple[Interval, Interval]:
+        raw = float(answer.length_m[0]), float(answer.below_m[0]), float(answer.above_m[0])
+        hidden = _hidden(given)
+        length, count = (self._interval(*raw, pitch.mean_m, used) for used in (None, pitch))
+        return _allowing(length, hidden), _allowing(count, hidden)
 
     def _interval(
         self, length_m: float, below_m: float, above_m: float, pitch_m: float, pitch: Pitch | None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from detector.errors import LabelError
 from detector.occupancy import scores
 from detector.occupancy.answers import answers
-from detector.occupancy.estimate import OccupancyEstimate
+from detector.occupancy.estimate import Interval
 from detector.occupancy.estimator import OccupancyEstimator
 from detector.occupancy.material import stored_sites
 from detector.occupancy.recipe import make_sites, stretch_of
@@ -187,8 +187,7 @@ def on_grounds(
         series = simulate_series(_GROUND_SEED, k, "test", dates=24, picture=grounds[k % len(grounds)])
         for look, truth in zip(series.looks, series.truths, strict=True):
             if look.reason is None and len(look.history) >= 10:
-                said = estimator.estimate(look, series.simulated.site)
-                rows.append(_row(k, truth, said))
+                rows.append(_row(k, truth, *estimator.intervals(look, series.simulated.site)))
     return pd.DataFrame(rows)
 
 
@@ -201,21 +200,21 @@ def on_strips(
         series = strip_series(_STRIP_SEED, k)
         for look, truth in zip(series.looks, series.truths, strict=True):
             if look.reason is None and len(look.history) >= 10:
-                rows.append(_row(k, truth, estimator.estimate(look, series.site)))
+                rows.append(_row(k, truth, *estimator.intervals(look, series.site)))
         report(done + k, total)
     return pd.DataFrame(rows)
 
 
-def _row(site: int, truth: Truth, said: OccupancyEstimate) -> dict[str, float]:
+def _row(site: int, truth: Truth, length: Interval, count: Interval) -> dict[str, float]:
     return {
         "site": site,
         "count": truth.count,
         "length_m": truth.length_m,
-        "cars": said.count.value,
-        "cars_low": said.count.low,
-        "cars_high": said.count.high,
-        "length_low": said.length.low,
-        "length_high": said.length.high,
+        "cars": count.value,
+        "cars_low": count.low,
+        "cars_high": count.high,
+        "length_low": length.low,
+        "length_high": length.high,
     }
 
 
@@ -246,7 +245,7 @@ def _cars(estimator: OccupancyEstimator, series: Series) -> dict[int, float]:
     found = {}
     for index, look in enumerate(series.looks):
         if look.reason is None:
-            found[index] = estimator.answer_cars(look, series.simulated.site)
+            found[index] = estimator.intervals(look, series.simulated.site)[1].value
     return found
 
 

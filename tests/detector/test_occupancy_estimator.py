@@ -130,7 +130,9 @@ def test_equal_looks_give_equal_estimates(estimator):
     one, two = (estimator.estimate(look_at(site), site) for _ in range(2))
     assert one.count == two.count
     assert one.budget == two.budget
-    assert estimator.answer_cars(look_at(site), site) == pytest.approx(one.count.value, rel=1e-5)
+    length, count = estimator.intervals(look_at(site), site)
+    assert tuple(count) == pytest.approx(tuple(one.count), rel=1e-5)
+    assert tuple(length) == pytest.approx(tuple(one.length), rel=1e-5)
 
 
 def test_a_look_that_must_not_be_answered_isnt(estimator):
@@ -143,7 +145,7 @@ def test_a_look_that_must_not_be_answered_isnt(estimator):
         with pytest.raises(ValueError, match="S2A-1"):
             estimator.estimate(look, site)
         with pytest.raises(ValueError, match="S2A-1"):
-            estimator.answer_cars(look, site)
+            estimator.intervals(look, site)
     with pytest.raises(ValueError, match="has no background to compare with"):
         inputs_of(look_at(site, background=None), site)
 
