@@ -36,7 +36,7 @@ Progress = Callable[[int, int], Any]
 BY_COUNT = "By true count, tracks known, 10 or more past looks"
 BY_COUNT_BLIND = "Boundary alone, 10 or more past looks"
 
-ANOTHER_SIMULATOR = "Yards of another simulator, tracks known, 10 or more past looks"
+SECOND_SIMULATOR = "Yards of the second simulator, tracks known, 10 or more past looks"
 
 _EVENT_LOOKS = 6
 _USUAL_LOOKS = 34
@@ -124,8 +124,8 @@ def evaluate(
     figures |= {f"build_up_{k}": v for k, v in build_up(estimator, events, report, sites + 2, total).items()}
     refused = refusals(skies, report, sites + events + 2, total)
     strange = on_strips(estimator, strips, report, sites + events + skies + 2, total)
-    tables[ANOTHER_SIMULATOR] = scores.by_count(strange)
-    figures |= {f"another_simulator_{k}": v for k, v in scores.slope(strange).items()}
+    tables[SECOND_SIMULATOR] = scores.by_count(strange)
+    figures |= {f"second_simulator_{k}": v for k, v in scores.slope(strange).items()}
     if grounds:
         tables["On real ground, tracks known, 10 or more past looks"] = scores.by_count(
             on_grounds(estimator, grounds, max(3, sites // 3))
@@ -194,7 +194,7 @@ def on_grounds(
 def on_strips(
     estimator: OccupancyEstimator, sites: int, report: Progress, done: int, total: int
 ) -> pd.DataFrame:
-    """Answers to yards of another simulator: what was learned from one and isn't so in the other shows."""
+    """Answers to yards of the second simulator: simpler ones, more like those of our feasibility study."""
     rows = []
     for k in range(sites):
         series = strip_series(_STRIP_SEED, k)

@@ -182,7 +182,7 @@ def occupancy(
     ] = 30,
     strips: Annotated[
         int,
-        typer.Option("--strips", min=1, help="Yards of another simulator, which nothing was learned from."),
+        typer.Option("--strips", min=1, help="Yards of the second simulator."),
     ] = 30,
     ground: Annotated[
         list[Path] | None,
