@@ -18,6 +18,9 @@ of few and of many wagons; left to likelihood it vanishes, since half of the sce
 """
 
 
+_ENOUGH_SCENES = 30  # with wagons, to set the interval's ends by them alone
+
+
 @dataclass(frozen=True)
 class CountInterval:
     """A count and its 90% interval.
@@ -101,7 +104,8 @@ def fit_count_model(scenes: list[tuple[NDArray[np.float64], int]], level: float 
     The mean is fitted by the ratio of totals; doubt and floor by maximum likelihood under Student's t with
     four degrees of freedom, so that a few scenes gone wrong don't widen the interval of all others; the
     ends by the empirical quantiles of the standardised errors with the finite-sample correction of split
-    conformal prediction (Vovk et al. 2005), which answers for those few.
+    conformal prediction (Vovk et al. 2005), which answers for those few. Only scenes on which wagons are seen
+    set the ends: empty ground is nearly always counted right, and hides that others are held less often.
     """
     true = np.array([n for _, n in scenes], dtype=np.float64)
     total = np.array([p.sum() for p, _ in scenes])
@@ -119,6 +123,9 @@ def fit_count_model(scenes: list[tuple[NDArray[np.float64], int]], level: float 
     floor, doubt = (float(v) for v in np.exp(best.x))
     draft = CountModel(unseen, floor, doubt, cluster=CLUSTER)
     deviation = np.array([draft.moments(p)[1] for p, _ in scenes])
+    seen = mean >= 1.0
+    if seen.sum() >= _ENOUGH_SCENES:
+        true, mean, deviation = true[seen], mean[seen], deviation[seen]
     error = (true - mean) / deviation
     n = len(error)
     tail = (1 - level) / 2

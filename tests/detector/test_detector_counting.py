@@ -106,10 +106,9 @@ def test_nine_in_ten_fresh_counts_fall_into_the_interval(seed):
         found = model.interval(p[p >= 0.5], p[p < 0.5])
         held.append((found.low <= true <= found.high, true, found.high - found.low))
     inside, true, width = (np.array(v) for v in zip(*held, strict=True))
-    # Ends are whole numbers, so that small counts are held a little more often than nine times in ten.
-    assert 0.87 <= inside.mean() <= 0.95
-    # Not by quiet yards alone.
-    assert 0.83 <= inside[true >= 5].mean() <= 0.95
+    # Nine in ten where wagons stand; empty ground is held more often, since ends are whole numbers.
+    assert 0.86 <= inside[true >= 5].mean() <= 0.94
+    assert inside[true == 0].mean() >= 0.9
     # And the intervals say something.
     assert np.median(width[true >= 10] / true[true >= 10]) < 0.25
 
