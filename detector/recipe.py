@@ -37,6 +37,7 @@ Progress = Callable[[int, int], Any]
 KINDS = {int: "a whole number", float: "a number", str: "text", tuple: "a list"}
 LEAST = {
     "data.shards": 0,
+    "start_share": 0,
     "data.seed": 0,
     "data.workers": 1,
     "data.first_shards": 1,
@@ -89,6 +90,9 @@ class Recipe:
     version: str = "0"
     start: str = ""
     """Weights to start from: a .safetensors file, ``shipped``, or empty for a fresh start."""
+    start_share: float = 0.0
+    """Share of the start's weights in the result, the rest being the trained ones': it keeps more of what the
+    start could do elsewhere (M. Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022)."""
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
@@ -107,6 +111,10 @@ class Recipe:
                 f"{path}: train.view_px must be a multiple of 32 and at most {TILE_PX}, not {fit.view_px}"
             )
         recipe: Recipe = read_table(path, cls, {**document, "data": data, "train": fit}, "")
+        if recipe.start_share > 1 or (recipe.start_share and not recipe.start):
+            raise LabelError(
+                f"{path}: start_share must be at most 1, and needs weights to start from (start)"
+            )
         return recipe
 
 
@@ -208,7 +216,18 @@ def follow(
             worker.terminate()
             worker.join()
     network = load_average(out / "checkpoint.pt")
+    if start is not None and recipe.start_share:
+        blend(network, start.network, recipe.start_share)
     return write_weights(recipe, network, out, start=start, device=device)
+
+
+@torch.no_grad()
+def blend(network: WagonNet, other: WagonNet, share: float) -> None:
+    """Move a network's weights towards another's by a share of the way."""
+    theirs = other.state_dict()
+    for name, value in network.state_dict().items():
+        if value.dtype.is_floating_point:
+            value.lerp_(theirs[name], share)
 
 
 def _make_data(

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from painted import bright_weights
 
 from detector import weights
 from detector.errors import LabelError, WeightsError
 from detector.labels import LabelledImage, write_labels
+from detector.model import WagonNet
 from detector.predict import WagonDetector
 from detector.prepare import simulate_tiles
-from detector.recipe import DataConfig, Recipe, follow
+from detector.recipe import DataConfig, Recipe, blend, follow
 from detector.shards import write_shard
 from detector.train import TrainConfig
 
@@ -183,3 +185,21 @@ def test_missing_inputs_are_named(tmp_path):
         follow(replace(recipe(), start=str(tmp_path / "old.safetensors")), tmp_path / "run", device="cpu")
     with pytest.raises(LabelError, match=r"labels\.geojson"):
         follow(recipe(labels=(str(tmp_path / "labels.geojson"),)), tmp_path / "run", device="cpu")
+
+
+def test_a_blend_lies_between_two_networks():
+    torch.manual_seed(0)
+    one, two = WagonNet(), WagonNet()
+    first = {name: value.clone() for name, value in one.state_dict().items()}
+    blend(one, two, 0.25)
+    for name, value in one.state_dict().items():
+        if value.dtype.is_floating_point:
+            assert torch.allclose(value, 0.75 * first[name] + 0.25 * two.state_dict()[name], atol=1e-6), name
+
+
+@pytest.mark.parametrize("text", ["start_share = 0.5", 'start = "shipped"\nstart_share = 1.5'])
+def test_a_share_of_the_start_needs_one(tmp_path, text):
+    path = tmp_path / "settings.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(LabelError, match="start_share must be at most 1, and needs weights to start from"):
+        Recipe.from_toml(path)
