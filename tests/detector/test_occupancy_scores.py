@@ -123,6 +123,7 @@ def test_the_range_that_can_be_trusted():
     pulled = np.where(counts > 150, 150 + 0.3 * (counts - 150), counts)
     assert 150 <= trusted_range(table(counts, pulled)) <= 200
     assert trusted_range(table(counts, 0.5 * counts)) == 50
+    assert trusted_range(table(counts, 1.3 * counts)) == 300  # too high is no lower bound
     assert trusted_range(table([60.0], [60.0])) == 50  # too few to tell
 
 
