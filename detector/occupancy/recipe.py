@@ -264,9 +264,10 @@ def calibration(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def trusted_range(table: pd.DataFrame, *, most: float = 300.0, bias: float = 0.12) -> float:
-    """The count up to which answers don't fall short of the truth by more than a share, in steps of 25.
+    """The count up to which answers don't fall short of the truth by more than a share on average.
 
-    On average over simulated looks. Beyond it they are lower bounds; where answers are too high on average, the interval has to say so.
+    In steps of 25. Beyond it they are lower bounds; answers that are too high are no such thing: that is for
+    their interval to say.
     """
     trusted = 50.0
     for low in np.arange(50.0, most, 25.0):
