@@ -15,7 +15,7 @@ from detector.occupancy.inputs import Inputs
 from detector.occupancy.material import FIGURES, Sample, StoredSite, sample_of
 from detector.occupancy.network import OccupancyNet, Past
 
-_BATCH = 16
+_BATCH = 8
 
 
 @torch.inference_mode()

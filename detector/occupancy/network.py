@@ -199,6 +199,9 @@ class OccupancyNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        # Set when a trained network is calibrated (`detector.occupancy.recipe.level`).
+        self.gain: Tensor
+        self.register_buffer("gain", torch.ones(()))
         self.comparison.start()
         nn.init.normal_(self.density_head.weight, std=0.01)
         if self.density_head.bias is not None:
@@ -234,4 +237,6 @@ class OccupancyNet(nn.Module):
             # The doubt learns from what the network sees and doesn't bend it.
             said = self.doubt(torch.cat([mean.detach(), busy.detach(), size.detach()], dim=1))
             spread = softplus(said) * (_LENGTH_SCALE_M * 0.3 + 0.3 * length.detach()[:, None])
-        return Occupied(density, length, spread[:, 0], spread[:, 1])
+        return Occupied(
+            density * self.gain, length * self.gain, spread[:, 0] * self.gain, spread[:, 1] * self.gain
+        )

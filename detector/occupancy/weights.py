@@ -16,7 +16,7 @@ from detector.occupancy.estimate import Pitch
 from detector.occupancy.network import OccupancyNet
 from detector.weights import fill, load_tensors, save_tensors
 
-FORMAT = "railwatch-occupancy-1"
+FORMAT = "railwatch-occupancy-2"
 SHIPPED = "occupancy"
 _TREES = ("feature", "threshold", "left", "right", "value", "base")
 

@@ -15,12 +15,15 @@ from stored_yards import write_yard
 from detector.errors import LabelError
 from detector.occupancy import weights
 from detector.occupancy.estimator import OccupancyEstimator
+from detector.occupancy.inputs import CHANNELS
+from detector.occupancy.network import OccupancyNet
 from detector.occupancy.recipe import (
     OccupancyRecipe,
     SitesConfig,
     calibration,
     fit_classical,
     follow,
+    level,
     make_sites,
     stretch_of,
     write_weights,
@@ -133,6 +136,25 @@ def test_a_training_without_yards_or_with_a_damaged_checkpoint_is_refused(yards,
 
 
 # -------------------------------------------------------------------------------------- calibration
+
+
+def test_answers_that_are_too_high_in_all_are_brought_down():
+    torch.manual_seed(0)
+    network = OccupancyNet().eval()
+    planes, region = torch.randn(2, len(CHANNELS), 16, 16), torch.ones(2, 16, 16)
+    with torch.inference_mode():
+        before = network(planes, region)
+    table = pd.DataFrame({"said": [150.0, 50.0], "below": 20.0, "above": 40.0, "length_m": [110.0, 50.0]})
+    found = level(table, network)
+    assert found["said"].tolist() == pytest.approx([120.0, 40.0])
+    assert found["above"].tolist() == pytest.approx([32.0, 32.0])
+    with torch.inference_mode():
+        after = network(planes, region)
+    for one, two in zip(before, after, strict=True):
+        assert torch.allclose(0.8 * one, two, rtol=1e-5)
+    assert "gain" in network.state_dict()
+    nothing = level(table.assign(length_m=0.0), network)
+    assert nothing["said"].tolist() == [150.0, 50.0]
 
 
 def test_calibration_of_a_table():
