@@ -134,7 +134,7 @@ def sample_of(
     f = dict(zip(FIGURES, site.figures[row].tolist(), strict=True))
     numbers = [n for n in past(len(site.early_sun) + row) if n >= 0]
     before, suns = _before(site, numbers)
-    values = before[:, :4] if paint is None else np.einsum("ij,kjhw->kihw", paint, before, optimize=True)
+    values = before if paint is None else np.einsum("ij,kjhw->kihw", paint, before, optimize=True)
     if weather is not None:
         # How much wagons stand out from the ground, and how uneven it is, differs between yards, too.
         contrast = np.float32(np.exp(weather.normal(0.0, _CONTRAST_SD)))
@@ -166,7 +166,7 @@ def _before(site: StoredSite, numbers: Sequence[int]) -> tuple[F32, list[tuple[f
     for k, n in enumerate(numbers):
         if n < few:
             assert early is not None
-            stack[k], (along, across) = early[n, :4], site.early_sun[n]
+            stack[k], (along, across) = early[n], site.early_sun[n]
         else:
             stack[k] = site.looks[n - few, :4]
             along, across = site.figures[n - few, columns]
