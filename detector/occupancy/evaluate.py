@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,6 @@ from detector.occupancy.estimator import OccupancyEstimator
 from detector.occupancy.material import stored_sites
 from detector.occupancy.recipe import make_sites, stretch_of
 from detector.occupancy.series import (
-    Series,
     SimulatedSite,
     Truth,
     clear_dates,
@@ -28,8 +28,10 @@ from detector.occupancy.series import (
 )
 from detector.simulate.clouds import cirrus, cumulus, shadow_only
 from detector.simulate.coarse import random_sky
+from detector.simulate.strips import StripYard
 from geo.sentinel2.clear import assess
-from geo.sentinel2.looks import looks
+from geo.sentinel2.frame import Site
+from geo.sentinel2.looks import Look, looks
 
 Progress = Callable[[int, int], Any]
 
@@ -40,7 +42,8 @@ SECOND_SIMULATOR = "Yards of the second simulator, tracks known, 10 or more past
 
 _EVENT_LOOKS = 6
 _USUAL_LOOKS = 34
-_EVENT_SEED, _SKY_SEED, _GROUND_SEED, _STRIP_SEED = 31, 41, 51, 61
+_EVENT_SEED, _SKY_SEED, _GROUND_SEED, _STRIP_SEED, _STRIP_EVENT_SEED = 31, 41, 51, 61, 71
+_ROOM_M = 1800.0  # of track, for 73 cars with gaps
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def evaluate(
         progress: Called with steps done and in all.
     """
     report = progress or (lambda done, total: None)
-    total = sites + events + skies + strips + 3
+    total = sites + events + skies + 2 * strips + 3
     for k in range(sites):
         make_sites(folder, "test", k + 1, first=k)
         report(k, total)
@@ -122,8 +125,12 @@ def evaluate(
     figures["sites"] = float(len(stored))
     figures |= _by_site(enough)
     figures |= {f"build_up_{k}": v for k, v in build_up(estimator, events, report, sites + 2, total).items()}
-    refused = refusals(skies, report, sites + events + 2, total)
-    strange = on_strips(estimator, strips, report, sites + events + skies + 2, total)
+    figures |= {
+        f"second_simulator_build_up_{k}": v
+        for k, v in build_up_on_strips(estimator, strips, report, sites + events + 2, total).items()
+    }
+    refused = refusals(skies, report, sites + events + strips + 2, total)
+    strange = on_strips(estimator, strips, report, sites + events + skies + strips + 2, total)
     tables[SECOND_SIMULATOR] = scores.by_count(strange)
     figures |= {f"second_simulator_{k}": v for k, v in scores.slope(strange).items()}
     if grounds:
@@ -157,24 +164,64 @@ def build_up(
     estimator: OccupancyEstimator, sites: int, report: Progress, done: int, total: int
 ) -> dict[str, float]:
     """Yards of about 20 cars that fill to about 73: how soon that is seen at one false alarm a year."""
+
+    def some() -> Iterator[tuple[Site, Sequence[Look]]]:
+        for k in range(1, 4 * sites + 1):
+            if SimulatedSite.random(_EVENT_SEED, k, "test").coarse.yard.capacity_m < _ROOM_M:
+                continue  # a yard that can't hold 73 cars
+            levels = _levels(k)
+            series = simulate_series(_EVENT_SEED, k, "test", dates=len(levels), targets=levels.__getitem__)
+            yield series.simulated.site, series.looks
+
+    return _seen(estimator, itertools.islice(some(), sites), report, done, total)
+
+
+def build_up_on_strips(
+    estimator: OccupancyEstimator, sites: int, report: Progress, done: int, total: int
+) -> dict[str, float]:
+    """The same on yards of the second simulator."""
+
+    def some() -> Iterator[tuple[Site, Sequence[Look]]]:
+        for k in range(1, 4 * sites + 1):
+            yard = StripYard.random(_STRIP_EVENT_SEED, k)
+            if len(yard.track_m) * yard.length_m < _ROOM_M:
+                continue
+            levels = _levels(k)
+            series = strip_series(_STRIP_EVENT_SEED, k, dates=len(levels), targets=levels.__getitem__)
+            yield series.site, series.looks
+
+    return _seen(estimator, itertools.islice(some(), sites), report, done, total)
+
+
+def _levels(number: int) -> list[float]:
+    """How many cars are to stand in a yard, date by date."""
+    rng = np.random.default_rng([_EVENT_SEED, number])
+    return [
+        float(np.clip(rng.normal(19.4, 7.2), 4, 40)) if i < _USUAL_LOOKS else float(rng.normal(73, 4))
+        for i in range(_USUAL_LOOKS + _EVENT_LOOKS)
+    ]
+
+
+def _seen(
+    estimator: OccupancyEstimator,
+    yards: Iterable[tuple[Site, Sequence[Look]]],
+    report: Progress,
+    done: int,
+    total: int,
+) -> dict[str, float]:
     usual: dict[int, list[float]] = {}
     event: dict[int, list[float]] = {}
-    number = k = 0
-    while number < sites and k < 4 * sites:
-        k += 1
-        rng = np.random.default_rng([_EVENT_SEED, k])
-        levels = [
-            float(np.clip(rng.normal(19.4, 7.2), 4, 40)) if i < _USUAL_LOOKS else float(rng.normal(73, 4))
-            for i in range(_USUAL_LOOKS + _EVENT_LOOKS)
-        ]
-        if SimulatedSite.random(_EVENT_SEED, k, "test").coarse.yard.capacity_m < 1800.0:
-            continue  # a yard that can't hold 73 cars
-        series = simulate_series(_EVENT_SEED, k, "test", dates=len(levels), targets=levels.__getitem__)
-        cars = _cars(estimator, series)
-        usual[number] = [c for i, c in cars.items() if 10 <= i < _USUAL_LOOKS]
-        event[number] = [c for i, c in cars.items() if i >= _USUAL_LOOKS]
-        number += 1
-        report(done + number, total)
+    for number, (site, seen) in enumerate(yards):
+        cars = {
+            index: estimator.intervals(look, site)[1].value
+            for index, look in enumerate(seen)
+            if look.reason is None
+        }
+        before = [c for i, c in cars.items() if 10 <= i < _USUAL_LOOKS]
+        after = [c for i, c in cars.items() if i >= _USUAL_LOOKS]
+        if before and after:
+            usual[number], event[number] = before, after
+        report(done + number + 1, total)
     return scores.build_up(usual, event)
 
 
@@ -238,15 +285,6 @@ def read_ground(path: Path) -> NDArray[np.float32]:
             return np.asarray(values * scale, dtype=np.float32)
     except rasterio.errors.RasterioError as error:
         raise LabelError(f"{path}: can't be read as an image") from error
-
-
-def _cars(estimator: OccupancyEstimator, series: Series) -> dict[int, float]:
-    """Cars by index of the look, of those that may be answered."""
-    found = {}
-    for index, look in enumerate(series.looks):
-        if look.reason is None:
-            found[index] = estimator.intervals(look, series.simulated.site)[1].value
-    return found
 
 
 class _Sky(NamedTuple):

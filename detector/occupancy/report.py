@@ -27,6 +27,9 @@ HEADINGS = {
     "build_up_seen_within_three": "... seen within three looks",
     "build_up_rise_seen_in_one_look": "... seen in one look, against the yard's own usual level",
     "build_up_rise_seen_within_three": "... seen within three looks, against the yard's own usual level",
+    "second_simulator_build_up_threshold": "build-up 20 to 73 on yards of the second simulator: threshold",
+    "second_simulator_build_up_seen_in_one_look": "... seen in one look",
+    "second_simulator_build_up_seen_within_three": "... seen within three looks",
 }
 
 

@@ -261,8 +261,21 @@ class StripSeries:
     wet: tuple[float, ...]
 
 
-def strip_series(seed: int, number: int, *, dates: int = 26) -> StripSeries:
-    """Simulate a yard of `detector.simulate.strips` on some clear dates; equal seeds give equal ones."""
+def strip_series(
+    seed: int,
+    number: int,
+    *,
+    dates: int = 26,
+    targets: Callable[[int], float | None] = lambda index: None,
+) -> StripSeries:
+    """Simulate a yard of `detector.simulate.strips` on some clear dates; equal seeds give equal ones.
+
+    Args:
+        seed: Of the whole set.
+        number: Of the yard.
+        dates: How many.
+        targets: Freight cars wanted on the date of an index, or None for what the traffic brings.
+    """
     yard = StripYard.random(seed, number)
     lines, outline = yard.lines(), yard.outline()
     frame = frame_of(outline, lines)
@@ -276,7 +289,7 @@ def strip_series(seed: int, number: int, *, dates: int = 26) -> StripSeries:
     )
     chips, truths, wet = [], [], []
     for index, when in enumerate(clear_dates(yard.rng, dates)):
-        yard.next_date()
+        yard.next_date(targets(index))
         chips.append(yard.chip(when, sun_at(when, yard.latitude_deg), f"{site.name}-{index:03d}"))
         truths.append(Truth(yard.count, yard.occupied_m, _cells(yard.occupied(), frame)))
         wet.append(yard.wet)

@@ -164,16 +164,22 @@ class StripYard:
 
     # --------------------------------------------------------------------------------------- its traffic
 
-    def next_date(self) -> None:
-        """Let strings depart and arrive until the next date."""
+    def next_date(self, wanted: float | None = None) -> None:
+        """Let strings depart and arrive until the next date.
+
+        Args:
+            wanted: About how many wagons are to stand there then; by default what is usual, now and then none
+                or far more.
+        """
         rng = self.rng
-        wanted = self.level * math.exp(rng.normal(0.0, 0.35))
-        event = rng.random()
-        if event < 0.08:
-            wanted = 0.0
-        elif event < 0.18:
-            wanted = self.level * rng.uniform(1.5, 4.0)
-        wanted = min(wanted, float(_MOST_WAGONS))
+        if wanted is None:
+            wanted = self.level * math.exp(rng.normal(0.0, 0.35))
+            event = rng.random()
+            if event < 0.08:
+                wanted = 0.0
+            elif event < 0.18:
+                wanted = self.level * rng.uniform(1.5, 4.0)
+            wanted = min(wanted, float(_MOST_WAGONS))
         self.strings = [one for one in self.strings if wanted > 0 and rng.random() > self.departing]
         while self.count > wanted * 1.1 + 1:
             self.strings.pop(int(rng.integers(len(self.strings))))

@@ -61,6 +61,14 @@ def test_strings_never_overlap_and_keep_to_their_tracks():
     assert max(seen) > 80
 
 
+def test_as_many_stand_there_as_are_wanted():
+    yard = StripYard.random(5, 1)
+    yard.departing = 0.5
+    for wanted in (20.0, 0.0, 73.0, 20.0):
+        yard.next_date(wanted)
+        assert abs(yard.count - wanted) <= 0.1 * wanted + 2
+
+
 def test_what_stands_on_a_track_lies_on_its_line_and_shows_there():
     yard = still()
     track = len(yard.track_m) // 2
