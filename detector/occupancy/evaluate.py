@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from detector.errors import LabelError
 from detector.occupancy import scores
 from detector.occupancy.answers import answers
-from detector.occupancy.estimate import Interval
 from detector.occupancy.estimator import OccupancyEstimator
 from detector.occupancy.material import stored_sites
 from detector.occupancy.recipe import make_sites, stretch_of
@@ -229,12 +228,10 @@ def on_grounds(
     estimator: OccupancyEstimator, grounds: Sequence[NDArray[np.float32]], sites: int
 ) -> pd.DataFrame:
     """Answers to yards whose surroundings are real pictures: textures that no simulator drew."""
-    rows = []
+    rows: list[dict[str, float]] = []
     for k in range(sites):
         series = simulate_series(_GROUND_SEED, k, "test", dates=24, picture=grounds[k % len(grounds)])
-        for look, truth in zip(series.looks, series.truths, strict=True):
-            if look.reason is None and len(look.history) >= 10:
-                rows.append(_row(k, truth, *estimator.intervals(look, series.simulated.site)))
+        rows += _rows(estimator, k, series.simulated.site, series.looks, series.truths)
     return pd.DataFrame(rows)
 
 
@@ -242,27 +239,35 @@ def on_strips(
     estimator: OccupancyEstimator, sites: int, report: Progress, done: int, total: int
 ) -> pd.DataFrame:
     """Answers to yards of the second simulator: simpler ones, more like those of our feasibility study."""
-    rows = []
+    rows: list[dict[str, float]] = []
     for k in range(sites):
         series = strip_series(_STRIP_SEED, k)
-        for look, truth in zip(series.looks, series.truths, strict=True):
-            if look.reason is None and len(look.history) >= 10:
-                rows.append(_row(k, truth, *estimator.intervals(look, series.site)))
+        rows += _rows(estimator, k, series.site, series.looks, series.truths)
         report(done + k, total)
     return pd.DataFrame(rows)
 
 
-def _row(site: int, truth: Truth, length: Interval, count: Interval) -> dict[str, float]:
-    return {
-        "site": site,
-        "count": truth.count,
-        "length_m": truth.length_m,
-        "cars": count.value,
-        "cars_low": count.low,
-        "cars_high": count.high,
-        "length_low": length.low,
-        "length_high": length.high,
-    }
+def _rows(
+    estimator: OccupancyEstimator, number: int, site: Site, seen: Sequence[Look], truths: Sequence[Truth]
+) -> list[dict[str, float]]:
+    """Answers beside truth, of the looks of a site with enough history."""
+    rows = []
+    for look, truth in zip(seen, truths, strict=True):
+        if look.reason is None and len(look.history) >= 10:
+            length, count = estimator.intervals(look, site)
+            rows.append(
+                {
+                    "site": number,
+                    "count": truth.count,
+                    "length_m": truth.length_m,
+                    "cars": count.value,
+                    "cars_low": count.low,
+                    "cars_high": count.high,
+                    "length_low": length.low,
+                    "length_high": length.high,
+                }
+            )
+    return rows
 
 
 def read_ground(path: Path) -> NDArray[np.float32]:

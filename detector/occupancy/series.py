@@ -91,18 +91,10 @@ class SimulatedSite:
             )
             for line in lines
         ]
-        frame = frame_of(outline, drawn)
         grid = ChipGrid(
             CRS.from_epsg(_CRS), Affine(10.0, 0.0, _CORNER[0], 0.0, -10.0, _CORNER[1]), coarse.lattice.shape
         )
-        site = Site(
-            name=f"sim-{seed}-{number}",
-            grid=grid,
-            frame=frame,
-            boundary=draw_polygon(outline, frame),
-            tracks=draw_tracks(drawn, frame),
-            has_tracks=True,
-        )
+        site = _site(f"sim-{seed}-{number}", grid, outline, drawn)
         return cls(f"sim-{seed}-{number}", coarse, site, Traffic.random(yard, rng), outline)
 
     def truth(self, pieces: Sequence[tuple[int, float, float]], consists: Sequence[Consist]) -> Truth:
@@ -155,6 +147,19 @@ class SimulatedSite:
             sun_elevation_deg=sky.sun_elevation_deg,
             level="L2A",
         )
+
+
+def _site(name: str, grid: ChipGrid, outline: shapely.Polygon, lines: Sequence[shapely.LineString]) -> Site:
+    """A place with track lines, its outlines in grid pixels."""
+    frame = frame_of(outline, lines)
+    return Site(
+        name=name,
+        grid=grid,
+        frame=frame,
+        boundary=draw_polygon(outline, frame),
+        tracks=draw_tracks(lines, frame),
+        has_tracks=True,
+    )
 
 
 def _cells(pixels: NDArray[np.float64], frame: Frame) -> F32:
@@ -277,21 +282,12 @@ def strip_series(
         targets: Freight cars wanted on the date of an index, or None for what the traffic brings.
     """
     yard = StripYard.random(seed, number)
-    lines, outline = yard.lines(), yard.outline()
-    frame = frame_of(outline, lines)
-    site = Site(
-        name=f"strip-{seed}-{number}",
-        grid=yard.grid,
-        frame=frame,
-        boundary=draw_polygon(outline, frame),
-        tracks=draw_tracks(lines, frame),
-        has_tracks=True,
-    )
+    site = _site(f"strip-{seed}-{number}", yard.grid, yard.outline(), yard.lines())
     chips, truths, wet = [], [], []
     for index, when in enumerate(clear_dates(yard.rng, dates)):
         yard.next_date(targets(index))
         chips.append(yard.chip(when, sun_at(when, yard.latitude_deg), f"{site.name}-{index:03d}"))
-        truths.append(Truth(yard.count, yard.occupied_m, _cells(yard.occupied(), frame)))
+        truths.append(Truth(yard.count, yard.occupied_m, _cells(yard.occupied(), site.frame)))
         wet.append(yard.wet)
     seen = tuple(looks(chips, site, judge=everything_clear))
     return StripSeries(site, seen, tuple(truths), tuple(wet))

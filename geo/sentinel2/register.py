@@ -3,9 +3,9 @@
 A translation, found on stable ground outside the tracks by weighted least squares on image gradients (B. D.
 Lucas and T. Kanade, "An iterative image registration technique with an application to stereo vision", IJCAI
 1981), with a gain and an offset a band and weights that forgive what has changed (iteratively reweighted,
-P. J. Huber 1964). Then each band's own displacement beside it: the instrument's detectors see a place one
-after the other, and their pictures lie up to 0.3 pixel beside each other (ESA, Sentinel-2 Mission Performance
-Centre, Data Quality Report).
+P. J. Huber 1964). Then each band's own displacement beside it: the instrument sees a place band after
+band, and by specification the 10 m bands lie within 3 m of each other (ESA, GSC Sentinel-2 PDGS Operations
+Concept Document).
 """
 
 from __future__ import annotations
