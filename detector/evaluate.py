@@ -100,12 +100,25 @@ def on_simulated(
     split: str = "test",
     seed: int = 7,
     backgrounds: Path | None = None,
+    collage: bool = False,
     progress: Callable[[int, int], Any] | None = None,
 ) -> list[Case]:
-    """Detect on fresh simulated scenes of a split; the same seed gives the same scenes."""
+    """Detect on fresh simulated scenes of a split; the same seed gives the same scenes.
+
+    Args:
+        detector: Whose answers are scored.
+        scenes: How many.
+        split: Whose wagon designs, backgrounds and sensors are used.
+        seed: Of the scenes.
+        backgrounds: Folder of rail-free pictures at 0.3 m used as ground.
+        collage: Have them painted by the second simulator.
+        progress: Called with scenes done and scenes in all.
+    """
     cases: list[Case] = []
     for number in range(scenes):
-        tiles = simulate_tiles(seed, number, 1, split=split, backgrounds=backgrounds, views=1)
+        tiles = simulate_tiles(
+            seed, number, 1, split=split, backgrounds=backgrounds, views=1, collage_share=float(collage)
+        )
         pictured = look(detector, tiles)
         for tile, scored in zip(tiles, score(detector, pictured), strict=True):
             cases.append(Case(scored, lambda tile=tile: tile.image))  # type: ignore[misc]

@@ -15,6 +15,8 @@ import numpy as np
 from detector.model import WORK_GSD_M
 from detector.shards import MINIMUM_VISIBILITY, TILE_PX, LabelledTile, track_map, write_shard
 from detector.simulate import BackgroundLibrary, Rendered, degrade, random_scene, render_scene
+from detector.simulate.collage import random_collage
+from detector.simulate.photograph import photograph
 from geo.resample import resample_image
 
 logger = logging.getLogger(__name__)
@@ -66,6 +68,7 @@ def simulate_tiles(
     views: int = 2,
     kinds: Sequence[str] = (),
     coarse_share: float = 0.0,
+    collage_share: float = 0.0,
 ) -> list[LabelledTile]:
     """Tiles of scenes, each seen under ``views`` sensors and lights; the same for the same seed.
 
@@ -79,24 +82,41 @@ def simulate_tiles(
         kinds: Kinds of scenes, drawn evenly; all of them by their usual weights when there are none.
         coarse_share: Share of the views whose ground sampling distance is drawn from `COARSE_GSD_M`; that of
             the others is their sensor's own.
+        collage_share: Share of the scenes that the second simulator paints (`detector.simulate.collage`); the
+            kinds are the first one's.
     """
     library = BackgroundLibrary(backgrounds) if backgrounds is not None else None
     tiles: list[LabelledTile] = []
     for scene in range(scenes):
         rng = np.random.default_rng([seed, number, scene])
+        if collage_share > 0 and rng.random() < collage_share:
+            painted = random_collage(rng, split=split, size_m=SCENE_M, backgrounds=library)
+            tiles += [
+                to_tile(photograph(painted, rng, gsd_m=_coarse(rng, coarse_share))) for _ in range(views)
+            ]
+            continue
         kind = str(rng.choice(kinds)) if kinds else None
         spec = random_scene(rng, split=split, size_m=SCENE_M, kind=kind, backgrounds=library)
         fine = render_scene(spec, backgrounds=library)
         for _ in range(views):
-            coarse = coarse_share > 0 and rng.random() < coarse_share
-            tiles.append(
-                to_tile(degrade(fine, rng, gsd_m=float(rng.uniform(*COARSE_GSD_M)) if coarse else None))
-            )
+            tiles.append(to_tile(degrade(fine, rng, gsd_m=_coarse(rng, coarse_share))))
     return tiles
 
 
+def _coarse(rng: np.random.Generator, share: float) -> float | None:
+    """A coarse ground sampling distance for a share of the pictures, None for the others."""
+    return float(rng.uniform(*COARSE_GSD_M)) if share > 0 and rng.random() < share else None
+
+
 def _write(
-    out: Path, seed: int, split: str, backgrounds: Path | None, views: int, coarse_share: float, number: int
+    out: Path,
+    seed: int,
+    split: str,
+    backgrounds: Path | None,
+    views: int,
+    coarse_share: float,
+    collage_share: float,
+    number: int,
 ) -> int:
     path = out / f"shard-{number:05d}"
     if path.with_suffix(".labels.npz").exists():
@@ -109,6 +129,7 @@ def _write(
         backgrounds=backgrounds,
         views=views,
         coarse_share=coarse_share,
+        collage_share=collage_share,
     )
     write_shard(path, tiles)
     return len(tiles)
@@ -123,6 +144,7 @@ def make_shards(
     backgrounds: Path | None = None,
     views: int = 2,
     coarse_share: float = 0.0,
+    collage_share: float = 0.0,
     workers: int = 1,
     first: int = 0,
     progress: Callable[[int, int], Any] | None = None,
@@ -137,6 +159,7 @@ def make_shards(
         backgrounds: Folder of rail-free pictures at 0.3 m used as ground.
         views: Sensors and lights a scene is seen under.
         coarse_share: As in `simulate_tiles`.
+        collage_share: As in `simulate_tiles`.
         workers: Processes.
         first: Number of the first shard.
         progress: Called with shards done and shards in all.
@@ -145,7 +168,7 @@ def make_shards(
         Number of tiles made.
     """
     out.mkdir(parents=True, exist_ok=True)
-    job = partial(_write, out, seed, split, backgrounds, views, coarse_share)
+    job = partial(_write, out, seed, split, backgrounds, views, coarse_share, collage_share)
     numbers = range(first, first + shards)
     made = 0
     if workers <= 1:

@@ -65,6 +65,8 @@ class DataConfig:
     seed: int = 1
     coarse_share: float = 0.0
     """Share of the pictures drawn from the coarse end of the range of ground sampling distances."""
+    collage_share: float = 0.0
+    """Share of the scenes, training and validation ones, that the second simulator paints."""
     workers: int = 1
     first_shards: int = 3
     """The training starts when so many shards are there; the rest are made beside it."""
@@ -241,6 +243,7 @@ def _make_data(
         seed=data.seed,
         backgrounds=backgrounds,
         coarse_share=data.coarse_share,
+        collage_share=data.collage_share,
         workers=data.workers,
     )
     plain(min(data.first_shards, data.shards))
@@ -264,7 +267,12 @@ def write_weights(
     backgrounds = Path(recipe.data.backgrounds) if recipe.data.backgrounds else None
     check = out / "check"
     make_shards(
-        check, recipe.data.check_shards, seed=recipe.data.seed + 10_000, split="val", backgrounds=backgrounds
+        check,
+        recipe.data.check_shards,
+        seed=recipe.data.seed + 10_000,
+        split="val",
+        backgrounds=backgrounds,
+        collage_share=recipe.data.collage_share,
     )
     paths = find_shards(check)
     half = max(1, len(paths) // 2)

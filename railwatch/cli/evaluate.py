@@ -89,6 +89,9 @@ def wagons(
         str, typer.Option("--split", help="Of the simulated scenes: train, val or test.")
     ] = "test",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the simulated scenes.")] = 7,
+    collage: Annotated[
+        bool, typer.Option("--collage", help="Have the scenes painted by the second simulator.")
+    ] = False,
     backgrounds: Annotated[
         Path | None,
         typer.Option(
@@ -115,6 +118,8 @@ def wagons(
 
     if not labels and negatives is None and not scenes:
         _common.fail("nothing to score on: name label files, --negatives DIR or --scenes N")
+    if collage and not scenes:
+        _common.fail("--collage says how scenes are drawn: say how many with --scenes N")
     if split not in {"train", "val", "test"}:
         _common.fail(f"--split {split}: must be train, val or test")
     if out is not None and out.exists() and not out.is_dir():
@@ -133,7 +138,13 @@ def wagons(
             cases += on_images(detector, labelled, skipped=skipped, progress=report)
         if scenes:
             cases += on_simulated(
-                detector, scenes, split=split, seed=seed, backgrounds=backgrounds, progress=report
+                detector,
+                scenes,
+                split=split,
+                seed=seed,
+                backgrounds=backgrounds,
+                collage=collage,
+                progress=report,
             )
     if not cases:
         reasons = "; ".join(s["reason"] for s in skipped[:3])
