@@ -21,7 +21,7 @@ from detector.labels import LabelledImage
 from detector.metrics import Scored, counting_rows, judge_picture, summarise
 from detector.model import CATEGORIES, WORK_GSD_M
 from detector.predict import WagonDetector
-from detector.prepare import simulate_tiles
+from detector.prepare import relief_tile, simulate_tiles
 from geo import Scene, open_scene, resample_image
 
 SHEET_CELL_PX = 288
@@ -93,6 +93,10 @@ def _case(item: LabelledImage, scene: Scene, found: Detections) -> Case:
     return Case(replace(scored, interval=(interval.low, interval.high)), lambda: scene.read()[0])
 
 
+SIMULATORS = ("main", "collage", "relief")
+"""Who draws scenes: the two that training uses, and one that it never does."""
+
+
 def on_simulated(
     detector: WagonDetector,
     scenes: int,
@@ -100,7 +104,7 @@ def on_simulated(
     split: str = "test",
     seed: int = 7,
     backgrounds: Path | None = None,
-    collage: bool = False,
+    simulator: str = "main",
     progress: Callable[[int, int], Any] | None = None,
 ) -> list[Case]:
     """Detect on fresh simulated scenes of a split; the same seed gives the same scenes.
@@ -111,14 +115,18 @@ def on_simulated(
         split: Whose wagon designs, backgrounds and sensors are used.
         seed: Of the scenes.
         backgrounds: Folder of rail-free pictures at 0.3 m used as ground.
-        collage: Have them painted by the second simulator.
+        simulator: One of `SIMULATORS`; the relief has neither splits nor pictures as ground.
         progress: Called with scenes done and scenes in all.
     """
     cases: list[Case] = []
     for number in range(scenes):
-        tiles = simulate_tiles(
-            seed, number, 1, split=split, backgrounds=backgrounds, views=1, collage_share=float(collage)
-        )
+        if simulator == "relief":
+            tiles = [relief_tile(seed, number)]
+        else:
+            share = float(simulator == "collage")
+            tiles = simulate_tiles(
+                seed, number, 1, split=split, backgrounds=backgrounds, views=1, collage_share=share
+            )
         pictured = look(detector, tiles)
         for tile, scored in zip(tiles, score(detector, pictured), strict=True):
             cases.append(Case(scored, lambda tile=tile: tile.image))  # type: ignore[misc]

@@ -17,6 +17,7 @@ from detector.shards import MINIMUM_VISIBILITY, TILE_PX, LabelledTile, track_map
 from detector.simulate import BackgroundLibrary, Rendered, degrade, random_scene, render_scene
 from detector.simulate.collage import random_collage
 from detector.simulate.photograph import photograph
+from detector.simulate.relief import look_at, random_relief
 from geo.resample import resample_image
 
 logger = logging.getLogger(__name__)
@@ -101,6 +102,13 @@ def simulate_tiles(
         for _ in range(views):
             tiles.append(to_tile(degrade(fine, rng, gsd_m=_coarse(rng, coarse_share))))
     return tiles
+
+
+def relief_tile(seed: int, number: int) -> LabelledTile:
+    """A tile of the third simulator, for evaluation only: a quarter without tracks, one without trains."""
+    rng = np.random.default_rng([seed, number])
+    kind = rng.random()
+    return to_tile(look_at(random_relief(rng, size_m=SCENE_M, rail=kind > 0.25, trains=kind > 0.5), rng))
 
 
 def _coarse(rng: np.random.Generator, share: float) -> float | None:

@@ -145,7 +145,7 @@ class Canvas:
         mask = np.zeros((box[0].stop - box[0].start, box[1].stop - box[1].start), np.uint8)
         corner = np.array([box[1].start, box[0].start]) * PX_M
         cv2.fillPoly(mask, [fixed(shape - corner)], 255, cv2.LINE_AA, SHIFT)
-        return self.rgb[box], mask.astype(np.float32) / 255
+        return self.rgb[box], np.asarray(mask, np.float32) / np.float32(255)
 
 
 def _hull(one: F64, other: F64) -> F64:

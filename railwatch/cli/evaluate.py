@@ -89,9 +89,12 @@ def wagons(
         str, typer.Option("--split", help="Of the simulated scenes: train, val or test.")
     ] = "test",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the simulated scenes.")] = 7,
-    collage: Annotated[
-        bool, typer.Option("--collage", help="Have the scenes painted by the second simulator.")
-    ] = False,
+    simulator: Annotated[
+        str,
+        typer.Option(
+            "--simulator", help="Who draws the scenes: main, collage, or relief (which nothing learns from)."
+        ),
+    ] = "main",
     backgrounds: Annotated[
         Path | None,
         typer.Option(
@@ -112,14 +115,14 @@ def wagons(
 ) -> None:
     """Precision, recall, average precision, count errors and false alarms, in all and by group."""
     from detector import WagonDetector
-    from detector.evaluate import Case, failure_sheet, on_images, on_simulated, tables
+    from detector.evaluate import SIMULATORS, Case, failure_sheet, on_images, on_simulated, tables
     from detector.labels import read_labels
     from railwatch.cli.detect import read_distances
 
     if not labels and negatives is None and not scenes:
         _common.fail("nothing to score on: name label files, --negatives DIR or --scenes N")
-    if collage and not scenes:
-        _common.fail("--collage says how scenes are drawn: say how many with --scenes N")
+    if simulator not in SIMULATORS:
+        _common.fail(f"--simulator {simulator}: must be one of {', '.join(SIMULATORS)}")
     if split not in {"train", "val", "test"}:
         _common.fail(f"--split {split}: must be train, val or test")
     if out is not None and out.exists() and not out.is_dir():
@@ -143,7 +146,7 @@ def wagons(
                 split=split,
                 seed=seed,
                 backgrounds=backgrounds,
-                collage=collage,
+                simulator=simulator,
                 progress=report,
             )
     if not cases:
