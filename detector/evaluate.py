@@ -21,7 +21,7 @@ from detector.labels import LabelledImage
 from detector.metrics import Scored, counting_rows, judge_picture, summarise
 from detector.model import CATEGORIES, WORK_GSD_M
 from detector.predict import WagonDetector
-from detector.prepare import relief_tile, simulate_tiles
+from detector.prepare import simulate_tiles
 from geo import Scene, open_scene, resample_image
 
 SHEET_CELL_PX = 288
@@ -93,10 +93,6 @@ def _case(item: LabelledImage, scene: Scene, found: Detections) -> Case:
     return Case(replace(scored, interval=(interval.low, interval.high)), lambda: scene.read()[0])
 
 
-SIMULATORS = ("main", "collage", "relief")
-"""Who draws scenes: the two that training uses, and one that it never does."""
-
-
 def on_simulated(
     detector: WagonDetector,
     scenes: int,
@@ -115,18 +111,14 @@ def on_simulated(
         split: Whose wagon designs, backgrounds and sensors are used.
         seed: Of the scenes.
         backgrounds: Folder of rail-free pictures at 0.3 m used as ground.
-        simulator: One of `SIMULATORS`; the relief has neither splits nor pictures as ground.
+        simulator: Who draws them.
         progress: Called with scenes done and scenes in all.
     """
     cases: list[Case] = []
     for number in range(scenes):
-        if simulator == "relief":
-            tiles = [relief_tile(seed, number)]
-        else:
-            share = float(simulator == "collage")
-            tiles = simulate_tiles(
-                seed, number, 1, split=split, backgrounds=backgrounds, views=1, collage_share=share
-            )
+        tiles = simulate_tiles(
+            seed, number, 1, split=split, backgrounds=backgrounds, views=1, simulator=simulator
+        )
         pictured = look(detector, tiles)
         for tile, scored in zip(tiles, score(detector, pictured), strict=True):
             cases.append(Case(scored, lambda tile=tile: tile.image))  # type: ignore[misc]

@@ -14,10 +14,8 @@ import numpy as np
 
 from detector.model import WORK_GSD_M
 from detector.shards import MINIMUM_VISIBILITY, TILE_PX, LabelledTile, track_map, write_shard
-from detector.simulate import BackgroundLibrary, Rendered, degrade, random_scene, render_scene
-from detector.simulate.collage import random_collage
-from detector.simulate.photograph import photograph
-from detector.simulate.relief import look_at, random_relief
+from detector.simulate import BackgroundLibrary, Rendered
+from detector.simulate.pictures import pictures
 from geo.resample import resample_image
 
 logger = logging.getLogger(__name__)
@@ -69,6 +67,7 @@ def simulate_tiles(
     views: int = 2,
     kinds: Sequence[str] = (),
     coarse_share: float = 0.0,
+    simulator: str = "main",
     collage_share: float = 0.0,
 ) -> list[LabelledTile]:
     """Tiles of scenes, each seen under ``views`` sensors and lights; the same for the same seed.
@@ -83,32 +82,27 @@ def simulate_tiles(
         kinds: Kinds of scenes, drawn evenly; all of them by their usual weights when there are none.
         coarse_share: Share of the views whose ground sampling distance is drawn from `COARSE_GSD_M`; that of
             the others is their sensor's own.
-        collage_share: Share of the scenes that the second simulator paints (`detector.simulate.collage`); the
-            kinds are the first one's.
+        simulator: Who draws the scenes.
+        collage_share: Share of the scenes that the collage draws in its stead, by kinds of its own.
     """
     library = BackgroundLibrary(backgrounds) if backgrounds is not None else None
     tiles: list[LabelledTile] = []
     for scene in range(scenes):
         rng = np.random.default_rng([seed, number, scene])
+        drawer = simulator
         if collage_share > 0 and rng.random() < collage_share:
-            painted = random_collage(rng, split=split, size_m=SCENE_M, backgrounds=library)
-            tiles += [
-                to_tile(photograph(painted, rng, gsd_m=_coarse(rng, coarse_share))) for _ in range(views)
-            ]
-            continue
-        kind = str(rng.choice(kinds)) if kinds else None
-        spec = random_scene(rng, split=split, size_m=SCENE_M, kind=kind, backgrounds=library)
-        fine = render_scene(spec, backgrounds=library)
-        for _ in range(views):
-            tiles.append(to_tile(degrade(fine, rng, gsd_m=_coarse(rng, coarse_share))))
+            drawer = "collage"
+        seen = pictures(
+            rng,
+            simulator=drawer,
+            split=split,
+            size_m=SCENE_M,
+            kind=str(rng.choice(kinds)) if kinds and drawer == simulator else None,
+            backgrounds=library,
+            gsd_m=(_coarse(rng, coarse_share) for _ in range(views)),
+        )
+        tiles += [to_tile(one) for one in seen]
     return tiles
-
-
-def relief_tile(seed: int, number: int) -> LabelledTile:
-    """A tile of the third simulator, for evaluation only: a quarter without tracks, one without trains."""
-    rng = np.random.default_rng([seed, number])
-    kind = rng.random()
-    return to_tile(look_at(random_relief(rng, size_m=SCENE_M, rail=kind > 0.25, trains=kind > 0.5), rng))
 
 
 def _coarse(rng: np.random.Generator, share: float) -> float | None:

@@ -54,7 +54,9 @@ class Canvas:
         shadow: Unit vector away from the sun, times the shadow's length per metre of height.
         vehicles: Rail vehicles.
         tracks: Centre lines (M, 2), metres.
+        gauge_mm: Of the tracks.
         kind: Of the scene.
+        pictured: Whether real pictures are the ground.
     """
 
     rgb: F32
@@ -66,6 +68,8 @@ class Canvas:
     kind: str
     vehicles: list[Vehicle] = field(default_factory=list)
     tracks: list[F64] = field(default_factory=list)
+    gauge_mm: int = 1435
+    pictured: bool = False
 
     def area(self, *shapes: F64) -> NDArray[np.bool_]:
         """Pixels inside polygons given in metres."""

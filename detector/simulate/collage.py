@@ -59,18 +59,18 @@ def _any(rng: np.random.Generator, colours: F32) -> F32:
 
 def _ground(
     rng: np.random.Generator, shape: tuple[int, int], split: str, library: BackgroundLibrary | None
-) -> F32:
-    """Pictures of one class laid in a mirrored grid, or patches of two or three materials."""
+) -> tuple[F32, bool]:
+    """Pictures of one class side by side, or patches of two or three materials; and which of the two."""
     pictures = library.of(split, ground=True, rail=False) if library is not None else ()
     if library is not None and pictures and rng.random() < 0.6:
-        return _pictured(rng, shape, pictures, library)
+        return _pictured(rng, shape, pictures, library), True
     ground = np.ones((*shape, 3), np.float32) * _any(rng, GROUNDS)
     for _ in range(int(rng.integers(1, 4))):
         other = noise_field(rng, shape, [rng.uniform(40, 300), rng.uniform(15, 60)])
         share = 1 / (1 + np.exp(-(other - rng.uniform(-0.5, 1.5)) * rng.uniform(1, 8)))
         ground += (_any(rng, GROUNDS) - ground) * share[..., None].astype(np.float32)
     rough = noise_field(rng, shape, [12, 5, 2]) * np.float32(rng.uniform(0.01, 0.09))
-    return np.asarray(ground * (1 + rough[..., None]), np.float32)
+    return np.asarray(ground * (1 + rough[..., None]), np.float32), False
 
 
 def _pictured(
@@ -148,8 +148,9 @@ def random_collage(
     azimuth, lean_azimuth = rng.uniform(0, 2 * math.pi, 2)
     lean = math.tan(math.radians(float(abs(rng.normal(0, 13)))))
     lean = min(lean, 0.6)
+    ground, pictured = _ground(rng, (side, side), split, backgrounds)
     scene = Canvas(
-        rgb=_ground(rng, (side, side), split, backgrounds),
+        rgb=ground,
         hidden=np.zeros((side, side), bool),
         lean=np.array([math.cos(lean_azimuth), math.sin(lean_azimuth)]) * lean,
         sun_elevation_deg=elevation,
@@ -157,6 +158,7 @@ def random_collage(
         shadow=np.array([math.cos(azimuth), math.sin(azimuth)])
         * min(3.5, 1 / math.tan(math.radians(elevation))),
         kind=kind,
+        pictured=pictured,
     )
     spine = _Spine(
         rng.uniform(0.2, 0.8, 2) * size_m,
@@ -222,6 +224,7 @@ def _railway(scene: Canvas, rng: np.random.Generator, spine: _Spine, size_m: flo
 def _permanent_way(scene: Canvas, rng: np.random.Generator, lines: list[F64], bed: F32) -> None:
     """Ballast, sleepers, rails."""
     gauge = float(rng.choice([1.435, 1.52]))
+    scene.gauge_mm = round(1000 * gauge)
     paved = rng.random() < 0.12  # rails in asphalt or weeds
     width = float(rng.uniform(2.3, 3.6))
     sleeper = _jitter(rng, bed * np.float32(rng.uniform(0.55, 1.35)))

@@ -54,13 +54,14 @@ def photograph(scene: Canvas, rng: np.random.Generator, *, gsd_m: float | None =
         wagon_type=[v.name for v, _ in vehicles],
         visibility=np.array([share for _, share in vehicles], np.float64),
         tracks=[line / gsd for line in scene.tracks],
-        track_gauge=[],
+        track_gauge=[scene.gauge_mm] * len(scene.tracks),
         meta={
             "kind": scene.kind,
-            "simulator": "collage",
+            "sensor": "collage",
             "sun_elevation_deg": scene.sun_elevation_deg,
             "off_nadir_deg": math.degrees(math.atan(float(np.hypot(*scene.lean)))),
             "blur_m": blur_m,
+            "real_background": scene.pictured,
         },
     )
 

@@ -54,6 +54,7 @@ class Body:
 class Relief:
     """The ground of a square scene and what stands on it: heights (H, W) in metres, colours (H, W, 3)."""
 
+    kind: str
     height: F32
     colour: F32
     boxes: list[tuple[float, float, float, float, float, float]] = field(default_factory=list)
@@ -215,17 +216,25 @@ def _crown(rng: np.random.Generator, radius: float) -> Body:
     return Body(2 * radius, 2 * radius, surface)
 
 
-def random_relief(
-    rng: np.random.Generator, *, size_m: float = 144.0, rail: bool = True, trains: bool = True
-) -> Relief:
+KINDS: dict[str, float] = {"trains": 0.5, "tracks": 0.25, "no rail": 0.25}
+
+
+def random_relief(rng: np.random.Generator, *, size_m: float = 144.0, kind: str | None = None) -> Relief:
     """A scene by chance: ground, tracks on an arc, trains, and what stands beside them.
 
     Args:
         rng: Source of chance.
         size_m: Side of the square scene.
-        rail: Whether there are tracks at all.
-        trains: Whether anything stands on them.
+        kind: One of `KINDS`; drawn by its weight if not given.
+
+    Raises:
+        ValueError: There is no such kind.
     """
+    if kind is None:
+        kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
+    elif kind not in KINDS:
+        raise ValueError(f"no kind of scene {kind!r}; known are {', '.join(KINDS)}")
+    rail, trains = kind != "no rail", kind == "trains"
     size = round(size_m / PX_M)
     mix = _fractal(rng, size, 1.6)
     first, second = _tone(rng, 0.06, 0.3), _tone(rng, 0.06, 0.3)
@@ -236,6 +245,7 @@ def random_relief(
         1 + np.float32(rng.uniform(0.03, 0.12)) * _fractal(rng, size, 0.4)[..., None]
     )
     relief = Relief(
+        kind,
         np.asarray(0.05 * _fractal(rng, size, 0.8), np.float32),
         np.asarray(np.clip(ground, 0.01, 0.9), np.float32),
     )
@@ -446,10 +456,11 @@ def look_at(relief: Relief, rng: np.random.Generator, *, gsd_m: float | None = N
         wagon_type=[n for n, k in zip(relief.names, kept, strict=True) if k],
         visibility=np.where(near, 1.0, 0.3)[kept],
         tracks=[line / gsd for line in relief.tracks],
-        track_gauge=[],
+        track_gauge=[1435] * len(relief.tracks),
         meta={
-            "kind": "with wagons" if kept.any() else "tracks" if relief.tracks else "no rail",
-            "simulator": "relief",
+            "kind": relief.kind,
+            "sensor": "relief",
+            "real_background": False,
             "sun_elevation_deg": math.degrees(elevation),
             "off_nadir_deg": math.degrees(math.atan(slant)),
         },

@@ -24,9 +24,8 @@ from rasterio.transform import Affine
 
 from detector.simulate.backgrounds import BackgroundLibrary
 from detector.simulate.degrade import Rendered
-from detector.simulate.scenes import random_scene
+from detector.simulate.pictures import pictures
 from detector.simulate.spec import CATEGORY_NAMES, FREIGHT
-from detector.simulate.tiles import render
 from geo import boxes_to_map, open_scene
 
 DEFAULT_CRS = "EPSG:32631"
@@ -47,7 +46,7 @@ class WrittenScene:
     height_px: int
     kind: str
     split: str
-    seed: int
+    seed: int | None
     n_freight: int
     n_locomotive: int
     n_coach: int
@@ -56,8 +55,8 @@ class WrittenScene:
     sensor: str
     sun_elevation_deg: float
     off_nadir_deg: float
-    snow: float
-    haze: float
+    snow: float | None
+    haze: float | None
     real_background: bool
     datetime: str
 
@@ -108,7 +107,7 @@ def write_scene(
         height_px=h,
         kind=str(meta["kind"]),
         split=str(meta["split"]),
-        seed=int(meta["seed"]),
+        seed=meta.get("seed"),
         n_freight=count[0],
         n_locomotive=count[1],
         n_coach=count[2],
@@ -117,8 +116,8 @@ def write_scene(
         sensor=str(meta["sensor"]),
         sun_elevation_deg=round(float(meta["sun_elevation_deg"]), 1),
         off_nadir_deg=round(float(meta["off_nadir_deg"]), 1),
-        snow=round(float(meta["snow"]), 2),
-        haze=round(float(meta["haze"]), 2),
+        snow=round(float(meta["snow"]), 2) if "snow" in meta else None,
+        haze=round(float(meta["haze"]), 2) if "haze" in meta else None,
         real_background=bool(meta["real_background"]),
         datetime="" if when is None else _iso(when),
     )
@@ -249,6 +248,7 @@ def simulate_folder(
     size_m: float = 144.0,
     gsd_m: float | None = None,
     kind: str | None = None,
+    simulator: str = "main",
     backgrounds: BackgroundLibrary | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[WrittenScene]:
@@ -261,7 +261,8 @@ def simulate_folder(
         split: "train", "val" or "test".
         size_m: side of each square scene.
         gsd_m: ground sampling distance; each scene its own, 0.28 to 1.05 m, if not given.
-        kind: what the scenes show (`scenes.KINDS`); a mixture if not given.
+        kind: what the scenes show, one of the simulator's kinds; a mixture if not given.
+        simulator: who draws them (`pictures.SIMULATORS`).
         backgrounds: real pictures for ground and negatives.
         progress: called with (done, total).
     """
@@ -271,8 +272,15 @@ def simulate_folder(
     rows = []
     for i in range(scenes):
         rng = np.random.default_rng([seed, i])
-        spec = random_scene(rng, split=split, size_m=size_m, kind=kind, backgrounds=backgrounds)
-        seen = render(spec, rng, gsd_m, backgrounds=backgrounds)
+        (seen,) = pictures(
+            rng,
+            simulator=simulator,
+            split=split,
+            size_m=size_m,
+            kind=kind,
+            backgrounds=backgrounds,
+            gsd_m=[gsd_m],
+        )
         origin = (
             DEFAULT_ORIGIN_M[0] + pitch * (i % columns),
             DEFAULT_ORIGIN_M[1] - pitch * (i // columns),

@@ -115,8 +115,9 @@ def wagons(
 ) -> None:
     """Precision, recall, average precision, count errors and false alarms, in all and by group."""
     from detector import WagonDetector
-    from detector.evaluate import SIMULATORS, Case, failure_sheet, on_images, on_simulated, tables
+    from detector.evaluate import Case, failure_sheet, on_images, on_simulated, tables
     from detector.labels import read_labels
+    from detector.simulate.pictures import SIMULATORS
     from railwatch.cli.detect import read_distances
 
     if not labels and negatives is None and not scenes:

@@ -44,6 +44,10 @@ def simulate(
             "--kind", help="Only one kind of scene (yard, empty_line, lots, ...); a mixture if left out."
         ),
     ] = None,
+    simulator: Annotated[
+        Literal["main", "collage", "relief"],
+        typer.Option("--simulator", help="Who draws the scenes; nothing learns from the relief."),
+    ] = "main",
     backgrounds: Annotated[
         Path | None,
         typer.Option(
@@ -70,13 +74,17 @@ def simulate(
     if out.exists() and not out.is_dir():
         fail(f"{out} is a file, not a folder")
     if shards is not None:
-        _shards(out, shards, seed, split, backgrounds, as_json)
+        if simulator == "relief":
+            fail("--shards are to learn from, and nothing learns from the relief")
+        _shards(out, shards, seed, split, simulator, backgrounds, as_json)
         return
-    from detector.simulate import KINDS, BackgroundLibrary
+    from detector.simulate import BackgroundLibrary
+    from detector.simulate.pictures import SIMULATORS
     from detector.simulate.write import simulate_folder
 
-    if kind is not None and kind not in KINDS:
-        fail(f"--kind must be one of {', '.join(KINDS)}, not {kind!r}")
+    kinds = SIMULATORS[simulator]
+    if kind is not None and kind not in kinds:
+        fail(f"--kind must be one of {', '.join(kinds)}, not {kind!r}")
     if kind == "background" and backgrounds is None:
         fail("--kind background shows real pictures: name their folder with --backgrounds")
     library = BackgroundLibrary(backgrounds) if backgrounds is not None else None
@@ -89,6 +97,7 @@ def simulate(
             size_m=size_m,
             gsd_m=gsd_m,
             kind=kind,
+            simulator=simulator,
             backgrounds=library,
             progress=report,
         )
@@ -109,12 +118,22 @@ def simulate(
     say(f"list: {out / 'index.csv'}")
 
 
-def _shards(out: Path, shards: int, seed: int, split: str, backgrounds: Path | None, as_json: bool) -> None:
+def _shards(
+    out: Path, shards: int, seed: int, split: str, simulator: str, backgrounds: Path | None, as_json: bool
+) -> None:
     """Training shards instead of files to look at."""
     from detector.prepare import make_shards
 
     with progress("shards") as report:
-        made = make_shards(out, shards, seed=seed, split=split, backgrounds=backgrounds, progress=report)
+        made = make_shards(
+            out,
+            shards,
+            seed=seed,
+            split=split,
+            backgrounds=backgrounds,
+            collage_share=float(simulator == "collage"),
+            progress=report,
+        )
     if as_json:
         emit_json({"out": out, "shards": shards, "tiles": made})
         return

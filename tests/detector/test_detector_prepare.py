@@ -119,3 +119,14 @@ def test_tiles_can_be_of_wanted_kinds():
     found = simulate_tiles(5, 0, 4, split="train", backgrounds=None, views=1, kinds=["open", "empty_line"])
     assert {t.meta["kind"] for t in found} == {"open", "empty_line"}
     assert not any(len(t.boxes) for t in found)
+
+
+def test_a_share_of_the_scenes_is_drawn_by_the_collage():
+    tiles = simulate_tiles(5, 0, 12, split="train", backgrounds=None, views=1, collage_share=0.5)
+    drawn = [t.meta.get("simulator") == "collage" for t in tiles]
+    assert 2 <= sum(drawn) <= 10
+    # The coarse end of the distances is drawn there, too.
+    coarse = simulate_tiles(
+        5, 0, 6, split="train", backgrounds=None, views=1, collage_share=1.0, coarse_share=1.0
+    )
+    assert all(0.64 < t.meta["gsd_m"] < 1.07 for t in coarse)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.prepare import simulate_tiles, to_tile
+from detector.prepare import to_tile
 from detector.simulate.canvas import PX_M, Canvas, Vehicle, rectangle, ribbon
 from detector.simulate.collage import KINDS, random_collage
 from detector.simulate.cutouts import LENGTHS_M, WEIGHTS, Cutout, cutout, random_paint
@@ -202,15 +202,6 @@ def test_a_picture_has_the_asked_for_distance_and_labels_in_its_pixels():
     assert tile.image.shape == (160, 160, 3)
     assert len(tile.boxes) == len(coarse.boxes)
     assert (tile.track == 1).any()
-
-
-def test_training_tiles_of_both_simulators():
-    plain = simulate_tiles(3, 0, 2, split="train", backgrounds=None, views=1)
-    painted = simulate_tiles(3, 0, 2, split="train", backgrounds=None, views=1, collage_share=1.0)
-    again = simulate_tiles(3, 0, 2, split="train", backgrounds=None, views=1, collage_share=1.0)
-    assert all(t.meta.get("simulator") == "collage" for t in painted)
-    assert not any(t.meta.get("simulator") == "collage" for t in plain)
-    assert all(np.array_equal(a.image, b.image) for a, b in zip(painted, again, strict=True))
 
 
 def test_the_mixture_of_vehicles_is_one():

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.prepare import relief_tile
 from detector.simulate.relief import PX_M, Body, Relief, look_at, random_relief, wagon
 from detector.simulate.spec import FREIGHT
 
@@ -18,7 +17,7 @@ SIDE_M = 40.0
 
 def plain(level: float = 0.05) -> Relief:
     size = round(SIDE_M / PX_M)
-    return Relief(np.zeros((size, size), np.float32), np.full((size, size, 3), level, np.float32))
+    return Relief("trains", np.zeros((size, size), np.float32), np.full((size, size, 3), level, np.float32))
 
 
 def slab(length_m: float = 14.0, height_m: float = 4.0) -> Body:
@@ -84,21 +83,19 @@ def test_all_designs_are_bodies_of_their_size():
 
 def test_wagons_stand_on_tracks_and_empty_scenes_have_none():
     rng = np.random.default_rng(4)
-    full = random_relief(rng, size_m=80.0)
+    full = random_relief(rng, size_m=80.0, kind="trains")
     assert full.tracks
     assert full.boxes
     points = np.concatenate(full.tracks)
     for x, y, *_ in full.boxes:
         if min(x, y) > -20 and max(x, y) < 100:
             assert np.hypot(*(points - [x, y]).T).min() < 1.6
-    assert not random_relief(rng, size_m=60.0, trains=False).boxes
-    bare = random_relief(rng, size_m=60.0, rail=False)
+    assert not random_relief(rng, size_m=60.0, kind="tracks").boxes
+    bare = random_relief(rng, size_m=60.0, kind="no rail")
     assert not bare.boxes
     assert not bare.tracks
 
 
-def test_equal_seeds_give_equal_tiles():
-    one, two, other = relief_tile(3, 1), relief_tile(3, 1), relief_tile(3, 2)
-    assert np.array_equal(one.image, two.image)
-    assert not np.array_equal(one.image, other.image)
-    assert one.meta["simulator"] == "relief"
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(ValueError, match="harbour"):
+        random_relief(np.random.default_rng(1), kind="harbour")

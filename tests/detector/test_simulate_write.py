@@ -98,10 +98,35 @@ def test_simulate_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
     )
 
 
+@pytest.mark.parametrize(("simulator", "kind"), [("collage", "yard"), ("relief", "trains")])
+def test_every_simulator_writes_scenes_that_are_read_back(
+    simulator: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "scenes"
+    arguments = ["simulate", "--out", str(out), "--scenes", "2", "--size-m", "60", "--gsd", "0.5"]
+    assert main([*arguments, "--simulator", simulator, "--kind", kind, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["freight"] > 0
+    images = read_labels(out)
+    assert sum(int((~image.ignored & (image.category == 0)).sum()) for image in images) == document["freight"]
+    with (out / "index.csv").open(newline="") as handle:
+        listed = list(csv.DictReader(handle))
+    assert {row["sensor"] for row in listed} == {simulator}
+    assert {row["kind"] for row in listed} == {kind}
+    assert {row["snow"] for row in listed} == {""}  # not said rather than none
+    labels = json.loads((out / "scene-00000.geojson").read_text())
+    assert labels["tracks"]["features"]
+    assert labels["scene"]["simulator"] == simulator
+
+
 def test_faults_of_the_user_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "x")
     assert main(["simulate", "--out", out, "--kind", "castle"]) == 2
     assert "must be one of yard" in capsys.readouterr().err
+    assert main(["simulate", "--out", out, "--simulator", "relief", "--kind", "yard"]) == 2
+    assert "must be one of trains" in capsys.readouterr().err
+    assert main(["simulate", "--out", out, "--simulator", "relief", "--shards", "1"]) == 2
+    assert "nothing learns from the relief" in capsys.readouterr().err
     assert main(["simulate", "--out", out, "--backgrounds", str(tmp_path / "none")]) == 2
     assert "doesn't exist" in capsys.readouterr().err
     assert main(["simulate", "--out", out, "--kind", "background"]) == 2

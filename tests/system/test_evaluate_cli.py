@@ -130,6 +130,15 @@ def test_simulated_scenes(evaluate, tmp_path):
     assert json.loads(again.out)["figures"] == document["figures"]
 
 
+@pytest.mark.parametrize("simulator", ["collage", "relief"])
+def test_scenes_of_the_other_simulators(evaluate, simulator, tmp_path):
+    done = evaluate("--scenes", 2, "--simulator", simulator, "--out", tmp_path, "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["figures"]["pictures"] == 2
+    kinds = {row["kind"] for row in json.loads(done.out)["groups"]["kind"]}
+    assert kinds <= {"yard", "line", "empty yard", "empty line", "no rail", "trains", "tracks"}
+
+
 def test_an_image_that_is_too_coarse_is_skipped(evaluate, labels, negatives):
     (negatives / "gsd.csv").write_text("file,gsd_m\nquiet.png,5\nloud.png,0.5\nall.png,0.5\nsome.png,0.5\n")
     done = evaluate(labels, "--negatives", negatives, "--gsd-file", negatives / "gsd.csv", "--json")
@@ -152,6 +161,7 @@ def test_without_a_usable_image_there_are_no_figures(evaluate, negatives):
     [
         (["wagons"], "nothing to score on"),
         (["--scenes", "1", "--split", "holiday"], "must be train, val or test"),
+        (["--scenes", "1", "--simulator", "brush"], "must be one of main, collage, relief"),
         (["nowhere.geojson"], "nowhere.geojson"),
         (["--scenes", "1", "--backgrounds", "nowhere"], "nowhere"),
     ],
