@@ -40,17 +40,20 @@ class Pictured(NamedTuple):
     candidates: Candidates
 
 
-def look(detector: WagonDetector, labelled: Iterable[LabelledTile]) -> list[Pictured]:
+def look(
+    detector: WagonDetector, labelled: Iterable[LabelledTile], *, careful: bool = False
+) -> list[Pictured]:
     """Candidates of labelled tiles, one tile a time; tiles are cropped to multiples of 32 pixels.
 
     Args:
         detector: Whose network looks.
         labelled: Tiles of any size.
+        careful: As in `WagonDetector.detect`.
     """
     out: list[Pictured] = []
     for tile in labelled:
         h, w = (d // 32 * 32 for d in tile.image.shape[:2])
-        found, _ = detector.candidates([np.ascontiguousarray(tile.image[:h, :w])])
+        found, _ = detector.candidates([np.ascontiguousarray(tile.image[:h, :w])], careful=careful)
         out.append(Pictured(tile, found[0]))
     return out
 

@@ -40,6 +40,7 @@ def on_images(
     labelled: Sequence[LabelledImage],
     *,
     skipped: list[dict[str, str]] | None = None,
+    careful: bool = False,
     progress: Callable[[int, int], Any] | None = None,
 ) -> list[Case]:
     """Detect on labelled images by the path that users take, from file to boxes.
@@ -48,6 +49,7 @@ def on_images(
         detector: To be scored.
         labelled: Images; those that nobody has labelled are passed over.
         skipped: Takes the path and the reason of images that can't be used; without it the first one raises.
+        careful: As in `WagonDetector.detect`.
         progress: Called with images done and images in all.
 
     Raises:
@@ -61,7 +63,7 @@ def on_images(
     for number, item in enumerate(wanted):
         try:
             scene = open_scene(item.image, gsd_m=item.gsd_m)
-            cases.append(_case(item, scene, detector.detect(scene)))
+            cases.append(_case(item, scene, detector.detect(scene, careful=careful)))
         except InputError as error:
             if skipped is None:
                 raise
@@ -101,6 +103,7 @@ def on_simulated(
     seed: int = 7,
     backgrounds: Path | None = None,
     simulator: str = "main",
+    careful: bool = False,
     progress: Callable[[int, int], Any] | None = None,
 ) -> list[Case]:
     """Detect on fresh simulated scenes of a split; the same seed gives the same scenes.
@@ -112,6 +115,7 @@ def on_simulated(
         seed: Of the scenes.
         backgrounds: Folder of rail-free pictures at 0.3 m used as ground.
         simulator: Who draws them.
+        careful: As in `WagonDetector.detect`.
         progress: Called with scenes done and scenes in all.
     """
     cases: list[Case] = []
@@ -119,7 +123,7 @@ def on_simulated(
         tiles = simulate_tiles(
             seed, number, 1, split=split, backgrounds=backgrounds, views=1, simulator=simulator
         )
-        pictured = look(detector, tiles)
+        pictured = look(detector, tiles, careful=careful)
         for tile, scored in zip(tiles, score(detector, pictured), strict=True):
             cases.append(Case(scored, lambda tile=tile: tile.image))  # type: ignore[misc]
         if progress is not None:

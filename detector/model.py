@@ -38,6 +38,23 @@ class Maps(NamedTuple):
     mask: Tensor  # C=1, logit of a cell covered by a wagon
     track: Tensor  # C=1, logit of a cell on a railway track
 
+    def mirrored(self, *axes: int) -> Maps:
+        """What these maps of a picture say of its mirror image.
+
+        Args:
+            axes: 3 to swap left and right, 2 to swap up and down, both for half a turn.
+        """
+        maps = self
+        for axis in axes:
+            flipped = Maps(*(field.flip(axis) for field in maps))
+            # Along the axis the offset changes its sign, and so does the sine of twice the angle.
+            sign = flipped.offset.new_tensor([-1.0 if axis == 3 else 1.0, -1.0 if axis == 2 else 1.0])
+            turn = flipped.angle.new_tensor([1.0, -1.0])
+            maps = flipped._replace(
+                offset=flipped.offset * sign.view(1, 2, 1, 1), angle=flipped.angle * turn.view(1, 2, 1, 1)
+            )
+        return maps
+
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(

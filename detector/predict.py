@@ -115,6 +115,7 @@ class WagonDetector:
         tile_px: int = 2048,
         batch_size: int = 1,
         threshold: float | None = None,
+        careful: bool = False,
         progress: Callable[[int, int], None] | None = None,
         watch: Watch | None = None,
     ) -> Detections:
@@ -127,6 +128,7 @@ class WagonDetector:
             tile_px: Core of a tile in work pixels (0.5 m), a multiple of 32.
             batch_size: Tiles that go through the network at once.
             threshold: Probability from which a candidate is a wagon; the weights' own by default.
+            careful: Look at each tile and its three mirror images, which takes four times as long.
             progress: Called with tiles done and tiles in all.
             watch: Called with each tile and the network's maps of it (a batch of one), for those who want
                 more of the same pass than wagons.
@@ -139,7 +141,7 @@ class WagonDetector:
         grid = TileGrid.over(scene, gsd_m=WORK_GSD_M, core_px=tile_px, halo_px=HALO_PX, area=area)
         parts: list[Candidates] = []
         notes: list[str] = []
-        for candidates, tile, capped in self._tiles(scene, grid, batch_size, progress, watch):
+        for candidates, tile, capped in self._tiles(scene, grid, batch_size, progress, watch, careful):
             if capped:
                 notes.append(
                     "a tile held more candidates than wagons have room: counts there are not to be trusted"
@@ -180,19 +182,33 @@ class WagonDetector:
         return Found(candidates.boxes[best], category.astype(np.int64), probability[best], seen[best])
 
     def candidates(
-        self, images: list[NDArray[np.uint8]], minimum_heat: float = MINIMUM_HEAT
+        self,
+        images: list[NDArray[np.uint8]],
+        minimum_heat: float = MINIMUM_HEAT,
+        *,
+        careful: bool = False,
     ) -> tuple[list[Candidates], bool]:
         """Candidates of images of one shape ``(H, W, 3)`` at 0.5 m, H and W multiples of 32."""
-        return self._decoded(self.maps(images), minimum_heat)
+        return self._decoded(self.maps(images, careful=careful), minimum_heat)
 
     @torch.inference_mode()
-    def maps(self, images: list[NDArray[np.uint8]]) -> Maps:
-        """What the network says of images of one shape ``(H, W, 3)`` at 0.5 m, H and W multiples of 32."""
+    def maps(self, images: list[NDArray[np.uint8]], *, careful: bool = False) -> Maps:
+        """What the network says of images of one shape ``(H, W, 3)`` at 0.5 m, H and W multiples of 32.
+
+        Args:
+            images: The images.
+            careful: The mean of what it says of them and of their three mirror images.
+        """
         batch = torch.from_numpy(np.stack(images)).to(self.device)
-        batch = (
-            batch.permute(0, 3, 1, 2).to(self.dtype).div_(255).contiguous(memory_format=torch.channels_last)
-        )
-        return cast(Maps, self._network(batch))
+        batch = batch.permute(0, 3, 1, 2).to(self.dtype).div_(255)
+        total: Maps | None = None
+        views: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3)) if careful else ((),)
+        for axes in views:
+            view = batch.flip(axes).contiguous(memory_format=torch.channels_last)
+            seen = cast(Maps, self._network(view)).mirrored(*axes)
+            total = seen if total is None else Maps(*(a + b for a, b in zip(total, seen, strict=True)))
+        assert total is not None
+        return Maps(*(field / len(views) for field in total)) if careful else total
 
     @torch.inference_mode()
     def _decoded(self, maps: Maps, minimum_heat: float = MINIMUM_HEAT) -> tuple[list[Candidates], bool]:
@@ -207,6 +223,7 @@ class WagonDetector:
         batch_size: int,
         progress: Callable[[int, int], None] | None,
         watch: Watch | None = None,
+        careful: bool = False,
     ) -> Iterator[tuple[Candidates, Tile, bool]]:
         pending: list[Tile] = []
         total = len(grid)
@@ -214,7 +231,7 @@ class WagonDetector:
         def flush() -> Iterator[tuple[Candidates, Tile, bool]]:
             if not pending:
                 return
-            maps = self.maps([t.image for t in pending])
+            maps = self.maps([t.image for t in pending], careful=careful)
             if watch is not None:
                 for number, tile in enumerate(pending):
                     watch(tile, Maps(*(field[number : number + 1] for field in maps)))

@@ -121,6 +121,9 @@ class DetectorSettings:
         low=0.01,
         high=0.99,
     )
+    careful: bool = _setting(
+        False, "Look at each tile and its three mirror images: a little better, four times as slow."
+    )
     device: Literal["auto", "cpu", "cuda"] = _setting(
         "auto", "Where the network runs; `auto` takes a CUDA GPU when there is one.", changes_results=False
     )

@@ -68,6 +68,7 @@ class Detector(Protocol):
         tile_px: int = ...,
         batch_size: int = ...,
         threshold: float | None = None,
+        careful: bool = ...,
         progress: Callable[[int, int], None] | None = None,
     ) -> Detections:
         """Find the wagons of a scene that lie in or near an area."""
@@ -431,6 +432,7 @@ class _Job:
             tile_px=settings.tile_px,
             batch_size=settings.batch_size,
             threshold=settings.threshold,
+            careful=settings.careful,
             progress=progress,
         )
         counted = count_area(detections, self.area, day)

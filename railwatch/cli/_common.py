@@ -99,6 +99,13 @@ ConfigOption = Annotated[
         help="Settings of the run: a bundled name (tumangang, vhr, sentinel2) or a TOML file.",
     ),
 ]
+CarefulOption = Annotated[
+    bool,
+    typer.Option(
+        "--careful",
+        help="Look at each tile and its three mirror images: a little better, four times as slow.",
+    ),
+]
 WeightsOption = Annotated[
     Path | None,
     typer.Option("--weights", metavar="FILE", help="Other weights (safetensors) than the shipped ones."),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from railwatch.cli import _common
-from railwatch.cli._common import DeviceOption, JsonOption, WeightsOption
+from railwatch.cli._common import CarefulOption, DeviceOption, JsonOption, WeightsOption
 
 
 def register(app: typer.Typer) -> None:
@@ -44,6 +44,7 @@ def detect(
         float | None,
         typer.Option("--threshold", min=0.01, max=0.99, help="Probability from which a box is drawn."),
     ] = None,
+    careful: CarefulOption = False,
     tile_px: Annotated[
         int, typer.Option("--tile-px", min=128, help="Tile size in 0.5 m pixels, a multiple of 32.")
     ] = 2048,
@@ -82,7 +83,9 @@ def detect(
             report(number, len(images))
             try:
                 scene = open_scene(image, gsd_m=distances.of(image))
-                result = detector.detect(scene, threshold=threshold, tile_px=tile_px, batch_size=batch_size)
+                result = detector.detect(
+                    scene, threshold=threshold, careful=careful, tile_px=tile_px, batch_size=batch_size
+                )
                 if overlay is not None:
                     overlay.mkdir(parents=True, exist_ok=True)
                     write_overlay(scene, result, overlay / f"{picture}.png")

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from railwatch.cli import _common
-from railwatch.cli._common import DeviceOption, JsonOption, WeightsOption
+from railwatch.cli._common import CarefulOption, DeviceOption, JsonOption, WeightsOption
 
 # What people are shown, and how it is called; the files and the JSON hold more, under their own names.
 HEADINGS = {
@@ -105,6 +105,7 @@ def wagons(
         Path | None,
         typer.Option("--out", help="Write tables (CSV, Markdown) and the failure sheet here.", metavar="DIR"),
     ] = None,
+    careful: CarefulOption = False,
     minimum_f1: Annotated[
         float | None,
         typer.Option("--minimum-f1", min=0, max=1, help="Exit with 1 if F1 at IoU 0.3 is lower."),
@@ -139,7 +140,7 @@ def wagons(
     skipped: list[dict[str, str]] = []
     with _common.progress("scoring") as report:
         if labelled:
-            cases += on_images(detector, labelled, skipped=skipped, progress=report)
+            cases += on_images(detector, labelled, skipped=skipped, careful=careful, progress=report)
         if scenes:
             cases += on_simulated(
                 detector,
@@ -148,6 +149,7 @@ def wagons(
                 seed=seed,
                 backgrounds=backgrounds,
                 simulator=simulator,
+                careful=careful,
                 progress=report,
             )
     if not cases:

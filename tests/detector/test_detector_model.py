@@ -6,7 +6,8 @@ import pytest
 import torch
 from painted import bright_net, bright_wagons
 
-from detector.model import CATEGORIES, STRIDE, WagonNet, fused
+from detector.decode import decode
+from detector.model import CATEGORIES, STRIDE, Maps, WagonNet, fused
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -87,6 +88,27 @@ def test_a_shift_by_whole_strides_shifts_the_answer():
     torch.testing.assert_close(
         whole.heat[..., inner, inner], part.heat[..., moved, moved], rtol=1e-4, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("axes", [(2,), (3,), (2, 3)])
+def test_the_maps_of_a_mirror_image_say_the_same_boxes_mirrored(axes):
+    torch.manual_seed(3)
+    h, w = 16, 24
+    maps = Maps(*(torch.randn(1, c, h, w) for c in (1, 2, 2, 2, 3, 1, 1)))
+    assert all(torch.equal(a, b) for a, b in zip(maps.mirrored(*axes).mirrored(*axes), maps, strict=True))
+    (here,), _ = decode(maps, minimum_heat=0.3, maximum=100)
+    (there,), _ = decode(maps.mirrored(*axes), minimum_heat=0.3, maximum=100)
+    wanted = here.boxes.copy()
+    if 3 in axes:
+        wanted[:, 0], wanted[:, 4] = 4 * w - wanted[:, 0], -wanted[:, 4] % 180
+    if 2 in axes:
+        wanted[:, 1], wanted[:, 4] = 4 * h - wanted[:, 1], -wanted[:, 4] % 180
+    assert len(wanted) > 10
+    assert there.heat == pytest.approx(here.heat)
+    assert there.boxes[:, :4] == pytest.approx(wanted[:, :4], abs=1e-3)
+    assert (there.boxes[:, 4] - wanted[:, 4] + 90) % 180 == pytest.approx(90, abs=1e-2)
+    # What surrounds a box is the same, too.
+    assert there.features == pytest.approx(here.features, abs=1e-3)
 
 
 def test_nothing_is_downloaded(monkeypatch):

@@ -331,6 +331,21 @@ def test_an_unusual_resolution_widens_the_interval(detector, tmp_path):
     assert usual.warnings == ()
 
 
+def test_a_careful_look_is_the_mean_of_four(detector, tmp_path):
+    rng = np.random.default_rng(3)
+    image = rng.integers(0, 255, (64, 96, 3), dtype=np.uint8)
+    once = [
+        detector.maps([np.ascontiguousarray(np.flip(image, a) if a else image)]).heat
+        for a in ((), (0,), (1,), (0, 1))
+    ]
+    back = [heat.flip([x + 2 for x in a]) for heat, a in zip(once, ((), (0,), (1,), (0, 1)), strict=True)]
+    mean = sum(back) / 4
+    careful = detector.maps([image], careful=True).heat
+    assert careful.numpy() == pytest.approx(mean.numpy(), abs=1e-5)
+    mirrored = detector.maps([np.ascontiguousarray(image[:, ::-1])], careful=True).heat
+    assert mirrored.flip(3).numpy() == pytest.approx(careful.numpy(), abs=1e-5)
+
+
 def test_the_threshold_parts_wagons_from_doubts(detector, tmp_path):
     scene = image_of(tmp_path, yard(3, (300, 200), 20.0), (300, 200), "utm", 0.5).scene
     usual = detector.detect(scene)

@@ -67,6 +67,7 @@ def test_every_value_lands_in_its_field(write, tmp_path):
             min_valid_fraction = 0.25
             [detector]
             threshold = 0.4
+            careful = true
             device = "cpu"
             tile_px = 512
             batch_size = 8
@@ -85,7 +86,7 @@ def test_every_value_lands_in_its_field(write, tmp_path):
     assert config.store == str(tmp_path / "kept/here")
     assert config.scenes == SceneSettings(1.0, (3, 2, 1), "SkySat", 0.25)
     assert type(config.scenes.gsd_m) is float
-    assert config.detector == DetectorSettings(str(tmp_path / "w.safetensors"), 0.4, "cpu", 512, 8)
+    assert config.detector == DetectorSettings(str(tmp_path / "w.safetensors"), 0.4, True, "cpu", 512, 8)
     assert config.baseline == BaselineSettings(3.5, 0.0, date(2015, 1, 31), 7.0, False)
 
 
@@ -102,7 +103,7 @@ def test_a_relative_area_file_is_found_beside_the_settings(write, tmp_path, monk
         (
             "[detector]\ntile = 3",
             "unknown key detector.tile (did you mean tile_px? All keys of [detector] are: "
-            "weights, threshold, device, tile_px, batch_size)",
+            "weights, threshold, careful, device, tile_px, batch_size)",
         ),
         (
             "stroe = 'x'",

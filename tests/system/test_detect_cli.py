@@ -64,6 +64,12 @@ def geotiff(tmp_path):
     return geotiff
 
 
+def test_a_careful_look_finds_them_too(detect, picture):
+    done = detect(picture, "--gsd", 0.5, "--careful", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["images"][0]["count"] == len(CENTRES)
+
+
 def test_the_json_is_the_documented_one(detect, geotiff, tmp_path):
     image, out = geotiff(), tmp_path / "x.geojson"
     done = detect(image, "--out", out, "--json")
