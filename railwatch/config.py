@@ -57,6 +57,7 @@ def _setting(
     high: float | None = None,
     step: int | None = None,
     changes_results: bool = True,
+    later: bool = False,
     is_path: bool = False,
 ) -> Any:
     """A dataclass field with what its reader and its documentation need.
@@ -68,6 +69,8 @@ def _setting(
         high: The greatest value allowed.
         step: What the value must be a multiple of.
         changes_results: False for what only moves files or changes the speed; it isn't in the digest.
+        later: It came when stores existed; at its default it isn't in the digest, so that what they hold
+            stays valid.
         is_path: The value is a path, relative to the folder of the file that it stands in.
     """
     metadata = {
@@ -76,6 +79,7 @@ def _setting(
         "high": high,
         "step": step,
         "changes_results": changes_results,
+        "later": later,
         "is_path": is_path,
     }
     return field(default=default, metadata=metadata)
@@ -122,7 +126,9 @@ class DetectorSettings:
         high=0.99,
     )
     careful: bool = _setting(
-        False, "Look at each tile and its three mirror images: a little better, four times as slow."
+        False,
+        "Look at each tile and its three mirror images: a little better, four times as slow.",
+        later=True,
     )
     device: Literal["auto", "cpu", "cuda"] = _setting(
         "auto", "Where the network runs; `auto` takes a CUDA GPU when there is one.", changes_results=False
@@ -498,7 +504,7 @@ def _content(config: Any) -> dict[str, Any]:
         value = getattr(config, each.name)
         if dataclasses.is_dataclass(value):
             content[each.name] = _content(value)
-        elif each.metadata["changes_results"]:
+        elif each.metadata["changes_results"] and not (each.metadata["later"] and value == each.default):
             content[each.name] = value
     return content
 
