@@ -19,6 +19,7 @@ import numpy as np
 from detector.predict import WagonDetector
 from detector.prepare import simulate_tiles
 from detector.shards import LabelledTile, write_shard
+from detector.simulate import collage
 from detector.simulate.scenes import EMPTY_KINDS, RAIL_FREE_KINDS
 from detector.weights import Weights
 
@@ -70,6 +71,7 @@ def make_hard_shards(
     weights: Weights,
     seed: int,
     backgrounds: Path | None = None,
+    collage_share: float = 0.0,
     scenes: int = SCENES_A_SHARD,
     keep: int = TILES_A_SHARD,
     device: str = "auto",
@@ -83,6 +85,7 @@ def make_hard_shards(
         weights: Whose mistakes are looked for.
         seed: With the shard's number it decides which scenes are looked at.
         backgrounds: Folder of rail-free pictures at 0.3 m.
+        collage_share: Share of the scenes that the second simulator draws.
         scenes: Scenes without a wagon looked at for a shard, each under three sensors and lights.
         keep: Tiles a shard at most.
         device: Where to run.
@@ -97,7 +100,7 @@ def make_hard_shards(
     for number in range(shards):
         path = out / f"shard-{number:05d}"
         if not path.with_suffix(".labels.npz").exists():
-            tiles = hardest(detector, _empty(seed, number, scenes, backgrounds), keep)
+            tiles = hardest(detector, _empty(seed, number, scenes, backgrounds, collage_share), keep)
             logger.info("hard negatives: %d of %d tiles kept", len(tiles), scenes * VIEWS)
             if tiles:
                 write_shard(path, tiles)
@@ -107,11 +110,14 @@ def make_hard_shards(
     return made
 
 
-def _empty(seed: int, number: int, scenes: int, backgrounds: Path | None) -> Iterator[LabelledTile]:
+def _empty(
+    seed: int, number: int, scenes: int, backgrounds: Path | None, collage_share: float
+) -> Iterator[LabelledTile]:
     """Tiles of scenes without a wagon, some scenes at a time, so that they needn't all be held."""
     kinds = [k for k in (*EMPTY_KINDS, *RAIL_FREE_KINDS) if k != "background" or backgrounds is not None]
     batch = 20
-    for first in range(0, scenes, batch):
+    for count, first in enumerate(range(0, scenes, batch)):
+        painted = int((count + 1) * collage_share) > int(count * collage_share)
         yield from simulate_tiles(
             seed + _SEED_OFFSET,
             number * 1000 + first // batch,
@@ -119,5 +125,6 @@ def _empty(seed: int, number: int, scenes: int, backgrounds: Path | None) -> Ite
             split="train",
             backgrounds=backgrounds,
             views=VIEWS,
-            kinds=kinds,
+            simulator="collage" if painted else "main",
+            kinds=collage.EMPTY if painted else kinds,
         )

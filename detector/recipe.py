@@ -250,7 +250,13 @@ def _make_data(
     if data.hard_shards and start is not None:
         torch.set_num_threads(1)  # the other cores are the training's
         make_hard_shards(
-            hard, data.hard_shards, weights=start, seed=data.seed, backgrounds=backgrounds, device=device
+            hard,
+            data.hard_shards,
+            weights=start,
+            seed=data.seed,
+            backgrounds=backgrounds,
+            collage_share=data.collage_share,
+            device=device,
         )
     plain(data.shards)
 

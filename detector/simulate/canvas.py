@@ -54,6 +54,7 @@ class Canvas:
         shadow: Unit vector away from the sun, times the shadow's length per metre of height.
         vehicles: Rail vehicles.
         tracks: Centre lines (M, 2), metres.
+        offsets: Distance of each track to the right of the line all are parallel to, metres.
         gauge_mm: Of the tracks.
         kind: Of the scene.
         pictured: Whether real pictures are the ground.
@@ -68,6 +69,7 @@ class Canvas:
     kind: str
     vehicles: list[Vehicle] = field(default_factory=list)
     tracks: list[F64] = field(default_factory=list)
+    offsets: F64 = field(default_factory=lambda: np.zeros(0))
     gauge_mm: int = 1435
     pictured: bool = False
 

@@ -22,6 +22,19 @@ from detector.simulate.cutouts import WEIGHTS, Cutout, Paint, body_colour, cutou
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
+ROWS: dict[str, float] = {
+    "hedge": 0.18,
+    "trees": 0.14,
+    "cars": 0.12,
+    "lorries": 0.12,
+    "sheds": 0.12,
+    "containers": 0.10,
+    "houses": 0.09,
+    "stacks": 0.06,
+    "nothing": 0.07,
+}
+"""What stands in rows beside a railway, or in its place."""
+
 KINDS: dict[str, float] = {
     "yard": 0.38,
     "line": 0.26,
@@ -29,6 +42,8 @@ KINDS: dict[str, float] = {
     "empty line": 0.10,
     "no rail": 0.16,
 }
+EMPTY = ("empty yard", "empty line", "no rail")
+"""Kinds without a wagon."""
 
 
 GROUNDS = np.array(
@@ -213,6 +228,7 @@ def _railway(scene: Canvas, rng: np.random.Generator, spine: _Spine, size_m: flo
         lines.append((spine.line(offset + shift, reach)[0], s, first, last))
     _permanent_way(scene, rng, [line for line, *_ in lines], bed)
     scene.tracks = [line for line, *_ in lines]
+    scene.offsets = offsets
     if rng.random() < 0.3:
         _stains(scene, rng, scene.tracks)
     _painted_strips(scene, rng, axis, low, high)
@@ -380,15 +396,14 @@ def _beside(
     if without:
         _painted_strips(scene, rng, axis, low, high)
     boxes: list[tuple[F64, float, F32]] = []
+    spans: list[tuple[F64, float, F32]] = []
     crowns: list[tuple[F64, float, float]] = []
     for way in (-1, 1):
         at = (high if way > 0 else -low) + rng.uniform(3, 9)
         for _ in range(int(rng.integers(1, 5))):
             if at > size_m * 0.8:
                 break
-            thing = str(
-                rng.choice(["trees", "cars", "lorries", "sheds", "containers", "houses", "nothing", "stacks"])
-            )
+            thing = str(rng.choice(list(ROWS), p=list(ROWS.values())))
             depth = _row(rng, spine, way, at, thing, size_m, boxes, crowns)
             at += depth + rng.uniform(0.5, 14)
     if rng.random() < 0.08 and not without:
@@ -398,15 +413,22 @@ def _beside(
             float(rng.uniform(7, 16)),
             math.degrees(spine.angle) + rng.uniform(60, 120),
         )
-        boxes.append(
+        spans.append(
             (across, float(rng.uniform(5.5, 8)), _jitter(rng, np.array([0.5, 0.5, 0.5], np.float32)))
         )
     if rng.random() < 0.25 and not without:
-        boxes += _masts(rng, spine, low, high, size_m)
+        spans += _masts(rng, spine, low, high, size_m)
+    if rng.random() < 0.12:
+        boxes += _canopies(rng, spine, np.linspace(-20, 20, 5) if without else scene.offsets, size_m)
     scene.dim(*(scene.cast(base, height) for base, height, _ in boxes))
     for base, height, roof in boxes:
         scene.block(base, height, roof, seed=int(rng.integers(1 << 30)))
     _trees(scene, rng, crowns)
+    # What spans the tracks has light below it: neither its shadow nor its side reaches the ground.
+    scene.dim(*(base + scene.shadow * height for base, height, _ in spans))
+    for base, height, top in spans:
+        scene.fill(base + scene.lean * height, top, seed=int(rng.integers(1 << 30)))
+        scene.hidden |= scene.area(base + scene.lean * height)
 
 
 def _row(
@@ -424,13 +446,15 @@ def _row(
     start, stop = sorted(rng.uniform(-reach, reach, 2))
     if thing == "nothing":
         return float(rng.uniform(4, 25))
-    if thing == "trees":
-        radius = float(rng.uniform(0.8, 4.5))
-        dense = rng.uniform(0.5, 2.5)
+    if thing in {"trees", "hedge"}:
+        # A hedge has no gaps: what it throws on the ground beside it is one dark strip.
+        hedge = thing == "hedge"
+        radius = float(rng.uniform(0.7, 2.4) if hedge else rng.uniform(0.8, 4.5))
+        dense = rng.uniform(0.4, 0.9) if hedge else rng.uniform(0.5, 2.5)
         for s in np.arange(start, stop, radius * dense):
             place, _ = _place(spine, s, way * (at + radius + rng.normal(0, radius / 3)))
             crowns.append(
-                (place, radius * float(rng.uniform(0.6, 1.3)), radius * float(rng.uniform(1.2, 3.0)))
+                (place, radius * float(rng.uniform(0.6, 1.3)), radius * float(rng.uniform(1.2, 4.0)))
             )
         return 2 * radius
     if thing in {"cars", "lorries"}:
@@ -518,6 +542,22 @@ def _masts(
         place, angle = _place(spine, float(s), (low + high) / 2)
         beams.append((rectangle(place, high - low + 6, float(rng.uniform(0.25, 0.5)), angle + 90), 7.5, tone))
     return beams
+
+
+def _canopies(
+    rng: np.random.Generator, spine: _Spine, offsets: F64, size_m: float
+) -> list[tuple[F64, float, F32]]:
+    """Roofs over platforms: long, wider than a wagon, in pieces with seams between them."""
+    roofs = []
+    tone, piece, height = body_colour(rng), float(rng.uniform(5, 28)), float(rng.uniform(3.5, 7))
+    width = float(rng.uniform(4.0, 9.0))
+    start, stop = sorted(rng.uniform(-size_m, size_m, 2))
+    for offset in offsets[rng.random(len(offsets)) < 0.6]:
+        for s in np.arange(start, stop, piece):
+            place, angle = _place(spine, float(s), float(offset) + width / 2)
+            roof = _jitter(rng, tone, 0.04)
+            roofs.append((rectangle(place, piece - float(rng.uniform(0, 0.5)), width, angle), height, roof))
+    return roofs
 
 
 def _trees(scene: Canvas, rng: np.random.Generator, crowns: list[tuple[F64, float, float]]) -> None:
