@@ -74,6 +74,17 @@ def test_shards_of_hard_negatives_are_empty_ground_and_repeatable(loaded, tmp_pa
     assert Path(tmp_path / "a" / "shard-00000.images.npy").stat().st_mtime_ns == before
 
 
+def test_hard_negatives_of_both_simulators(loaded, tmp_path):
+    make_hard_shards(
+        tmp_path, 1, weights=loaded, seed=3, scenes=40, keep=200, collage_share=0.5, device="cpu"
+    )
+    (path,) = find_shards(tmp_path)
+    shard = Shard(path)
+    drawn = [m.get("simulator", "main") for m in shard.meta]
+    assert {"main", "collage"} == set(drawn)
+    assert not len(shard.boxes)
+
+
 def test_nothing_hard_writes_no_shard(loaded, tmp_path):
     blind = weights.Weights(loaded.network, loaded.judge, loaded.card, "", Path("blind.safetensors"))
     with torch.no_grad():
