@@ -38,6 +38,8 @@ KINDS = {int: "a whole number", float: "a number", str: "text", tuple: "a list"}
 LEAST = {
     "data.shards": 0,
     "start_share": 0,
+    "data.coarse_share": 0,
+    "data.collage_share": 0,
     "data.seed": 0,
     "data.workers": 1,
     "data.first_shards": 1,
@@ -112,6 +114,9 @@ class Recipe:
             raise LabelError(
                 f"{path}: train.view_px must be a multiple of 32 and at most {TILE_PX}, not {fit.view_px}"
             )
+        for name in ("coarse_share", "collage_share"):
+            if (share := getattr(data, name)) > 1:
+                raise LabelError(f"{path}: data.{name} must be at most 1, not {share:g}")
         recipe: Recipe = read_table(path, cls, {**document, "data": data, "train": fit}, "")
         if recipe.start_share > 1 or (recipe.start_share and not recipe.start):
             raise LabelError(

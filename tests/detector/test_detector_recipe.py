@@ -89,6 +89,8 @@ def test_settings_override_defaults(tmp_path):
         ("[train]\nlog_steps = 0", r"train\.log_steps must be at least 1"),
         ("[train]\nview_px = 100", r"train\.view_px must be a multiple of 32"),
         ("[train]\nview_px = 320", r"train\.view_px must be .* at most 288"),
+        ("[data]\ncollage_share = 1.5", r"data\.collage_share must be at most 1, not 1\.5"),
+        ("[data]\ncoarse_share = -0.5", r"data\.coarse_share must be at least 0"),
         ("[data]\ncheck_shards = 0", r"data\.check_shards must be at least 1"),
         ("[data]\nlabels = 'one.json'", r"data\.labels must be a list"),
     ],
