@@ -120,7 +120,7 @@ def _empty(
         painted = int((count + 1) * collage_share) > int(count * collage_share)
         yield from simulate_tiles(
             seed + _SEED_OFFSET,
-            number * 1000 + first // batch,
+            number * 1000 + count,
             min(batch, scenes - first),
             split="train",
             backgrounds=backgrounds,

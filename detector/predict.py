@@ -33,6 +33,8 @@ HALO_PX = 96
 SMALLEST_PLOT_M2 = 32.0
 GSD_RANGE_M = (0.1, 1.2)
 TRAINED_GSD_M = (0.28, 1.05)
+MIRRORS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
+"""Axes along which a careful look turns a tile over."""
 
 Watch = Callable[[Tile, Maps], None]
 """Sees the maps of each tile as they come."""
@@ -201,14 +203,13 @@ class WagonDetector:
         """
         batch = torch.from_numpy(np.stack(images)).to(self.device)
         batch = batch.permute(0, 3, 1, 2).to(self.dtype).div_(255)
-        total: Maps | None = None
-        views: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3)) if careful else ((),)
-        for axes in views:
-            view = batch.flip(axes).contiguous(memory_format=torch.channels_last)
-            seen = cast(Maps, self._network(view)).mirrored(*axes)
-            total = seen if total is None else Maps(*(a + b for a, b in zip(total, seen, strict=True)))
-        assert total is not None
-        return Maps(*(field / len(views) for field in total)) if careful else total
+        if not careful:
+            return self._seen(batch)
+        views = [self._seen(batch.flip(axes)).mirrored(*axes) for axes in MIRRORS]
+        return Maps(*(torch.stack(fields).mean(dim=0) for fields in zip(*views, strict=True)))
+
+    def _seen(self, batch: torch.Tensor) -> Maps:
+        return cast(Maps, self._network(batch.contiguous(memory_format=torch.channels_last)))
 
     @torch.inference_mode()
     def _decoded(self, maps: Maps, minimum_heat: float = MINIMUM_HEAT) -> tuple[list[Candidates], bool]:

@@ -56,6 +56,7 @@ LEAST = {
     "train.threads": 1,
     "train.log_steps": 1,
 }
+MOST = {"data.coarse_share": 1, "data.collage_share": 1}
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,6 @@ class Recipe:
             raise LabelError(
                 f"{path}: train.view_px must be a multiple of 32 and at most {TILE_PX}, not {fit.view_px}"
             )
-        for name in ("coarse_share", "collage_share"):
-            if (share := getattr(data, name)) > 1:
-                raise LabelError(f"{path}: data.{name} must be at most 1, not {share:g}")
         recipe: Recipe = read_table(path, cls, {**document, "data": data, "train": fit}, "")
         if recipe.start_share > 1 or (recipe.start_share and not recipe.start):
             raise LabelError(
@@ -156,6 +154,9 @@ def read_table(path: Path, kind: Any, values: Any, prefix: str) -> Any:
         least = LEAST.get(prefix + key)
         if least is not None and value < least:
             raise LabelError(f"{path}: {prefix}{key} must be at least {least}, not {value}")
+        most = MOST.get(prefix + key)
+        if most is not None and value > most:
+            raise LabelError(f"{path}: {prefix}{key} must be at most {most}, not {value}")
         given[key] = value
     return kind(**given)
 

@@ -80,6 +80,11 @@ class Canvas:
             cv2.fillPoly(mask, [fixed(shape)], 255, cv2.LINE_8, SHIFT)
         return mask > 0
 
+    def hide(self, shape: F64) -> None:
+        """What lies under a polygon is seen no more."""
+        # In place: a mask of the whole canvas for each of hundreds of crowns would be most of their cost.
+        cv2.fillPoly(self.hidden.view(np.uint8), [fixed(shape)], 1, cv2.LINE_8, SHIFT)
+
     def fill(self, shape: F64, colour: F32, *, grain: float = 0.03, seed: int = 0) -> None:
         """Paint a polygon with some grain."""
         box = _window(shape, self.rgb.shape)
@@ -104,14 +109,13 @@ class Canvas:
         """Paint a ribbon along a line, between two distances to its right, metres."""
         self.fill(ribbon(line, low, high), colour, grain=grain, seed=seed)
 
-    def block(self, base: F64, height: float, roof: F32, *, seed: int = 0, hides: bool = True) -> None:
+    def block(self, base: F64, height: float, roof: F32, *, seed: int = 0) -> None:
         """A building, stack or lorry: side faces, then the roof, moved by the lean."""
         top = base + self.lean * height
         side = _hull(base, top)
         self.fill(side, roof * np.float32(0.55), seed=seed)
         self.fill(top, roof, seed=seed)
-        if hides:
-            self.hidden |= self.area(side)
+        self.hide(side)
 
     def cast(self, base: F64, height: float) -> F64:
         """A body's shadow on flat ground."""

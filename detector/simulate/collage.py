@@ -68,6 +68,12 @@ def _jitter(rng: np.random.Generator, colour: F32, spread: float = 0.06) -> F32:
     return np.clip(moved, 0.01, 0.98).astype(np.float32)
 
 
+def _drawn(rng: np.random.Generator, weights: dict[str, float]) -> str:
+    """One of the names, by its weight."""
+    share = np.array(list(weights.values()))
+    return str(rng.choice(list(weights), p=share / share.sum()))
+
+
 def _any(rng: np.random.Generator, colours: F32) -> F32:
     return _jitter(rng, colours[int(rng.integers(len(colours)))])
 
@@ -122,15 +128,24 @@ class _Spine:
     def line(self, offset: F64 | float, reach: float, step: float = 3.0) -> tuple[F64, F64]:
         """Points at a distance to the right, and where along they are."""
         s = np.arange(-reach, reach + step, step)
-        heading = self.angle + self.curvature * s
+        return self.at(s, offset)[0], s
+
+    def at(self, s: F64 | float, offset: F64 | float) -> tuple[F64, F64]:
+        """Points (..., 2) so far along and to the right, and the headings there in radians."""
+        s = np.asarray(s, np.float64)
+        heading = np.asarray(self.angle + self.curvature * s)
         if self.curvature:
             x = (np.sin(heading) - math.sin(self.angle)) / self.curvature
             y = (math.cos(self.angle) - np.cos(heading)) / self.curvature
         else:
             x, y = s * math.cos(self.angle), s * math.sin(self.angle)
-        centre = self.origin + np.stack([x, y], axis=1)
-        right = np.stack([-np.sin(heading), np.cos(heading)], axis=1)
-        return centre + right * np.asarray(offset, np.float64).reshape(-1, 1), s
+        right = np.stack([-np.sin(heading), np.cos(heading)], axis=-1)
+        return self.origin + np.stack([x, y], axis=-1) + right * np.asarray(offset)[..., None], heading
+
+    def place(self, s: float, offset: float) -> tuple[F64, float]:
+        """A point along and beside the spine, and the direction there in degrees."""
+        place, heading = self.at(s, offset)
+        return place, math.degrees(float(heading))
 
 
 def random_collage(
@@ -153,11 +168,10 @@ def random_collage(
     Raises:
         ValueError: There is no such kind.
     """
-    names = list(KINDS)
     if kind is None:
-        kind = names[int(rng.choice(len(names), p=np.array(list(KINDS.values()))))]
+        kind = _drawn(rng, KINDS)
     elif kind not in KINDS:
-        raise ValueError(f"no kind of scene {kind!r}; known are {', '.join(names)}")
+        raise ValueError(f"no kind of scene {kind!r}; known are {', '.join(KINDS)}")
     side = round(size_m / PX_M)
     elevation = float(rng.uniform(14, 68))
     azimuth, lean_azimuth = rng.uniform(0, 2 * math.pi, 2)
@@ -308,9 +322,8 @@ def _painted_strips(scene: Canvas, rng: np.random.Generator, axis: F64, low: flo
 
 def _string(rng: np.random.Generator, near: F32, lit: float, room: float) -> list[tuple[Cutout, float]]:
     """Vehicles one behind the other until the room is used, each with the gap before it."""
-    kinds = list(WEIGHTS)
     out: list[tuple[Cutout, float]] = []
-    kind = str(rng.choice(kinds, p=np.array(list(WEIGHTS.values())) / sum(WEIGHTS.values())))
+    kind = _drawn(rng, WEIGHTS)
     mixed = rng.random() < 0.4
     paint = random_paint(rng, kind, near, lit)
     gap = float(rng.uniform(0.3, 1.3))
@@ -320,7 +333,7 @@ def _string(rng: np.random.Generator, near: F32, lit: float, room: float) -> lis
         used += out[-1][0].size_m[0]
     while True:
         if mixed and rng.random() < 0.5:
-            kind = str(rng.choice(kinds, p=np.array(list(WEIGHTS.values())) / sum(WEIGHTS.values())))
+            kind = _drawn(rng, WEIGHTS)
             paint = random_paint(rng, kind, near, lit)
         elif rng.random() < 0.25:  # another livery, the same design
             paint = Paint(body_colour(rng, near), paint.length_m, lit, paint.rib_m, paint.style)
@@ -403,7 +416,7 @@ def _beside(
         for _ in range(int(rng.integers(1, 5))):
             if at > size_m * 0.8:
                 break
-            thing = str(rng.choice(list(ROWS), p=list(ROWS.values())))
+            thing = _drawn(rng, ROWS)
             depth = _row(rng, spine, way, at, thing, size_m, boxes, crowns)
             at += depth + rng.uniform(0.5, 14)
     if rng.random() < 0.08 and not without:
@@ -428,7 +441,7 @@ def _beside(
     scene.dim(*(base + scene.shadow * height for base, height, _ in spans))
     for base, height, top in spans:
         scene.fill(base + scene.lean * height, top, seed=int(rng.integers(1 << 30)))
-        scene.hidden |= scene.area(base + scene.lean * height)
+        scene.hide(base + scene.lean * height)
 
 
 def _row(
@@ -452,7 +465,7 @@ def _row(
         radius = float(rng.uniform(0.7, 2.4) if hedge else rng.uniform(0.8, 4.5))
         dense = rng.uniform(0.4, 0.9) if hedge else rng.uniform(0.5, 2.5)
         for s in np.arange(start, stop, radius * dense):
-            place, _ = _place(spine, s, way * (at + radius + rng.normal(0, radius / 3)))
+            place, _ = spine.place(s, way * (at + radius + rng.normal(0, radius / 3)))
             crowns.append(
                 (place, radius * float(rng.uniform(0.6, 1.3)), radius * float(rng.uniform(1.2, 4.0)))
             )
@@ -471,7 +484,7 @@ def _row(
             for s in np.arange(start, stop, pitch):
                 if rng.random() < 0.2:
                     continue
-                place, angle = _place(spine, s, way * (at + depth * (row + 0.5)))
+                place, angle = spine.place(s, way * (at + depth * (row + 0.5)))
                 shape = rectangle(place, length, width, angle + (90 if turned else 0) + rng.normal(0, 1.5))
                 boxes.append((shape, height, one if same else body_colour(rng)))
         return rows * depth
@@ -482,7 +495,7 @@ def _row(
             for s in np.arange(start, stop, length + rng.uniform(0.2, 1.2)):
                 if rng.random() < 0.25:
                     continue
-                place, angle = _place(spine, s, way * (at + 2.6 * (row + 0.5)))
+                place, angle = spine.place(s, way * (at + 2.6 * (row + 0.5)))
                 boxes.append(
                     (rectangle(place, length, 2.44, angle), 2.6 * int(rng.integers(1, 4)), body_colour(rng))
                 )
@@ -491,7 +504,7 @@ def _row(
         width, length = float(rng.uniform(1.5, 4)), float(rng.uniform(4, 25))
         tone = body_colour(rng)
         for s in np.arange(start, stop, length + rng.uniform(3, 9)):
-            place, angle = _place(spine, s, way * (at + width / 2))
+            place, angle = spine.place(s, way * (at + width / 2))
             boxes.append(
                 (rectangle(place, length, width, angle), float(rng.uniform(0.4, 2)), _jitter(rng, tone))
             )
@@ -501,13 +514,13 @@ def _row(
     at_m, tone = start, body_colour(rng)
     while at_m < stop:
         length = float(rng.uniform(15, 120)) if long else float(rng.uniform(8, 20))
-        place, angle = _place(spine, at_m + length / 2, way * (at + width / 2))
+        place, angle = spine.place(at_m + length / 2, way * (at + width / 2))
         turn = 0.0 if long or rng.random() < 0.6 else float(rng.uniform(-45, 45))
         height = float(rng.uniform(3, 11))
         roof = _jitter(rng, tone) if rng.random() < 0.6 else body_colour(rng)
         boxes.append((rectangle(place, length, width, angle + turn), height, roof))
         if rng.random() < 0.5:  # a ridge: one half darker
-            half, _ = _place(spine, at_m + length / 2, way * (at + width * 0.75))
+            half, _ = spine.place(at_m + length / 2, way * (at + width * 0.75))
             if turn == 0.0:
                 boxes.append(
                     (
@@ -520,18 +533,6 @@ def _row(
     return width
 
 
-def _place(spine: _Spine, s: float, offset: float) -> tuple[F64, float]:
-    """A point along and beside the spine, and the direction there in degrees."""
-    heading = spine.angle + spine.curvature * s
-    if spine.curvature:
-        x = (math.sin(heading) - math.sin(spine.angle)) / spine.curvature
-        y = (math.cos(spine.angle) - math.cos(heading)) / spine.curvature
-    else:
-        x, y = s * math.cos(spine.angle), s * math.sin(spine.angle)
-    place = spine.origin + np.array([x, y]) + offset * np.array([-math.sin(heading), math.cos(heading)])
-    return place, math.degrees(heading)
-
-
 def _masts(
     rng: np.random.Generator, spine: _Spine, low: float, high: float, size_m: float
 ) -> list[tuple[F64, float, F32]]:
@@ -539,7 +540,7 @@ def _masts(
     beams = []
     tone = np.float32(rng.uniform(0.3, 0.75)) * np.ones(3, np.float32)
     for s in np.arange(-size_m, size_m, rng.uniform(35, 65)):
-        place, angle = _place(spine, float(s), (low + high) / 2)
+        place, angle = spine.place(float(s), (low + high) / 2)
         beams.append((rectangle(place, high - low + 6, float(rng.uniform(0.25, 0.5)), angle + 90), 7.5, tone))
     return beams
 
@@ -554,7 +555,7 @@ def _canopies(
     start, stop = sorted(rng.uniform(-size_m, size_m, 2))
     for offset in offsets[rng.random(len(offsets)) < 0.6]:
         for s in np.arange(start, stop, piece):
-            place, angle = _place(spine, float(s), float(offset) + width / 2)
+            place, angle = spine.place(float(s), float(offset) + width / 2)
             roof = _jitter(rng, tone, 0.04)
             roofs.append((rectangle(place, piece - float(rng.uniform(0, 0.5)), width, angle), height, roof))
     return roofs
@@ -580,4 +581,4 @@ def _trees(scene: Canvas, rng: np.random.Generator, crowns: list[tuple[F64, floa
             light = np.float32(np.clip(0.85 + 0.45 * tuft @ sun + rng.normal(0, 0.12), 0.3, 1.7))
             scene.fill(top + (tuft + ring * rng.uniform(0.3, 0.6)) * radius, np.clip(green * light, 0, 1))
         if not bare:
-            scene.hidden |= scene.area(top + ring * radius * 0.8)
+            scene.hide(top + ring * radius * 0.8)

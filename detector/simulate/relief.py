@@ -26,6 +26,7 @@ PX_M = 0.25
 _GSD_M = (0.3, 1.0)
 _MARCH_M = 0.6  # step towards the sun
 _TALLEST_M = 14.0
+_SHIFT = 4  # fractional bits of OpenCV's coordinates
 
 Surface = tuple[F32, F32]
 """Height in metres, and colour, of part of a body."""
@@ -304,7 +305,7 @@ def _stripe(
     """Colour (and raise) the ground between two parallels of the axis."""
     shape = np.concatenate([axis + right * low, (axis + right * high)[::-1]])
     mask = np.zeros(relief.height.shape, np.uint8)
-    cv2.fillPoly(mask, [np.round((shape / PX_M - 0.5) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    cv2.fillPoly(mask, [_fixed(shape)], 255, cv2.LINE_AA, _SHIFT)
     share = mask.astype(np.float32)[..., None] / 255
     grain = relief.colour.mean(axis=2, keepdims=True)
     grain = grain / cv2.GaussianBlur(grain[..., 0], (0, 0), 6)[..., None]
@@ -314,10 +315,13 @@ def _stripe(
         ends = axis[::3], right[::3]
         lines = np.stack([ends[0] + ends[1] * (low + 0.1), ends[0] + ends[1] * (high - 0.1)], axis=1)
         ties = np.zeros_like(mask)
-        cv2.polylines(
-            ties, list(np.round((lines / PX_M - 0.5) * 16).astype(np.int32)), False, 255, 1, cv2.LINE_AA, 4
-        )
+        cv2.polylines(ties, list(_fixed(lines)), False, 255, 1, cv2.LINE_AA, _SHIFT)
         relief.colour *= 1 - 0.25 * (ties.astype(np.float32) / 255)[..., None]
+
+
+def _fixed(points: F64) -> NDArray[np.int32]:
+    """Metres to OpenCV's fixed-point pixel centres."""
+    return np.round((points / PX_M - 0.5) * (1 << _SHIFT)).astype(np.int32)
 
 
 def _train(
