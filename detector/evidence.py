@@ -8,6 +8,7 @@ that its answer is a probability that can be summed to a count.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,8 @@ from detector.boxes import Boxes
 from detector.decode import MAP_FEATURES, Candidates
 
 METRE_PX = 2.0
+HIDDEN = 16  # units of one judge's hidden layer
+MEMBERS = 8  # judges fitted to different parts of the scenes, whose mean judges
 STRING_FEATURES = (
     "string_ahead",  # heat of the best collinear neighbour on the better side
     "string_behind",  # and on the other side
@@ -90,12 +93,16 @@ def features(candidates: Candidates, source_gsd_m: float) -> NDArray[np.float64]
 
 
 class Judge(nn.Module):
-    """Features to a probability: standardised, one hidden layer."""
+    """Features to a probability: standardised, one hidden layer.
+
+    Args:
+        hidden: Units of the hidden layer; the mean of several judges has all of theirs.
+    """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, hidden: int = 16) -> None:
+    def __init__(self, hidden: int = HIDDEN) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(len(FEATURES)))
         self.register_buffer("deviation", torch.ones(len(FEATURES)))
@@ -111,8 +118,27 @@ class Judge(nn.Module):
         return np.asarray(self(torch.from_numpy(x).float()).sigmoid().double().numpy())
 
 
+def mean_judge(judges: Sequence[Judge]) -> Judge:
+    """One judge whose logits are the mean of several ones' (all standardise alike).
+
+    Their hidden layers stand side by side, so that it is a judge like any other, only wider.
+    """
+    states = [j.state_dict() for j in judges]
+    joined = Judge(sum(len(s["layers.0.bias"]) for s in states))
+    joined.load_state_dict(
+        {
+            **states[0],
+            "layers.0.weight": torch.cat([s["layers.0.weight"] for s in states]),
+            "layers.0.bias": torch.cat([s["layers.0.bias"] for s in states]),
+            "layers.2.weight": torch.cat([s["layers.2.weight"] for s in states], dim=1) / len(states),
+            "layers.2.bias": torch.stack([s["layers.2.bias"] for s in states]).mean(dim=0),
+        }
+    )
+    return joined.eval()
+
+
 class Fit(NamedTuple):
-    """How well a judge fits what it was fitted to and what it wasn't."""
+    """How well judges fit what they were fitted to and what they weren't, on average."""
 
     loss: float
     held_out_loss: float
@@ -126,33 +152,56 @@ def fit_judge(
     weight: NDArray[np.float64] | None = None,
     seed: int = 0,
     epochs: int = 400,
+    members: int = MEMBERS,
 ) -> tuple[Judge, Fit]:
-    """Fit the judge by maximum likelihood; a fifth of the scenes is held out to stop in time.
+    """Fit judges by maximum likelihood and take their mean.
+
+    Each holds out another fifth of the scenes, to stop in time. One judge's start and held-out scenes move
+    the counts of single pictures by some wagons; the mean of several is steadier.
 
     Args:
         x: Features ``(N, F)``.
         y: Whether each candidate is a wagon.
         scene: Scene of each candidate: candidates of one scene are never split.
         weight: Weight of each candidate.
-        seed: Of the split and the start.
+        seed: Of the splits and the starts.
         epochs: Full-batch steps at most.
+        members: How many judges.
     """
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    judge = Judge()
     if not len(x):
         # A network that has seen nothing yet raises no candidates; what nobody has judged isn't believed.
+        torch.manual_seed(seed)
+        judge = Judge()
         slopes, bias = judge.layers[-1].parameters()
         nn.init.zeros_(slopes)
         nn.init.constant_(bias, -5.0)
         return judge.eval(), Fit(float("nan"), float("nan"))
+    share = np.ones(len(y)) if weight is None else weight
+    judges, fits = zip(
+        *(_fit_one(x, y, scene, share, 1000 * seed + k, epochs) for k in range(members)), strict=True
+    )
+    loss, held_out = np.mean(fits, axis=0)
+    return mean_judge(judges), Fit(float(loss), float(held_out))
+
+
+def _fit_one(
+    x: NDArray[np.float64],
+    y: NDArray[np.bool_],
+    scene: NDArray[np.int64],
+    weight: NDArray[np.float64],
+    seed: int,
+    epochs: int,
+) -> tuple[Judge, Fit]:
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    judge = Judge()
     scenes = np.unique(scene)
     apart = rng.choice(scenes, len(scenes) // 5 or int(len(scenes) > 1), replace=False)
     held = np.isin(scene, apart)
     judge.mean.copy_(torch.from_numpy(x.mean(axis=0)))
     judge.deviation.copy_(torch.from_numpy(x.std(axis=0) + 1e-3))
     inputs, wanted = torch.from_numpy(x).float(), torch.from_numpy(y).float()
-    share = torch.ones(len(y)) if weight is None else torch.from_numpy(weight).float()
+    share = torch.from_numpy(weight).float()
     fit_rows, held_rows = torch.from_numpy(~held), torch.from_numpy(held)
 
     def loss(rows: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 SCENES_A_SHARD = 600
 VIEWS = 3
 TILES_A_SHARD = 400
+MOST_SEEN = 5.0  # wagons seen on empty ground; where there are more, an analyst would see a train too
 LEAST_DOUBT = 0.1  # a box of a lower probability disturbs neither the boxes drawn nor the count
 _SEED_OFFSET = 50_000  # scenes of their own, not those of the plain shards
 
@@ -45,7 +46,9 @@ def hardest(detector: WagonDetector, tiles: Iterable[LabelledTile], keep: int) -
 
     Args:
         detector: Whose mistakes are looked for.
-        tiles: Any; those with a wagon on them, be it half hidden, are passed over.
+        tiles: Any; passed over are those with a wagon on them, be it half hidden, and those on which more
+            than `MOST_SEEN` wagons are seen: dark lorries nose to tail on a road without markings, pavement
+            seams as regular as couplers. Telling these from trains can only be learned at the trains' cost.
         keep: At most so many.
     """
     # The number breaks ties, so that tiles themselves are never compared.
@@ -54,7 +57,7 @@ def hardest(detector: WagonDetector, tiles: Iterable[LabelledTile], keep: int) -
         if len(tile.boxes):
             continue
         wrong = hardness(detector, tile)
-        if wrong <= 0.0:
+        if not 0.0 < wrong <= MOST_SEEN:
             continue
         entry = (wrong, -number, replace(tile, meta={**tile.meta, "hardness": wrong}))
         if len(best) < keep:

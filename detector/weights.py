@@ -135,8 +135,9 @@ def load_tensors(path: Path, format: str, kind: str) -> tuple[dict[str, Tensor],
 
 def _load(path: Path) -> Weights:
     tensors, card, checksum = load_tensors(path, FORMAT, "wagon")
-    network, judge = WagonNet(), Judge()
+    network = WagonNet()
     try:
+        judge = Judge(len(tensors["judge.layers.0.bias"]))
         fill(network, tensors, "network.")
         fill(judge, tensors, "judge.")
     except (RuntimeError, KeyError) as error:

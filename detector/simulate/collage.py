@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from detector.simulate.backgrounds import PICTURE_GSD_M, Background, BackgroundLibrary
 from detector.simulate.canvas import PX_M, SHIFT, Canvas, Vehicle, fixed, noise_field, rectangle, right_of
-from detector.simulate.cutouts import WEIGHTS, Cutout, Paint, body_colour, cutout, random_paint
+from detector.simulate.cutouts import WEIGHTS, Cutout, body_colour, cutout, random_paint
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -194,7 +194,7 @@ def random_collage(
         float(rng.uniform(0, 2 * math.pi)),
         0.0 if rng.random() < 0.55 else float(rng.choice([-1, 1]) / rng.uniform(180, 1500)),
     )
-    low, high = _railway(scene, rng, spine, size_m) if kind != "no rail" else (-2.0, 2.0)
+    low, high = _railway(scene, rng, spine, size_m, split) if kind != "no rail" else (-2.0, 2.0)
     _beside(scene, rng, spine, size_m, low, high)
     if rng.random() < 0.08:
         _snow(scene, rng)
@@ -218,7 +218,9 @@ def _offsets(rng: np.random.Generator, number: int) -> F64:
     return np.asarray(offsets - offsets.mean() + rng.uniform(-15, 15))
 
 
-def _railway(scene: Canvas, rng: np.random.Generator, spine: _Spine, size_m: float) -> tuple[float, float]:
+def _railway(
+    scene: Canvas, rng: np.random.Generator, spine: _Spine, size_m: float, split: str
+) -> tuple[float, float]:
     """Beds, tracks and trains; gives the outermost tracks' distances from the spine."""
     number = int(rng.integers(3, 17)) if "yard" in scene.kind else int(rng.integers(1, 4))
     offsets = _offsets(rng, number)
@@ -247,7 +249,8 @@ def _railway(scene: Canvas, rng: np.random.Generator, spine: _Spine, size_m: flo
         _stains(scene, rng, scene.tracks)
     _painted_strips(scene, rng, axis, low, high)
     if not scene.kind.startswith("empty"):
-        _trains(scene, rng, lines, size_m, bed)
+        sombre = _Sombre.random(rng, bed) if split == "train" and rng.random() < 0.25 else None
+        _trains(scene, rng, lines, size_m, bed, sombre)
     return low, high
 
 
@@ -320,12 +323,37 @@ def _painted_strips(scene: Canvas, rng: np.random.Generator, axis: F64, low: flo
             at += width + rng.uniform(0, 9)
 
 
-def _string(rng: np.random.Generator, near: F32, lit: float, room: float) -> list[tuple[Cutout, float]]:
+@dataclass(frozen=True)
+class _Sombre:
+    """A yard of long strings of one kind in one dark tone: coal trains, dirty car carriers."""
+
+    kind: str
+    tone: F32
+
+    @classmethod
+    def random(cls, rng: np.random.Generator, near: F32) -> _Sombre:
+        kind = str(rng.choice(["tub", "heap", "heap", "van", "long van", "cylinder", "hatches"]))
+        tone = np.float32(rng.uniform(0.08, 0.3)) * np.ones(3, np.float32)
+        if rng.random() < 0.4:
+            tone = near * np.float32(rng.uniform(0.3, 0.9))
+        return cls(kind, tone)
+
+    def colour(self, rng: np.random.Generator) -> F32:
+        """The tone of one string."""
+        return _jitter(rng, self.tone)
+
+
+def _string(
+    rng: np.random.Generator, near: F32, lit: float, room: float, sombre: _Sombre | None
+) -> list[tuple[Cutout, float]]:
     """Vehicles one behind the other until the room is used, each with the gap before it."""
     out: list[tuple[Cutout, float]] = []
-    kind = _drawn(rng, WEIGHTS)
-    mixed = rng.random() < 0.4
+    alike = sombre is not None and rng.random() < 0.85
+    kind = sombre.kind if sombre is not None and alike else _drawn(rng, WEIGHTS)
+    mixed = not alike and rng.random() < 0.4
     paint = random_paint(rng, kind, near, lit)
+    if sombre is not None and alike:
+        paint = replace(paint, hue=sombre.colour(rng))
     gap = float(rng.uniform(0.3, 1.3))
     used = 0.0
     if rng.random() < 0.15:
@@ -335,8 +363,8 @@ def _string(rng: np.random.Generator, near: F32, lit: float, room: float) -> lis
         if mixed and rng.random() < 0.5:
             kind = _drawn(rng, WEIGHTS)
             paint = random_paint(rng, kind, near, lit)
-        elif rng.random() < 0.25:  # another livery, the same design
-            paint = Paint(body_colour(rng, near), paint.length_m, lit, paint.rib_m, paint.style)
+        elif not alike and rng.random() < 0.25:  # another livery, the same design
+            paint = replace(paint, hue=body_colour(rng, near))
         if used + gap + paint.length_m > room:
             return out
         out.append((cutout(rng, kind, paint), gap))
@@ -349,6 +377,7 @@ def _trains(
     lines: list[tuple[F64, F64, float, float]],
     size_m: float,
     near: F32,
+    sombre: _Sombre | None,
 ) -> None:
     """Strings of vehicles on the tracks, shadows first."""
     full = float(rng.beta(1.3, 1.0))
@@ -364,9 +393,10 @@ def _trains(
             if rng.random() > full:
                 at += float(rng.uniform(15, 90))
                 continue
-            room = min(last - at, float(rng.choice([rng.uniform(14, 60), 2 * size_m])))
+            long = 2 * size_m
+            room = min(last - at, float(rng.choice([long if sombre else rng.uniform(14, 60), long])))
             lit = float(np.clip(track.at(at, right_of(line)) @ sun, -1, 1))
-            for piece, gap in _string(rng, near, lit, room):
+            for piece, gap in _string(rng, near, lit, room, sombre):
                 length, width = piece.size_m
                 middle = track.at(at + gap + length / 2)
                 ahead = track.at(at + gap + length) - track.at(at + gap)

@@ -205,7 +205,7 @@ class Mix:
 
     types: tuple[str, ...]
     weights: tuple[float, ...]
-    dullness: float  # 0-1: how far colours are pulled to the bed's
+    dullness: float  # 0-1: how far colours are pulled to `bed`
     flush: float | None  # station at which strings end side by side, for yards filled in blocks
     bed: Colour
     snow: float
@@ -228,7 +228,7 @@ _PLAIN = ("autorack", "box", "covered_hopper", "tarp", "tank")
 
 
 def loosened(rng: np.random.Generator, mix: Mix) -> Mix:
-    """A mix for learning from: any pattern and any length, and at times a yard full of one plain type.
+    """A mix for learning from: any pattern and any length; at times one plain type, or all in one dark tone.
 
     The catalogue's styles are few; what a detector learns shall not hang on their looks.
     """
@@ -238,6 +238,18 @@ def loosened(rng: np.random.Generator, mix: Mix) -> Mix:
         weights = tuple(float(t == plain) for t in mix.types)
         flush = float(rng.normal(0.0, 50.0)) if rng.random() < 0.6 else mix.flush
         mix = replace(mix, weights=weights, flush=flush)
+    if rng.random() < 0.2:
+        # Few types in one dark tone: coal trains, dirty car carriers. Learning to pass over shadows, hedges
+        # and ditches must not cost them.
+        tone = float(rng.uniform(0.02, 0.1))
+        few = np.array(mix.weights) ** 3
+        mix = replace(
+            mix,
+            weights=tuple(few / few.sum()),
+            dullness=float(rng.uniform(0.5, 0.95)),
+            bed=(tone, tone, tone),
+            liveries=0.0,
+        )
     return mix
 
 

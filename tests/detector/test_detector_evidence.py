@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from detector.augment import transform_boxes
 from detector.boxes import as_boxes
 from detector.decode import MAP_FEATURES, Candidates
-from detector.evidence import FEATURES, STRING_FEATURES, Judge, features, fit_judge, string_features
+from detector.evidence import (
+    FEATURES,
+    STRING_FEATURES,
+    Judge,
+    features,
+    fit_judge,
+    mean_judge,
+    string_features,
+)
 
 COLUMN = {name: i for i, name in enumerate(STRING_FEATURES)}
 
@@ -146,6 +154,32 @@ def test_the_same_seed_gives_the_same_judge():
     np.testing.assert_array_equal(first.probability(x), second.probability(x))
 
 
+def test_the_mean_of_judges_has_the_mean_of_their_logits():
+    x, y, scene = toy(300)
+    judges = [fit_judge(x, y, scene, seed=s, epochs=30, members=1)[0] for s in range(3)]
+    for judge in judges[1:]:
+        judge.mean.copy_(judges[0].mean)
+    rows = torch.from_numpy(toy(40, seed=2)[0]).float()
+    mean = torch.stack([j(rows) for j in judges]).mean(dim=0)
+    torch.testing.assert_close(mean_judge(judges)(rows), mean, rtol=1e-4, atol=1e-5)
+
+
+def test_several_judges_are_steadier_than_one():
+    x, y, scene = toy(400)
+    fresh = toy(500, seed=9)[0]
+    spread = {
+        members: np.std(
+            [
+                fit_judge(x, y, scene, seed=s, epochs=80, members=members)[0].probability(fresh)
+                for s in range(6)
+            ],
+            axis=0,
+        ).mean()
+        for members in (1, 6)
+    }
+    assert spread[6] < 0.7 * spread[1]
+
+
 def test_heavier_candidates_pull_more():
     x, y, scene = toy(600)
     x[:] = 0
@@ -170,7 +204,7 @@ def test_without_candidates_nothing_is_believed():
 
 def test_judges_differ_only_by_what_is_saved():
     judge, _ = fit_judge(*toy(300), epochs=30)
-    other = Judge()
+    other = Judge(len(judge.layers[0].bias))
     other.load_state_dict(judge.state_dict())
     x, _, _ = toy(40, seed=3)
     np.testing.assert_array_equal(judge.probability(x), other.probability(x))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from painted import bright_wagons, bright_weights
 
-from detector import weights
+from detector import mining, weights
 from detector.boxes import as_boxes
 from detector.mining import hardest, hardness, make_hard_shards
 from detector.predict import WagonDetector
@@ -28,6 +28,12 @@ def loaded(tmp_path_factory) -> weights.Weights:
 @pytest.fixture(scope="module")
 def detector(loaded) -> WagonDetector:
     return WagonDetector(loaded, "cpu")
+
+
+@pytest.fixture
+def gullible(monkeypatch) -> None:
+    """Tiles are kept on which that network sees dozens."""
+    monkeypatch.setattr(mining, "MOST_SEEN", 1e9)
 
 
 def tile(spots, boxes=()) -> LabelledTile:
@@ -57,7 +63,15 @@ def test_the_hardest_come_first_and_wagons_are_passed_over(detector):
     assert [t.meta["name"] for t in hardest(detector, tiles, keep=9)] == ["3", "2", "1"]
 
 
-def test_shards_of_hard_negatives_are_empty_ground_and_repeatable(loaded, tmp_path):
+def test_what_looks_like_a_whole_train_is_no_negative(detector, monkeypatch):
+    spots = [(42, 42), (82, 42), (122, 42)]
+    tiles = [tile(spots[:n]) for n in (1, 2, 3)]
+    limit = (hardness(detector, tiles[1]) + hardness(detector, tiles[2])) / 2
+    monkeypatch.setattr(mining, "MOST_SEEN", limit)
+    assert [t.meta["name"] for t in hardest(detector, tiles, keep=9)] == ["2", "1"]
+
+
+def test_shards_of_hard_negatives_are_empty_ground_and_repeatable(loaded, gullible, tmp_path):
     made = [
         make_hard_shards(tmp_path / name, 1, weights=loaded, seed=3, scenes=2, keep=4, device="cpu")
         for name in "ab"
@@ -74,7 +88,7 @@ def test_shards_of_hard_negatives_are_empty_ground_and_repeatable(loaded, tmp_pa
     assert Path(tmp_path / "a" / "shard-00000.images.npy").stat().st_mtime_ns == before
 
 
-def test_hard_negatives_of_both_simulators(loaded, tmp_path):
+def test_hard_negatives_of_both_simulators(loaded, gullible, tmp_path):
     make_hard_shards(
         tmp_path, 1, weights=loaded, seed=3, scenes=40, keep=200, collage_share=0.5, device="cpu"
     )

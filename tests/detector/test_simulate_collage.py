@@ -209,3 +209,22 @@ def test_the_mixture_of_vehicles_is_one():
     assert sum(KINDS.values()) == pytest.approx(1.0)
     assert set(WEIGHTS) | {"engine"} == set(LENGTHS_M)
     assert math.isclose(min(low for low, _ in LENGTHS_M.values()), 10.0)
+
+
+def test_some_training_scenes_hold_long_dark_strings_of_one_kind():
+    def sombre(split: str) -> int:
+        found = 0
+        for seed in range(24):
+            scene = random_collage(np.random.default_rng(seed), split=split, size_m=80.0, kind="line")
+            names = [v.name for v in scene.vehicles if v.category == FREIGHT]
+            if len(names) < 6 or len(set(names)) > 1:
+                continue
+            tones = [scene.rgb[row, column].mean() for row, column in map(middle, scene.vehicles)]
+            found += bool(np.median(tones) < 0.3)
+        return found
+
+    def middle(vehicle: Vehicle) -> tuple[int, int]:
+        x, y = (np.clip(int(c / PX_M), 0, round(80.0 / PX_M) - 1) for c in vehicle.centre)
+        return y, x
+
+    assert sombre("train") >= sombre("test") + 2

@@ -16,6 +16,7 @@ from detector.simulate import (
     RAIL_FREE_KINDS,
     SPLITS,
     WAGON_KINDS,
+    layout,
     random_scene,
     sensors,
     yard_series,
@@ -224,3 +225,16 @@ def test_the_sun_stands_lower_and_snow_lies_more_often_in_training() -> None:
         snow[split] = sum(s.weather.snow > 0 for s in scenes)
     assert low["train"] > low["val"]
     assert snow["train"] > snow["val"] > 0
+
+
+def test_mixes_to_learn_from_are_mixtures_and_some_are_dark():
+    rng = np.random.default_rng(5)
+    bed = (0.2, 0.2, 0.2)
+    mixes = [layout.loosened(rng, layout.random_mix(rng, bed, 0.0)) for _ in range(120)]
+    assert all(sum(m.weights) == pytest.approx(1.0) for m in mixes)
+    dark = [m for m in mixes if m.bed != bed]
+    assert 10 <= len(dark) <= 40
+    for mix in dark:
+        assert max(mix.bed) <= 0.1
+        assert mix.dullness >= 0.5
+        assert mix.liveries == 0.0
