@@ -164,7 +164,7 @@ def tracks_from_images(
             reasons = "; ".join(f"{one.path}: {one.reason}" for one in fit.skipped[:3])
             raise InputError(f"none of the {len(images)} images could be used: {reasons}")
 
-    names = ", ".join(str(path) for path in images)
+    names = str(images[0]) if len(images) == 1 else f"{images[0]} and {len(images) - 1} more"
     return fit.write(name_or_path, gather, names, out)
 
 
@@ -245,7 +245,7 @@ class _Fit:
 
         def nothing(area: AreaOfInterest) -> str:
             if known[0]:
-                return f"{source}: shows no track of {area.name} beside those that its file has already"
+                return f"{source}: no track of {area.name} to be seen beside those that its file has already"
             return (
                 f"{source}: no track can be made out in the boundary of {area.name}; {self.noun}s of more "
                 "days, with wagons on its tracks, would help"
