@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from detector.simulate.backgrounds import BackgroundLibrary
 from detector.simulate.degrade import GSD_RANGE_M, Rendered, Sensor, degrade, random_sensor, sensors
+from detector.simulate.pictures import render
 from detector.simulate.render import FineScene, render_scene
 from detector.simulate.scenes import (
     EMPTY_KINDS,
@@ -19,7 +20,6 @@ from detector.simulate.scenes import (
     yard_series,
 )
 from detector.simulate.spec import CATEGORY_NAMES, COACH, FREIGHT, LOCOMOTIVE, SPLITS, SceneSpec
-from detector.simulate.tiles import WORK_GSD_M, cropped, render, resampled, training_tiles
 
 __all__ = [
     "CATEGORY_NAMES",
@@ -33,20 +33,16 @@ __all__ = [
     "RAIL_FREE_KINDS",
     "SPLITS",
     "WAGON_KINDS",
-    "WORK_GSD_M",
     "BackgroundLibrary",
     "FineScene",
     "Rendered",
     "SceneSpec",
     "Sensor",
-    "cropped",
     "degrade",
     "random_scene",
     "random_sensor",
     "render",
     "render_scene",
-    "resampled",
     "sensors",
-    "training_tiles",
     "yard_series",
 ]

@@ -9,10 +9,11 @@ import numpy as np
 
 from detector.simulate import collage, relief
 from detector.simulate.backgrounds import BackgroundLibrary
-from detector.simulate.degrade import Rendered, degrade
+from detector.simulate.degrade import Rendered, Sensor, degrade
 from detector.simulate.photograph import photograph
 from detector.simulate.render import render_scene
 from detector.simulate.scenes import KINDS, random_scene
+from detector.simulate.spec import SceneSpec
 
 SIMULATORS: dict[str, tuple[str, ...]] = {
     "main": tuple(KINDS),
@@ -60,3 +61,15 @@ def pictures(
     else:
         raise ValueError(f"no simulator {simulator!r}; known are {', '.join(SIMULATORS)}")
     return [replace(one, meta={**one.meta, "simulator": simulator, "split": split}) for one in seen]
+
+
+def render(
+    spec: SceneSpec,
+    rng: np.random.Generator,
+    gsd_m: float | None = None,
+    sensor: Sensor | None = None,
+    *,
+    backgrounds: BackgroundLibrary | None = None,
+) -> Rendered:
+    """Draw a described scene and look at it through a sensor; see `render_scene` and `degrade`."""
+    return degrade(render_scene(spec, backgrounds=backgrounds), rng, gsd_m=gsd_m, sensor=sensor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -17,16 +16,14 @@ from detector.simulate import (
     SPLITS,
     BackgroundLibrary,
     SceneSpec,
-    cropped,
     degrade,
     random_scene,
     render,
     render_scene,
-    resampled,
     sensors,
-    training_tiles,
 )
 from detector.simulate.paint import wagon_patch
+from detector.simulate.pictures import pictures
 from detector.simulate.spec import Consist, Prop, Sun, Surface, TrackSpec, View, Wagon, Weather
 
 SURFACE = Surface(("gravel", "gravel"), 0.1, 0.5, None, (1.0, 1.0, 1.0), 5)
@@ -103,7 +100,7 @@ def test_every_kind_renders_at_every_resolution(kind: str, folder: Path) -> None
 
 def test_equal_seeds_make_equal_pictures() -> None:
     one, two = (
-        list(islice(training_tiles(np.random.default_rng(8), size_px=96, size_m=60.0), 4)) for _ in range(2)
+        pictures(np.random.default_rng(8), size_m=60.0, kind="yard", gsd_m=(0.5, None)) for _ in range(2)
     )
     for a, b in zip(one, two, strict=True):
         assert np.array_equal(a.image, b.image)
@@ -238,21 +235,6 @@ def test_rails_and_beds_show() -> None:
     rails = [round((30 + side * 0.795) / 0.2) for side in (-1, 1)]
     for rail in rails:
         assert profile[rail - 1 : rail + 2].max() > np.median(bed) * 1.1
-
-
-def test_resampled_and_cropped_pictures_keep_their_labels() -> None:
-    seen = render(stage(wagon(20, 20), wagon(45, 40, 70.0)), np.random.default_rng(5), 0.8)
-    work = resampled(seen)
-    assert work.gsd_m == 0.5
-    assert work.image.shape[:2] == (round(seen.image.shape[0] * seen.gsd_m / 0.5),) * 2
-    assert work.boxes[:, :4] * 0.5 == pytest.approx(seen.boxes[:, :4] * seen.gsd_m, rel=0.01)
-    part = cropped(work, 60, 50, 64)
-    assert part.image.shape == (64, 64, 3)
-    assert len(part.boxes) == 1
-    assert part.boxes[0, :2] == pytest.approx(work.boxes[1, :2] - [60, 50])
-    assert part.wagon_type == ["box"]
-    cut = cropped(work, int(work.boxes[0, 0]), 0, 64)
-    assert cut.visibility[0] == pytest.approx(0.5 * work.visibility[0], abs=0.08)
 
 
 def test_scenes_on_pictures(folder: Path) -> None:
