@@ -249,8 +249,8 @@ def _railway(
         _stains(scene, rng, scene.tracks)
     _painted_strips(scene, rng, axis, low, high)
     if not scene.kind.startswith("empty"):
-        sombre = _Sombre.random(rng, bed) if split == "train" and rng.random() < 0.25 else None
-        _trains(scene, rng, lines, size_m, bed, sombre)
+        trade = _OneTrade.random(rng, bed) if split == "train" and rng.random() < 0.25 else None
+        _trains(scene, rng, lines, size_m, bed, trade)
     return low, high
 
 
@@ -324,18 +324,21 @@ def _painted_strips(scene: Canvas, rng: np.random.Generator, axis: F64, low: flo
 
 
 @dataclass(frozen=True)
-class _Sombre:
-    """A yard of long strings of one kind in one dark tone: coal trains, dirty car carriers."""
+class _OneTrade:
+    """A yard of long strings of one kind in one tone, mostly a dark one: coal trains, car carriers, tanks."""
 
     kind: str
     tone: F32
 
     @classmethod
-    def random(cls, rng: np.random.Generator, near: F32) -> _Sombre:
+    def random(cls, rng: np.random.Generator, near: F32) -> _OneTrade:
         kind = str(rng.choice(["tub", "heap", "heap", "van", "long van", "cylinder", "hatches"]))
         tone = np.float32(rng.uniform(0.08, 0.3)) * np.ones(3, np.float32)
-        if rng.random() < 0.4:
-            tone = near * np.float32(rng.uniform(0.3, 0.9))
+        which = rng.random()
+        if which < 0.3:
+            tone = near * np.float32(rng.uniform(0.3, 1.3))
+        elif which < 0.5:
+            tone = body_colour(rng)
         return cls(kind, tone)
 
     def colour(self, rng: np.random.Generator) -> F32:
@@ -344,16 +347,17 @@ class _Sombre:
 
 
 def _string(
-    rng: np.random.Generator, near: F32, lit: float, room: float, sombre: _Sombre | None
+    rng: np.random.Generator, near: F32, lit: float, room: float, trade: _OneTrade | None
 ) -> list[tuple[Cutout, float]]:
     """Vehicles one behind the other until the room is used, each with the gap before it."""
     out: list[tuple[Cutout, float]] = []
-    alike = sombre is not None and rng.random() < 0.85
-    kind = sombre.kind if sombre is not None and alike else _drawn(rng, WEIGHTS)
-    mixed = not alike and rng.random() < 0.4
+    if trade is not None and rng.random() < 0.15:  # a guest in this yard
+        trade = None
+    kind = _drawn(rng, WEIGHTS) if trade is None else trade.kind
+    mixed = trade is None and rng.random() < 0.4
     paint = random_paint(rng, kind, near, lit)
-    if sombre is not None and alike:
-        paint = replace(paint, hue=sombre.colour(rng))
+    if trade is not None:
+        paint = replace(paint, hue=trade.colour(rng))
     gap = float(rng.uniform(0.3, 1.3))
     used = 0.0
     if rng.random() < 0.15:
@@ -363,7 +367,7 @@ def _string(
         if mixed and rng.random() < 0.5:
             kind = _drawn(rng, WEIGHTS)
             paint = random_paint(rng, kind, near, lit)
-        elif not alike and rng.random() < 0.25:  # another livery, the same design
+        elif trade is None and rng.random() < 0.25:  # another livery, the same design
             paint = replace(paint, hue=body_colour(rng, near))
         if used + gap + paint.length_m > room:
             return out
@@ -377,7 +381,7 @@ def _trains(
     lines: list[tuple[F64, F64, float, float]],
     size_m: float,
     near: F32,
-    sombre: _Sombre | None,
+    trade: _OneTrade | None,
 ) -> None:
     """Strings of vehicles on the tracks, shadows first."""
     full = float(rng.beta(1.3, 1.0))
@@ -394,9 +398,9 @@ def _trains(
                 at += float(rng.uniform(15, 90))
                 continue
             long = 2 * size_m
-            room = min(last - at, float(rng.choice([long if sombre else rng.uniform(14, 60), long])))
+            room = min(last - at, float(rng.choice([long if trade else rng.uniform(14, 60), long])))
             lit = float(np.clip(track.at(at, right_of(line)) @ sun, -1, 1))
-            for piece, gap in _string(rng, near, lit, room, sombre):
+            for piece, gap in _string(rng, near, lit, room, trade):
                 length, width = piece.size_m
                 middle = track.at(at + gap + length / 2)
                 ahead = track.at(at + gap + length) - track.at(at + gap)
