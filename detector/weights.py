@@ -18,7 +18,7 @@ from detector.errors import WeightsError
 from detector.evidence import FEATURES, Judge
 from detector.model import WagonNet
 
-FORMAT = "railwatch-wagon-1"
+FORMAT = "railwatch-wagon-2"
 SHIPPED = "wagon"
 
 

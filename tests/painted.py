@@ -140,10 +140,11 @@ def bright_net() -> WagonNet:
                 module.weight.zero_()
                 if module.bias is not None:
                     module.bias.zero_()
-        # Brightness goes through the first channel of every layer; the two stem layers average it.
-        network.stem[0][0].weight[0] = 1 / 27
-        network.stem[1][0].weight[0, 0] = 1 / 9
-        network.stages[0][0].downsample[0].weight[0, 0, 0, 0] = 1.0
+        # Brightness goes through the first channel of every layer: the stem averages 4 x 4 pixels, the
+        # shortcut 2 x 2 of these, together the 6 x 6 about a cell's middle.
+        network.stem[0][0].weight[0] = 1 / 48
+        network.stem[1][0].weight[0, 0, 1, 1] = 1.0
+        network.stages[0][0].downsample[1].weight[0, 0, 0, 0] = 1.0
         network.pyramid.inner_blocks[0][0].weight[0, 0, 0, 0] = 1.0
         network.pyramid.layer_blocks[0][0].weight[0, 0, 1, 1] = 1.0
         for head in (network.place_head, network.shape_head, network.track_head):

@@ -91,6 +91,21 @@ def test_a_shift_by_whole_strides_shifts_the_answer():
 
 
 @pytest.mark.parametrize("axes", [(2,), (3,), (2, 3)])
+def test_no_side_of_a_cell_is_preferred(axes):
+    # With windows that are mirror images of themselves the whole network is one: odd and even rows are alike.
+    network = unlike_new(WagonNet((8, 16, 16, 24, 24), 16))
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.weight.add_(module.weight.flip(axes)).div_(2)
+    image = torch.rand(1, 3, 96, 160)
+    with torch.inference_mode():
+        here, there = network(image).heat, network(image.flip(axes)).heat.flip(axes)
+    assert here.std() > 1e-3
+    torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("axes", [(2,), (3,), (2, 3)])
 def test_the_maps_of_a_mirror_image_say_the_same_boxes_mirrored(axes):
     torch.manual_seed(3)
     h, w = 16, 24
