@@ -140,10 +140,10 @@ def bright_net() -> WagonNet:
                 module.weight.zero_()
                 if module.bias is not None:
                     module.bias.zero_()
-        # Brightness goes through the first channel of every layer: the stem averages 4 x 4 pixels, the
-        # shortcut 2 x 2 of these, together the 6 x 6 about a cell's middle.
+        # Brightness goes through the first channel of every layer. Stem and shortcut average
+        # it over 10 x 10 pixels about the middle of a cell, so that even a saturated wagon has a peak.
         network.stem[0][0].weight[0] = 1 / 48
-        network.stem[1][0].weight[0, 0, 1, 1] = 1.0
+        network.stem[1][0].weight[0, 0] = 1 / 9
         network.stages[0][0].downsample[1].weight[0, 0, 0, 0] = 1.0
         network.pyramid.inner_blocks[0][0].weight[0, 0, 0, 0] = 1.0
         network.pyramid.layer_blocks[0][0].weight[0, 0, 1, 1] = 1.0
