@@ -160,7 +160,7 @@ def random_collage(
 
     Args:
         rng: Source of chance.
-        split: Which background pictures may lie below.
+        split: Which background pictures may lie below; ``train`` has yards of one trade too.
         size_m: Side of the square scene.
         kind: One of `KINDS`; drawn by its weight if not given.
         backgrounds: Pictures at 0.3 m for the ground of some scenes.

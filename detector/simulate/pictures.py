@@ -39,7 +39,8 @@ def pictures(
         rng: Source of chance; the same state gives the same pictures.
         simulator: One of `SIMULATORS`.
         split: ``train``, ``val`` or ``test``: which designs, backgrounds and sensors are used. Only the main
-            simulator keeps all three apart; the collage does so with backgrounds, the relief has none.
+            simulator keeps all three apart; the collage does so with backgrounds, and has yards of one trade
+            in ``train`` only; the relief makes no difference.
         size_m: Side of the square scene.
         kind: One of the simulator's kinds; drawn by its weight if not given.
         backgrounds: Pictures at 0.3 m for the ground of some scenes.
