@@ -176,32 +176,28 @@ def fit_judge(
         nn.init.zeros_(slopes)
         nn.init.constant_(bias, -5.0)
         return judge.eval(), Fit(float("nan"), float("nan"))
-    share = np.ones(len(y)) if weight is None else weight
-    judges, fits = zip(
-        *(_fit_one(x, y, scene, share, 1000 * seed + k, epochs) for k in range(members)), strict=True
-    )
+    inputs, wanted = torch.from_numpy(x).float(), torch.from_numpy(y).float()
+    share = torch.ones(len(y)) if weight is None else torch.from_numpy(weight).float()
+    mean, deviation = torch.from_numpy(x.mean(axis=0)), torch.from_numpy(x.std(axis=0) + 1e-3)
+    scenes = np.unique(scene)
+    judges, fits = [], []
+    for member in range(members):
+        torch.manual_seed(1000 * seed + member)
+        rng = np.random.default_rng(1000 * seed + member)
+        judge = Judge()
+        judge.mean.copy_(mean)
+        judge.deviation.copy_(deviation)
+        apart = rng.choice(scenes, len(scenes) // 5 or int(len(scenes) > 1), replace=False)
+        fits.append(_descend(judge, inputs, wanted, share, np.isin(scene, apart), epochs))
+        judges.append(judge)
     loss, held_out = np.mean(fits, axis=0)
     return mean_judge(judges), Fit(float(loss), float(held_out))
 
 
-def _fit_one(
-    x: NDArray[np.float64],
-    y: NDArray[np.bool_],
-    scene: NDArray[np.int64],
-    weight: NDArray[np.float64],
-    seed: int,
-    epochs: int,
-) -> tuple[Judge, Fit]:
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    judge = Judge()
-    scenes = np.unique(scene)
-    apart = rng.choice(scenes, len(scenes) // 5 or int(len(scenes) > 1), replace=False)
-    held = np.isin(scene, apart)
-    judge.mean.copy_(torch.from_numpy(x.mean(axis=0)))
-    judge.deviation.copy_(torch.from_numpy(x.std(axis=0) + 1e-3))
-    inputs, wanted = torch.from_numpy(x).float(), torch.from_numpy(y).float()
-    share = torch.from_numpy(weight).float()
+def _descend(
+    judge: Judge, inputs: Tensor, wanted: Tensor, share: Tensor, held: NDArray[np.bool_], epochs: int
+) -> Fit:
+    """Train a judge on the rows that aren't held out, and leave it where the held-out ones fit best."""
     fit_rows, held_rows = torch.from_numpy(~held), torch.from_numpy(held)
 
     def loss(rows: Tensor) -> Tensor:
@@ -223,4 +219,4 @@ def _fit_one(
             best, best_state = now, {k: v.clone() for k, v in judge.state_dict().items()}
     judge.load_state_dict(best_state)
     with torch.no_grad():
-        return judge.eval(), Fit(float(loss(fit_rows)), best)
+        return Fit(float(loss(fit_rows)), best)

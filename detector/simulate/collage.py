@@ -341,10 +341,6 @@ class _OneTrade:
             tone = body_colour(rng)
         return cls(kind, tone)
 
-    def colour(self, rng: np.random.Generator) -> F32:
-        """The tone of one string."""
-        return _jitter(rng, self.tone)
-
 
 def _string(
     rng: np.random.Generator, near: F32, lit: float, room: float, trade: _OneTrade | None
@@ -357,7 +353,7 @@ def _string(
     mixed = trade is None and rng.random() < 0.4
     paint = random_paint(rng, kind, near, lit)
     if trade is not None:
-        paint = replace(paint, hue=trade.colour(rng))
+        paint = replace(paint, hue=_jitter(rng, trade.tone))
     gap = float(rng.uniform(0.3, 1.3))
     used = 0.0
     if rng.random() < 0.15:
