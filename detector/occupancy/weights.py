@@ -7,14 +7,15 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from detector.errors import WeightsError
 from detector.occupancy.classical import Trees
 from detector.occupancy.conformal import ConformalScaling
 from detector.occupancy.estimate import Pitch
 from detector.occupancy.network import OccupancyNet
-from detector.wagons.weights import fill, load_tensors, save_tensors
+from detector.state_dict import arrays_of, fill
+from detector.tensor_file import load_tensors, save_tensors
 
 FORMAT = "railwatch-occupancy-2"
 SHIPPED = "occupancy"
@@ -56,8 +57,8 @@ def save(path: Path, network: OccupancyNet, trees: Trees, card: dict[str, Any]) 
     Returns:
         The file's sha256.
     """
-    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
-    tensors |= {f"trees.{k}": torch.from_numpy(v).float() for k, v in trees.arrays().items()}
+    tensors = arrays_of(network, "network.")
+    tensors |= {f"trees.{k}": np.asarray(v, np.float32) for k, v in trees.arrays().items()}
     return save_tensors(path, tensors, card, FORMAT)
 
 
@@ -78,7 +79,7 @@ def _load(path: Path) -> OccupancyWeights:
     network = OccupancyNet()
     try:
         fill(network, tensors, "network.")
-        trees = Trees.from_arrays({name: tensors[f"trees.{name}"].numpy() for name in _TREES})
+        trees = Trees.from_arrays({name: tensors[f"trees.{name}"] for name in _TREES})
         mean, sd = card["pitch_m"]
         return OccupancyWeights(
             network.eval(),

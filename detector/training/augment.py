@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from detector.training.shards import MINIMUM_VISIBILITY, LabelledTile
 from detector.wagons.boxes import Boxes, as_boxes
-from detector.wagons.network import STRIDE
+from detector.wagons.maps import STRIDE
 
 SCALES = (0.89, 1.18)
 

@@ -17,7 +17,7 @@ from detector.labels.oriented_boxes import normal
 from detector.training.shards import MINIMUM_VISIBILITY, TILE_PX, LabelledTile
 from detector.training.targets import IGNORED
 from detector.wagons.boxes import Boxes, as_boxes
-from detector.wagons.network import STRIDE, WORK_GSD_M
+from detector.wagons.maps import STRIDE, WORK_GSD_M
 from geo import Scene, TileGrid, TileSpec, open_scene
 
 logger = logging.getLogger(__name__)

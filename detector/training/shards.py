@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from detector.errors import LabelError
 from detector.training.targets import IGNORED
 from detector.wagons.boxes import Boxes, as_boxes
-from detector.wagons.network import STRIDE, WORK_GSD_M
+from detector.wagons.maps import STRIDE, WORK_GSD_M
 
 logger = logging.getLogger(__name__)
 

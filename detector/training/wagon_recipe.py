@@ -24,11 +24,11 @@ from detector.training.calibrate_wagons import finish
 from detector.training.hard_negatives import make_hard_shards
 from detector.training.loop import TrainConfig, load_average, train
 from detector.training.model_item import write_item
+from detector.training.rescorer import untrained
 from detector.training.shards import TILE_PX, LabelledTile, Shard, find_shards, write_shard
 from detector.training.tiles import make_shards
 from detector.wagons import weights as weights_file
 from detector.wagons.network import WagonNet
-from detector.wagons.rescoring import Rescorer
 
 logger = logging.getLogger(__name__)
 
@@ -295,7 +295,7 @@ def write_weights(
         "trained": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "settings": dataclasses.asdict(recipe),
     }
-    draft = weights_file.Weights(network, Rescorer(), card, "", out / f"{recipe.name}.safetensors")
+    draft = weights_file.Weights(network, untrained(), card, "", out / f"{recipe.name}.safetensors")
     finished, figures = finish(draft, _tiles(paths[:half]), _tiles(paths[half:] or paths), device=device)
     log = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     training = {"steps": log[-1]["step"], "last_losses": log[-1]} if log else {}

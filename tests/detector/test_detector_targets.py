@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from detector.training.targets import IGNORED, REGRESSION_HEAT, Targets, draw, stack
 from detector.wagons.boxes import as_boxes, match_best, rotated_iou
 from detector.wagons.decode import decode
-from detector.wagons.network import STRIDE, Maps
+from detector.wagons.maps import STRIDE, Maps
 
 SIZE = 256
 CELLS = SIZE // STRIDE
