@@ -27,7 +27,6 @@ from detector.wagons.network import STRIDE, WORK_GSD_M
 
 logger = logging.getLogger(__name__)
 
-MINIMUM_VISIBILITY = 0.35
 TRACK_WIDTH_M = 3.2
 
 
