@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from aoi.files import replacing, whole_archive, write_text
 from detector.device import choose_device, fast_dtype
 from detector.errors import LabelError
 from detector.training.augment import random_view
@@ -278,9 +279,8 @@ def optimiser_of(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 def save_checkpoint(path: Path, step: int, parts: Parts) -> None:
     """Write a training's state to a temporary name and rename it, so that a kill leaves the old one whole."""
-    part = path.with_suffix(".part")
-    torch.save({"step": step, **{name: one.state_dict() for name, one in parts.items()}}, part)
-    part.replace(path)
+    with replacing(path, whole_archive) as temporary:
+        torch.save({"step": step, **{name: one.state_dict() for name, one in parts.items()}}, temporary)
 
 
 def resume_checkpoint(path: Path, parts: Parts) -> int:
@@ -309,9 +309,7 @@ def _keep_log(path: Path, step: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError, TypeError):
             continue
-    part = path.with_suffix(".part")
-    part.write_text("".join(kept), encoding="utf-8")
-    part.replace(path)
+    write_text(path, "".join(kept))
 
 
 def load_average(path: Path) -> WagonNet:
@@ -343,4 +341,5 @@ def draw_curves(log: Path, picture: Path) -> None:
         axes.plot([r["step"] for r in records], [r.get(name, np.nan) for r in records], label=name, lw=1)
     axes.set(xlabel="step", ylabel="loss", yscale="log", title="Training losses")
     axes.legend(ncols=3, fontsize=8)
-    figure.savefig(picture, dpi=120)
+    with replacing(picture) as temporary:
+        figure.savefig(temporary, dpi=120)
