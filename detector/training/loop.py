@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from aoi.files import replacing, whole_archive, write_text
 from detector.device import choose_device, fast_dtype
 from detector.errors import LabelError
 from detector.training.config import TrainSettings
@@ -232,9 +233,8 @@ def optimiser_of(model: nn.Module, config: TrainSettings) -> torch.optim.AdamW:
 
 def save_checkpoint(path: Path, step: int, parts: Parts) -> None:
     """Write a training's state to a temporary name and rename it, so that a kill leaves the old one whole."""
-    part = path.with_suffix(".part")
-    torch.save({"step": step, **{name: one.state_dict() for name, one in parts.items()}}, part)
-    part.replace(path)
+    with replacing(path, whole_archive) as temporary:
+        torch.save({"step": step, **{name: one.state_dict() for name, one in parts.items()}}, temporary)
 
 
 def resume_checkpoint(path: Path, parts: Parts) -> int:
@@ -256,10 +256,8 @@ def _keep_log(path: Path, step: int) -> None:
     """Keep the log's lines up to a step: those after the checkpoint come again, the last may be torn."""
     if not path.exists():
         return
-    part = path.with_suffix(".part")
     kept = [record for record in read_log(path) if record["step"] <= step]
-    part.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-    part.replace(path)
+    write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -306,4 +304,5 @@ def draw_curves(log: Path, picture: Path) -> None:
         axes.plot(*zip(*scored, strict=True), "ko-", label="held out", lw=1.5, ms=3)
     axes.set(xlabel="step", ylabel="loss", yscale="log", title="Training losses")
     axes.legend(ncols=3, fontsize=8)
-    figure.savefig(picture, dpi=120)
+    with replacing(picture) as temporary:
+        figure.savefig(temporary, dpi=120)
