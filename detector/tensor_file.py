@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aoi.files import write_bytes, write_text
 from detector.errors import WeightsError
 
 Arrays = dict[str, NDArray[np.float32]]
@@ -34,7 +35,7 @@ def save_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], card: dict[str
     Returns:
         The sha256 of the safetensors file, which is also written into the card.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save as tensor_bytes
 
     compact = {
         name: np.ascontiguousarray(values, np.float16 if values.ndim == 4 else values.dtype)
@@ -42,10 +43,9 @@ def save_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], card: dict[str
         if np.issubdtype(values.dtype, np.floating)
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file(compact, part, metadata={"format": format})
-    checksum = hashlib.sha256(part.read_bytes()).hexdigest()
-    part.replace(path)
+    content = tensor_bytes(compact, metadata={"format": format})
+    checksum = hashlib.sha256(content).hexdigest()
+    write_bytes(path, content)
     write_card(path, {**card, "format": format, "sha256": checksum})
     return checksum
 
@@ -53,7 +53,7 @@ def save_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], card: dict[str
 def write_card(path: Path, card: Mapping[str, Any]) -> None:
     """Write the card that lies beside a weights file."""
     text = json.dumps(card, indent=2, ensure_ascii=False)
-    path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+    write_text(path.with_suffix(".json"), text + "\n")
 
 
 def load_tensors(

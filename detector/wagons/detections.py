@@ -15,6 +15,7 @@ import shapely
 from numpy.typing import NDArray
 
 from aoi.errors import InputError
+from aoi.files import replacing, whole_database, whole_parquet, write_text
 from detector.wagons.boxes import Boxes, as_boxes
 from detector.wagons.count_interval import CountInterval, CountModel
 from detector.wagons.maps import CATEGORIES
@@ -307,18 +308,13 @@ def write(detections: Sequence[Detections], path: str | Path) -> Path:
     """
     path = check_target(path)
     suffix = path.suffix.lower()
-    # To a temporary name first: a full disk leaves the old file, not half of a new one.
-    part = path.with_name(f".{path.stem}.part{suffix}")
     try:
         if suffix in {".geojson", ".json"}:
-            part.write_text(_geojson(detections), encoding="utf-8")
+            write_text(path, _geojson(detections))
         else:
-            _write_table(_joined(detections), part)
-        part.replace(path)
+            _write_table(_joined(detections), path)
     except OSError as error:
         raise InputError(f"{path}: can't be written ({error.strerror or error})") from error
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
@@ -332,13 +328,14 @@ def _write_table(table: gpd.GeoDataFrame, path: Path) -> None:
 
     try:
         if path.suffix != ".gpkg":
-            table.to_parquet(path)
+            with replacing(path, whole_parquet) as temporary:
+                table.to_parquet(temporary)
             return
         flat = table.assign(pixel_box=table["pixel_box"].map(json.dumps).astype(str))
-        with warnings.catch_warnings():
+        with replacing(path, whole_database) as temporary, warnings.catch_warnings():
             # Images without position have no CRS to give.
             warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
-            flat.to_file(path, layer="detections", driver="GPKG", engine="pyogrio")
+            flat.to_file(temporary, layer="detections", driver="GPKG", engine="pyogrio")
     except (DataSourceError, DataLayerError) as error:
         raise OSError(str(error)) from error
 

@@ -84,9 +84,9 @@ def test_shards_of_hard_negatives_are_empty_ground_and_repeatable(loaded, gullib
     assert all(m["split"] == "train" and m["hardness"] > 0 for m in first.meta)
     np.testing.assert_array_equal(first.images, second.images)
     # What is there is left alone.
-    before = Path(tmp_path / "a" / "shard-00000.images.npy").stat().st_mtime_ns
+    before = (tmp_path / "a" / "shard-00000.images.npy").stat().st_mtime_ns
     assert make_hard_shards(tmp_path / "a", 1, weights=loaded, seed=4, device="cpu") == 0
-    assert Path(tmp_path / "a" / "shard-00000.images.npy").stat().st_mtime_ns == before
+    assert (tmp_path / "a" / "shard-00000.images.npy").stat().st_mtime_ns == before
 
 
 def test_hard_negatives_of_both_simulators(loaded, gullible, tmp_path):
