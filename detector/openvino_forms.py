@@ -219,13 +219,13 @@ def import_openvino() -> Any:
     """
     if "openvino" in sys.modules:
         return sys.modules["openvino"]
-    with _left_out("openvino_telemetry", "openvino.tools.ovc"):
+    with left_out("openvino_telemetry", "openvino.tools.ovc"):
         import openvino
     return openvino
 
 
 @contextmanager
-def _left_out(*names: str) -> Iterator[None]:
+def left_out(*names: str) -> Iterator[None]:
     """Let imports of some modules fail, as they do where these aren't installed."""
     before = {name: sys.modules.get(name) for name in names}
     sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]  # None is Python's mark for it

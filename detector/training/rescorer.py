@@ -60,7 +60,7 @@ def mean_judge(judges: Sequence[Rescorer]) -> Rescorer:
         judges[0].deviation,
         np.concatenate([one.hidden_weight for one in judges]),
         np.concatenate([one.hidden_bias for one in judges]),
-        np.concatenate([one.weight for one in judges], axis=1) / np.float32(len(judges)),
+        (np.concatenate([one.weight for one in judges], axis=1) / len(judges)).astype(np.float32),
         np.stack([one.bias for one in judges]).mean(axis=0).astype(np.float32),
     )
 
