@@ -23,11 +23,11 @@ from rasterio.windows import Window as RasterioWindow
 
 from geo.bands import choose_bands
 from geo.errors import SceneError
-from geo.names import acquisition_time, sensor_name
+from geo.filename_metadata import acquisition_time, sensor_name
 from geo.pixels import RawPixels
 from geo.resample import Window
 from geo.scene import OpenOptions, Scene, scene_id
-from geo.sentinel2.naming import parse_product_name
+from geo.sentinel2.formats.product_names import parse_product_name
 
 log = logging.getLogger(__name__)
 

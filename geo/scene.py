@@ -22,11 +22,11 @@ from shapely import Polygon, segmentize
 from shapely.geometry import box
 
 from geo.errors import SceneError
-from geo.ground import FloatArray, GroundMetric, apply_affine, to_lonlat
+from geo.ground_metric import FloatArray, GroundMetric, apply_affine, to_lonlat
 from geo.picture import paint
 from geo.pixels import PixelReader, PixelSource, RawPixels
+from geo.rendering import Stretch
 from geo.resample import Axis, Resampler, Window
-from geo.stretch import Stretch
 
 log = logging.getLogger(__name__)
 
