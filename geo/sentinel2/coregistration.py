@@ -39,6 +39,7 @@ _SHARED_ERROR = 12.0
 _SMOOTH_CELLS = 2.0  # change that is wider than this is moisture, haze or season, and not displacement
 _SHRINK = 0.05  # of the bands' covariance towards independent bands
 _LEAST_NOISE = 5e-4
+_LEAST_LIKENESS = 0.2  # correlation of fine texture below which an image shows other ground
 PRIOR_SD_M = 4.0
 """How far a date usually lies from the others, metres an axis, before looking at its ground: products agree
 within 5 m (95 %) on one orbit with the global reference image, 12 m without it (ESA, CNES/CESBIO)."""
@@ -138,7 +139,9 @@ def register(
     if not first.converged:
         tries = [first, *(_descend(planes, frame, texture, at, start_m, prior_sd_m) for at in starts[1:])]
         first = min(tries, key=lambda one: (not one.converged, float(np.mean(one.noise)), one.residual_m))
-    return _band_by_band(planes, frame, texture, near, first) if first.converged else first
+    if not first.converged or not _same_ground(planes, frame, texture, first):
+        return replace(first, converged=False)
+    return _band_by_band(planes, frame, texture, near, first)
 
 
 class _Texture(NamedTuple):
@@ -178,6 +181,22 @@ def _fine(planes: Bands, known: NDArray[np.bool_]) -> Bands:
     filled = np.where(known, planes, 0).astype(np.float32)
     slow = np.stack([cv2.GaussianBlur(one, (0, 0), _SMOOTH_CELLS) for one in filled]) / weight
     return np.asarray(filled - slow, dtype=np.float32)
+
+
+def _same_ground(
+    planes: TrackAlignedBands, frame: TrackAlignedGrid, texture: _Texture, found: Registration
+) -> bool:
+    """Whether an image shows the composite's ground: whether any of its fine texture is the same."""
+    current, here = found.sample(planes, frame)
+    use = texture.known & here
+    ours = _fine(current, use)[:, use].astype(np.float64)
+    theirs = _fine(texture.reference, use)[:, use].astype(np.float64)
+    # Clipped, so that one bright roof that has come or gone doesn't decide.
+    a, b = (np.clip(one, *np.quantile(one, (0.02, 0.98), axis=1)[..., None]) for one in (ours, theirs))
+    a, b = (one - one.mean(axis=1, keepdims=True) for one in (a, b))
+    scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    alike = (a * b).sum(axis=1) / np.maximum(scale, 1e-12)
+    return float(alike.mean()) >= _LEAST_LIKENESS
 
 
 def _band_by_band(

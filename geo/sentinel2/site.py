@@ -254,6 +254,14 @@ class Site:
         return ~_grown_mask(self.yard, 1)
 
     @cached_property
+    def track_m(self) -> float | None:
+        """Length of track inside the boundary, metres; None where that isn't known."""
+        if self.area is None or not self.has_tracks:
+            return None
+        plane = self.area.to_crs(self.grid.crs)
+        return float(sum(track.line.intersection(plane.boundary).length for track in plane.tracks))
+
+    @cached_property
     def rim(self) -> int:
         """Cells by which the surroundings reach beyond the frame on each side: as many as it needs."""
         h, w = self.frame.shape
