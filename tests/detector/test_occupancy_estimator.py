@@ -309,7 +309,7 @@ def test_files_that_are_no_occupancy_weights_are_refused(tmp_path):
         weights.load(path)
     from safetensors.torch import save_file
 
-    from detector.wagons.weights import save_tensors
+    from detector.tensor_file import save_tensors
 
     save_tensors(tmp_path / "other.safetensors", {"a": torch.zeros(1)}, {}, "railwatch-wagon-1")
     with pytest.raises(WeightsError, match="not railwatch occupancy weights"):
@@ -320,3 +320,14 @@ def test_files_that_are_no_occupancy_weights_are_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "alone.safetensors")
     with pytest.raises(WeightsError, match="the card"):
         weights.load(tmp_path / "alone.safetensors")
+
+
+def test_ten_metres_are_answered_without_the_wagon_network():
+    from importlib.resources import files
+
+    sources = [
+        one.read_text(encoding="utf-8") for one in files("detector.occupancy").iterdir() if one.is_file()
+    ]
+    assert len(sources) > 5
+    assert not any("detector.wagons" in text for text in sources)
+    assert "detector.wagons" not in files("detector").joinpath("tensor_file.py").read_text(encoding="utf-8")
