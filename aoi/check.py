@@ -21,7 +21,7 @@ from shapely.errors import ShapelyError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
-from aoi import ground
+from aoi import geodesy as ground
 from aoi.doubts import doubts
 from aoi.model import AreaOfInterest, Mask, Source, Track, Zone
 
@@ -105,7 +105,7 @@ def slugify(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Feature:
+class _AreaFeature:
     """A feature whose outer shape is right: a known role, properties and a usable geometry."""
 
     number: int
@@ -228,7 +228,7 @@ class _Checker:
         self.error("has no list of features")
         return []
 
-    def _features(self, features: list[object]) -> Iterator[_Feature]:
+    def _features(self, features: list[object]) -> Iterator[_AreaFeature]:
         for number, feature in enumerate(features, start=1):
             if not isinstance(feature, Mapping) or feature.get("type") != "Feature":
                 self.error("is no GeoJSON Feature", number)
@@ -241,7 +241,7 @@ class _Checker:
                 continue
             geometry = self._geometry(feature.get("geometry"), role, number)
             if geometry is not None:
-                yield _Feature(number, role, properties, geometry, feature.get("id"))
+                yield _AreaFeature(number, role, properties, geometry, feature.get("id"))
 
     def _role(self, role: object, number: int) -> str | None:
         if role in ROLES:
@@ -286,7 +286,7 @@ class _Checker:
         return None
 
     def _boundary(
-        self, features: list[_Feature], raw_features: list[object]
+        self, features: list[_AreaFeature], raw_features: list[object]
     ) -> Polygon | MultiPolygon | None:
         boundaries = [feature for feature in features if feature.role == "boundary"]
         if len(boundaries) > 1:
@@ -302,7 +302,7 @@ class _Checker:
             self.error('has no boundary: give the outline of the place the property "role": "boundary"')
         return None
 
-    def _complain_outside(self, feature: _Feature, boundary: BaseGeometry) -> None:
+    def _complain_outside(self, feature: _AreaFeature, boundary: BaseGeometry) -> None:
         swapped = shapely.transform(feature.geometry, lambda x, y: (y, x), interleaved=False)
         if boundary.intersects(swapped):
             detail = "has latitude and longitude exchanged: GeoJSON wants longitude first"
@@ -314,7 +314,7 @@ class _Checker:
 
     # -- the roles ---------------------------------------------------------------------------------
 
-    def _tracks(self, features: list[_Feature], inside: _Inside) -> Iterator[Track]:
+    def _tracks(self, features: list[_AreaFeature], inside: _Inside) -> Iterator[Track]:
         seen: dict[str, int] = {}
         for feature in features:
             if feature.role != "track":
@@ -326,7 +326,7 @@ class _Checker:
             if identity is not None:
                 yield Track(identity, feature.geometry, gauge, feature.properties)
 
-    def _zones(self, features: list[_Feature], inside: _Inside) -> Iterator[Zone]:
+    def _zones(self, features: list[_AreaFeature], inside: _Inside) -> Iterator[Zone]:
         seen: dict[str, int] = {}
         for feature in features:
             if feature.role != "zone":
@@ -340,7 +340,7 @@ class _Checker:
             if identity is not None:
                 yield Zone(identity, title or identity, feature.geometry, feature.properties)
 
-    def _masks(self, features: list[_Feature], boundary: BaseGeometry | None) -> Iterator[Mask]:
+    def _masks(self, features: list[_AreaFeature], boundary: BaseGeometry | None) -> Iterator[Mask]:
         for feature in features:
             if feature.role != "mask":
                 continue
@@ -359,7 +359,7 @@ class _Checker:
                 self.warn(f"{feature.label()} lies outside the boundary and hides nothing", feature.number)
             yield Mask(feature.geometry, reason or "", start, end, feature.properties)
 
-    def _identity(self, feature: _Feature, seen: dict[str, int]) -> str | None:
+    def _identity(self, feature: _AreaFeature, seen: dict[str, int]) -> str | None:
         """The feature's id as text: from its properties, or where GeoJSON has a place for it."""
         raw = feature.properties.get("id")
         if raw is None or raw == "":
@@ -382,7 +382,7 @@ class _Checker:
         seen[identity] = feature.number
         return identity
 
-    def _gauge(self, feature: _Feature) -> int | None:
+    def _gauge(self, feature: _AreaFeature) -> int | None:
         raw = feature.properties.get("gauge_mm")
         if raw is None:
             return None
@@ -397,7 +397,7 @@ class _Checker:
             return None
         return int(raw)
 
-    def _date(self, feature: _Feature, member: str) -> date | None:
+    def _date(self, feature: _AreaFeature, member: str) -> date | None:
         raw = feature.properties.get(member)
         if raw is None or raw == "":
             return None
@@ -411,7 +411,7 @@ class _Checker:
         )
         return None
 
-    def _check_uncertainty(self, feature: _Feature) -> None:
+    def _check_uncertainty(self, feature: _AreaFeature) -> None:
         raw = feature.properties.get("uncertainty_m")
         if raw is None:
             return
@@ -420,7 +420,7 @@ class _Checker:
                 f"{feature.label()} has the uncertainty_m {raw!r}, which is no distance", feature.number
             )
 
-    def _check_inside(self, feature: _Feature, inside: _Inside) -> None:
+    def _check_inside(self, feature: _AreaFeature, inside: _Inside) -> None:
         boundary, test = inside
         if boundary is not None and not test(feature.geometry):
             self._complain_outside(feature, boundary)

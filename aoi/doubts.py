@@ -9,7 +9,7 @@ import shapely
 from shapely import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
-from aoi import ground
+from aoi import geodesy as ground
 from aoi.model import AreaOfInterest, Track, Zone
 
 __all__ = ["doubts"]

@@ -17,7 +17,7 @@ import shapely
 from shapely import Polygon
 from shapely.geometry import mapping
 
-from aoi import ground
+from aoi import geodesy as ground
 from aoi.io import write_document
 
 __all__ = ["bundled_documents", "khasan", "tumangang"]

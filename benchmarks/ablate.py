@@ -21,13 +21,13 @@ from typing import Any
 
 import torch
 
-from detector import augment, losses
-from detector import weights as weights_file
-from detector.calibrate import finish, look, score
-from detector.metrics import summarise
-from detector.predict import WagonDetector
-from detector.shards import LabelledTile, Shard, find_shards, write_shard
-from detector.train import TrainConfig, train
+from detector.training import augment, losses
+from detector.training.calibrate_wagons import finish, look, score
+from detector.training.loop import TrainConfig, train
+from detector.training.metrics import summarise
+from detector.training.shards import LabelledTile, Shard, find_shards, write_shard
+from detector.wagons import weights as weights_file
+from detector.wagons.detector import WagonDetector
 
 
 @dataclass(frozen=True)

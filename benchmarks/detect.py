@@ -22,7 +22,7 @@ from affine import Affine
 
 from detector import WagonDetector
 from geo import open_scene, resample_image
-from railwatch.samples import bundled
+from railwatch.selftest.samples import bundled
 
 GSD_M = 0.5
 

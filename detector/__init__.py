@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from detector.detections import Detections
-    from detector.predict import WagonDetector
+    from detector.wagons.detections import Detections
+    from detector.wagons.detector import WagonDetector
 
 __all__ = ["Detections", "WagonDetector"]
 
-_HOMES = {"Detections": "detector.detections", "WagonDetector": "detector.predict"}
+_HOMES = {"Detections": "detector.wagons.detections", "WagonDetector": "detector.wagons.detector"}
 
 
 def __getattr__(name: str) -> Any:

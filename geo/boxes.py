@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from geo.ground import FloatArray
+from geo.ground_metric import FloatArray
 from geo.scene import Scene
 
 

@@ -14,7 +14,7 @@ from rasterio.io import DatasetReader
 
 from geo.errors import SceneError
 from geo.file_formats import foreign_format, header_beside
-from geo.sentinel2.naming import parse_product_name
+from geo.sentinel2.formats.product_names import parse_product_name
 from geo.zipped import zip_member
 
 # What may be opened. A list, because GDAL would also "open" descriptions of web services, and nothing here

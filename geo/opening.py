@@ -8,8 +8,8 @@ from pathlib import Path
 
 from geo.errors import SceneError
 from geo.raster import open_raster
+from geo.rendering import Stretch
 from geo.scene import OpenOptions, Scene
-from geo.stretch import Stretch
 
 Opener = Callable[[Path, OpenOptions], Scene | None]
 """Opens a path as a scene; gives None if it isn't of its format, raises SceneError if it is but is broken."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from geo.rendering import Stretch
 from geo.resample import ReadSource, Resampler, Window
-from geo.stretch import Stretch
 
 
 def paint(

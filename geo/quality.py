@@ -9,7 +9,7 @@ import shapely
 from affine import Affine
 from rasterio.features import geometry_mask
 
-from geo.place import area_in_pixels, hidden_in_pixels
+from geo.coverage import area_in_pixels, hidden_in_pixels
 from geo.scene import Scene
 
 if TYPE_CHECKING:

@@ -22,11 +22,11 @@ from geo.dataset import MOSAICS, first_line, opened
 from geo.dates_in_names import NameTime
 from geo.errors import SceneError
 from geo.file_formats import ZIPPED_SUFFIXES
-from geo.ground import GroundMetric, is_local
-from geo.names import acquisition_time, sensor_name
+from geo.filename_metadata import acquisition_time, sensor_name
+from geo.ground_metric import GroundMetric, is_local
 from geo.raster_source import ABSURD, RasterSource
 from geo.scene import OpenOptions, Scene, scene_id
-from geo.sentinel2.naming import parse_product_name
+from geo.sentinel2.formats.product_names import parse_product_name
 from geo.sidecars import crs_beside, item_beside
 from geo.transparency import is_mask, may_be_a_colour
 from geo.zipped import images_in_zip

@@ -27,14 +27,14 @@ import numpy.typing as npt
 import shapely
 
 from geo.boxes import scale_boxes
+from geo.coverage import area_in_pixels
 from geo.errors import SceneError
-from geo.ground import FloatArray
+from geo.ground_metric import FloatArray
 from geo.picture import paint
 from geo.pixels import PixelReader
-from geo.place import area_in_pixels
+from geo.rendering import Stretch
 from geo.resample import Axis, Resampler, Window
 from geo.scene import Scene
-from geo.stretch import Stretch
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest

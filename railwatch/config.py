@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_or
 from railwatch.errors import ConfigError
 
 if TYPE_CHECKING:
-    from railwatch.baseline.settings import VerdictSettings
+    from railwatch.history.settings import VerdictSettings
 
 __all__ = [
     "BaselineSettings",
@@ -217,7 +217,7 @@ class BaselineSettings:
 
     def verdict_settings(self) -> VerdictSettings:
         """These settings as the comparison takes them; what isn't a setting of a run keeps its value."""
-        from railwatch.baseline.settings import VerdictSettings
+        from railwatch.history.settings import VerdictSettings
 
         shared = {each.name for each in dataclasses.fields(VerdictSettings)}
         mine = {name: getattr(self, name) for name in self.__slots__ if name in shared}

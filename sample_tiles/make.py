@@ -29,8 +29,8 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from detector.simulate import CATEGORY_NAMES, Rendered, SceneSpec, render, sensors, yard_series
-from detector.simulate.write import COUNTED_VISIBILITY
+from detector.simulators import CATEGORY_NAMES, Rendered, SceneSpec, render, sensors, yard_series
+from detector.simulators.write import COUNTED_VISIBILITY
 
 SEED = 20261122
 SIZE_M = (320.0, 200.0)
@@ -48,7 +48,7 @@ THRESHOLDS = {
     "count_worst_error_share": 0.50,
     "interval_coverage": 0.80,
 }
-"""What the detector must reach on these tiles; `railwatch.validate` says how each is measured.
+"""What the detector must reach on these tiles; `railwatch.selftest.validate` says how each is measured.
 
 They catch a broken detector (a wrong stretch, a shifted box, damaged weights), with room for the small
 differences between machines: weights version 4 reaches 0.88, 0.92, 0.12, 0.50 and 0.82 (version 2, which took
@@ -58,7 +58,7 @@ another question: see its model card.
 
 
 @dataclass(frozen=True)
-class Look:
+class SampleDate:
     """One date of the series.
 
     Attributes:
@@ -81,22 +81,22 @@ def _at(year: int, month: int, day: int, minute: int) -> datetime:
 
 
 LOOKS = (
-    Look(_at(2024, 4, 9, 31), 14, 0.5, 0),
-    Look(_at(2024, 6, 2, 24), 18, 0.4, 1),
-    Look(_at(2024, 7, 28, 38), 9, 0.5, 2),
-    Look(_at(2024, 9, 21, 22), 16, 0.6, 0),
-    Look(_at(2024, 11, 15, 40), 20, 0.5, 1),
-    Look(_at(2025, 1, 11, 27), 12, 0.4, 0),
-    Look(_at(2025, 3, 8, 35), 17, 0.5, 2),
-    Look(_at(2025, 5, 3, 29), 11, 0.5, 1),
-    Look(_at(2025, 6, 27, 33), 19, 0.6, 2),
-    Look(_at(2025, 8, 12, 26), 15, 0.5, 0, missing=0.65),
-    Look(_at(2025, 9, 18, 37), 73, 0.5, 0),
-    Look(_at(2025, 9, 24, 30), 69, 0.5, 2),
+    SampleDate(_at(2024, 4, 9, 31), 14, 0.5, 0),
+    SampleDate(_at(2024, 6, 2, 24), 18, 0.4, 1),
+    SampleDate(_at(2024, 7, 28, 38), 9, 0.5, 2),
+    SampleDate(_at(2024, 9, 21, 22), 16, 0.6, 0),
+    SampleDate(_at(2024, 11, 15, 40), 20, 0.5, 1),
+    SampleDate(_at(2025, 1, 11, 27), 12, 0.4, 0),
+    SampleDate(_at(2025, 3, 8, 35), 17, 0.5, 2),
+    SampleDate(_at(2025, 5, 3, 29), 11, 0.5, 1),
+    SampleDate(_at(2025, 6, 27, 33), 19, 0.6, 2),
+    SampleDate(_at(2025, 8, 12, 26), 15, 0.5, 0, missing=0.65),
+    SampleDate(_at(2025, 9, 18, 37), 73, 0.5, 0),
+    SampleDate(_at(2025, 9, 24, 30), 69, 0.5, 2),
 )
 
 
-def make(folder: Path, looks: Sequence[Look] = LOOKS, seed: int = SEED) -> dict[str, Any]:
+def make(folder: Path, looks: Sequence[SampleDate] = LOOKS, seed: int = SEED) -> dict[str, Any]:
     """Make the tiles, the area and the manifest.
 
     Args:
@@ -139,7 +139,7 @@ def make(folder: Path, looks: Sequence[Look] = LOOKS, seed: int = SEED) -> dict[
     return manifest
 
 
-def _tile(folder: Path, look: Look, seen: Rendered, boundary: shapely.Polygon) -> dict[str, Any]:
+def _tile(folder: Path, look: SampleDate, seen: Rendered, boundary: shapely.Polygon) -> dict[str, Any]:
     """Write one tile and describe it."""
     gsd_x, gsd_y = seen.meta.get("gsd_xy_m", (seen.gsd_m, seen.gsd_m))
     path = folder / f"sample-yard_{look.when:%Y%m%dT%H%M%S}Z.tif"
@@ -173,7 +173,7 @@ def _tile(folder: Path, look: Look, seen: Rendered, boundary: shapely.Polygon) -
 
 
 def _write_image(
-    path: Path, image: NDArray[np.uint8], shown: int, transform: Affine, look: Look, seen: Rendered
+    path: Path, image: NDArray[np.uint8], shown: int, transform: Affine, look: SampleDate, seen: Rendered
 ) -> None:
     """Write a GeoTIFF as data providers do: tiled, JPEG-compressed, with a mask of what is missing."""
     with (

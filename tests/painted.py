@@ -20,12 +20,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, max_pool2d, pad
 
-from detector import weights
-from detector.boxes import as_boxes
-from detector.decode import MAP_FEATURES
-from detector.evidence import FEATURES, Judge
-from detector.model import CATEGORIES, STRIDE, TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX, Maps, WagonNet
-from detector.predict import WagonDetector
+from detector.wagons import weights
+from detector.wagons.boxes import as_boxes
+from detector.wagons.decode import MAP_FEATURES
+from detector.wagons.detector import WagonDetector
+from detector.wagons.network import CATEGORIES, STRIDE, TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX, Maps, WagonNet
+from detector.wagons.rescoring import FEATURES, Rescorer
 
 WIDTH_PX = 6.0
 LENGTHS_PX = (20.0, 56.0)
@@ -108,9 +108,9 @@ class PaintedNet(nn.Module):
         return Maps((peak - 0.5) * 10, offset.float(), chroma / strength, size, category, covered, covered)
 
 
-def heat_judge() -> Judge:
+def heat_judge() -> Rescorer:
     """A judge that goes by the heat alone: a logit of 0 is an even chance."""
-    judge = Judge()
+    judge = Rescorer()
     first, last = (layer for layer in judge.layers if isinstance(layer, nn.Linear))
     with torch.no_grad():
         for parameter in judge.layers.parameters():

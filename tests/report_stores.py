@@ -11,8 +11,8 @@ import numpy as np
 import shapely
 from PIL import Image, ImageDraw
 
-from railwatch.observation import Observation, geometry_json, observation_id
-from railwatch.store import Store
+from railwatch.store.observation import Observation, geometry_json, observation_id
+from railwatch.store.store import Store
 
 YARD = shapely.Polygon([(130.60, 42.41), (130.62, 42.41), (130.62, 42.42), (130.60, 42.42)])
 START = datetime(2021, 11, 2, 2, 15, tzinfo=UTC)

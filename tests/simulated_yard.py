@@ -12,8 +12,8 @@ import shapely
 from pyproj import Transformer
 
 from aoi import AreaOfInterest
-from detector.simulate import random_scene, render
-from detector.simulate.write import write_scene
+from detector.simulators import random_scene, render
+from detector.simulators.write import write_scene
 from geo import Scene, open_scene
 
 SIZE_M = (240.0, 140.0)

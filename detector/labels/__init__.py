@@ -8,7 +8,7 @@ an image to score on.
 from detector.labels.image import LabelledImage
 from detector.labels.names import SYNONYMS
 from detector.labels.reading import READERS, WRITERS, read_labels, write_labels
-from detector.labels.tiling import ignore_areas, tiles_of, whole_tile
+from detector.training.label_tiles import ignore_areas, tiles_of, whole_tile
 
 __all__ = [
     "READERS",

@@ -17,13 +17,13 @@ import shapely
 from numpy.typing import NDArray
 from shapely import Polygon
 
-from detector.boxes import box_corners
 from detector.errors import LabelError
 from detector.labels.files import member, number, numbers, read_json, relative, write_json
+from detector.labels.find_images import LabelImage
 from detector.labels.image import LabelledImage
-from detector.labels.marks import Context, Mark, polygon, upright
-from detector.labels.pictures import Picture
-from detector.model import CATEGORIES
+from detector.labels.oriented_boxes import Context, DrawnLabel, polygon, upright
+from detector.wagons.boxes import box_corners
+from detector.wagons.network import CATEGORIES
 
 
 def read(files: Sequence[Path], context: Context) -> list[LabelledImage]:
@@ -76,7 +76,7 @@ def _image(
     if len(said) == 2:
         width, height = numbers(said, f"{path}: size of {file_name}")
         picture.expect_size(width, height, f"{path}: {file_name}")
-    marks: list[Mark] = []
+    marks: list[DrawnLabel] = []
     areas: list[Polygon] = []
     for annotation in annotations:
         where = f"{path}: annotation {annotation.get('id')}"
@@ -90,24 +90,26 @@ def _image(
     return context.image(picture, marks, areas)
 
 
-def _mark(annotation: Mapping[str, Any], name: str, picture: Picture, where: str) -> Mark:
+def _mark(annotation: Mapping[str, Any], name: str, picture: LabelImage, where: str) -> DrawnLabel:
     ignored = bool(annotation.get("ignore", 0))
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, Mapping):
-        return Mark(name, where, outline=_mask_outline(segmentation, picture, where), ignored=ignored)
+        return DrawnLabel(name, where, outline=_mask_outline(segmentation, picture, where), ignored=ignored)
     if segmentation:
         points = [p for ring in _rings(segmentation, where) for p in shapely.get_coordinates(ring).tolist()]
         hull = shapely.convex_hull(shapely.MultiPoint(points))
         if not isinstance(hull, Polygon):
             raise LabelError(f"{where}: has no area")
-        return Mark(name, where, outline=hull, ignored=ignored)
+        return DrawnLabel(name, where, outline=hull, ignored=ignored)
     x, y, width, height = numbers(member(annotation, "bbox", where), f"{where}: bbox", 4)
     attributes = annotation.get("attributes")
     rotation = attributes.get("rotation", 0) if isinstance(attributes, Mapping) else 0
     turn = number(rotation or 0, f"{where}: rotation")
     if turn:
-        return Mark(name, where, box=(x + width / 2, y + height / 2, width, height, turn), ignored=ignored)
-    return Mark(
+        return DrawnLabel(
+            name, where, box=(x + width / 2, y + height / 2, width, height, turn), ignored=ignored
+        )
+    return DrawnLabel(
         name, where, outline=upright((x, y, x + width, y + height), where), ignored=ignored, upright=True
     )
 
@@ -133,7 +135,7 @@ def _crowd(annotation: Mapping[str, Any], where: str) -> list[Polygon]:
     return [upright((x, y, x + width, y + height), where)]
 
 
-def _mask_outline(mask: Mapping[str, Any], picture: Picture, where: str) -> Polygon:
+def _mask_outline(mask: Mapping[str, Any], picture: LabelImage, where: str) -> Polygon:
     """The convex outline of a run-length mask: runs of 0 and 1 in turn, column by column."""
     height, width = (int(v) for v in numbers(member(mask, "size", where), f"{where}: size", 2))
     if (width, height) != picture.size_px:

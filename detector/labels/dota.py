@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.boxes import box_corners
 from detector.errors import LabelError
 from detector.labels.files import number, numbers, read_text, write_text
 from detector.labels.folders import area_boxes, label_files
 from detector.labels.image import LabelledImage
-from detector.labels.marks import Context, Mark, polygon
-from detector.model import CATEGORIES
+from detector.labels.oriented_boxes import Context, DrawnLabel, polygon
+from detector.wagons.boxes import box_corners
+from detector.wagons.network import CATEGORIES
 
 HEADERS = ("imagesource:", "gsd:", "acquisition dates:")
 
@@ -46,13 +46,13 @@ def _image(path: Path, context: Context) -> LabelledImage:
     return context.image(context.pictures.beside(path, gsd_m), marks)
 
 
-def _mark(where: str, text: str) -> Mark:
+def _mark(where: str, text: str) -> DrawnLabel:
     fields = text.split()
     if len(fields) not in (9, 10):
         raise LabelError(f"{where}: needs eight numbers, a class and 0 or 1, not {len(fields)} words")
     difficult = len(fields) == 10 and number(fields[9], f"{where}: difficult") != 0
     points = np.reshape(numbers(fields[:8], where), (4, 2))
-    return Mark(fields[8], where, outline=polygon(points, where), ignored=difficult)
+    return DrawnLabel(fields[8], where, outline=polygon(points, where), ignored=difficult)
 
 
 def write(images: Sequence[LabelledImage], path: Path) -> None:

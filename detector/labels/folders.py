@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from detector.boxes import Boxes, as_boxes
 from detector.errors import LabelError
 from detector.labels.image import LabelledImage
-from detector.labels.marks import normal
+from detector.labels.oriented_boxes import normal
+from detector.wagons.boxes import Boxes, as_boxes
 
 
 def label_files(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely import Polygon
 
-from detector.boxes import Boxes, as_boxes
+from detector.wagons.boxes import Boxes, as_boxes
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class LabelledImage:
         size_px: ``(width, height)`` in source pixels.
         gsd_m: Declared ground sampling distance in metres, or None: the image's own position tells it.
         boxes: ``(N, 5)`` in source pixels; a vehicle cut by the border may reach beyond it.
-        category: ``(N,)`` int64 index into ``detector.model.CATEGORIES``.
+        category: ``(N,)`` int64 index into ``detector.wagons.network.CATEGORIES``.
         ignored: ``(N,)`` bool: neither wagon nor background (hidden, doubtful).
         ignore_areas: Polygons in source pixels in which nothing is known.
         labelled: False for an image that is listed but that nobody has looked at. An image without a single

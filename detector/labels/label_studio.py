@@ -18,14 +18,14 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 import shapely
 
-from detector.boxes import box_corners
 from detector.errors import LabelError
 from detector.labels.files import member, number, numbers, read_json, relative, write_json
+from detector.labels.find_images import SUFFIXES, LabelImage
 from detector.labels.image import LabelledImage
-from detector.labels.marks import Context, Mark, polygon
 from detector.labels.names import says_ignored
-from detector.labels.pictures import SUFFIXES, Picture
-from detector.model import CATEGORIES
+from detector.labels.oriented_boxes import Context, DrawnLabel, polygon
+from detector.wagons.boxes import box_corners
+from detector.wagons.network import CATEGORIES
 
 LOCAL_FILES = "/data/local-files/?d="
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-(.+)$")
@@ -74,7 +74,7 @@ def _chosen(annotations: Any, where: str) -> Mapping[str, Any] | None:
     return done[max(range(len(done)), key=lambda i: (*times[i], i))] if done else None
 
 
-def _picture(path: Path, data: Any, where: str, context: Context, gsd_m: float | None) -> Picture:
+def _picture(path: Path, data: Any, where: str, context: Context, gsd_m: float | None) -> LabelImage:
     texts = (
         {key: value for key, value in data.items() if isinstance(value, str)}
         if isinstance(data, Mapping)
@@ -105,10 +105,10 @@ def _file_name(reference: str) -> str:
     return reference.removeprefix("/data/")
 
 
-def _mark(items: Sequence[Mapping[str, Any]], where: str, picture: Picture) -> Mark | None:
+def _mark(items: Sequence[Mapping[str, Any]], where: str, picture: LabelImage) -> DrawnLabel | None:
     """One region: its shape and its labels may come as several results of one id."""
     words: list[str] = []
-    mark: Mark | None = None
+    mark: DrawnLabel | None = None
     for item in items:
         value = item.get("value")
         if not isinstance(value, Mapping):
@@ -135,10 +135,10 @@ def _mark(items: Sequence[Mapping[str, Any]], where: str, picture: Picture) -> M
         raise LabelError(f"{where}: has no label")
     kinds = [word for word in words if not says_ignored(word)]
     ignored = bool(kinds) and len(kinds) < len(words)
-    return Mark((kinds or words)[0], where, box=mark.box, outline=mark.outline, ignored=ignored)
+    return DrawnLabel((kinds or words)[0], where, box=mark.box, outline=mark.outline, ignored=ignored)
 
 
-def _shape(item: Mapping[str, Any], value: Mapping[str, Any], where: str, picture: Picture) -> Mark:
+def _shape(item: Mapping[str, Any], value: Mapping[str, Any], where: str, picture: LabelImage) -> DrawnLabel:
     width, height = picture.size_px
     said = item.get("original_width", width), item.get("original_height", height)
     said_width, said_height = numbers(said, f"{where}: original size", 2)
@@ -148,14 +148,14 @@ def _shape(item: Mapping[str, Any], value: Mapping[str, Any], where: str, pictur
     size = np.asarray(picture.size_px, np.float64)
     if "points" in value:
         points = polygon(value["points"], where)
-        return Mark("", where, outline=shapely.transform(points, lambda xy: xy / 100 * size))
+        return DrawnLabel("", where, outline=shapely.transform(points, lambda xy: xy / 100 * size))
     keys = ("x", "y", "width", "height")
     x, y, w, h = (number(member(value, key, where), f"{where}: {key}") for key in keys)
     turn = number(value.get("rotation") or 0, f"{where}: rotation")
     corner, sides = np.array([x, y]) / 100 * size, np.array([w, h]) / 100 * size
     cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
     centre = corner + np.array([[cos, -sin], [sin, cos]]) @ (sides / 2)
-    return Mark("", where, box=(*centre.tolist(), *sides.tolist(), turn))
+    return DrawnLabel("", where, box=(*centre.tolist(), *sides.tolist(), turn))
 
 
 def write(images: Sequence[LabelledImage], path: Path) -> None:

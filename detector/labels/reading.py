@@ -9,10 +9,10 @@ from typing import Final
 
 from detector.errors import LabelError
 from detector.labels import coco, dota, label_studio, strings, vector, voc, yolo
+from detector.labels.find_images import SUFFIXES, LabelImages
 from detector.labels.image import LabelledImage
-from detector.labels.marks import Context
 from detector.labels.names import ClassNames
-from detector.labels.pictures import SUFFIXES, Pictures
+from detector.labels.oriented_boxes import Context
 from detector.labels.recognise import label_files, recognise
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def read_labels(
             labelled twice.
     """
     source = Path(source)
-    pictures = Pictures(source, None if images is None else Path(images), gsd_m, gsd_table)
+    pictures = LabelImages(source, None if images is None else Path(images), gsd_m, gsd_table)
     context = Context(pictures, ClassNames(classes))
     found: dict[Path, LabelledImage] = {}
     for name, files in _files(source, None if format is None else _format(format, READERS)).items():

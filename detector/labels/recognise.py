@@ -9,7 +9,7 @@ from detector.errors import LabelError
 from detector.labels import vector
 from detector.labels.dota import HEADERS
 from detector.labels.files import read_json, read_text
-from detector.labels.pictures import SUFFIXES as IMAGE_SUFFIXES
+from detector.labels.find_images import SUFFIXES as IMAGE_SUFFIXES
 
 # Text files that lie about in data sets and hold no labels.
 _NO_LABELS = frozenset(

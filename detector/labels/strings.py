@@ -16,12 +16,12 @@ from typing import Any
 import shapely
 from shapely import Polygon
 
-from detector.boxes import as_boxes, box_corners
 from detector.errors import LabelError
 from detector.labels.files import member, number, read_json
+from detector.labels.find_images import LabelImage
 from detector.labels.image import LabelledImage
-from detector.labels.marks import Context, Mark, polygon
-from detector.labels.pictures import Picture
+from detector.labels.oriented_boxes import Context, DrawnLabel, polygon
+from detector.wagons.boxes import as_boxes, box_corners
 
 
 def read(files: Sequence[Path], context: Context) -> list[LabelledImage]:
@@ -60,7 +60,7 @@ def _area(ring: Any, where: str) -> Polygon:
     return polygon(ring, where)
 
 
-def _vehicles(row: Any, where: str, picture: Picture) -> list[Mark]:
+def _vehicles(row: Any, where: str, picture: LabelImage) -> list[DrawnLabel]:
     x0, y0, x1, y1, width, count = (
         number(member(row, key, where), f"{where}: {key}") for key in ("x0", "y0", "x1", "y1", "w", "n")
     )
@@ -77,4 +77,4 @@ def _vehicles(row: Any, where: str, picture: Picture) -> list[Mark]:
     if not seen.any():
         raise LabelError(f"{where}: lies outside the image {picture.name}")
     kind = str(row.get("kind", "freight"))
-    return [Mark(kind, where, box=tuple(box)) for box in boxes[seen].tolist()]
+    return [DrawnLabel(kind, where, box=tuple(box)) for box in boxes[seen].tolist()]

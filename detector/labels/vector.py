@@ -32,11 +32,11 @@ from shapely.geometry import shape
 
 from detector.errors import LabelError
 from detector.labels.files import member, number, numbers, read_json, relative, write_json
+from detector.labels.find_images import LabelImage, open_image
 from detector.labels.image import LabelledImage
-from detector.labels.marks import Context, Mark, polygon
-from detector.labels.pictures import Picture, open_image
-from detector.model import CATEGORIES
-from detector.shards import MINIMUM_VISIBILITY
+from detector.labels.oriented_boxes import Context, DrawnLabel, polygon
+from detector.training.shards import MINIMUM_VISIBILITY
+from detector.wagons.network import CATEGORIES
 from geo import Scene, boxes_to_map
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ _LONLAT = "OGC:CRS84"
 
 
 @dataclass(frozen=True)
-class Feature:
+class LabelFeature:
     """One feature of a layer.
 
     Attributes:
@@ -69,7 +69,7 @@ class Feature:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LabelLayer:
     """A layer of polygons.
 
     Attributes:
@@ -81,7 +81,7 @@ class Layer:
 
     path: Path
     crs: str | None
-    features: tuple[Feature, ...]
+    features: tuple[LabelFeature, ...]
     images: tuple[Mapping[str, Any], ...] | None = None
 
 
@@ -94,15 +94,15 @@ def read(files: Sequence[Path], context: Context) -> list[LabelledImage]:
     return [image for path in files for image in _images(_layer(path), context)]
 
 
-def _images(layer: Layer, context: Context) -> list[LabelledImage]:
-    listed: dict[Path, tuple[Picture, list[Feature], bool]] = {}
+def _images(layer: LabelLayer, context: Context) -> list[LabelledImage]:
+    listed: dict[Path, tuple[LabelImage, list[LabelFeature], bool]] = {}
     for entry in layer.images or ():
         where = f"{layer.path}: images"
         gsd = entry.get("gsd_m")
         gsd_m = None if gsd is None else number(gsd, f"{where}: gsd_m")
         picture = context.pictures.named(str(member(entry, "file", where)), layer.path, gsd_m)
         listed[picture.path] = (picture, [], bool(entry.get("labelled", True)))
-    homeless: list[Feature] = []
+    homeless: list[LabelFeature] = []
     for feature in layer.features:
         name = feature.first(_IMAGE)
         if name is None:
@@ -119,8 +119,8 @@ def _images(layer: Layer, context: Context) -> list[LabelledImage]:
 
 
 def _placed(
-    layer: Layer, features: list[Feature], context: Context
-) -> Iterable[tuple[Picture, list[Feature]]]:
+    layer: LabelLayer, features: list[LabelFeature], context: Context
+) -> Iterable[tuple[LabelImage, list[LabelFeature]]]:
     """Features that name no image, with the image they belong to."""
     found = context.pictures.find_beside(layer.path)
     if found is not None:
@@ -134,13 +134,13 @@ def _placed(
 
 
 def _by_place(
-    layer: Layer, features: list[Feature], pictures: list[Picture]
-) -> list[tuple[Picture, list[Feature]]]:
+    layer: LabelLayer, features: list[LabelFeature], pictures: list[LabelImage]
+) -> list[tuple[LabelImage, list[LabelFeature]]]:
     """Each feature with the one image that it lies in.
 
     Images without a feature are left out: nobody says that they're empty.
     """
-    owner: dict[int, Picture] = {}
+    owner: dict[int, LabelImage] = {}
     out = []
     for picture in pictures:
         if not picture.scene.georeferenced:
@@ -173,11 +173,11 @@ def _by_place(
 
 
 def _image(
-    layer: Layer, picture: Picture, features: list[Feature], context: Context, *, labelled: bool
+    layer: LabelLayer, picture: LabelImage, features: list[LabelFeature], context: Context, *, labelled: bool
 ) -> LabelledImage:
     classed = next((key for key in _CLASS if any(key in f.properties for f in layer.features)), None)
     frame = shapely.box(0, 0, *picture.size_px)
-    marks: list[Mark] = []
+    marks: list[DrawnLabel] = []
     areas: list[Polygon] = []
     outside = 0
     mapped = [f for f in features if not _in_pixels(f, picture)]
@@ -191,12 +191,12 @@ def _image(
             # A layer of a whole yard may well be larger than the image.
             seen = [outline for outline in outlines[where] if outline.intersects(frame)]
             outside += len(outlines[where]) - len(seen)
-            marks += [Mark(str(name), where, outline=outline, ignored=ignored) for outline in seen]
+            marks += [DrawnLabel(str(name), where, outline=outline, ignored=ignored) for outline in seen]
         elif "pixel_polygon" in feature.properties:
             areas.append(polygon(_listed(feature.properties["pixel_polygon"], where), where))
         else:
             box = numbers(_listed(feature.properties["pixel_box"], where), f"{where}: pixel_box", 5)
-            marks.append(Mark(str(name), where, box=tuple(box), ignored=ignored))
+            marks.append(DrawnLabel(str(name), where, box=tuple(box), ignored=ignored))
     if outside and not marks and not areas:
         raise LabelError(
             f"{layer.path}: none of its {outside} polygons lies in {picture.path}; "
@@ -207,13 +207,13 @@ def _image(
     return context.image(picture, marks, areas, labelled=labelled)
 
 
-def _in_pixels(feature: Feature, picture: Picture) -> bool:
+def _in_pixels(feature: LabelFeature, picture: LabelImage) -> bool:
     """Whether a feature is taken by its pixels: where both are there and can be used, the map wins."""
     told = "pixel_box" in feature.properties or "pixel_polygon" in feature.properties
     return told and not (feature.shapes and picture.scene.georeferenced)
 
 
-def _outlines(layer: Layer, features: list[Feature], picture: Picture) -> list[list[Polygon]]:
+def _outlines(layer: LabelLayer, features: list[LabelFeature], picture: LabelImage) -> list[list[Polygon]]:
     """The polygons of each feature in pixels.
 
     Raises:
@@ -254,7 +254,7 @@ def _wkt(scene: Scene) -> str:
     return str(scene.crs.to_wkt())
 
 
-def _ignored(feature: Feature) -> bool:
+def _ignored(feature: LabelFeature) -> bool:
     if any(str(feature.properties.get(key, "")).strip().lower() not in _NO for key in _IGNORE):
         return True
     visibility = feature.properties.get("visibility")
@@ -271,14 +271,14 @@ def _listed(value: Any, where: str) -> Any:
     return value
 
 
-def _layer(path: Path) -> Layer:
+def _layer(path: Path) -> LabelLayer:
     return _geojson(path) if path.suffix.lower() in {".geojson", ".json"} else _table(path)
 
 
-def _geojson(path: Path) -> Layer:
+def _geojson(path: Path) -> LabelLayer:
     document = read_json(path)
     kind = document.get("type") if isinstance(document, Mapping) else None
-    if kind == "Feature":
+    if kind == "LabelFeature":
         records = [document]
     elif kind == "FeatureCollection" and isinstance(document.get("features"), list):
         records = document["features"]
@@ -296,7 +296,7 @@ def _geojson(path: Path) -> Layer:
     images = document.get("images")
     if images is not None and not (isinstance(images, list) and all(isinstance(i, Mapping) for i in images)):
         raise LabelError(f"{path}: 'images' is no list of objects")
-    return Layer(
+    return LabelLayer(
         path, _geojson_crs(path, document), tuple(features), None if images is None else tuple(images)
     )
 
@@ -312,7 +312,7 @@ def _geojson_crs(path: Path, document: Mapping[str, Any]) -> str:
         raise LabelError(f"{path}: its coordinate reference system can't be understood") from None
 
 
-def _table(path: Path) -> Layer:
+def _table(path: Path) -> LabelLayer:
     import geopandas as gpd
     import pyogrio
 
@@ -341,17 +341,17 @@ def _table(path: Path) -> Layer:
             zip(table.geometry, table[columns].itertuples(index=False, name=None), strict=True), start=1
         )
     )
-    return Layer(path, None if table.crs is None else table.crs.to_wkt(), features)
+    return LabelLayer(path, None if table.crs is None else table.crs.to_wkt(), features)
 
 
-def _feature(where: str, geometry: Any, properties: Mapping[str, Any]) -> Feature:
+def _feature(where: str, geometry: Any, properties: Mapping[str, Any]) -> LabelFeature:
     known = {str(key).lower(): value for key, value in properties.items() if not _missing(value)}
     if geometry is None or geometry.is_empty:
-        return Feature(where, (), known)
+        return LabelFeature(where, (), known)
     if isinstance(geometry, Polygon):
-        return Feature(where, (geometry,), known)
+        return LabelFeature(where, (geometry,), known)
     if isinstance(geometry, MultiPolygon):
-        return Feature(where, tuple(geometry.geoms), known)
+        return LabelFeature(where, tuple(geometry.geoms), known)
     raise LabelError(f"{where}: is a {geometry.geom_type}; a label is a polygon")
 
 
@@ -404,11 +404,11 @@ def _features(image: LabelledImage, file: str) -> list[dict[str, Any]]:
             "ignore": bool(image.ignored[i]),
             "pixel_box": [round(float(v), 6) for v in box],
         }
-        out.append({"type": "Feature", "geometry": _lonlat(geometry[i]), "properties": properties})
+        out.append({"type": "LabelFeature", "geometry": _lonlat(geometry[i]), "properties": properties})
     for area, shape_ in zip(image.ignore_areas, geometry[len(image.boxes) :], strict=True):
         ring = np.round(shapely.get_coordinates(area.exterior), 6).tolist()
         marked = {"category": "ignore", "image": file, "pixel_polygon": ring}
-        out.append({"type": "Feature", "geometry": _lonlat(shape_), "properties": marked})
+        out.append({"type": "LabelFeature", "geometry": _lonlat(shape_), "properties": marked})
     return out
 
 

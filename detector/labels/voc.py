@@ -19,12 +19,12 @@ import defusedxml.ElementTree as ElementTree
 import numpy as np
 from defusedxml.common import DefusedXmlException
 
-from detector.boxes import box_corners
 from detector.errors import LabelError
 from detector.labels.files import number, read_text, write_text
 from detector.labels.image import LabelledImage
-from detector.labels.marks import Context, Mark, polygon, upright
-from detector.model import CATEGORIES
+from detector.labels.oriented_boxes import Context, DrawnLabel, polygon, upright
+from detector.wagons.boxes import box_corners
+from detector.wagons.network import CATEGORIES
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -84,7 +84,7 @@ def _image(path: Path, root: Element, context: Context, degrees: bool) -> Labell
     return context.image(picture, [_mark(path, element, i, degrees) for i, element in objects])
 
 
-def _mark(path: Path, element: Element, index: int, degrees: bool) -> Mark:
+def _mark(path: Path, element: Element, index: int, degrees: bool) -> DrawnLabel:
     where = f"{path}: object {index}"
     name = (element.findtext("name") or "").strip()
     if not name:
@@ -93,7 +93,7 @@ def _mark(path: Path, element: Element, index: int, degrees: bool) -> Mark:
     oriented, upright_box, outline = (element.find(tag) for tag in ("robndbox", "bndbox", "polygon"))
     if oriented is not None and oriented.find("cx") is not None:
         cx, cy, width, height, angle = _values(oriented, ("cx", "cy", "w", "h", "angle"), where)
-        return Mark(
+        return DrawnLabel(
             name,
             where,
             box=(cx, cy, width, height, angle if degrees else math.degrees(angle)),
@@ -102,15 +102,15 @@ def _mark(path: Path, element: Element, index: int, degrees: bool) -> Mark:
     if oriented is not None:
         keys = [f"{axis}_{corner}" for corner in _CORNERS for axis in ("x", "y")]
         points = np.reshape(_values(oriented, keys, where), (4, 2))
-        return Mark(name, where, outline=polygon(points, where), ignored=ignored)
+        return DrawnLabel(name, where, outline=polygon(points, where), ignored=ignored)
     if outline is not None:
         count = sum(1 for child in outline if child.tag.startswith("x"))
         keys = [f"{axis}{i}" for i in range(1, count + 1) for axis in ("x", "y")]
         points = np.reshape(_values(outline, keys, where), (-1, 2))
-        return Mark(name, where, outline=polygon(points, where), ignored=ignored)
+        return DrawnLabel(name, where, outline=polygon(points, where), ignored=ignored)
     if upright_box is not None:
         box = upright(_values(upright_box, ("xmin", "ymin", "xmax", "ymax"), where), where)
-        return Mark(name, where, outline=box, ignored=ignored, upright=True)
+        return DrawnLabel(name, where, outline=box, ignored=ignored, upright=True)
     raise LabelError(f"{where}: has neither bndbox nor robndbox nor polygon")
 
 

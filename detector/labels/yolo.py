@@ -18,14 +18,14 @@ import shapely
 from numpy.typing import NDArray
 from shapely import Polygon
 
-from detector.boxes import box_corners
 from detector.errors import LabelError
 from detector.labels.files import numbers, read_text, write_text
+from detector.labels.find_images import LabelImage
 from detector.labels.folders import area_boxes, label_files
 from detector.labels.image import LabelledImage
-from detector.labels.marks import Context, Mark, polygon, upright
-from detector.labels.pictures import Picture
-from detector.model import CATEGORIES
+from detector.labels.oriented_boxes import Context, DrawnLabel, polygon, upright
+from detector.wagons.boxes import box_corners
+from detector.wagons.network import CATEGORIES
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def read(files: Sequence[Path], context: Context) -> list[LabelledImage]:
     return out
 
 
-def _mark(where: str, line: str, names: dict[int, str], picture: Picture) -> Mark:
+def _mark(where: str, line: str, names: dict[int, str], picture: LabelImage) -> DrawnLabel:
     fields = line.split()
     if not re.fullmatch(r"\d+", fields[0]):
         raise LabelError(f"{where}: starts with {fields[0]!r}, not with the number of a class")
@@ -74,8 +74,8 @@ def _mark(where: str, line: str, names: dict[int, str], picture: Picture) -> Mar
     if len(points) == 2:
         centre, half = points[0], points[1] / 2
         box = upright([*(centre - half), *(centre + half)], where)
-        return Mark(names[number], where, outline=box, upright=True)
-    return Mark(names[number], where, outline=polygon(points, where))
+        return DrawnLabel(names[number], where, outline=box, upright=True)
+    return DrawnLabel(names[number], where, outline=polygon(points, where))
 
 
 def class_names(folder: Path) -> dict[int, str]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Interval(NamedTuple):
+class FigureInterval(NamedTuple):
     """A figure with its 90% interval."""
 
     value: float
@@ -54,12 +54,12 @@ class OccupancyEstimate:
         warnings: Sentences for whoever reads the figures.
     """
 
-    length: Interval
-    count: Interval
+    length: FigureInterval
+    count: FigureInterval
     at_least: bool
     trusted_to: float
-    zones: Mapping[str, Interval]
-    zone_lengths: Mapping[str, Interval]
+    zones: Mapping[str, FigureInterval]
+    zone_lengths: Mapping[str, FigureInterval]
     classical: float
     pitch: Pitch
     budget: Mapping[str, float]

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from detector.device import choose_device
 from detector.occupancy import weights as weights_file
 from detector.occupancy.classical import features, metres
-from detector.occupancy.estimate import Interval, OccupancyEstimate, Pitch
+from detector.occupancy.estimate import FigureInterval, OccupancyEstimate, Pitch
 from detector.occupancy.inputs import CHANNELS, FIRST_MASK, Inputs, inputs_of
 from detector.occupancy.network import Past
-from geo.chip import PIXEL_M
-from geo.sentinel2.frame import Site
-from geo.sentinel2.looks import Look
+from geo.sentinel2.chip import PIXEL_M
+from geo.sentinel2.site import Site
+from geo.sentinel2.time_series import DatedImage
 
 F32 = NDArray[np.float32]
 
@@ -92,7 +92,7 @@ class OccupancyEstimator:
         )
 
     def estimate(
-        self, look: Look, site: Site, *, pitch: Pitch | None = None, tracks: bool = True
+        self, look: DatedImage, site: Site, *, pitch: Pitch | None = None, tracks: bool = True
     ) -> OccupancyEstimate:
         """Say how much of a yard is occupied.
 
@@ -136,7 +136,7 @@ class OccupancyEstimator:
             warnings=self._warnings(look, site, count, classical, given, tracks),
         )
 
-    def intervals(self, look: Look, site: Site) -> tuple[Interval, Interval]:
+    def intervals(self, look: DatedImage, site: Site) -> tuple[FigureInterval, FigureInterval]:
         """Length and count alone, as `estimate` gives them, for series of many looks.
 
         Raises:
@@ -160,7 +160,9 @@ class OccupancyEstimator:
             *(part.double().cpu().numpy() for part in (said.length_m, said.below_m, said.above_m)),
         )
 
-    def _intervals(self, given: Inputs, answer: _Answer, pitch: Pitch) -> tuple[Interval, Interval]:
+    def _intervals(
+        self, given: Inputs, answer: _Answer, pitch: Pitch
+    ) -> tuple[FigureInterval, FigureInterval]:
         raw = float(answer.length_m[0]), float(answer.below_m[0]), float(answer.above_m[0])
         hidden = _hidden(given)
         length, count = (self._interval(*raw, pitch.mean_m, used) for used in (None, pitch))
@@ -168,17 +170,17 @@ class OccupancyEstimator:
 
     def _interval(
         self, length_m: float, below_m: float, above_m: float, pitch_m: float, pitch: Pitch | None
-    ) -> Interval:
+    ) -> FigureInterval:
         """The calibrated interval of the length (no pitch) or of the count."""
         stretch = self.weights.length if pitch is None else self.weights.count
         lower, upper = (float(f) for f in stretch.factors(length_m / pitch_m))
         if pitch is None:
-            return Interval(length_m, max(0.0, length_m - lower * below_m), length_m + upper * above_m)
+            return FigureInterval(length_m, max(0.0, length_m - lower * below_m), length_m + upper * above_m)
         count = length_m / pitch_m
         # The pitch's own doubt, where the calibration sites' differs from the declared one.
         usual, own = self.weights.pitch.sd_m / self.weights.pitch.mean_m, pitch.sd_m / pitch.mean_m
         more = _Z90 * count * math.sqrt(max(own**2 - usual**2, 0.0))
-        return Interval(
+        return FigureInterval(
             count,
             max(0.0, count - math.hypot(lower * below_m / pitch_m, more)),
             count + math.hypot(upper * above_m / pitch_m, more),
@@ -187,7 +189,7 @@ class OccupancyEstimator:
     # ------------------------------------------------------------------------------- where width is from
 
     def _budget(
-        self, given: Inputs, answer: _Answer, pitch: Pitch, residual_m: float, count: Interval
+        self, given: Inputs, answer: _Answer, pitch: Pitch, residual_m: float, count: FigureInterval
     ) -> dict[str, float]:
         """Standard deviations in cars by cause: how the answer moves with the doubt in what it rests on.
 
@@ -277,9 +279,9 @@ class OccupancyEstimator:
 
     def _warnings(
         self,
-        look: Look,
+        look: DatedImage,
         site: Site,
-        count: Interval,
+        count: FigureInterval,
         classical: float,
         given: Inputs,
         tracks: bool,
@@ -334,15 +336,15 @@ def _hidden(given: Inputs) -> float:
     return 1.0 - float((given.region * given.known).sum()) / max(float(given.region.sum()), 1e-6)
 
 
-def _allowing(seen: Interval, hidden: float) -> Interval:
+def _allowing(seen: FigureInterval, hidden: float) -> FigureInterval:
     """An interval whose upper end allows for a hidden part of the yard that is as full as the rest."""
     return seen._replace(high=seen.high + seen.value * hidden / max(1.0 - hidden, 0.1))
 
 
-def _part(whole: Interval, value: float) -> Interval:
+def _part(whole: FigureInterval, value: float) -> FigureInterval:
     """The interval of a part: its doubt goes with the root of its share, as of independent pieces."""
     share = math.sqrt((value + 1e-9) / (whole.value + 1e-9)) if whole.value > 0 else 1.0
     share = min(max(share, 0.0), 1.0)
-    return Interval(
+    return FigureInterval(
         value, max(0.0, value - share * (whole.value - whole.low)), value + share * (whole.high - whole.value)
     )

@@ -1,6 +1,6 @@
 """What the occupancy estimators look at: a look turned into planes of one scale.
 
-All planes lie in the yard's frame (`geo.sentinel2.frame`), a cell is 10 m. Their order is part of the
+All planes lie in the yard's frame (`geo.sentinel2.site`), a cell is 10 m. Their order is part of the
 weights' meaning.
 """
 
@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geo.sentinel2.background import MOST_HISTORY
+from geo.sentinel2.composite import MOST_HISTORY
 
 if TYPE_CHECKING:
-    from geo.sentinel2.frame import Site
-    from geo.sentinel2.looks import Look
+    from geo.sentinel2.site import Site
+    from geo.sentinel2.time_series import DatedImage
 
 CHANNELS = (
     *(f"current_{b}" for b in ("B02", "B03", "B04", "B08")),
@@ -50,7 +50,7 @@ _LARGEST_STRAIGHT = ((_LARGEST + 1) / 2) ** 2  # what is bent to the largest
 _LONGEST_SHADOW = 4.0  # metres a metre of height: a sun 14 degrees high
 
 
-class PastPlanes(NamedTuple):
+class PastBands(NamedTuple):
     """The dates of a background, one by one.
 
     Attributes:
@@ -64,13 +64,13 @@ class PastPlanes(NamedTuple):
     known: NDArray[np.bool_]
     shadow: NDArray[np.float32]
 
-    def window(self, rows: slice, columns: slice) -> PastPlanes:
+    def window(self, rows: slice, columns: slice) -> PastBands:
         """A part of the cells."""
-        return PastPlanes(self.change[..., rows, columns], self.known[..., rows, columns], self.shadow)
+        return PastBands(self.change[..., rows, columns], self.known[..., rows, columns], self.shadow)
 
-    def last(self, number: int) -> PastPlanes:
+    def last(self, number: int) -> PastBands:
         """The last of the dates."""
-        return PastPlanes(self.change[-number:], self.known[-number:], self.shadow[-number:])
+        return PastBands(self.change[-number:], self.known[-number:], self.shadow[-number:])
 
 
 class Inputs(NamedTuple):
@@ -86,10 +86,10 @@ class Inputs(NamedTuple):
     planes: NDArray[np.float32]
     region: NDArray[np.float32]
     known: NDArray[np.bool_]
-    past: PastPlanes
+    past: PastBands
 
 
-def inputs_of(look: Look, site: Site, *, tracks: bool = True) -> Inputs:
+def inputs_of(look: DatedImage, site: Site, *, tracks: bool = True) -> Inputs:
     """The planes of a look that may be answered.
 
     Args:
@@ -133,7 +133,7 @@ def make_inputs(
     shadow: tuple[float, float] | None,
     past_shadow: tuple[float, float] | None,
     dates: int,
-    past: PastPlanes | None = None,
+    past: PastBands | None = None,
 ) -> Inputs:
     """Planes from reflectances (4, h, w) and masks; see `CHANNELS`.
 
@@ -187,7 +187,7 @@ def past_planes(
     stack: NDArray[np.float32] | None,
     suns: Sequence[tuple[float, float] | None],
     median: NDArray[np.float32],
-) -> PastPlanes:
+) -> PastBands:
     """Planes of past dates.
 
     Args:
@@ -197,13 +197,13 @@ def past_planes(
     """
     if stack is None:
         size = median.shape[1:]
-        return PastPlanes(
+        return PastBands(
             np.zeros((0, 4, *size), np.float32), np.zeros((0, *size), np.bool_), np.zeros((0, 2), np.float32)
         )
     change = (stack - median) * np.float32(CHANGE)
     known = np.asarray(np.isfinite(change).all(axis=1))
     change = np.where(known[:, None], np.clip(change, -_LARGEST_STRAIGHT, _LARGEST_STRAIGHT), np.float32(0))
-    return PastPlanes(change, known, np.array([shadow_planes(sun) for sun in suns], np.float32))
+    return PastBands(change, known, np.array([shadow_planes(sun) for sun in suns], np.float32))
 
 
 def bent(change: Tensor) -> Tensor:

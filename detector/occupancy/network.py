@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, pad, softplus
 from torchvision.models.resnet import BasicBlock
 
-from detector.occupancy.inputs import CHANNELS, PastPlanes, bent, straight
+from detector.occupancy.inputs import CHANNELS, PastBands, bent, straight
 
 WIDTHS = (40, 64, 96)
 BLOCKS = (2, 4, 4)
@@ -44,7 +44,7 @@ class Past(NamedTuple):
     shadow: Tensor
 
     @classmethod
-    def of(cls, samples: Sequence[PastPlanes]) -> Past | None:
+    def of(cls, samples: Sequence[PastBands]) -> Past | None:
         """The pasts of a batch, with room for the longest; None where there are none at all."""
         longest = max(len(one.shadow) for one in samples)
         if not longest:
@@ -199,7 +199,7 @@ class OccupancyNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        # Set when a trained network is calibrated (`detector.occupancy.recipe.level`).
+        # Set when a trained network is calibrated (`detector.training.occupancy_recipe.level`).
         self.gain: Tensor
         self.register_buffer("gain", torch.ones(()))
         self.comparison.start()

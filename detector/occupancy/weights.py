@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from detector.errors import WeightsError
-from detector.occupancy.calibrate import Stretch
 from detector.occupancy.classical import Trees
+from detector.occupancy.conformal import ConformalScaling
 from detector.occupancy.estimate import Pitch
 from detector.occupancy.network import OccupancyNet
-from detector.weights import fill, load_tensors, save_tensors
+from detector.wagons.weights import fill, load_tensors, save_tensors
 
 FORMAT = "railwatch-occupancy-2"
 SHIPPED = "occupancy"
@@ -40,9 +40,9 @@ class OccupancyWeights:
 
     network: OccupancyNet
     trees: Trees
-    length: Stretch
-    count: Stretch
-    disagreement: Stretch
+    length: ConformalScaling
+    count: ConformalScaling
+    disagreement: ConformalScaling
     pitch: Pitch
     trusted_to: float
     card: dict[str, Any]
@@ -51,7 +51,7 @@ class OccupancyWeights:
 
 
 def save(path: Path, network: OccupancyNet, trees: Trees, card: dict[str, Any]) -> str:
-    """Write the weights; the card holds what `detector.occupancy.recipe.calibration` gives.
+    """Write the weights; the card holds what `detector.training.occupancy_recipe.calibration` gives.
 
     Returns:
         The file's sha256.
@@ -83,9 +83,9 @@ def _load(path: Path) -> OccupancyWeights:
         return OccupancyWeights(
             network.eval(),
             trees,
-            Stretch.from_json(card["length_stretch"]),
-            Stretch.from_json(card["count_stretch"]),
-            Stretch.from_json(card["disagreement"]),
+            ConformalScaling.from_json(card["length_stretch"]),
+            ConformalScaling.from_json(card["count_stretch"]),
+            ConformalScaling.from_json(card["disagreement"]),
             Pitch(float(mean), float(sd)),
             float(card["trusted_to"]),
             card,

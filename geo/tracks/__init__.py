@@ -4,7 +4,7 @@
 knows where the evidence comes from: a network's map, boxes of a store, or a drawing in a test.
 """
 
-from geo.tracks.evidence import Evidence, TrackLook, combine
+from geo.tracks.evidence import Evidence, TrackObservation, combine
 from geo.tracks.fit import CentreLine, FitRules, fit_centre_lines
 from geo.tracks.plane import PlaneGrid
 from geo.tracks.sightings import Sightings
@@ -15,7 +15,7 @@ __all__ = [
     "FitRules",
     "PlaneGrid",
     "Sightings",
-    "TrackLook",
+    "TrackObservation",
     "combine",
     "fit_centre_lines",
 ]

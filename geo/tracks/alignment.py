@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["REACH_M", "Layer", "align", "line_layer", "map_layer"]
+__all__ = ["REACH_M", "TrackPoints", "align", "line_layer", "map_layer"]
 
 Float = NDArray[np.float64]
 
@@ -38,7 +38,7 @@ _SOFT_M = 0.5
 _INERTIA = 0.3
 
 
-class Layer(NamedTuple):
+class TrackPoints(NamedTuple):
     """Points where a look sees track.
 
     Attributes:
@@ -50,17 +50,17 @@ class Layer(NamedTuple):
     weight: Float
 
 
-def line_layer(xy: Float, angle: Float, length_m: Float, weight: Float) -> Layer:
+def line_layer(xy: Float, angle: Float, length_m: Float, weight: Float) -> TrackPoints:
     """Wagons as points along their middle lines, a metre apart; arguments as in `Sightings`."""
     points, weights = [np.zeros((0, 2))], [np.zeros(0)]
     for place, turn, length, value in zip(xy, angle, length_m, weight, strict=True):
         at = np.linspace(-length / 2, length / 2, max(2, round(length) + 1))
         points.append(place + at[:, None] * np.array([math.cos(turn), math.sin(turn)]))
         weights.append(np.full(len(at), value))
-    return Layer(np.concatenate(points), np.concatenate(weights))
+    return TrackPoints(np.concatenate(points), np.concatenate(weights))
 
 
-def map_layer(likelihood: NDArray[np.floating], cell_m: float) -> Layer:
+def map_layer(likelihood: NDArray[np.floating], cell_m: float) -> TrackPoints:
     """A map of likelihood as points, where it is higher than around."""
     values = np.asarray(likelihood, np.float64)
     sharp = ndimage.gaussian_filter(values, 0.7 / cell_m) - ndimage.gaussian_filter(values, 3.0 / cell_m)
@@ -70,10 +70,10 @@ def map_layer(likelihood: NDArray[np.floating], cell_m: float) -> Layer:
         best = np.sort(np.argsort(-weight, kind="stable")[:_MOST])
         row, column, weight = row[best], column[best], weight[best]
     places = np.column_stack([column, row]).astype(np.float64)
-    return Layer((places + 0.5) * cell_m, weight)
+    return TrackPoints((places + 0.5) * cell_m, weight)
 
 
-def align(layers: Sequence[Layer], shape: tuple[int, int], cell_m: float) -> Float:
+def align(layers: Sequence[TrackPoints], shape: tuple[int, int], cell_m: float) -> Float:
     """How far each layer is to be moved.
 
     Args:
@@ -114,7 +114,7 @@ def align(layers: Sequence[Layer], shape: tuple[int, int], cell_m: float) -> Flo
 _Window = tuple[slice, slice]
 
 
-def _drawn(layer: Layer, move: Float, shape: tuple[int, int], cell_m: float) -> tuple[_Window, Float]:
+def _drawn(layer: TrackPoints, move: Float, shape: tuple[int, int], cell_m: float) -> tuple[_Window, Float]:
     """A layer as a map, softened, none of it heavier than the others; and the window that it fills."""
     cell = np.floor((layer.xy + move) / cell_m).astype(np.int64)
     inside = (cell >= 0).all(axis=1) & (cell[:, 0] < shape[1]) & (cell[:, 1] < shape[0])
@@ -130,7 +130,7 @@ def _drawn(layer: Layer, move: Float, shape: tuple[int, int], cell_m: float) -> 
     return (slice(int(top), int(bottom)), slice(int(left), int(right))), np.asarray(soft)
 
 
-def _best_move(layer: Layer, others: Float, own: float, cell_m: float) -> Float:
+def _best_move(layer: TrackPoints, others: Float, own: float, cell_m: float) -> Float:
     """Where a layer fits the others best.
 
     Args:
@@ -155,7 +155,7 @@ def _corner(window: _Window, cell_m: float) -> Float:
     return np.array([window[1].start, window[0].start], np.float64) * cell_m
 
 
-def _fit(layer: Layer, move: Float, drawn: Float, cell_m: float) -> float:
+def _fit(layer: TrackPoints, move: Float, drawn: Float, cell_m: float) -> float:
     """How much a layer finds under it."""
     at = ((layer.xy + move) / cell_m - 0.5).T[::-1]
     return float(layer.weight @ ndimage.map_coordinates(drawn, at, order=1, mode="constant"))

@@ -15,12 +15,12 @@ from geo.tracks.alignment import align, line_layer, map_layer
 from geo.tracks.plane import PlaneGrid
 from geo.tracks.sightings import Sightings
 
-__all__ = ["Evidence", "TrackLook", "combine"]
+__all__ = ["Evidence", "TrackObservation", "combine"]
 
 Float = NDArray[np.float64]
 
 
-class TrackLook(NamedTuple):
+class TrackObservation(NamedTuple):
     """What one image or observation says.
 
     Attributes:
@@ -54,7 +54,7 @@ class Evidence:
     moved_m: tuple[float, ...]
 
 
-def combine(grid: PlaneGrid, looks: Sequence[TrackLook]) -> Evidence:
+def combine(grid: PlaneGrid, looks: Sequence[TrackObservation]) -> Evidence:
     """Lay looks over each other (`geo.tracks.alignment`) and take them together.
 
     Either all of them have a map or none has.

@@ -151,10 +151,10 @@ def fit_centre_lines(evidence: Evidence, rules: FitRules | None = None) -> list[
     Returns:
         The lines, the longest first.
     """
-    return _Fit(evidence, rules or FitRules()).lines()
+    return _CentreLineFit(evidence, rules or FitRules()).lines()
 
 
-class _Fit:
+class _CentreLineFit:
     """The evidence in the forms that the steps need, and the steps."""
 
     def __init__(self, evidence: Evidence, rules: FitRules):

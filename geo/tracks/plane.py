@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from shapely.geometry.base import BaseGeometry
 
-from aoi.ground import local_metres
+from aoi.geodesy import local_metres
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest

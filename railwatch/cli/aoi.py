@@ -21,8 +21,8 @@ from railwatch.cli._common import (
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest, CheckResult
-    from aoi.tracks import TrackImport
-    from railwatch.tracks import TrackFit
+    from aoi.track_import import TrackImport
+    from railwatch.pipeline.fit_tracks import TrackFit
 
 __all__ = ["register"]
 
@@ -191,7 +191,7 @@ def import_area_tracks(
 def _from_files(
     name_or_file: str, files: list[Path], out: Path | None, include: list[str], as_json: bool
 ) -> None:
-    from aoi.tracks import import_tracks
+    from aoi.track_import import import_tracks
 
     done = import_tracks(name_or_file, files, out=out, include=include)
     if as_json:
@@ -217,7 +217,7 @@ def _from_images(
 ) -> None:
     from aoi import load_area
     from detector import WagonDetector
-    from railwatch.tracks import tracks_from_images
+    from railwatch.pipeline.fit_tracks import tracks_from_images
 
     # a wrong area is said before the network is loaded
     load_area(name_or_file)
@@ -228,8 +228,8 @@ def _from_images(
 
 
 def _from_store(name_or_file: str, store: Path, out: Path | None, as_json: bool) -> None:
-    from railwatch.store import Store
-    from railwatch.tracks import tracks_from_store
+    from railwatch.pipeline.fit_tracks import tracks_from_store
+    from railwatch.store.store import Store
 
     _show_fit(tracks_from_store(name_or_file, Store.open(store, create=False), out=out), as_json)
 
@@ -272,7 +272,7 @@ def _say_written(done: TrackImport) -> None:
 
 
 def _as_document(area: AreaOfInterest) -> dict[str, Any]:
-    from aoi import ground
+    from aoi import geodesy as ground
 
     return {
         "name": area.name,
@@ -355,7 +355,7 @@ def _fit_summary(fit: TrackFit) -> dict[str, Any]:
 
 
 def _km2(area: AreaOfInterest) -> float:
-    from aoi import ground
+    from aoi import geodesy as ground
 
     return round(ground.area_m2(area.boundary) / 1e6, 3)
 
@@ -372,7 +372,7 @@ def _rest(done: TrackImport) -> str:
 
 
 def _say_details(area: AreaOfInterest) -> None:
-    from aoi import ground
+    from aoi import geodesy as ground
 
     width, height = ground.extent_m(area.boundary)
     say(f"{area.title} ({area.name})", style="bold")

@@ -11,7 +11,7 @@ from railwatch.cli import _common
 from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
 
 if TYPE_CHECKING:
-    from railwatch.baseline.calibration import Meeting
+    from railwatch.history.matchups import Matchup
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +38,7 @@ def calibrate(
     no line: then the methods meet with the systematic error of each added.
     """
     from railwatch.config import load_config
-    from railwatch.sources import read_sources
+    from railwatch.history.sources import read_sources
 
     settings = load_config(config).override(aoi=aoi, store=store)
     sources = read_sources(
@@ -68,7 +68,7 @@ def calibrate(
         _common.say(f"picture: {path}")
 
 
-def _row(name: str, meeting: Meeting) -> tuple[object, ...]:
+def _row(name: str, meeting: Matchup) -> tuple[object, ...]:
     line = meeting.line
     return (
         name,
@@ -81,11 +81,11 @@ def _row(name: str, meeting: Meeting) -> tuple[object, ...]:
 
 
 def _draw(
-    folder: Path, found: list[tuple[str, Meeting]], titles: dict[str, str], dpi: int
+    folder: Path, found: list[tuple[str, Matchup]], titles: dict[str, str], dpi: int
 ) -> dict[tuple[str, str, str], Path]:
-    from railwatch.chart import PageStyle, write_chart
-    from railwatch.chart.calibration import draw_meeting
-    from railwatch.observation import slug
+    from railwatch.pages.charts import PageStyle, write_chart
+    from railwatch.pages.charts.matchups import draw_meeting
+    from railwatch.store.observation import slug
 
     style = PageStyle(width_mm=110.0, dpi=dpi)
     pictures = {}

@@ -14,8 +14,8 @@ from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOpti
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from railwatch.chart import History, PageStyle
-    from railwatch.sources import Sources
+    from railwatch.history.sources import Sources
+    from railwatch.pages.charts import History, PageStyle
 
 Kind = Literal["series", "zones", "calendar", "tracks"]
 SvgText = Literal["path", "text"]
@@ -69,9 +69,9 @@ def chart(
     as_json: JsonOption = False,
 ) -> None:
     """Draw the history of a place as [bold]PNG, SVG or PDF[/bold], for print and for colour-blind readers."""
-    from railwatch.chart import History, PageStyle, format_of, read_events, write_chart
     from railwatch.config import load_config
-    from railwatch.sources import read_sources
+    from railwatch.history.sources import read_sources
+    from railwatch.pages.charts import History, PageStyle, format_of, read_events, write_chart
 
     format_of(out)
     first, last = (None if one is None else one.date() for one in (since, until))
@@ -109,7 +109,7 @@ def chart(
 
 
 def _draw(kind: Kind, history: History, sources: Sources, style: PageStyle, line_days: float) -> Figure:
-    from railwatch import chart as charts
+    from railwatch.pages import charts as charts
 
     area = sources.areas.get(sources.names[0])
     if kind == "calendar":

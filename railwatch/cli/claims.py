@@ -11,7 +11,7 @@ from railwatch.cli import _common
 from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
 
 if TYPE_CHECKING:
-    from railwatch.claims import Interval
+    from railwatch.pages.claims import MedianInterval
 
 
 def register(app: typer.Typer) -> None:
@@ -41,9 +41,9 @@ def claims(
     Without a store the published counts of the area are taken. Arithmetic on assumptions, never a proof.
     """
     from railwatch import atomic
-    from railwatch.claims import claims_page, load_assumptions
     from railwatch.config import load_config
-    from railwatch.sources import read_sources
+    from railwatch.history.sources import read_sources
+    from railwatch.pages.claims import claims_page, load_assumptions
     from seeds import load_claims
 
     settings = load_config(config).override(aoi=aoi, store=store)
@@ -90,5 +90,5 @@ def claims(
     _common.say(f"The page: {out}" if out is not None else "--out FILE.md writes the page with its reasons.")
 
 
-def _text(interval: Interval | None) -> str | None:
+def _text(interval: MedianInterval | None) -> str | None:
     return None if interval is None else interval.text

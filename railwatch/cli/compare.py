@@ -12,7 +12,7 @@ from railwatch.cli import _common
 from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
 
 if TYPE_CHECKING:
-    from railwatch.baseline import Verdict, VerdictSettings
+    from railwatch.history import Verdict, VerdictSettings
 
 
 def register(app: typer.Typer) -> None:
@@ -54,9 +54,9 @@ def compare(
     is written in docs/verdicts.md; --json gives all its figures.
     """
     from railwatch.config import load_config
-    from railwatch.filtering import COLUMNS, filtered
-    from railwatch.observation import current
-    from railwatch.sources import nearest, read_sources
+    from railwatch.history.filter import COLUMNS, filtered
+    from railwatch.history.sources import nearest, read_sources
+    from railwatch.store.observation import current
 
     settings = load_config(config).override(
         aoi=aoi, store=store, baseline__lookback_years=lookback_years, baseline__gap_days=gap_days

@@ -25,8 +25,8 @@ def demo(
 ) -> None:
     """Count, store, compare and draw [bold]the bundled sample tiles[/bold] of a simulated yard."""
     from railwatch.config import RunConfig
-    from railwatch.demo import demo as run_demo
-    from railwatch.samples import bundled
+    from railwatch.selftest.demo import demo as run_demo
+    from railwatch.selftest.samples import bundled
 
     config = RunConfig().override(detector__device=device)
     with bundled() as samples, _common.progress("tiles") as progress:

@@ -62,9 +62,9 @@ def detect(
     """
     from aoi.errors import InputError
     from detector import WagonDetector
-    from detector.detections import Detections, check_target, write
+    from detector.wagons.detections import Detections, check_target, write
     from geo import open_scene
-    from railwatch.evidence import write_overlay
+    from railwatch.pages.pictures.boxes import write_overlay
 
     # Whatever is wrong with the options is said before the work, not after it.
     if gsd is not None and gsd_file is not None:

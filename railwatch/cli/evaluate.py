@@ -116,9 +116,9 @@ def wagons(
 ) -> None:
     """Precision, recall, average precision, count errors and false alarms, in all and by group."""
     from detector import WagonDetector
-    from detector.evaluate import Case, failure_sheet, on_images, on_simulated, tables
     from detector.labels import read_labels
-    from detector.simulate.pictures import SIMULATORS
+    from detector.simulators.images import SIMULATORS
+    from detector.training.evaluate_wagons import Case, failure_sheet, on_images, on_simulated, tables
     from railwatch.cli.detect import read_distances
 
     if not labels and negatives is None and not scenes:
@@ -219,9 +219,9 @@ def occupancy(
     minutes on one core. The exit code is 1 if a target is missed.
     """
     from detector.occupancy.estimator import OccupancyEstimator
-    from detector.occupancy.evaluate import evaluate, read_ground
-    from detector.occupancy.report import HEADINGS as FIGURES
-    from detector.occupancy.report import missed_targets, write_study
+    from detector.training.evaluate_occupancy import evaluate, read_ground
+    from detector.training.occupancy_study import HEADINGS as FIGURES
+    from detector.training.occupancy_study import missed_targets, write_study
 
     if out.exists() and not out.is_dir():
         _common.fail(f"{out}: is a file, not a folder")
@@ -283,8 +283,8 @@ def verdicts(
     """
     from dataclasses import replace
 
-    from railwatch.verdict_report import meets_targets, tables, write_study
-    from railwatch.verdict_study import StudyPlan, run_study
+    from railwatch.studies.verdict_page import meets_targets, tables, write_study
+    from railwatch.studies.verdict_study import StudyPlan, run_study
 
     plan = StudyPlan.quick() if quick else StudyPlan()
     with _common.progress("simulating") as report:

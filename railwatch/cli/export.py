@@ -37,8 +37,8 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write the observations of a store, or the boxes behind them, as [bold]one flat table[/bold]."""
-    from railwatch import export as exporting
-    from railwatch.store import Store
+    from railwatch.pages import export as exporting
+    from railwatch.store.store import Store
 
     known = {ending: name for name, endings in exporting.FORMATS.items() for ending in endings}
     chosen = format or known.get(out.suffix.lower())

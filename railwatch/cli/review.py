@@ -13,7 +13,7 @@ from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOpti
 
 if TYPE_CHECKING:
     from railwatch.review import Applied
-    from railwatch.store import Store
+    from railwatch.store.store import Store
 
 __all__ = ["register"]
 
@@ -161,8 +161,8 @@ def propose(
 ) -> None:
     """Say which scenes to look at first: where a look by eye would [bold]change the verdict most[/bold]."""
     from railwatch.config import load_config
+    from railwatch.history.sources import read_sources
     from railwatch.review import proposals
-    from railwatch.sources import read_sources
 
     settings = load_config(config).override(aoi=aoi, store=store)
     folder = Path(settings.store or _DEFAULT_STORE)
@@ -199,7 +199,7 @@ _DEFAULT_STORE = "railwatch-store"
 
 
 def _opened(store: Path | None) -> Store:
-    from railwatch.store import Store
+    from railwatch.store.store import Store
 
     return Store.open(store or _DEFAULT_STORE, create=False)
 

@@ -12,8 +12,8 @@ from railwatch.cli import _common
 from railwatch.cli._common import AoiOption, ConfigOption, Device, JsonOption, StoreOption, WeightsOption
 
 if TYPE_CHECKING:
-    from railwatch.observation import Observation
-    from railwatch.pipeline import RunResult
+    from railwatch.pipeline.run import RunResult
+    from railwatch.store.observation import Observation
 
 DEFAULT_STORE = "railwatch-store"
 
@@ -78,11 +78,11 @@ def run(
     only what is new; stopped half-way, it goes on where it was.
     """
     from aoi import load_area
-    from railwatch.alerts import send_alerts, split_command
     from railwatch.config import load_config
-    from railwatch.intake import Dates
-    from railwatch.pipeline import run as run_pipeline
-    from railwatch.store import Store
+    from railwatch.pipeline.alerts import send_alerts, split_command
+    from railwatch.pipeline.find_scenes import Dates
+    from railwatch.pipeline.run import run as run_pipeline
+    from railwatch.store.store import Store
 
     settings = load_config(config).override(
         aoi=aoi,

@@ -78,9 +78,9 @@ def simulate(
             fail("--shards are to learn from, and nothing learns from the relief")
         _shards(out, shards, seed, split, simulator, backgrounds, as_json)
         return
-    from detector.simulate import BackgroundLibrary
-    from detector.simulate.pictures import SIMULATORS
-    from detector.simulate.write import simulate_folder
+    from detector.simulators import BackgroundLibrary
+    from detector.simulators.images import SIMULATORS
+    from detector.simulators.write import simulate_folder
 
     kinds = SIMULATORS[simulator]
     if kind is not None and kind not in kinds:
@@ -122,7 +122,7 @@ def _shards(
     out: Path, shards: int, seed: int, split: str, simulator: str, backgrounds: Path | None, as_json: bool
 ) -> None:
     """Training shards instead of files to look at."""
-    from detector.prepare import make_shards
+    from detector.training.tiles import make_shards
 
     with progress("shards") as report:
         made = make_shards(

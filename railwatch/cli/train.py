@@ -56,7 +56,7 @@ def train(
     """
     from importlib.resources import as_file, files
 
-    from detector.recipe import Recipe, follow
+    from detector.training.wagon_recipe import Recipe, follow
 
     if config is not None and _task(config) == "occupancy":
         if labels or images or gsd is not None or backgrounds:
@@ -86,7 +86,7 @@ def train(
 
 def _task(config: Path) -> str:
     """What a settings file trains."""
-    from detector.recipe import read_document
+    from detector.training.wagon_recipe import read_document
 
     task = read_document(config).get("task", "wagons")
     if task not in {"wagons", "occupancy"}:
@@ -95,7 +95,7 @@ def _task(config: Path) -> str:
 
 
 def _train_occupancy(config: Path, out: Path, steps: int | None, device: str, as_json: bool) -> None:
-    from detector.occupancy.recipe import OccupancyRecipe, follow
+    from detector.training.occupancy_recipe import OccupancyRecipe, follow
 
     recipe = OccupancyRecipe.from_toml(config)
     if steps:

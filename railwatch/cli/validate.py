@@ -18,8 +18,8 @@ def validate(
 ) -> None:
     """Run the detector on the sample tiles; [bold]exit with 1[/bold] if it falls short of a threshold."""
     from detector import WagonDetector
-    from railwatch.samples import bundled
-    from railwatch.validate import validate as run_validation
+    from railwatch.selftest.samples import bundled
+    from railwatch.selftest.validate import validate as run_validation
 
     detector = WagonDetector.load(weights, device)
     with bundled() as samples, _common.progress("tiles") as progress:

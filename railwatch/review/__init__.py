@@ -7,11 +7,11 @@ stands beside the machine's and is preferred to it wherever the history is told;
 from __future__ import annotations
 
 from railwatch.review.apply import Applied, apply_review, set_count
-from railwatch.review.book import Exported, export_review
-from railwatch.review.boxes import Changes
+from railwatch.review.corrections import Changes
 from railwatch.review.errors import ReviewError
 from railwatch.review.find import find_observation, preferred
-from railwatch.review.value import Proposal, proposals
+from railwatch.review.geopackage import Exported, export_review
+from railwatch.review.next_look import Proposal, proposals
 
 __all__ = [
     "Applied",

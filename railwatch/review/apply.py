@@ -21,15 +21,14 @@ from numpy.typing import NDArray
 from aoi import AreaOfInterest
 from aoi.io import area_from_document
 from detector import Detections
-from detector.detections import frame_of
+from detector.wagons.detections import frame_of
 from geo import Scene
 from geo.boxes import map_to_boxes
-from geo.ground import apply_affine
-from railwatch import __version__, evidence
-from railwatch.counting import AreaCount, count_area
-from railwatch.observation import Observation, geometry_json, interval_json, iso, observation_id
-from railwatch.review.book import pixel_transform
-from railwatch.review.boxes import (
+from geo.ground_metric import apply_affine
+from railwatch import __version__
+from railwatch.pages.pictures import boxes as evidence
+from railwatch.pipeline.count_area import AreaCount, count_area
+from railwatch.review.corrections import (
     CATEGORIES,
     Changes,
     Corrected,
@@ -40,9 +39,11 @@ from railwatch.review.boxes import (
 )
 from railwatch.review.errors import ReviewError
 from railwatch.review.find import area_of, find_observation, latest_review, reviewed_by_hand
+from railwatch.review.geopackage import pixel_transform
+from railwatch.review.image_cut import find_scene
 from railwatch.review.interval import count_interval
-from railwatch.review.picture import find_scene
-from railwatch.store import Store
+from railwatch.store.observation import Observation, geometry_json, interval_json, iso, observation_id
+from railwatch.store.store import Store
 
 __all__ = ["Applied", "apply_review", "set_count"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import shapely.geometry
 
 from aoi import AreaOfInterest, area_names, load_area
-from railwatch.observation import Observation, current
 from railwatch.review.errors import ReviewError
-from railwatch.store import Store
+from railwatch.store.observation import Observation, current
+from railwatch.store.store import Store
 
 __all__ = ["area_of", "find_observation", "latest_review", "preferred", "reviewed_by_hand"]
 

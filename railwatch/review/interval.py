@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from railwatch.baseline.settings import Z90, VerdictSettings
+from railwatch.history.settings import Z90, VerdictSettings
 
 __all__ = ["count_interval"]
 

@@ -10,7 +10,8 @@ import pytest
 import shapely
 from shapely import Point
 
-from aoi import area_names, check_area, ground, load_area
+from aoi import area_names, check_area, load_area
+from aoi import geodesy as ground
 from aoi.draw import bundled_documents
 from aoi.io import read_document
 

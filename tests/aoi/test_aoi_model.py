@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import LineString, Polygon
 
-from aoi import WGS84, AreaError, AreaOfInterest, Mask, Source, Track, Zone, ground
+from aoi import WGS84, AreaError, AreaOfInterest, Mask, Source, Track, Zone
+from aoi import geodesy as ground
 
 
 def make_area(lon: float = 130.61, lat: float = 42.42, azimuth: float = 94.0) -> AreaOfInterest:

@@ -14,7 +14,7 @@ from shapely import LineString
 
 from aoi import AreaError
 from aoi.osm import gauge_mm, track_state
-from aoi.railways import Railways, read_railways
+from aoi.railway_lines import Railways, read_railways
 
 AREA = shapely.box(*BOX)
 

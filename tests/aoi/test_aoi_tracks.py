@@ -25,11 +25,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import LineString, Polygon
 
-from aoi import AreaError, ground, load_area
+from aoi import AreaError, load_area
+from aoi import geodesy as ground
 from aoi.check import check_document
 from aoi.io import bundled_folder
-from aoi.railways import RailLine, Railways
-from aoi.tracks import clip, import_tracks, with_tracks
+from aoi.railway_lines import RailLine, Railways
+from aoi.track_import import clip, import_tracks, with_tracks
 
 AREA = shapely.box(*BOX)
 OSM = ("openstreetmap", {"title": "© OpenStreetMap contributors", "licence": "ODbL"})

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from shapely import Polygon
 
-from detector.boxes import box_corners
 from detector.labels import LabelledImage
-from detector.model import CATEGORIES
+from detector.wagons.boxes import box_corners
+from detector.wagons.network import CATEGORIES
 from geo import Scene, open_scene
 
 WIDTH, HEIGHT = 400, 300

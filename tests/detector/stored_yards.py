@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from detector.occupancy import weights
-from detector.occupancy.calibrate import Stretch
 from detector.occupancy.classical import FEATURES, Trees, fit_trees
-from detector.occupancy.material import FIGURES, StoredSite
+from detector.occupancy.conformal import ConformalScaling
 from detector.occupancy.network import OccupancyNet
+from detector.training.occupancy_samples import FIGURES, StoredSite
 
 PITCH_M = 15.0
 SEEDS = {"train": 1, "val": 2, "test": 3}
@@ -99,6 +99,6 @@ def untrained_weights(folder: Path, **card: object) -> Path:
     return path
 
 
-def stretch(name: str = "count_stretch") -> Stretch:
+def stretch(name: str = "count_stretch") -> ConformalScaling:
     """The made-up calibration of the card."""
-    return Stretch.from_json(CARD[name])  # type: ignore[arg-type]
+    return ConformalScaling.from_json(CARD[name])  # type: ignore[arg-type]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.augment import SCALES, random_view, transform_boxes, visible_share
-from detector.boxes import as_boxes, box_corners
-from detector.shards import LabelledTile, track_map
+from detector.training.augment import SCALES, random_view, transform_boxes, visible_share
+from detector.training.shards import LabelledTile, track_map
+from detector.wagons.boxes import as_boxes, box_corners
 
 SIZE = 160
 

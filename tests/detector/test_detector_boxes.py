@@ -8,7 +8,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.boxes import (
+from detector.wagons.boxes import (
     as_boxes,
     box_corners,
     match,
@@ -132,7 +132,7 @@ def test_pairs_are_the_same_whatever_the_chunks(chunk, monkeypatch):
     boxes = scatter(np.random.default_rng(5), 150, 400, -130.0)
     overlap = np.triu(iou_by_shapely(boxes, boxes), 1)
     expected = set(zip(*(axis.tolist() for axis in np.nonzero(overlap > 0.05)), strict=True))
-    monkeypatch.setattr("detector.boxes._CHUNK_PAIRS", chunk)
+    monkeypatch.setattr("detector.wagons.boxes._CHUNK_PAIRS", chunk)
     first, second = overlapping_pairs(boxes, 0.05)
     assert set(zip(first.tolist(), second.tolist(), strict=True)) == expected
     assert len(expected) > 25

@@ -1,4 +1,4 @@
-"""Judge, threshold and count model, fitted to labelled tiles."""
+"""Rescorer, threshold and count model, fitted to labelled tiles."""
 
 from __future__ import annotations
 
@@ -9,13 +9,21 @@ import pytest
 import torch
 from painted import bright_net, bright_wagons
 
-from detector import weights
-from detector.boxes import as_boxes
-from detector.calibrate import best_threshold, count_model_of, finish, fit, look, score, truth_of
-from detector.evidence import Judge
-from detector.metrics import Scored
-from detector.predict import WagonDetector
-from detector.shards import LabelledTile
+from detector.training.calibrate_wagons import (
+    best_threshold,
+    count_model_of,
+    finish,
+    fit,
+    look,
+    score,
+    truth_of,
+)
+from detector.training.metrics import Scored
+from detector.training.shards import LabelledTile
+from detector.wagons import weights
+from detector.wagons.boxes import as_boxes
+from detector.wagons.detector import WagonDetector
+from detector.wagons.rescoring import Rescorer
 
 SIZE = (160, 224)
 
@@ -28,7 +36,7 @@ def _one_thread():
 def draft() -> weights.Weights:
     """A network that sees bright spots, with a judge that knows nothing."""
     torch.manual_seed(0)
-    return weights.Weights(bright_net(), Judge().eval(), {"name": "draft"}, "", Path("draft.safetensors"))
+    return weights.Weights(bright_net(), Rescorer().eval(), {"name": "draft"}, "", Path("draft.safetensors"))
 
 
 def tile(seed: int, *, meta=None, ignored=()) -> LabelledTile:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.counting import CountInterval, CountModel, fit_count_model
+from detector.wagons.count_interval import CountInterval, CountModel, fit_count_model
 
 PROBABILITIES = st.lists(st.floats(0.5, 1.0), max_size=60).map(np.array)
 DOUBTS = st.lists(st.floats(0.02, 0.5), max_size=60).map(np.array)

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.decode import LENGTH_RANGE_PX, MAP_FEATURES, WIDTH_RANGE_PX, Candidates, decode
-from detector.model import TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX, Maps
+from detector.wagons.decode import LENGTH_RANGE_PX, MAP_FEATURES, WIDTH_RANGE_PX, Candidates, decode
+from detector.wagons.network import TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX, Maps
 
 CELLS = 64
 COLUMN = {name: i for i, name in enumerate(MAP_FEATURES)}

@@ -18,9 +18,9 @@ from PIL import Image
 from pyproj import Transformer
 
 from aoi.errors import InputError
-from detector.boxes import as_boxes
-from detector.counting import CountModel
-from detector.detections import COLUMNS, WRITERS, Detections, check_target, frame_of, write
+from detector.wagons.boxes import as_boxes
+from detector.wagons.count_interval import CountModel
+from detector.wagons.detections import COLUMNS, WRITERS, Detections, check_target, frame_of, write
 from geo import Scene, boxes_to_map, open_scene
 
 BOXES = [[60.0, 40.0, 28.0, 6.0, 20.0], [30.0, 70.0, 40.0, 6.0, 90.0], [100.0, 20.0, 30.0, 6.0, 170.0]]

@@ -14,12 +14,19 @@ from affine import Affine
 from painted import paint, painted_detector
 from PIL import Image
 
-from detector.boxes import as_boxes
 from detector.errors import LabelError
-from detector.evaluate import SHEET_CELL_PX, Case, failure_sheet, on_images, on_simulated, tables
 from detector.labels import LabelledImage
-from detector.metrics import Scored
-from detector.predict import WagonDetector
+from detector.training.evaluate_wagons import (
+    SHEET_CELL_PX,
+    Case,
+    failure_sheet,
+    on_images,
+    on_simulated,
+    tables,
+)
+from detector.training.metrics import Scored
+from detector.wagons.boxes import as_boxes
+from detector.wagons.detector import WagonDetector
 from geo import SceneError
 
 WAGONS = as_boxes([[60, 50, 30, 6, 0], [110, 60, 40, 6, 30], [160, 100, 50, 6, 100]])

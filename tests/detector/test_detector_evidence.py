@@ -8,13 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.augment import transform_boxes
-from detector.boxes import as_boxes
-from detector.decode import MAP_FEATURES, Candidates
-from detector.evidence import (
+from detector.training.augment import transform_boxes
+from detector.wagons.boxes import as_boxes
+from detector.wagons.decode import MAP_FEATURES, Candidates
+from detector.wagons.rescoring import (
     FEATURES,
     STRING_FEATURES,
-    Judge,
+    Rescorer,
     features,
     fit_judge,
     mean_judge,
@@ -202,7 +202,7 @@ def test_without_candidates_nothing_is_believed():
 
 def test_judges_differ_only_by_what_is_saved():
     judge, _ = fit_judge(*toy(300), epochs=30)
-    other = Judge(len(judge.layers[0].bias))
+    other = Rescorer(len(judge.layers[0].bias))
     other.load_state_dict(judge.state_dict())
     x, _, _ = toy(40, seed=3)
     np.testing.assert_array_equal(judge.probability(x), other.probability(x))

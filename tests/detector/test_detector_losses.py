@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from detector.boxes import as_boxes
-from detector.losses import WEIGHTS, centre_focal_loss, losses, total_loss
-from detector.model import Maps
-from detector.targets import IGNORED, Targets, draw, stack
+from detector.training.losses import WEIGHTS, centre_focal_loss, losses, total_loss
+from detector.training.targets import IGNORED, Targets, draw, stack
+from detector.wagons.boxes import as_boxes
+from detector.wagons.network import Maps
 
 SIZE = 128
 

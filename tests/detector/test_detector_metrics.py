@@ -10,8 +10,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.boxes import as_boxes, box_corners
-from detector.metrics import (
+from detector.training.metrics import (
     Scored,
     average_precision,
     clip_boxes,
@@ -20,6 +19,7 @@ from detector.metrics import (
     judge_picture,
     summarise,
 )
+from detector.wagons.boxes import as_boxes, box_corners
 
 
 def picture(predicted, true, *, category=None, true_category=None, ignored=None, name="p", **rest) -> Scored:

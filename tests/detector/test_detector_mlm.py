@@ -8,8 +8,8 @@ import pystac
 from painted import bright_weights
 from pystac.extensions.mlm import MLMExtension, TaskType
 
-from detector import weights
-from detector.mlm import model_item, write_item
+from detector.training.model_item import model_item, write_item
+from detector.wagons import weights
 
 
 def test_the_item_says_what_the_card_says(tmp_path):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from painted import bright_net, bright_wagons
 
-from detector.decode import decode
-from detector.model import CATEGORIES, STRIDE, Maps, WagonNet, fused
+from detector.wagons.decode import decode
+from detector.wagons.network import CATEGORIES, STRIDE, Maps, WagonNet, fused
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -19,10 +19,10 @@ from PIL import Image
 from pyproj import CRS, Geod, Transformer
 
 from aoi import AreaOfInterest
-from detector.boxes import as_boxes, match_best
-from detector.decode import Candidates
 from detector.errors import ResolutionError
-from detector.predict import HALO_PX, WagonDetector, _owned
+from detector.wagons.boxes import as_boxes, match_best
+from detector.wagons.decode import Candidates
+from detector.wagons.detector import HALO_PX, WagonDetector, _owned
 from geo import Scene, SceneError, TileGrid, open_scene
 
 EAST, NORTH = 632_000.0, 4_698_000.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detector import prepare
-from detector.prepare import make_shards, simulate_tiles, to_tile
-from detector.shards import TILE_PX, Shard, find_shards
-from detector.simulate import Rendered, random_scene, render
-from detector.targets import IGNORED
+from detector.simulators import Rendered, random_scene, render
+from detector.training import tiles as prepare
+from detector.training.shards import TILE_PX, Shard, find_shards
+from detector.training.targets import IGNORED
+from detector.training.tiles import make_shards, simulate_tiles, to_tile
 
 
 def rendered(gsd_m: float, side: int, boxes=((60.0, 40.0, 36.0, 7.0, 20.0),), **meta) -> Rendered:

@@ -12,15 +12,15 @@ import pytest
 import torch
 from painted import bright_weights
 
-from detector import weights
 from detector.errors import LabelError, WeightsError
 from detector.labels import LabelledImage, write_labels
-from detector.model import WagonNet
-from detector.predict import WagonDetector
-from detector.prepare import simulate_tiles
-from detector.recipe import DataConfig, Recipe, blend, follow
-from detector.shards import write_shard
-from detector.train import TrainConfig
+from detector.training.loop import TrainConfig
+from detector.training.shards import write_shard
+from detector.training.tiles import simulate_tiles
+from detector.training.wagon_recipe import DataConfig, Recipe, blend, follow
+from detector.wagons import weights
+from detector.wagons.detector import WagonDetector
+from detector.wagons.network import WagonNet
 
 SMALL = TrainConfig(steps=2, batch_size=1, view_px=64, warmup_steps=1, threads=1, log_steps=1)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detector.boxes import as_boxes
 from detector.errors import LabelError
-from detector.shards import LabelledTile, Shard, find_shards, track_map, write_shard
-from detector.targets import IGNORED
+from detector.training.shards import LabelledTile, Shard, find_shards, track_map, write_shard
+from detector.training.targets import IGNORED
+from detector.wagons.boxes import as_boxes
 
 
 def tile(n: int, seed: int = 0) -> LabelledTile:

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.boxes import as_boxes, match_best, rotated_iou
-from detector.decode import decode
-from detector.model import STRIDE, Maps
-from detector.targets import IGNORED, REGRESSION_HEAT, Targets, draw, stack
+from detector.training.targets import IGNORED, REGRESSION_HEAT, Targets, draw, stack
+from detector.wagons.boxes import as_boxes, match_best, rotated_iou
+from detector.wagons.decode import decode
+from detector.wagons.network import STRIDE, Maps
 
 SIZE = 256
 CELLS = SIZE // STRIDE

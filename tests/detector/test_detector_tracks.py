@@ -15,9 +15,9 @@ from simulated_yard import SIZE_M, SimulatedYard, write_yard
 
 from aoi import Mask
 from detector import WagonDetector
-from detector.tracks import look_for_tracks
+from detector.wagons.track_map import look_for_tracks
 from geo import SceneError, open_scene
-from geo.tracks import PlaneGrid, TrackLook
+from geo.tracks import PlaneGrid, TrackObservation
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -29,7 +29,7 @@ def _one_thread():
 class Seen:
     yard: SimulatedYard
     grid: PlaneGrid
-    look: TrackLook
+    look: TrackObservation
     truth: shapely.Geometry  # in the frame
 
 

@@ -13,12 +13,8 @@ import torch
 from painted import bright_wagons
 from PIL import Image
 
-from detector.boxes import as_boxes
 from detector.errors import LabelError
-from detector.losses import WEIGHTS
-from detector.model import WagonNet
-from detector.shards import LabelledTile, track_map, write_shard
-from detector.train import (
+from detector.training.loop import (
     TrainConfig,
     Views,
     draw_curves,
@@ -27,6 +23,10 @@ from detector.train import (
     train,
     update_average,
 )
+from detector.training.losses import WEIGHTS
+from detector.training.shards import LabelledTile, track_map, write_shard
+from detector.wagons.boxes import as_boxes
+from detector.wagons.network import WagonNet
 
 SETTINGS = TrainConfig(
     steps=6,

@@ -12,11 +12,11 @@ import torch
 from painted import bright_net, bright_weights, heat_judge
 from safetensors.torch import save_file
 
-from detector import weights
 from detector.errors import WeightsError
-from detector.evidence import Judge
-from detector.model import WagonNet
-from detector.predict import WagonDetector
+from detector.wagons import weights
+from detector.wagons.detector import WagonDetector
+from detector.wagons.network import WagonNet
+from detector.wagons.rescoring import Rescorer
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -42,7 +42,7 @@ def refusal(path: Path) -> str:
 
 def test_what_is_saved_comes_back(tmp_path):
     torch.manual_seed(3)
-    network, judge = WagonNet().eval(), Judge().eval()
+    network, judge = WagonNet().eval(), Rescorer().eval()
     path = tmp_path / "new" / "w.safetensors"
     checksum = weights.save(path, network, judge, {"name": "trial", "version": "7", "threshold": 0.41})
     loaded = weights.load(path)
@@ -151,7 +151,7 @@ def test_foreign_safetensors(saved, metadata):
 @pytest.mark.parametrize("drop", ["network.stem.0.0.weight", "judge.layers.0.weight"])
 def test_weights_of_another_network(tmp_path, drop):
     tensors = {f"network.{k}": v for k, v in WagonNet().state_dict().items()}
-    tensors |= {f"judge.{k}": v for k, v in Judge().state_dict().items()}
+    tensors |= {f"judge.{k}": v for k, v in Rescorer().state_dict().items()}
     del tensors[drop]
     path = tmp_path / "other.safetensors"
     save_file(tensors, path, metadata={"format": weights.FORMAT})

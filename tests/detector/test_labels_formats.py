@@ -14,9 +14,9 @@ import pytest
 import shapely
 from labelling import Pictures, assert_same_boxes, labelled, make_pictures
 
-from detector.counting import CountModel
-from detector.detections import Detections, frame_of, write
 from detector.labels import read_labels, write_labels
+from detector.wagons.count_interval import CountModel
+from detector.wagons.detections import Detections, frame_of, write
 from geo import boxes_to_map
 
 # A wagon of 40 x 8 pixels whose axis falls by 30 degrees to the right.

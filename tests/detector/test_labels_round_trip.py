@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelling import Pictures, areas, assert_same, label_sets, labelled, make_pictures
 
-from detector.boxes import box_corners
 from detector.labels import LabelledImage, read_labels, write_labels
+from detector.wagons.boxes import box_corners
 
 NAMES = {
     "geojson": "x.geojson",

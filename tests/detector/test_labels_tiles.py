@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from labelling import Pictures, labelled, make_pictures, write_tif
 from PIL import Image
 
-from detector.boxes import box_corners
 from detector.errors import LabelError
 from detector.labels import LabelledImage, ignore_areas, tiles_of, whole_tile
-from detector.labels.tiling import strips, visible_share
-from detector.shards import Shard, write_shard
+from detector.training.label_tiles import strips, visible_share
+from detector.training.shards import Shard, write_shard
+from detector.wagons.boxes import box_corners
 from geo import SceneError
 
 WAGONS = [

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.occupancy.calibrate import EDGES, Stretch, fit_disagreement, fit_stretch
+from detector.occupancy.conformal import EDGES, ConformalScaling, fit_disagreement, fit_stretch
 
 
 def world(seed: int, sites: int, *, looks: int = 30, width: float = 1.0, site_sd: float = 0.3):
@@ -26,7 +26,7 @@ def world(seed: int, sites: int, *, looks: int = 30, width: float = 1.0, site_sd
     return answer, width * said, 2.0 * width * said, truth, site
 
 
-def covered(stretch: Stretch, answer, below, above, truth, site):
+def covered(stretch: ConformalScaling, answer, below, above, truth, site):
     lower, upper = stretch.factors(answer)
     return (truth >= answer - lower * below) & (truth <= answer + upper * above)
 
@@ -91,12 +91,12 @@ def test_a_cross_check_is_odd_once_in_twenty_times():
 
 
 def test_factors_run_between_the_bands_and_end_flat():
-    stretch = Stretch((1.0, 10.0, 100.0), (1.0, 2.0, 4.0), (0.5, 1.0, 3.0))
+    stretch = ConformalScaling((1.0, 10.0, 100.0), (1.0, 2.0, 4.0), (0.5, 1.0, 3.0))
     below, above = stretch.factors(np.array([0.0, 1.0, 10.0, 100.0, 500.0]))
     assert below == pytest.approx([1, 1, 2, 4, 4])
     assert above == pytest.approx([0.5, 0.5, 1, 3, 3])
     low, high = stretch.factors(4.0)
     assert 1 < float(low) < 2
     assert 0.5 < float(high) < 1
-    again = Stretch.from_json(json.loads(json.dumps(stretch.to_json())))
+    again = ConformalScaling.from_json(json.loads(json.dumps(stretch.to_json())))
     assert again == stretch

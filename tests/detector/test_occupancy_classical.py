@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sklearn.ensemble import GradientBoostingRegressor
 from stored_yards import plain_trees, small_trees, stored_yard
 
-from detector.occupancy.answers import site_features
 from detector.occupancy.classical import FEATURES, Trees, features, fit_trees, metres
 from detector.occupancy.inputs import make_inputs
+from detector.training.occupancy_predictions import site_features
 
 
 def look(wagons: int, *, bright: float = 0.05, seed: int = 0, wet: float = 0.0):

@@ -20,12 +20,12 @@ from detector.occupancy.estimate import Pitch
 from detector.occupancy.estimator import WIDEST_WITHOUT_TRACKS_M, OccupancyEstimator
 from detector.occupancy.inputs import inputs_of
 from detector.occupancy.network import OccupancyNet
-from geo.chip import Chip, ChipGrid
-from geo.sentinel2.background import composite
-from geo.sentinel2.clear import Clearness
-from geo.sentinel2.frame import Site, draw_polygon, draw_tracks, frame_of
-from geo.sentinel2.looks import Look, PastDate
-from geo.sentinel2.register import Registration
+from geo.sentinel2.chip import Chip, ChipGrid
+from geo.sentinel2.clear_sky.assess import ClearSkyAssessment
+from geo.sentinel2.composite import composite
+from geo.sentinel2.coregistration import Registration
+from geo.sentinel2.site import Site, draw_polygon, draw_tracks, frame_of
+from geo.sentinel2.time_series import DatedImage, PastDate
 
 CAUSES = {"texture", "drift", "contrast", "shadow", "registration", "pitch", "unexplained", "total"}
 
@@ -56,7 +56,9 @@ def site_of(outline=None, *, tracks: bool = True, zones: bool = True) -> Site:
     return Site("siding", grid, frame, boundary, draw_tracks(lines, frame), tracks, halves if zones else {})
 
 
-def look_at(site: Site, *, seed: int = 0, history: int = 12, hidden: slice | None = None, **changes) -> Look:
+def look_at(
+    site: Site, *, seed: int = 0, history: int = 12, hidden: slice | None = None, **changes
+) -> DatedImage:
     """A look whose figures are drawn by chance."""
     rng = np.random.default_rng(seed)
     h, w = site.frame.shape
@@ -85,7 +87,9 @@ def look_at(site: Site, *, seed: int = 0, history: int = 12, hidden: slice | Non
         "datetime": when,
         "chip": chip,
         "reason": None,
-        "clearness": Clearness(seen, none, none, none, float(seen[site.inside].mean()), 0.0, 0.0, None),
+        "clearness": ClearSkyAssessment(
+            seen, none, none, none, float(seen[site.inside].mean()), 0.0, 0.0, None
+        ),
         "registration": Registration(
             1.0, -0.5, 0.6, True, (1.0,) * 4, (0.0,) * 4, (0.005,) * 4, ((0.0, 0.0),) * 4
         ),
@@ -96,7 +100,7 @@ def look_at(site: Site, *, seed: int = 0, history: int = 12, hidden: slice | Non
         "sun": (0.3, -0.8),
         "history_sun": (0.2, -0.7),
     }
-    return Look(**(values | changes))
+    return DatedImage(**(values | changes))
 
 
 def test_an_estimate_is_whole(estimator):
@@ -284,7 +288,7 @@ def test_files_that_are_no_occupancy_weights_are_refused(tmp_path):
         weights.load(path)
     from safetensors.torch import save_file
 
-    from detector.weights import save_tensors
+    from detector.wagons.weights import save_tensors
 
     save_tensors(tmp_path / "other.safetensors", {"a": torch.zeros(1)}, {}, "railwatch-wagon-1")
     with pytest.raises(WeightsError, match="not railwatch occupancy weights"):

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.occupancy.losses import WEIGHTS, losses, total_loss
 from detector.occupancy.network import Occupied
+from detector.training.occupancy_losses import WEIGHTS, losses, total_loss
 
 SIZE = (12, 24)
 

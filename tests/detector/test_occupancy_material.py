@@ -13,7 +13,8 @@ from stored_yards import stored_yard, write_yard
 
 from detector.errors import LabelError
 from detector.occupancy.inputs import CHANNELS, FIRST_MASK, bent, make_inputs, past_planes, straight
-from detector.occupancy.material import (
+from detector.occupancy.network import OccupancyNet, Past
+from detector.training.occupancy_samples import (
     FIGURES,
     Batches,
     Sample,
@@ -24,7 +25,6 @@ from detector.occupancy.material import (
     weathered,
     with_gaps,
 )
-from detector.occupancy.network import OccupancyNet, Past
 
 
 @pytest.fixture(autouse=True, scope="module")

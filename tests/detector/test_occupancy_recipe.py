@@ -17,7 +17,8 @@ from detector.occupancy import weights
 from detector.occupancy.estimator import OccupancyEstimator
 from detector.occupancy.inputs import CHANNELS
 from detector.occupancy.network import OccupancyNet
-from detector.occupancy.recipe import (
+from detector.training.occupancy_loop import OccupancyTrainConfig, load_average, train
+from detector.training.occupancy_recipe import (
     OccupancyRecipe,
     SitesConfig,
     calibration,
@@ -28,7 +29,6 @@ from detector.occupancy.recipe import (
     stretch_of,
     write_weights,
 )
-from detector.occupancy.train import OccupancyTrainConfig, load_average, train
 
 SMALL = OccupancyTrainConfig(steps=2, batch_size=2, warmup_steps=1, threads=1, log_steps=1)
 
@@ -188,8 +188,8 @@ def test_calibration_of_a_table():
 
 
 def test_trees_learn_what_stands_there(yards):
-    from detector.occupancy.answers import site_features
-    from detector.occupancy.material import stored_sites
+    from detector.training.occupancy_predictions import site_features
+    from detector.training.occupancy_samples import stored_sites
 
     trees = fit_classical(stored_sites(yards, "train"))
     check = stored_sites(yards, "val")
@@ -205,7 +205,7 @@ def test_trees_learn_what_stands_there(yards):
 
 def test_seeds_of_splits_stay_apart(tmp_path, monkeypatch):
     """The yards that one recipe is checked on aren't those that another one learns from."""
-    import detector.occupancy.recipe as module
+    import detector.training.occupancy_recipe as module
 
     made = []
     monkeypatch.setattr(
@@ -221,7 +221,7 @@ def test_seeds_of_splits_stay_apart(tmp_path, monkeypatch):
 
 
 def test_a_share_of_the_yards_is_of_the_second_simulator(tmp_path, monkeypatch):
-    import detector.occupancy.recipe as module
+    import detector.training.occupancy_recipe as module
 
     made = []
     for name in ("write_site", "write_strip_site"):

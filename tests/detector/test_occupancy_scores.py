@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from detector.occupancy import scores
-from detector.occupancy.calibrate import Stretch
+from detector.occupancy.conformal import ConformalScaling
 from detector.occupancy.estimate import Pitch
-from detector.occupancy.evaluate import BY_COUNT, BY_COUNT_BLIND, Study, to_markdown
-from detector.occupancy.recipe import trusted_range
-from detector.occupancy.report import missed_targets, page, write_study
+from detector.training import occupancy_scores as scores
+from detector.training.evaluate_occupancy import BY_COUNT, BY_COUNT_BLIND, Study, to_markdown
+from detector.training.occupancy_recipe import trusted_range
+from detector.training.occupancy_study import missed_targets, page, write_study
 
 
 def table(counts, cars, width: float = 5.0, **more) -> pd.DataFrame:
@@ -37,8 +37,8 @@ def test_raw_answers_become_calibrated_intervals():
     raw = pd.DataFrame(
         {"said": [150.0, 15.0], "below": [30.0, 30.0], "above": [60.0, 60.0], "classical": [75.0, 0]}
     )
-    length = Stretch((1.0, 10.0), (1.0, 2.0), (1.0, 1.0))
-    count = Stretch((1.0, 10.0), (0.5, 0.5), (2.0, 1.0))
+    length = ConformalScaling((1.0, 10.0), (1.0, 2.0), (1.0, 1.0))
+    count = ConformalScaling((1.0, 10.0), (0.5, 0.5), (2.0, 1.0))
     found = scores.intervals(raw, length, count, Pitch(15.0, 1.0))
     assert found["cars"].tolist() == [10.0, 1.0]
     assert found["cars_low"].tolist() == pytest.approx([9.0, 0.0])

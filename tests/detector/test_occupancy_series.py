@@ -11,18 +11,18 @@ import shapely
 import torch
 from stored_yards import PITCH_M, plain_trees, stored_yard, untrained_weights
 
-from detector.occupancy import scores
-from detector.occupancy.answers import answers
-from detector.occupancy.evaluate import read_ground
-from detector.occupancy.material import FIGURES, StoredSite, sample_of
 from detector.occupancy.network import OccupancyNet
-from detector.occupancy.recipe import stretch_of
-from detector.occupancy.series import SimulatedSite, clear_dates, everything_clear, write_site
 from detector.occupancy.weights import load
-from detector.simulate.coarse import random_sky
-from detector.simulate.spec import FREIGHT
-from geo.ground import apply_affine
-from geo.sentinel2.frame import draw_polygon
+from detector.simulators.procedural.spec import FREIGHT
+from detector.simulators.sentinel2.renderer import random_sky
+from detector.training import occupancy_scores as scores
+from detector.training.evaluate_occupancy import read_ground
+from detector.training.occupancy_predictions import answers
+from detector.training.occupancy_recipe import stretch_of
+from detector.training.occupancy_samples import FIGURES, StoredSite, sample_of
+from detector.training.occupancy_sites import SimulatedSite, clear_dates, everything_clear, write_site
+from geo.ground_metric import apply_affine
+from geo.sentinel2.site import draw_polygon
 
 SEED, NUMBER = 5, 17  # a small yard
 

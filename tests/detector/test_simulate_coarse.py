@@ -11,29 +11,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.simulate import layout
-from detector.simulate.coarse import (
+from detector.simulators.procedural import layout
+from detector.simulators.procedural.spec import Consist, SceneSpec, Surface, Wagon
+from detector.simulators.procedural.yards import Yard, random_yard
+from detector.simulators.sentinel2.renderer import (
     BANDS,
     CELL_M,
+    AcquisitionConditions,
     CoarseYard,
     Ground,
-    Habits,
-    Sky,
+    SiteParameters,
     lattice_over,
     on_picture,
     random_sky,
     roof_spectrum,
     sun_at,
 )
-from detector.simulate.spec import Consist, SceneSpec, Surface, Wagon
-from detector.simulate.yards import Yard, random_yard
-from geo.ground import apply_affine
+from geo.ground_metric import apply_affine
 
 SIZE_M = (400.0, 300.0)
 BARE = (0.10, 0.12, 0.14, 0.18)
 WHEN = dt.datetime(2023, 6, 1, 2, tzinfo=dt.UTC)
 HIGH = 89.9
-STILL = Habits(45.0, 2.0, (11.0, 11.5, 12.0, 13.5), climate=0.0, change=0.0, patchiness=0.0)
+STILL = SiteParameters(45.0, 2.0, (11.0, 11.5, 12.0, 13.5), climate=0.0, change=0.0, patchiness=0.0)
 
 
 def plain(turn_deg: float = 0.0, bare=BARE, offset_m=(3.0, 4.0)) -> CoarseYard:
@@ -49,7 +49,7 @@ def plain(turn_deg: float = 0.0, bare=BARE, offset_m=(3.0, 4.0)) -> CoarseYard:
     )
 
 
-def sky(**changes) -> Sky:
+def sky(**changes) -> AcquisitionConditions:
     values = {
         "when": WHEN,
         "sun_azimuth_deg": 150.0,
@@ -63,7 +63,7 @@ def sky(**changes) -> Sky:
         "snow": 0.0,
         "seed": 5,
     }
-    return Sky(**(values | changes))
+    return AcquisitionConditions(**(values | changes))
 
 
 def wagon(x_m=200.0, y_m=150.0, angle_deg=0.0, **changes) -> Wagon:
@@ -83,7 +83,7 @@ def wagon(x_m=200.0, y_m=150.0, angle_deg=0.0, **changes) -> Wagon:
     return Wagon(x_m=x_m, y_m=y_m, angle_deg=angle_deg, **(values | changes))
 
 
-def change(yard: CoarseYard, wagons: list[Wagon], seen: Sky) -> np.ndarray:
+def change(yard: CoarseYard, wagons: list[Wagon], seen: AcquisitionConditions) -> np.ndarray:
     """What wagons change in an image, (4, rows, columns)."""
     full = yard.render((Consist(0, tuple(wagons)),), seen)
     return np.nan_to_num(full - yard.render((), seen)).astype(np.float64)

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.prepare import to_tile
-from detector.simulate.canvas import PX_M, Canvas, Vehicle, rectangle, ribbon
-from detector.simulate.collage import KINDS, random_collage
-from detector.simulate.cutouts import LENGTHS_M, WEIGHTS, Cutout, cutout, random_paint
-from detector.simulate.photograph import photograph
-from detector.simulate.spec import COACH, FREIGHT, LOCOMOTIVE
+from detector.simulators.collage.canvas import PX_M, Canvas, Vehicle, rectangle, ribbon
+from detector.simulators.collage.cutouts import LENGTHS_M, WEIGHTS, Cutout, cutout, random_paint
+from detector.simulators.collage.photograph import photograph
+from detector.simulators.collage.scene import KINDS, random_collage
+from detector.simulators.procedural.spec import COACH, FREIGHT, LOCOMOTIVE
+from detector.training.tiles import to_tile
 
 SIDE_M = 40.0
 

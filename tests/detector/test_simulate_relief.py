@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.simulate.relief import PX_M, Body, Relief, look_at, random_relief, wagon
-from detector.simulate.spec import FREIGHT
+from detector.simulators.procedural.spec import FREIGHT
+from detector.simulators.relief import PX_M, Body, Relief, look_at, random_relief, wagon
 
 SIDE_M = 40.0
 

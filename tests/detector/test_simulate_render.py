@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from detector.errors import LabelError
-from detector.simulate import (
+from detector.simulators import (
     GSD_RANGE_M,
     KINDS,
     SPLITS,
@@ -22,9 +22,18 @@ from detector.simulate import (
     render_scene,
     sensors,
 )
-from detector.simulate.paint import wagon_patch
-from detector.simulate.pictures import pictures
-from detector.simulate.spec import Consist, Prop, Sun, Surface, TrackSpec, View, Wagon, Weather
+from detector.simulators.images import pictures
+from detector.simulators.procedural.roofs import wagon_patch
+from detector.simulators.procedural.spec import (
+    Consist,
+    Prop,
+    Sun,
+    Surface,
+    TrackSpec,
+    ViewGeometry,
+    Wagon,
+    Weather,
+)
 
 SURFACE = Surface(("gravel", "gravel"), 0.1, 0.5, None, (1.0, 1.0, 1.0), 5)
 
@@ -36,7 +45,7 @@ def wagon(x: float, y: float, angle: float = 0.0, **more: object) -> Wagon:
 
 
 def stage(
-    *wagons: Wagon, sun: Sun | None = None, view: View | None = None, props: tuple[Prop, ...] = ()
+    *wagons: Wagon, sun: Sun | None = None, view: ViewGeometry | None = None, props: tuple[Prop, ...] = ()
 ) -> SceneSpec:
     """Wagons on plain gravel, 60 m square."""
     return SceneSpec(
@@ -48,7 +57,7 @@ def stage(
         consists=tuple(Consist(0, (w,)) for w in wagons),
         props=props,
         sun=sun or Sun(180.0, 60.0),
-        view=view or View(0.0, 0.0),
+        view=view or ViewGeometry(0.0, 0.0),
         weather=Weather("dry", 0.0, 0.0, 0.0),
     )
 
@@ -152,7 +161,7 @@ def test_a_shadow_reaches_the_neighbouring_string() -> None:
 @pytest.mark.parametrize("towards", [0.0, 90.0, 225.0])
 def test_tall_things_lean_as_the_view_says(towards: float) -> None:
     straight = render_scene(stage(wagon(30, 30, height_m=5.0)))
-    oblique = render_scene(stage(wagon(30, 30, height_m=5.0), view=View(30.0, towards)))
+    oblique = render_scene(stage(wagon(30, 30, height_m=5.0), view=ViewGeometry(30.0, towards)))
     lean = np.array([np.sin(np.radians(towards)), -np.cos(np.radians(towards))]) * np.tan(np.radians(30.0))
     assert oblique.lean_m == pytest.approx(tuple(lean))
 

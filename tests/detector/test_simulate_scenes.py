@@ -10,23 +10,23 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.simulate import (
+from detector.simulators import (
     EMPTY_KINDS,
     KINDS,
     RAIL_FREE_KINDS,
     SPLITS,
     WAGON_KINDS,
-    layout,
     random_scene,
     sensors,
     yard_series,
 )
-from detector.simulate.assets import STOCK, STYLES_PER_TYPE, styles
-from detector.simulate.backgrounds import RESERVED, is_reserved, split_of
-from detector.simulate.layout import Curve, footprint, parallel_tracks
-from detector.simulate.materials import MATERIALS
-from detector.simulate.scenes import sun_at
-from detector.simulate.spec import Area, SceneSpec, Strip, Surface
+from detector.simulators.backgrounds import RESERVED, is_reserved, split_of
+from detector.simulators.procedural import layout
+from detector.simulators.procedural.layout import Curve, footprint, parallel_tracks
+from detector.simulators.procedural.materials import MATERIALS
+from detector.simulators.procedural.rolling_stock import STOCK, STYLES_PER_TYPE, styles
+from detector.simulators.procedural.scenes import sun_at
+from detector.simulators.procedural.spec import Area, SceneSpec, Strip, Surface
 
 DRAWN_KINDS = [k for k in KINDS if k != "background"]
 

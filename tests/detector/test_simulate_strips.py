@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import shapely
 
-from detector.occupancy.material import StoredSite, sample_of
-from detector.occupancy.series import STRIP_SEEDS, strip_series, write_strip_site
-from detector.simulate.strips import BANDS, String, StripYard, Wagon
+from detector.simulators.sentinel2.independent import BANDS, SimpleRake, SimpleWagon, StripYard
+from detector.training.occupancy_samples import StoredSite, sample_of
+from detector.training.occupancy_sites import STRIP_SEEDS, strip_series, write_strip_site
 
 NOON = dt.datetime(2023, 6, 1, 2, 30, tzinfo=dt.UTC)
 SUN = (160.0, 55.0)
@@ -24,8 +24,8 @@ def still(seed: int = 3, number: int = 4) -> StripYard:
     return yard
 
 
-def wagons(number: int, value: float) -> tuple[Wagon, ...]:
-    return tuple(Wagon(14.0, np.full(4, value)) for _ in range(number))
+def wagons(number: int, value: float) -> tuple[SimpleWagon, ...]:
+    return tuple(SimpleWagon(14.0, np.full(4, value)) for _ in range(number))
 
 
 def test_equal_seeds_give_equal_yards():
@@ -72,7 +72,7 @@ def test_as_many_stand_there_as_are_wanted():
 def test_what_stands_on_a_track_lies_on_its_line_and_shows_there():
     yard = still()
     track = len(yard.track_m) // 2
-    yard.strings = [String(track, 160.0 + yard.length_m / 2 - 70.0, wagons(10, 0.6))]
+    yard.strings = [SimpleRake(track, 160.0 + yard.length_m / 2 - 70.0, wagons(10, 0.6))]
     points = yard.occupied()
     assert len(points) == 140
     yard.rng = np.random.default_rng(0)
@@ -94,12 +94,12 @@ def test_what_stands_on_a_track_lies_on_its_line_and_shows_there():
 @pytest.mark.parametrize("azimuth", [90.0, 200.0])
 def test_shadows_fall_away_from_the_sun(azimuth):
     yard = still()
-    yard.strings = [String(1, 160.0 + yard.length_m / 2 - 140.0, wagons(20, 0.13))]
+    yard.strings = [SimpleRake(1, 160.0 + yard.length_m / 2 - 140.0, wagons(20, 0.13))]
     images = []
     for strings in (yard.strings, []):
         yard.strings, yard.rng = strings, np.random.default_rng(1)
         images.append(np.nan_to_num(yard.chip(NOON, (azimuth, 22.0), "x").reflectance[3]))
-    yard.strings = [String(1, 160.0 + yard.length_m / 2 - 140.0, wagons(20, 0.13))]
+    yard.strings = [SimpleRake(1, 160.0 + yard.length_m / 2 - 140.0, wagons(20, 0.13))]
     dark = np.clip(images[1] - images[0], 0, None)
     row, column = np.mgrid[: dark.shape[0], : dark.shape[1]] + 0.5
     centre = np.array([(dark * column).sum(), (dark * row).sum()]) / dark.sum()

@@ -12,8 +12,8 @@ import pytest
 import rasterio
 
 from detector.labels import read_labels
-from detector.simulate import Rendered, random_scene, render
-from detector.simulate.write import simulate_folder, write_scene
+from detector.simulators import Rendered, random_scene, render
+from detector.simulators.write import simulate_folder, write_scene
 from geo import boxes_to_map, open_scene
 from geo.boxes import map_to_boxes
 from railwatch.cli import main

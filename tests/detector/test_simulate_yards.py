@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from detector.simulate.layout import clear_runs
-from detector.simulate.spec import FREIGHT
-from detector.simulate.yards import MOST_TRACKS, Traffic, Yard, random_yard
+from detector.simulators.procedural.layout import clear_runs
+from detector.simulators.procedural.spec import FREIGHT
+from detector.simulators.procedural.yards import MOST_TRACKS, Traffic, Yard, random_yard
 
 
 @pytest.fixture(scope="module")

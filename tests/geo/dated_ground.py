@@ -14,9 +14,9 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
-from geo.chip import Chip, ChipGrid
-from geo.sentinel2.clear import Clearness
-from geo.sentinel2.frame import Site, draw_polygon, draw_tracks, frame_of
+from geo.sentinel2.chip import Chip, ChipGrid
+from geo.sentinel2.clear_sky.assess import ClearSkyAssessment
+from geo.sentinel2.site import Site, draw_polygon, draw_tracks, frame_of
 
 BANDS = ("B02", "B03", "B04", "B08")
 LEVEL = np.array([0.09, 0.11, 0.13, 0.17])
@@ -123,10 +123,10 @@ def all_clear(
     inside: NDArray[np.bool_],
     ring: NDArray[np.bool_],
     **_: object,
-) -> Clearness:
+) -> ClearSkyAssessment:
     """Judges a date clear wherever it has values: these tests are about places, not about clouds."""
     seen = np.asarray(np.isfinite(reflectance[:4]).all(axis=0))
     nothing = np.zeros_like(seen)
     share = float(seen[inside].mean())
     reason = None if share >= 0.8 else "Too little of the area can be seen."
-    return Clearness(seen, nothing, nothing, nothing, share, 0.0, 0.0, reason)
+    return ClearSkyAssessment(seen, nothing, nothing, nothing, share, 0.0, 0.0, reason)

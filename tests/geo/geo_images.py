@@ -15,7 +15,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from aoi import AreaOfInterest, Mask
 from geo import Scene
-from geo.ground import to_lonlat
+from geo.ground_metric import to_lonlat
 
 UTM = "EPSG:32652"
 EAST, NORTH = 632_000.0, 4_698_000.0

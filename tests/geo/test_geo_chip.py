@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from rasterio.crs import CRS
 
 from aoi import AreaOfInterest
-from geo.chip import Chip, ChipGrid
 from geo.errors import SceneError
+from geo.sentinel2.chip import Chip, ChipGrid
 
 BANDS = ("B02", "B03", "B04", "B08", "B11")
 

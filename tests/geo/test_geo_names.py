@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from geo.names import acquisition_time, find_datetime, sensor_name
+from geo.filename_metadata import acquisition_time, find_datetime, sensor_name
 
 
 def utc(*parts: int) -> dt.datetime:

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aoi import AreaOfInterest
-from aoi.ground import distance_m
+from aoi.geodesy import distance_m
 from geo.tracks import (
     Evidence,
     FitRules,
     PlaneGrid,
     Sightings,
-    TrackLook,
+    TrackObservation,
     combine,
     fit_centre_lines,
 )
@@ -46,7 +46,7 @@ def drawn(lines: list[np.ndarray], shape: tuple[int, int] = SIZE, width_m: float
 
 def evidence_of(lines: list[np.ndarray], sightings: Sightings | None = None, high: float = 0.9) -> Evidence:
     seen = np.ones(SIZE, bool)
-    return combine(grid(), [TrackLook(sightings or Sightings.none(), high * drawn(lines), seen)])
+    return combine(grid(), [TrackObservation(sightings or Sightings.none(), high * drawn(lines), seen)])
 
 
 def straight(angle_deg: float, aside_m: float = 0.0, length_m: float = 400.0) -> np.ndarray:
@@ -161,9 +161,9 @@ def test_a_ladder_gives_lines_where_tracks_are_told_apart_and_none_beside_them()
 
 def test_wagons_alone_make_a_line_and_draw_it_together_over_several_looks():
     true = [straight(25.0), straight(25.0, 4.6)]
-    looks = [TrackLook(string(true[0], count=9, start_m=110.0 + 2 * number)) for number in range(2)] + [
-        TrackLook(string(true[1], count=9, start_m=125.0))
-    ]
+    looks = [
+        TrackObservation(string(true[0], count=9, start_m=110.0 + 2 * number)) for number in range(2)
+    ] + [TrackObservation(string(true[1], count=9, start_m=125.0))]
     found = fit_centre_lines(combine(grid(), looks))
     assert len(found) == 2
     assert max(apart(line.xy, true).max() for line in found) < 0.5
@@ -180,8 +180,8 @@ def test_the_map_fills_in_between_two_strings():
         [string(true[0], start_m=112.0, count=4), string(true[0], start_m=238.0, count=4)]
     )
     plateau = 0.6 * drawn(true, width_m=16.0)
-    alone = fit_centre_lines(combine(grid(), [TrackLook(wagons)]), FitRules(group_m=30.0))
-    together = fit_centre_lines(combine(grid(), [TrackLook(wagons, plateau, np.ones(SIZE, bool))]))
+    alone = fit_centre_lines(combine(grid(), [TrackObservation(wagons)]), FitRules(group_m=30.0))
+    together = fit_centre_lines(combine(grid(), [TrackObservation(wagons, plateau, np.ones(SIZE, bool))]))
     assert len(alone) == 2
     assert len(together) == 1
     assert together[0].bridged_share > 0.2
@@ -192,7 +192,7 @@ def test_wagons_say_where_on_a_blurred_map_the_track_is():
     true = [straight(70.0, 1.2)]
     blurred = 0.7 * drawn([straight(70.0)], width_m=6.0)
     wagons = string(true[0], start_m=130.0, count=10)
-    found = fit_centre_lines(combine(grid(), [TrackLook(wagons, blurred, np.ones(SIZE, bool))]))
+    found = fit_centre_lines(combine(grid(), [TrackObservation(wagons, blurred, np.ones(SIZE, bool))]))
     assert len(found) == 1
     under = found[0].xy[np.abs(found[0].xy[:, 1] - 70) < 40]
     assert apart(under, true).max() < 0.8
@@ -203,12 +203,15 @@ def test_wagons_say_where_on_a_blurred_map_the_track_is():
 
 def test_nothing_gives_nothing():
     assert fit_centre_lines(evidence_of([straight(0.0)], high=0.0)) == []
-    assert fit_centre_lines(combine(grid(), [TrackLook(Sightings.none())])) == []
+    assert fit_centre_lines(combine(grid(), [TrackObservation(Sightings.none())])) == []
 
 
 def test_noise_is_no_track():
     noise = np.random.default_rng(3).uniform(0.0, 0.6, SIZE).astype(np.float32)
-    assert fit_centre_lines(combine(grid(), [TrackLook(Sightings.none(), noise, np.ones(SIZE, bool))])) == []
+    assert (
+        fit_centre_lines(combine(grid(), [TrackObservation(Sightings.none(), noise, np.ones(SIZE, bool))]))
+        == []
+    )
 
 
 def test_a_short_row_apart_from_the_railway_is_left_out():
@@ -220,8 +223,10 @@ def test_a_short_row_apart_from_the_railway_is_left_out():
 def test_wagons_of_one_look_among_many_make_no_line():
     true = straight(0.0)
     mistake = straight(0.0, 9.0)
-    looks = [TrackLook(string(true, start_m=90.0 + number, count=10)) for number in range(5)]
-    looks[2] = TrackLook(Sightings.joined([looks[2].sightings, string(mistake, start_m=95.0, count=9)]))
+    looks = [TrackObservation(string(true, start_m=90.0 + number, count=10)) for number in range(5)]
+    looks[2] = TrackObservation(
+        Sightings.joined([looks[2].sightings, string(mistake, start_m=95.0, count=9)])
+    )
     found = fit_centre_lines(combine(grid(), looks))
     assert len(found) == 1
     assert apart(found[0].xy, [true]).max() < 0.5
@@ -254,7 +259,7 @@ def test_displaced_looks_still_give_a_line_a_track():
     looks = []
     for number, move in enumerate([(0.0, 0.0), (-0.8, 1.3), (0.6, -1.0), (0.3, 0.6)]):
         wagons = Sightings.joined([string(line, start_m=95.0 + 3 * number, count=9) for line in lines])
-        looks.append(TrackLook(wagons._replace(xy=wagons.xy + np.array(move))))
+        looks.append(TrackObservation(wagons._replace(xy=wagons.xy + np.array(move))))
     evidence = combine(grid(), looks)
     assert max(evidence.moved_m) > 0.8
     found = fit_centre_lines(evidence)
@@ -267,7 +272,7 @@ def test_a_part_that_an_image_doesnt_show_is_taken_from_the_other():
     full = 0.9 * drawn(true)
     left, right = np.zeros(SIZE, bool), np.zeros(SIZE, bool)
     left[:, :110], right[:, 90:] = True, True
-    looks = [TrackLook(Sightings.none(), np.where(seen, full, 0), seen) for seen in (left, right)]
+    looks = [TrackObservation(Sightings.none(), np.where(seen, full, 0), seen) for seen in (left, right)]
     evidence = combine(grid(), looks)
     assert evidence.seen is not None
     assert evidence.seen[2:-2, 2:-2].all()

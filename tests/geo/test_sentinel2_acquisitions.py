@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from rasterio.crs import CRS
 from sentinel2_products import area_at, countryside, write_export, write_safe, write_stac
 
-from geo.sentinel2.acquisitions import Acquisition, group
-from geo.sentinel2.finding import find_products
-from geo.sentinel2.product import Product
+from geo.sentinel2.acquisition import Acquisition, group
+from geo.sentinel2.formats.find import find_products
+from geo.sentinel2.formats.product import Product
 
 WHEN = dt.datetime(2023, 10, 5, 2, 10, 1, tzinfo=dt.UTC)
 UTM = CRS.from_epsg(32652)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from geo.sentinel2.background import QUANTILES, choose_history, composite
+from geo.sentinel2.composite import QUANTILES, choose_history, composite
 
 values = st.one_of(st.floats(0, 1.5, width=32), st.just(float("nan")))
 

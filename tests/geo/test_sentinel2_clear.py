@@ -9,14 +9,14 @@ import pytest
 from clear_scenes import BANDS, CLOUD, FROST, RUST, SHAPE, SNOW, WHITE, Place, blobs, texture
 from numpy.typing import NDArray
 
-from geo.sentinel2.clear import Clearness, ClearRules, assess
+from geo.sentinel2.clear_sky.assess import ClearSkyAssessment, ClearSkyThresholds, assess
 
 SEEDS = range(6)
 
 
 def judge(
     place: Place, planes: NDArray[Any], *, green: float = 0.5, alone: bool = False, **more: Any
-) -> Clearness:
+) -> ClearSkyAssessment:
     """A date against the place's past."""
     background, spread = (None, None) if alone else place.past(green=green)
     values: dict[str, Any] = {"background": background, "spread": spread, "scl": None} | more
@@ -207,7 +207,8 @@ def test_low_sun() -> None:
     assert low is not None
     assert low.startswith("The sun stands 9.5 degrees above the horizon")
     assert (
-        judge(place, planes, sun_elevation_deg=9.5, rules=ClearRules(min_sun_elevation_deg=9)).reason is None
+        judge(place, planes, sun_elevation_deg=9.5, rules=ClearSkyThresholds(min_sun_elevation_deg=9)).reason
+        is None
     )
 
 
@@ -218,7 +219,9 @@ def test_haze_is_measured_and_refused_when_it_hides() -> None:
     clear, light = (judge(place, place.seen(rng, day, haze)) for haze in (0.0, 0.04))
     assert light.haze - clear.haze == pytest.approx(0.04, abs=0.015)
     assert clear.contrast == pytest.approx(1.0, abs=0.15)
-    veil = judge(place, place.seen(rng, under(day, np.full(SHAPE, 0.2))), rules=ClearRules(min_contrast=0.9))
+    veil = judge(
+        place, place.seen(rng, under(day, np.full(SHAPE, 0.2))), rules=ClearSkyThresholds(min_contrast=0.9)
+    )
     assert clear.contrast is not None
     assert veil.contrast is not None
     assert veil.contrast == pytest.approx(0.8 * clear.contrast, abs=0.1)
@@ -311,9 +314,9 @@ def test_rules_can_be_set() -> None:
     share = found.ring_cloud_fraction
     assert found.reason is None
     assert 0.03 < share < 0.25
-    strict = judge(place, planes, rules=ClearRules(max_ring_cloud_fraction=0.5 * share))
+    strict = judge(place, planes, rules=ClearSkyThresholds(max_ring_cloud_fraction=0.5 * share))
     assert strict.reason == f"Cloud or snow covers {100 * share:.0f} % of the ground around the area."
-    wide = judge(place, planes, rules=ClearRules(buffer_m=100))
+    wide = judge(place, planes, rules=ClearSkyThresholds(buffer_m=100))
     assert wide.usable.sum() < found.usable.sum()
 
 

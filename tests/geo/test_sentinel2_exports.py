@@ -15,12 +15,12 @@ import rasterio
 from affine import Affine
 from sentinel2_products import area_at, countryside, numbers, write_export, write_raster
 
-from geo.chip import Chip, ChipGrid
 from geo.errors import SceneError
-from geo.sentinel2.acquisitions import group
-from geo.sentinel2.declarations import DECLARATION, parse_declaration
-from geo.sentinel2.finding import find_products, is_product
-from geo.sentinel2.product import Product
+from geo.sentinel2.acquisition import group
+from geo.sentinel2.chip import Chip, ChipGrid
+from geo.sentinel2.formats.declaration import DECLARATION, parse_declaration
+from geo.sentinel2.formats.find import find_products, is_product
+from geo.sentinel2.formats.product import Product
 
 TRANSFORM = Affine(10, 0, 631_000, 0, -10, 4_698_800)
 SHAPE = (120, 140)

@@ -13,7 +13,7 @@ import pytest
 from affine import Affine
 from sentinel2_products import countryside, write_export, write_raster, write_safe, write_stac
 
-from geo.sentinel2.finding import find_products, is_product
+from geo.sentinel2.formats.find import find_products, is_product
 
 WHEN = dt.datetime(2023, 10, 5, 2, 10, 1, tzinfo=dt.UTC)
 TRANSFORM = Affine(10, 0, 631_000, 0, -10, 4_698_800)

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aoi import AreaOfInterest, Mask, Track, Zone
-from geo.ground import apply_affine
-from geo.sentinel2.frame import (
+from geo.ground_metric import apply_affine
+from geo.sentinel2.site import (
     MARGIN_CELLS,
-    Frame,
-    Planes,
     Site,
+    TrackAlignedBands,
+    TrackAlignedGrid,
     draw_polygon,
     draw_tracks,
     frame_of,
@@ -87,7 +87,7 @@ def test_an_even_slope_is_sampled_exactly(angle, dx, dy):
     plane = (0.1 + 0.002 * columns - 0.001 * rows).astype(np.float32)
     outline, line = turned_box(angle, 34.0, 6.0, (65.0, 55.0))
     frame = frame_of(outline, [line])
-    values, known = Planes.of(np.stack([plane, 2 * plane])).sample(frame, dx, dy)
+    values, known = TrackAlignedBands.of(np.stack([plane, 2 * plane])).sample(frame, dx, dy)
     x, y = frame.centres()
     far = known & (x > 15) & (x < 115) & (y > 15) & (y < 95)
     assert far.sum() > 500
@@ -99,16 +99,16 @@ def test_an_even_slope_is_sampled_exactly(angle, dx, dy):
 
 def test_a_displaced_image_is_sampled_where_it_lies():
     frame = site().frame
-    plain, known = Planes.of(ground(5)).sample(frame)
-    moved, known_too = Planes.of(ground(5, (0.7, -1.3))).sample(frame, 0.7, -1.3)
+    plain, known = TrackAlignedBands.of(ground(5)).sample(frame)
+    moved, known_too = TrackAlignedBands.of(ground(5, (0.7, -1.3))).sample(frame, 0.7, -1.3)
     both = known & known_too
     assert both.mean() > 0.9
     error = (moved - plain)[:, both]
     assert np.sqrt((error**2).mean()) < 0.1 * plain[:, both].std()
     apart = np.stack([ground(5, (0.7, -1.3))[0], ground(5, (0.9, -1.2))[1]])
-    laid, _ = Planes.of(apart).sample(frame, 0.7, -1.3, [(0.0, 0.0), (0.2, 0.1)])
+    laid, _ = TrackAlignedBands.of(apart).sample(frame, 0.7, -1.3, [(0.0, 0.0), (0.2, 0.1)])
     assert np.nanmax(np.abs(laid - plain[:2])) <= np.nanmax(np.abs(moved - plain)) * 1.5
-    wrong, _ = Planes.of(ground(5, (0.7, -1.3))).sample(frame, -0.7, 1.3)
+    wrong, _ = TrackAlignedBands.of(ground(5, (0.7, -1.3))).sample(frame, -0.7, 1.3)
     assert np.sqrt(np.nanmean((wrong - plain)[:, both] ** 2)) > 5 * np.sqrt((error**2).mean())
 
 
@@ -116,23 +116,23 @@ def test_what_is_missing_in_any_band_stays_missing_and_doesnt_spread():
     image = ground(2)
     holed = image.copy()
     holed[1, 40:43, 50:53] = np.nan
-    frame = Frame((30, 60), Affine(1, 0, 20, 0, 1, 30))
-    whole, _ = Planes.of(image).sample(frame)
-    values, known = Planes.of(holed).sample(frame)
+    frame = TrackAlignedGrid((30, 60), Affine(1, 0, 20, 0, 1, 30))
+    whole, _ = TrackAlignedBands.of(image).sample(frame)
+    values, known = TrackAlignedBands.of(holed).sample(frame)
     assert (~known).sum() == 9
     assert not known[10:13, 30:33].any()
     assert np.isnan(values[:, ~known]).all()
     assert values[0, known] == pytest.approx(whole[0, known], abs=1e-6)  # the other bands don't notice
     assert np.abs(values[1, known] - whole[1, known]).max() < 0.02
-    nothing, seen = Planes.of(np.full((2, 40, 40), np.nan, np.float32)).sample(frame)
+    nothing, seen = TrackAlignedBands.of(np.full((2, 40, 40), np.nan, np.float32)).sample(frame)
     assert not seen.any()
     assert np.isnan(nothing).all()
 
 
 def test_outside_the_grid_nothing_is_known():
-    frame = Frame((10, 12), Affine(1, 0, -5, 0, 1, -5))
+    frame = TrackAlignedGrid((10, 12), Affine(1, 0, -5, 0, 1, -5))
     image = ground(1)
-    values, known = Planes.of(image).sample(frame)
+    values, known = TrackAlignedBands.of(image).sample(frame)
     assert known[5:, 5:].all()
     assert not known[:5].any()
     assert values[:, 5:, 5:] == pytest.approx(image[:, :5, :7], abs=1e-6)
@@ -160,7 +160,7 @@ def test_polygons_keep_their_area(angle, length, width, dx, dy):
 
 
 def test_holes_and_parts():
-    frame = Frame((40, 40), Affine.identity())
+    frame = TrackAlignedGrid((40, 40), Affine.identity())
     ring = shapely.box(5, 5, 25, 25).difference(shapely.box(10, 10, 20, 20))
     share = draw_polygon(ring, frame)
     assert share[15, 15] == 0
@@ -184,7 +184,7 @@ def test_tracks_keep_their_length(angle, length):
 
 
 def test_quarters_say_where_in_its_cell_a_track_lies():
-    frame = Frame((10, 10), Affine.identity())
+    frame = TrackAlignedGrid((10, 10), Affine.identity())
     ul, ur, ll, lr = draw_tracks([shapely.LineString([(0, 4.25), (10, 4.25)])], frame)
     assert min(ul[4].min(), ur[4].min()) > 2 * max(ll.max(), lr.max())
     assert ul.sum() == ur.sum()

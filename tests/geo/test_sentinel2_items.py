@@ -12,12 +12,12 @@ import pytest
 from affine import Affine
 from sentinel2_products import area_at, countryside, numbers, write_raster, write_stac
 
-from geo.chip import Chip, ChipGrid
 from geo.errors import SceneError
-from geo.sentinel2.finding import find_products, is_product
-from geo.sentinel2.items import item_metadata
-from geo.sentinel2.offsets import Floors, decide
-from geo.sentinel2.product import Product
+from geo.sentinel2.chip import Chip, ChipGrid
+from geo.sentinel2.formats.find import find_products, is_product
+from geo.sentinel2.formats.product import Product
+from geo.sentinel2.formats.radiometric_offset import Floors, decide
+from geo.sentinel2.formats.stac_item import item_metadata
 
 WHEN = dt.datetime(2023, 10, 5, 2, 10, 1, tzinfo=dt.UTC)
 TRANSFORM = Affine(10, 0, 631_000, 0, -10, 4_698_800)

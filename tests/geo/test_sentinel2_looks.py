@@ -12,10 +12,10 @@ import pytest
 from affine import Affine
 from dated_ground import SHAPE, all_clear, archive, chip, ground, site, with_wagons
 
-from geo.chip import Chip
-from geo.sentinel2.background import LEAST_HISTORY
-from geo.sentinel2.clear import assess
-from geo.sentinel2.looks import BANDS, Look, Placement, looks
+from geo.sentinel2.chip import Chip
+from geo.sentinel2.clear_sky.assess import assess
+from geo.sentinel2.composite import LEAST_HISTORY
+from geo.sentinel2.time_series import BANDS, AcceptedShift, DatedImage, looks
 
 SITE = site()
 DATES = 9
@@ -27,7 +27,7 @@ def chips():
 
 
 @pytest.fixture(scope="module")
-def seen(chips) -> list[Look]:
+def seen(chips) -> list[DatedImage]:
     return list(looks(chips, SITE, judge=all_clear))
 
 
@@ -36,7 +36,7 @@ def against(chips, seen):
     """Looks at further dates, with what is known of those before them."""
     known = {look.id: look.placement for look in seen}
 
-    def look_at(*dates: Chip, judge: Any = all_clear) -> Look:
+    def look_at(*dates: Chip, judge: Any = all_clear) -> DatedImage:
         given = looks(
             [*chips, *dates], SITE, judge=judge, known=known, wanted=lambda one: one.id == dates[-1].id
         )
@@ -45,8 +45,8 @@ def against(chips, seen):
     return look_at
 
 
-def same(one: Look, other: Look) -> bool:
-    def figures(look: Look):
+def same(one: DatedImage, other: DatedImage) -> bool:
+    def figures(look: DatedImage):
         planes = () if look.background is None else (look.background.low, look.background.median)
         return (look.current, *planes)
 
@@ -145,7 +145,9 @@ def test_hindcast_judges_a_date_by_what_came_after():
 
 
 def test_known_placements_give_the_same_looks_without_laying_dates_out_again(chips, seen):
-    known = {look.id: Placement.from_json(json.loads(json.dumps(look.placement.to_json()))) for look in seen}
+    known = {
+        look.id: AcceptedShift.from_json(json.loads(json.dumps(look.placement.to_json()))) for look in seen
+    }
     assert known == {look.id: look.placement for look in seen}
     again = list(looks(chips, SITE, judge=all_clear, known=known))
     assert all(same(one, other) for one, other in zip(again, seen, strict=True))
@@ -349,6 +351,6 @@ def test_no_dates_no_looks():
 
 def test_placements_that_arent_ones():
     with pytest.raises(KeyError):
-        Placement.from_json({"id": "a"})
+        AcceptedShift.from_json({"id": "a"})
     with pytest.raises(TypeError):
-        Placement.from_json({"id": "a", "chain": "b", "registration": None})
+        AcceptedShift.from_json({"id": "a", "chain": "b", "registration": None})

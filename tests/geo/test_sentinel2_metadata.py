@@ -9,8 +9,9 @@ import pytest
 from sentinel2_products import _product_xml, tile_metadata_xml
 
 from geo.errors import SceneError
-from geo.sentinel2.metadata import product_metadata, tile_metadata
-from geo.sentinel2.naming import (
+from geo.sentinel2.formats.esa_xml import product_metadata, tile_metadata
+from geo.sentinel2.formats.file_tree import FolderFileTree
+from geo.sentinel2.formats.product_names import (
     baseline_in,
     is_modern,
     parse_datatake,
@@ -19,8 +20,7 @@ from geo.sentinel2.naming import (
     relative_orbit,
     tile_in,
 )
-from geo.sentinel2.safe import aws_metadata
-from geo.sentinel2.trees import FolderTree
+from geo.sentinel2.formats.safe import aws_metadata
 
 WHEN = dt.datetime(2023, 10, 5, 2, 10, 1, tzinfo=dt.UTC)
 XML = Path("MTD_MSIL2A.xml")
@@ -247,7 +247,7 @@ def test_every_real_product(real_imagery: Path) -> None:
 def test_every_real_folder_on_aws_pattern(real_imagery: Path) -> None:
     folder = real_imagery / "sentinel2" / "safe_metadata"
     for name, expected in AWS.items():
-        tree = FolderTree(folder / name)
+        tree = FolderFileTree(folder / name)
         if expected is None:
             # -7000 would take 0.7 off every reflectance: no baseline has it.
             with pytest.raises(SceneError, match="offset -7000"):

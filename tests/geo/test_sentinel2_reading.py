@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from rasterio.crs import CRS
 from sentinel2_products import area_at, countryside, write_safe
 
-from geo.chip import ChipGrid
 from geo.errors import SceneError
-from geo.sentinel2.finding import find_products
-from geo.sentinel2.product import Product, acquisition_id
+from geo.sentinel2.chip import ChipGrid
+from geo.sentinel2.formats.find import find_products
+from geo.sentinel2.formats.product import Product, acquisition_id
 
 WHEN = dt.datetime(2023, 10, 5, 2, 10, 1, tzinfo=dt.UTC)
 TRANSFORM = Affine(10, 0, 631_000, 0, -10, 4_698_800)

@@ -24,9 +24,9 @@ from sentinel2_products import (
     write_safe,
 )
 
-from geo.chip import Chip, ChipGrid
-from geo.sentinel2.finding import find_products
-from geo.sentinel2.product import Product
+from geo.sentinel2.chip import Chip, ChipGrid
+from geo.sentinel2.formats.find import find_products
+from geo.sentinel2.formats.product import Product
 
 WHEN = dt.datetime(2023, 10, 5, 2, 10, 1, tzinfo=dt.UTC)
 TRANSFORM = Affine(10, 0, 631_000, 0, -10, 4_698_800)

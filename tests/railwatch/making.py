@@ -9,7 +9,7 @@ from typing import Any
 import shapely
 from PIL import Image
 
-from railwatch.observation import Observation, geometry_json, observation_id
+from railwatch.store.observation import Observation, geometry_json, observation_id
 
 YARD = shapely.Polygon([(130.60, 42.41), (130.62, 42.41), (130.62, 42.42), (130.60, 42.42)])
 START = datetime(2023, 9, 1, 2, 15, tzinfo=UTC)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from aoi import AreaOfInterest, Track, Zone
-from detector.occupancy.estimate import Interval, OccupancyEstimate, Pitch
-from geo.sentinel2.frame import Site
-from geo.sentinel2.looks import Look
+from detector.occupancy.estimate import FigureInterval, OccupancyEstimate, Pitch
+from geo.sentinel2.site import Site
+from geo.sentinel2.time_series import DatedImage
 
 _PRODUCTS = Path(__file__).resolve().parent.parent / "geo" / "sentinel2_products.py"
 _spec = importlib.util.spec_from_file_location("sentinel2_products", _PRODUCTS)
@@ -149,7 +149,7 @@ class BrightEstimator:
     def refusal(self, site: Site) -> str | None:
         return None if site.has_tracks else f"The area {site.name} has no track lines."
 
-    def estimate(self, look: Look, site: Site, *, pitch: Pitch | None = None) -> OccupancyEstimate:
+    def estimate(self, look: DatedImage, site: Site, *, pitch: Pitch | None = None) -> OccupancyEstimate:
         assert look.reason is None
         assert look.current is not None
         assert look.background is not None
@@ -162,20 +162,20 @@ class BrightEstimator:
         sd = 20.0 + 0.1 * length
         spread = 1.645 * sd
 
-        def cars(metres: float, wide: float) -> Interval:
-            return Interval(
+        def cars(metres: float, wide: float) -> FigureInterval:
+            return FigureInterval(
                 metres / used.mean_m, max(metres - wide, 0.0) / used.mean_m, (metres + wide) / used.mean_m
             )
 
         zones = {name: float((density * share).sum()) for name, share in site.zones.items()}
         return OccupancyEstimate(
-            length=Interval(length, max(length - spread, 0.0), length + spread),
+            length=FigureInterval(length, max(length - spread, 0.0), length + spread),
             count=cars(length, spread),
             at_least=length / used.mean_m > self.most,
             trusted_to=self.most,
             zones={name: cars(metres, spread) for name, metres in zones.items()},
             zone_lengths={
-                name: Interval(metres, max(metres - spread, 0.0), metres + spread)
+                name: FigureInterval(metres, max(metres - spread, 0.0), metres + spread)
                 for name, metres in zones.items()
             },
             classical=length / used.mean_m * 0.9,

@@ -13,12 +13,12 @@ from making import observation
 from yards import Yard
 
 from aoi.io import write_document
-from railwatch.alerts import RANK, STATE, Alert, send_alerts, split_command
-from railwatch.baseline import RANK as ALL_RANKS
-from railwatch.baseline import Verdict, Word, compare
 from railwatch.errors import ConfigError, StoreError
-from railwatch.review.book import area_document
-from railwatch.store import Store
+from railwatch.history import RANK as ALL_RANKS
+from railwatch.history import Verdict, Word, compare
+from railwatch.pipeline.alerts import RANK, STATE, Alert, send_alerts, split_command
+from railwatch.review.geopackage import area_document
+from railwatch.store.store import Store
 
 SCRIPT = """\
 import json, os, pathlib, sys
@@ -225,7 +225,7 @@ def test_run_alerts_and_goes_on_when_the_command_fails(
 ) -> None:
     from yards import BrightDetector
 
-    from railwatch import pipeline
+    from railwatch.pipeline import run as pipeline
 
     monkeypatch.setattr(pipeline, "_load", lambda config: BrightDetector())
     yard, folder = Yard(), store.parent

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import nbinom, norm
 
-from railwatch.baseline import Record, VerdictSettings, calibrate
-from railwatch.baseline.counts import laws_for
-from railwatch.baseline.coverage import coverage, dwell_days, effective_looks
-from railwatch.baseline.fit import Looks
-from railwatch.baseline.records import errors_of, looks_of, lower_tail, upper_tail
 from railwatch.errors import ConfigError
+from railwatch.history import Record, VerdictSettings, calibrate
+from railwatch.history.coverage import coverage, dwell_days, effective_looks
+from railwatch.history.distribution import laws_for
+from railwatch.history.posterior import ObservedCounts
+from railwatch.history.record import errors_of, looks_of, lower_tail, upper_tail
 
 SETTINGS = VerdictSettings()
 START = datetime(2015, 1, 1, 2, tzinfo=UTC)
@@ -152,7 +152,7 @@ def test_the_grid_grows_with_the_counts() -> None:
 
 def fit_of(counts: list[float], sd: float = 0.5, every: float = 30.0, information: float = 1.0):  # type: ignore[no-untyped-def]
     looks = looks_of([record(index * every, count, sd) for index, count in enumerate(counts)])
-    return Looks(looks, laws_for(300.0)).fit(0, len(looks), [], information, SETTINGS)
+    return ObservedCounts(looks, laws_for(300.0)).fit(0, len(looks), [], information, SETTINGS)
 
 
 def test_long_precise_histories_give_back_their_law() -> None:
@@ -186,8 +186,8 @@ def test_a_season_is_found_only_where_there_is_one() -> None:
     steady = looks_of(
         [record(day, float(n)) for day, n in zip(days, rng.poisson(12.0, days.size), strict=True)]
     )
-    with_season = Looks(seasonal, laws_for(100.0)).fit(0, len(seasonal), [], 1.0, SETTINGS)
-    without = Looks(steady, laws_for(100.0)).fit(0, len(steady), [], 1.0, SETTINGS)
+    with_season = ObservedCounts(seasonal, laws_for(100.0)).fit(0, len(seasonal), [], 1.0, SETTINGS)
+    without = ObservedCounts(steady, laws_for(100.0)).fit(0, len(steady), [], 1.0, SETTINGS)
     assert with_season.season_weight > 0.99
     assert without.season_weight < 0.3
     january, july = (with_season.quantiles(month, (0.5,))[0] for month in (1, 7))
@@ -219,7 +219,7 @@ def test_errors_of_both_sides_blur_a_record() -> None:
 
 
 def test_a_ceiling_bounds_the_maximum_of_many_looks() -> None:
-    empty = Looks([], laws_for(100.0))
+    empty = ObservedCounts([], laws_for(100.0))
     ceiling = record(0, 20.0, 2.0, kind="ceiling", until=START + timedelta(days=1800))
     few = empty.fit(0, 0, [(ceiling, 5.0)], 1.0, SETTINGS)
     many = empty.fit(0, 0, [(ceiling, 60.0)], 1.0, SETTINGS)

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import seeds
-from railwatch.baseline import RANK, Record, Verdict, VerdictSettings, compare, judge
-from railwatch.baseline.published import published_records
-from railwatch.baseline.rule import Figures, basis_of, word_for
-from railwatch.observation import Observation
+from railwatch.history import RANK, Record, Verdict, VerdictSettings, compare, judge
+from railwatch.history.published import published_records
+from railwatch.history.rule import Figures, basis_of, word_for
+from railwatch.store.observation import Observation
 
 SETTINGS = VerdictSettings()
 START = datetime(2015, 1, 1, 2, tzinfo=UTC)

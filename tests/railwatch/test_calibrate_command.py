@@ -11,7 +11,7 @@ import pytest
 from making import observation
 from PIL import Image
 
-from railwatch.store import Store
+from railwatch.store.store import Store
 
 START = datetime(2021, 1, 4, 2, tzinfo=UTC)
 

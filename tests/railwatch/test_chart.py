@@ -19,14 +19,14 @@ from shapely import LineString, Polygon, box
 
 import seeds
 from aoi import AreaOfInterest, Track
-from railwatch.baseline import compare
-from railwatch.chart import (
+from railwatch.history import compare
+from railwatch.pages.charts import (
     ChartError,
     Event,
     EventsError,
     History,
     PageStyle,
-    TrackLook,
+    TrackOccupation,
     draw_calendar,
     draw_series,
     draw_tracks,
@@ -38,7 +38,7 @@ from railwatch.chart import (
     track_lengths,
     write_chart,
 )
-from railwatch.observation import Observation
+from railwatch.store.observation import Observation
 
 START = datetime(2023, 1, 1, 2, tzinfo=UTC)
 
@@ -350,9 +350,9 @@ def test_boxes_become_stretches_of_track() -> None:
 
 def test_tracks_are_drawn_with_their_stretches() -> None:
     looks = [
-        TrackLook(START, {"t1": ((10.0, 50.0),)}),
-        TrackLook(START + timedelta(days=5), None),
-        TrackLook(START + timedelta(days=9), {"t1": ()}),
+        TrackOccupation(START, {"t1": ((10.0, 50.0),)}),
+        TrackOccupation(START + timedelta(days=5), None),
+        TrackOccupation(START + timedelta(days=9), {"t1": ()}),
     ]
     figure = draw_tracks("A yard", {"t1": 400.0}, looks)
     bars = [path.get_extents() for bar in figure.axes[0].collections for path in bar.get_paths()]
@@ -363,7 +363,7 @@ def test_tracks_are_drawn_with_their_stretches() -> None:
 
 
 def test_more_looks_than_fit_are_left_out_and_it_is_said() -> None:
-    looks = [TrackLook(START + timedelta(days=i), {f"t{k}": () for k in range(12)}) for i in range(90)]
+    looks = [TrackOccupation(START + timedelta(days=i), {f"t{k}": () for k in range(12)}) for i in range(90)]
     written = texts(draw_tracks("A yard", {f"t{k}": 500.0 for k in range(12)}, looks))
     assert any(text.startswith("The latest ") and "of 90 looks are drawn" in text for text in written)
 

@@ -13,19 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import abstained, observation
 
-from railwatch.claims import (
+from railwatch.config import config_names
+from railwatch.errors import ConfigError
+from railwatch.pages.claims import (
     DISCLAIMER,
     Assumption,
     Assumptions,
     ClaimAssessment,
-    Interval,
+    MedianInterval,
     assess,
     claims_page,
     load_assumptions,
 )
-from railwatch.config import config_names
-from railwatch.errors import ConfigError
-from railwatch.observation import Observation
+from railwatch.store.observation import Observation
 from seeds import comparable, load_claims
 
 
@@ -170,7 +170,7 @@ def test_bounds_are_said_and_taken_at_their_bound() -> None:
     assert least.quantity == "at least 6,100 containers"
     assert most.quantity == "up to 6,100 containers"
     assert between.quantity == "6,000 to 8,000 containers"
-    assert least.wagons == most.wagons == Interval(3050, 3050, 3050)
+    assert least.wagons == most.wagons == MedianInterval(3050, 3050, 3050)
     assert (between.wagons.low, between.wagons.high) == pytest.approx((3050, 3950), rel=0.01)
 
 

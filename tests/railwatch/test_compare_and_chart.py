@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from railwatch.observation import Observation
-from railwatch.store import Store
+from railwatch.store.observation import Observation
+from railwatch.store.store import Store
 
 START = datetime(2021, 1, 4, 2, tzinfo=UTC)
 

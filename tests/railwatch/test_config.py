@@ -201,7 +201,7 @@ def test_options_are_checked_like_a_file():
 
 
 def test_the_baseline_settings_are_those_of_the_comparison():
-    from railwatch.baseline.settings import VerdictSettings
+    from railwatch.history.settings import VerdictSettings
 
     assert RunConfig().baseline.verdict_settings() == VerdictSettings()
     config = RunConfig().override(baseline__gap_days=3.0, baseline__not_before=date(2020, 1, 1))

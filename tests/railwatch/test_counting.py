@@ -12,7 +12,7 @@ from yards import Yard, detections_of
 
 from aoi import Mask
 from geo import Scene, open_scene
-from railwatch.counting import TRACK_REACH_M, count_area, hidden_share, visible_area
+from railwatch.pipeline.count_area import TRACK_REACH_M, count_area, hidden_share, visible_area
 
 YARD = Yard()
 DAY = date(2023, 10, 5)

@@ -10,9 +10,9 @@ from yards import TruthDetector
 
 from railwatch.cli import app
 from railwatch.config import RunConfig
-from railwatch.demo import demo
 from railwatch.errors import StoreError
-from railwatch.samples import Samples, bundled
+from railwatch.selftest.demo import demo
+from railwatch.selftest.samples import Samples, bundled
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from yards import NORTH, UTM, WEST, Yard, detections_of
 
 from aoi import Mask
 from geo import Scene, open_scene
-from railwatch import evidence
-from railwatch.counting import count_area
+from railwatch.pages.pictures import boxes as evidence
+from railwatch.pipeline.count_area import count_area
 
 YARD = Yard()
 ORANGE, BLUE, PURPLE = (230, 159, 0), (86, 180, 233), (204, 121, 167)

@@ -14,10 +14,10 @@ from yards import Yard, detections_of
 
 from geo import open_scene
 from railwatch.cli import app
-from railwatch.counting import count_area
 from railwatch.errors import StoreError
-from railwatch.export import DETECTION_COLUMNS, FORMATS, OBSERVATION_COLUMNS, export
-from railwatch.store import Store
+from railwatch.pages.export import DETECTION_COLUMNS, FORMATS, OBSERVATION_COLUMNS, export
+from railwatch.pipeline.count_area import count_area
+from railwatch.store.store import Store
 
 YARD = Yard()
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from making import START, abstained, observation
 
-from railwatch.filtering import COLUMNS, filtered, forward
-from railwatch.observation import Observation
+from railwatch.history.filter import COLUMNS, filtered, forward
+from railwatch.store.observation import Observation
 
 
 def look(number: int, count: float, half: float = 16.0, **changes: Any) -> Observation:

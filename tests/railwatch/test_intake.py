@@ -14,8 +14,8 @@ from yards import NORTH, WEST, Yard
 
 from railwatch.config import SceneSettings
 from railwatch.errors import ConfigError
-from railwatch.intake import Candidate, Dates, find_scenes, select
-from railwatch.store import Store
+from railwatch.pipeline.find_scenes import Candidate, Dates, find_scenes, select
+from railwatch.store.store import Store
 
 YARD = Yard(gsd_m=1.0)
 

@@ -12,7 +12,7 @@ from making import abstained, observation
 from pystac.stac_object import STACObjectType
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
-from railwatch.observation import FORMAT_VERSION, Observation, current, iso, observation_id, slug
+from railwatch.store.observation import FORMAT_VERSION, Observation, current, iso, observation_id, slug
 
 texts = st.text(max_size=30).filter(lambda text: text.isprintable())
 counts = st.lists(st.floats(0, 500), min_size=3, max_size=3).map(sorted)

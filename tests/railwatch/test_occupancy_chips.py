@@ -11,9 +11,9 @@ import ten_metres as yard
 from numpy.typing import NDArray
 
 from aoi import AreaOfInterest
-from geo.chip import Chip, ChipGrid
-from railwatch.chips import ChipStore
+from geo.sentinel2.chip import Chip, ChipGrid
 from railwatch.errors import StoreError
+from railwatch.store.chips import ChipStore
 
 PRODUCT = {"name": "X.SAFE", "aliases": []}
 

@@ -30,7 +30,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny(monkeypatch: pytest.MonkeyPatch) -> yard.BrightEstimator:
     """The tiny estimator in place of the shipped one, which answers these made-up scenes in its own way."""
     estimator = yard.BrightEstimator()
-    monkeypatch.setattr("railwatch.pipeline._load_estimator", lambda config: estimator)
+    monkeypatch.setattr("railwatch.pipeline.run._load_estimator", lambda config: estimator)
     return estimator
 
 

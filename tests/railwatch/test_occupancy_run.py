@@ -16,9 +16,9 @@ from affine import Affine
 from yards import BrightDetector, Yard
 
 from railwatch.config import RunConfig
-from railwatch.observation import Observation
-from railwatch.pipeline import RunResult, run
-from railwatch.store import EVIDENCE, Store
+from railwatch.pipeline.run import RunResult, run
+from railwatch.store.observation import Observation
+from railwatch.store.store import EVIDENCE, Store
 
 COUNTS = (3, 0, 8, 5, 2, 0, 4, 40, 42, 110)
 CLOUDY = 3
@@ -346,10 +346,10 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import ten_metres as yard
-from geo.sentinel2.finding import find_products
+from geo.sentinel2.formats.find import find_products
 from railwatch.config import RunConfig
-from railwatch.occupancy import answer
-from railwatch.store import Store
+from railwatch.pipeline.sentinel2 import answer
+from railwatch.store.store import Store
 products, _ = find_products([Path(one) for one in sys.argv[3:]])
 answer(products, yard.area(), RunConfig(), Store.open(sys.argv[2]), yard.BrightEstimator)
 """

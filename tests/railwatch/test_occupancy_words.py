@@ -13,17 +13,17 @@ import geopandas as gpd
 import pytest
 from making import START, observation
 
-from railwatch.baseline import VerdictSettings, compare, from_observation
-from railwatch.chart.history import History
-from railwatch.chart.series import draw_series
 from railwatch.config import RunConfig
-from railwatch.export import export
-from railwatch.filtering import COLUMNS
-from railwatch.observation import Observation, current
-from railwatch.report import write_report
-from railwatch.report.build import budget_rows
-from railwatch.sources import Sources
-from railwatch.store import Store
+from railwatch.history import VerdictSettings, compare, from_observation
+from railwatch.history.filter import COLUMNS
+from railwatch.history.sources import Sources
+from railwatch.pages.charts.history import History
+from railwatch.pages.charts.series import draw_series
+from railwatch.pages.export import export
+from railwatch.pages.report import write_report
+from railwatch.pages.report.build import budget_rows
+from railwatch.store.observation import Observation, current
+from railwatch.store.store import Store
 
 
 def look(number: int = 0, count: float = 30.0, **changes: Any) -> Observation:

@@ -21,11 +21,11 @@ from aoi import AreaOfInterest, Mask
 from detector.errors import ResolutionError
 from railwatch.config import RunConfig
 from railwatch.errors import StoreError
-from railwatch.intake import Dates
-from railwatch.observation import Observation
-from railwatch.pipeline import RunResult, run
-from railwatch.sources import read_sources
-from railwatch.store import DETECTIONS, EVIDENCE, Store
+from railwatch.history.sources import read_sources
+from railwatch.pipeline.find_scenes import Dates
+from railwatch.pipeline.run import RunResult, run
+from railwatch.store.observation import Observation
+from railwatch.store.store import DETECTIONS, EVIDENCE, Store
 
 SPAWN = multiprocessing.get_context("spawn")
 YARD = Yard()

@@ -12,10 +12,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from pyproj import Geod
 
-from railwatch.placement import KEYWORD, Placement, placement_of
+from railwatch.store.georeference import KEYWORD, Georeference, placement_of
 
 # Pixels of 0.8 m, the corner at the yard of Tumangang; 60 px of caption below.
-PLACED = Placement(
+PLACED = Georeference(
     "EPSG:32652", (0.8, 0.0, 633000.0, 0.0, -0.8, 4698000.0), (0.0, 0.0, 640.0, 300.0), (640, 360)
 )
 

@@ -20,16 +20,17 @@ import pytest
 from PIL import Image
 from report_stores import HOSTILE, hostile_store, observation, picture, yard_store
 
-from railwatch.baseline import RANK
-from railwatch.chart.events import Event
-from railwatch.claims import DISCLAIMER, load_assumptions
 from railwatch.config import load_config
-from railwatch.report import ReportError, build, pictures, write_report
-from railwatch.report.build import WARN_BYTES, generated_at
-from railwatch.report.gather import gather
-from railwatch.report.table import COLUMNS, csv_text
-from railwatch.sources import read_sources
-from railwatch.store import Store
+from railwatch.history import RANK
+from railwatch.history.sources import read_sources
+from railwatch.pages.charts.events import Event
+from railwatch.pages.claims import DISCLAIMER, load_assumptions
+from railwatch.pages.report import ReportError, build, write_report
+from railwatch.pages.report import data_uris as pictures
+from railwatch.pages.report.build import WARN_BYTES, generated_at
+from railwatch.pages.report.gather import gather
+from railwatch.pages.report.table import COLUMNS, csv_text
+from railwatch.store.store import Store
 from seeds import load_claims
 
 VOID = {"meta", "link", "img", "input", "br"}
@@ -435,7 +436,7 @@ def _claims_to_be_huge() -> bytes:
 
 
 def test_pictures_left_out_are_said_on_the_page_and_in_the_result(store, sources, tmp_path, monkeypatch):
-    monkeypatch.setattr("railwatch.report.build._PICTURE_BYTES", 700_000)
+    monkeypatch.setattr("railwatch.pages.report.build._PICTURE_BYTES", 700_000)
     written = write_report(sources, tmp_path / "report.html")
     assert written.pictures + written.pictures_left_out == 14
     assert written.pictures_left_out > 0

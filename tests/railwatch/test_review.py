@@ -21,13 +21,12 @@ from yards import NORTH, WEST, BrightDetector, Yard
 
 from aoi import Mask
 from aoi.io import area_from_document, write_document
-from railwatch.baseline import compare
-from railwatch.baseline.records import from_observation
-from railwatch.baseline.settings import VerdictSettings
-from railwatch.chart.history import History
 from railwatch.config import RunConfig
-from railwatch.observation import Observation
-from railwatch.pipeline import run
+from railwatch.history import compare
+from railwatch.history.record import from_observation
+from railwatch.history.settings import VerdictSettings
+from railwatch.pages.charts.history import History
+from railwatch.pipeline.run import run
 from railwatch.review import (
     ReviewError,
     apply_review,
@@ -37,11 +36,12 @@ from railwatch.review import (
     proposals,
     set_count,
 )
-from railwatch.review.book import area_document, pixel_transform
+from railwatch.review.geopackage import area_document, pixel_transform
 from railwatch.review.interval import count_interval
 from railwatch.review.layers import BOXES, FACTS
-from railwatch.review.value import as_reviewed, values_of
-from railwatch.store import Store
+from railwatch.review.next_look import as_reviewed, values_of
+from railwatch.store.observation import Observation
+from railwatch.store.store import Store
 
 YARD = Yard()
 AREA = YARD.area(

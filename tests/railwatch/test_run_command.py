@@ -10,8 +10,8 @@ from PIL import Image
 from yards import Yard
 
 from railwatch.cli import main
-from railwatch.samples import Samples, bundled
-from railwatch.store import Store
+from railwatch.selftest.samples import Samples, bundled
+from railwatch.store.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from yards import TruthDetector
 from aoi import check_area
 from aoi.errors import InputError
 from geo import open_scene, valid_fraction
-from railwatch.counting import count_area
-from railwatch.samples import Samples, bundled
+from railwatch.pipeline.count_area import count_area
+from railwatch.selftest.samples import Samples, bundled
 from sample_tiles import make
 
 

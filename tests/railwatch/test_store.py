@@ -21,8 +21,8 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from railwatch import atomic
 from railwatch.errors import StoreError
-from railwatch.observation import FORMAT_VERSION
-from railwatch.store import DETECTIONS, EVIDENCE, Store, is_store
+from railwatch.store.observation import FORMAT_VERSION
+from railwatch.store.store import DETECTIONS, EVIDENCE, Store, is_store
 
 SPAWN = multiprocessing.get_context("spawn")
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX systems")

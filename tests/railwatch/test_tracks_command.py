@@ -20,9 +20,9 @@ from simulated_yard import SimulatedYard, write_yard
 from yards import Yard, detections_of
 
 from aoi import load_area
-from aoi.ground import local_metres
+from aoi.geodesy import local_metres
 from geo import open_scene
-from railwatch.store import Store
+from railwatch.store.store import Store
 
 Run = Callable[..., Any]
 

@@ -10,8 +10,8 @@ from yards import TruthDetector
 
 from aoi.errors import InputError
 from railwatch.cli import app
-from railwatch.samples import Samples, bundled
-from railwatch.validate import Measure, validate
+from railwatch.selftest.samples import Samples, bundled
+from railwatch.selftest.validate import Measure, validate
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from railwatch import verdict_report, verdict_study
-from railwatch.verdict_study import (
+from railwatch.studies import verdict_page as verdict_report
+from railwatch.studies import verdict_study
+from railwatch.studies.verdict_study import (
     SENTINEL_2,
     SENTINEL_2_DRIFT,
     USUAL,
@@ -61,7 +62,7 @@ def test_clouds_follow_the_year_come_in_spells_and_hide_a_full_yard() -> None:
 
 
 @pytest.mark.parametrize(("sensor", "sd"), [(VHR, 1.9), (SENTINEL_2, 10.0), (SENTINEL_2_DRIFT, 10.0)])
-def test_a_sensor_errs_as_it_says(sensor: verdict_study.Sensor, sd: float) -> None:
+def test_a_sensor_errs_as_it_says(sensor: verdict_study.StudySensor, sd: float) -> None:
     rng = np.random.default_rng(4)
     days = np.arange(0.0, 40000.0, 5.0)
     truth = np.full(days.size, 40.0)

@@ -16,10 +16,10 @@ from pyproj import Transformer
 
 from aoi import AreaOfInterest, Mask, Track, Zone
 from detector import Detections
-from detector.detections import frame_of
-from detector.model import CATEGORIES
+from detector.wagons.detections import frame_of
+from detector.wagons.network import CATEGORIES
 from geo import Scene, boxes_to_map, valid_fraction
-from railwatch.samples import Samples
+from railwatch.selftest.samples import Samples
 
 UTM = "EPSG:32652"
 WEST, NORTH = 467_000.0, 4_696_000.0

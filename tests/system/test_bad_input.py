@@ -16,7 +16,7 @@ import rasterio
 from PIL import Image
 from rasterio.transform import from_origin
 
-from detector.weights import SHIPPED
+from detector.wagons.weights import SHIPPED
 
 GROUND = np.random.default_rng(5).integers(60, 160, (3, 256, 256), dtype=np.uint8)
 

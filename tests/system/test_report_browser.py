@@ -22,11 +22,11 @@ import pytest
 from PIL import Image
 from report_stores import hostile_store, observation, yard_store
 
-from railwatch.chart.events import Event
-from railwatch.placement import Placement
-from railwatch.report import write_report
-from railwatch.sources import read_sources
-from railwatch.store import Store
+from railwatch.history.sources import read_sources
+from railwatch.pages.charts.events import Event
+from railwatch.pages.report import write_report
+from railwatch.store.georeference import Georeference
+from railwatch.store.store import Store
 
 api = pytest.importorskip("playwright.sync_api", reason="Playwright's Python package isn't installed")
 
@@ -476,8 +476,10 @@ def test_two_dates_are_compared(read):
 def test_two_pictures_of_different_windows_meet_on_the_ground(read, tmp_path):
     """One shows 640 m at 1 m, the other 320 m at 0.5 m from 80 m further east and 60 m further south."""
     windows = {
-        9: Placement("EPSG:32652", (1.0, 0, 632e3, 0, -1.0, 4_698_000.0), (0, 0, 640, 360), (640, 400)),
-        12: Placement("EPSG:32652", (0.5, 0, 632_080.0, 0, -0.5, 4_697_940.0), (0, 0, 640, 360), (640, 400)),
+        9: Georeference("EPSG:32652", (1.0, 0, 632e3, 0, -1.0, 4_698_000.0), (0, 0, 640, 360), (640, 400)),
+        12: Georeference(
+            "EPSG:32652", (0.5, 0, 632_080.0, 0, -0.5, 4_697_940.0), (0, 0, 640, 360), (640, 400)
+        ),
     }
     store = Store.open(tmp_path / "store")
     for day, placed in windows.items():

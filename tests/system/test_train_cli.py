@@ -11,8 +11,8 @@ import torch
 from painted import bright_wagons, bright_weights
 from PIL import Image
 
-from detector.boxes import as_boxes
-from detector.shards import LabelledTile, track_map, write_shard
+from detector.training.shards import LabelledTile, track_map, write_shard
+from detector.wagons.boxes import as_boxes
 
 
 @pytest.fixture(autouse=True, scope="module")

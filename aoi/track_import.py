@@ -1,0 +1,284 @@
+"""Putting track lines into an area file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import shapely
+from shapely import LineString
+from shapely.geometry.base import BaseGeometry
+
+from aoi import geodesy as ground
+from aoi.errors import AreaError
+from aoi.io import area_from_document, area_names, bundled_folder, find_area, read_document, write_document
+from aoi.model import AreaOfInterest, Source
+from aoi.railway_lines import RailLine, Railways, read_railways
+
+__all__ = ["TrackImport", "clip", "import_tracks", "put_tracks", "with_tracks"]
+
+# Seven decimals of a degree are a centimetre.
+_DECIMALS = 7
+# What is left of a line that only touches the boundary's edge is no track.
+_SHORTEST_M = 1.0
+
+
+@dataclass(frozen=True)
+class TrackImport:
+    """What an import did.
+
+    Attributes:
+        area: The area as written.
+        out: The file that was written.
+        base: The file that the tracks were put into.
+        added: Tracks that came in.
+        replaced: Tracks of the same origins that went out for them.
+        kept: Tracks of other origins that stayed.
+        length_m: Metres of track that came in.
+        left_out: Lines left out by their state, such as abandoned.
+        credits: The entries for these lines among the area's sources.
+        unfiltered: Files that don't say which of their lines are railways: all were taken.
+    """
+
+    area: AreaOfInterest
+    out: Path
+    base: Path
+    added: int
+    replaced: int
+    kept: int
+    length_m: float
+    left_out: Mapping[str, int]
+    credits: tuple[Source, ...]
+    unfiltered: tuple[Path, ...] = ()
+
+
+def import_tracks(
+    name_or_path: str | Path,
+    files: Sequence[Path],
+    *,
+    out: Path | None = None,
+    include: Collection[str] = (),
+) -> TrackImport:
+    """Reads railway lines from files and writes them into an area file.
+
+    Lines that came earlier from the same origin (OpenStreetMap as a whole, or a file of the same name)
+    are replaced; tracks of other origins stay, and so does everything else in the file.
+
+    Args:
+        name_or_path: A bundled area or an area file.
+        files: Where the lines are, see `aoi.railway_lines.read_railways`. Give the extracts of both countries
+            at once for an area on a border.
+        out: The file to write. By default an area file is changed in place; a bundled area, which never
+            is, goes to NAME.geojson in the current folder, and the file is added to if it is there.
+        include: States of tracks to take beside working ones, see `aoi.osm.OPTIONAL_STATES`.
+
+    Returns:
+        What was done.
+
+    Raises:
+        AreaError: If the area or a file can't be read, no line lies in the area, or the area file can't be
+            written. Nothing is written then.
+    """
+    read: list[Railways] = []
+
+    def find(area: AreaOfInterest) -> Sequence[Railways]:
+        read.extend(read_railways(path, area.boundary, include=include) for path in files)
+        return read
+
+    def nothing(area: AreaOfInterest) -> str:
+        names = ", ".join(str(path) for path in files)
+        return f"{names}: {_nothing_found(read)} lies within the boundary of {area.name}"
+
+    done = put_tracks(name_or_path, find, nothing, out=out)
+    unfiltered = tuple(path for path, found in zip(files, read, strict=True) if not found.filtered)
+    return replace(done, unfiltered=unfiltered)
+
+
+def put_tracks(
+    name_or_path: str | Path,
+    find: Callable[[AreaOfInterest], Sequence[Railways]],
+    nothing: Callable[[AreaOfInterest], str],
+    *,
+    out: Path | None = None,
+) -> TrackImport:
+    """Writes lines, wherever they come from, into an area file as its tracks.
+
+    Args:
+        name_or_path: A bundled area or an area file.
+        find: Gives the lines and their origins for the area as it is; tracks of these origins are replaced.
+        nothing: What to say when none of them lies in the area.
+        out: The file to write, see `import_tracks`.
+
+    Returns:
+        What was done.
+
+    Raises:
+        AreaError: If the area can't be read, no line lies in it, or the area file can't be written. Nothing
+            is written then.
+    """
+    base, target = _base_and_target(name_or_path, out)
+    document = read_document(base)
+    area = area_from_document(document, base)
+    sets = find(area)
+    changed, added, replaced = with_tracks(document, area.boundary, sets)
+    if not added:
+        raise AreaError(nothing(area))
+    # what is written must load again
+    new_area = area_from_document(changed, target)
+    write_document(changed, target)
+    left_out: Counter[str] = Counter()
+    for railways in sets:
+        left_out.update(railways.left_out)
+    return TrackImport(
+        area=new_area,
+        out=target,
+        base=base,
+        added=len(added),
+        replaced=replaced,
+        kept=len(new_area.tracks) - len(added),
+        length_m=sum(ground.length_m(line.line) for line in added),
+        left_out=dict(sorted(left_out.items())),
+        credits=tuple(Source(**railways.credit) for railways in sets),
+    )
+
+
+def _nothing_found(sets: Iterable[Railways]) -> str:
+    """What kind of line there is none of."""
+    return "no working railway line" if all(railways.filtered for railways in sets) else "no line"
+
+
+def _base_and_target(name_or_path: str | Path, out: Path | None) -> tuple[Path, Path]:
+    """The file to put tracks into, and the file to write."""
+    base, bundled = find_area(name_or_path)
+    target = out if out is not None else base
+    if bundled and out is None:
+        target = Path(f"{name_or_path}.geojson")
+        if target.exists():
+            # a second import into one's own copy: go on with it, if it is one
+            copy = area_from_document(read_document(target), target)
+            if copy.name != str(name_or_path):
+                raise AreaError(f"{target}: is another area ({copy.name}); say with --out where to write")
+            base = target
+    if target.resolve().parent == bundled_folder().resolve() and target.stem in area_names():
+        raise AreaError(f"{target}: is a bundled area, which isn't changed; say with --out where to write")
+    return base, target
+
+
+def with_tracks(
+    document: Mapping[str, Any], boundary: BaseGeometry, sets: Iterable[Railways]
+) -> tuple[dict[str, Any], list[RailLine], int]:
+    """An area document with lines put in as tracks; the document given is left as it is.
+
+    Args:
+        document: A valid area document.
+        boundary: Its boundary; the lines are cut at it.
+        sets: The lines and their origins. A line that two sets of one origin share comes in once.
+
+    Returns:
+        The new document, the lines as they came in, and how many tracks they replaced.
+    """
+    by_origin: dict[str, dict[str, list[RailLine]]] = {}
+    credits: dict[str, list[Mapping[str, str]]] = {}
+    for railways in sets:
+        lines = by_origin.setdefault(railways.origin, {})
+        fresh: dict[str, list[RailLine]] = {}
+        for line in railways.lines:
+            if line.id not in lines:
+                fresh.setdefault(line.id, []).append(line)
+        lines.update(fresh)
+        credits.setdefault(railways.origin, []).append(railways.credit)
+    clipped = {
+        origin: [part for pieces in lines.values() for part in clip(pieces, boundary)]
+        for origin, lines in by_origin.items()
+    }
+    arriving = {origin for origin, lines in clipped.items() if lines}
+    kept = [feature for feature in document["features"] if _origin(feature) not in arriving]
+    features = [
+        *kept,
+        *(_feature(line, origin) for origin, lines in clipped.items() for line in lines),
+    ]
+    sources = [entry for entry in document.get("sources") or [] if _origin_of_source(entry) not in arriving]
+    sources.extend(
+        {**credit, "origin": origin}
+        for origin, entries in credits.items()
+        for credit in entries
+        if origin in arriving
+    )
+    members = {key: value for key, value in document.items() if key not in ("features", "sources")}
+    changed = {**members, "sources": sources, "features": features}
+    added = [line for lines in clipped.values() for line in lines]
+    return changed, added, len(document["features"]) - len(kept)
+
+
+def clip(pieces: Sequence[RailLine], boundary: BaseGeometry) -> Iterator[RailLine]:
+    """The parts of one line that lie within a boundary.
+
+    Args:
+        pieces: The line, in one or several pieces of the same id.
+        boundary: Where to cut, in longitude and latitude like the line.
+
+    Yields:
+        The parts in the line's order. A single part keeps the id, several are numbered: ``osm-5-1``,
+        ``osm-5-2``.
+    """
+    parts = [
+        (piece, part)
+        for piece in pieces
+        for part in _inner_parts(piece.line, boundary)
+        if ground.length_m(part) >= _SHORTEST_M
+    ]
+    for number, (piece, part) in enumerate(parts, start=1):
+        identity = piece.id if len(parts) == 1 else f"{piece.id}-{number}"
+        yield RailLine(identity, part, piece.gauge_mm, piece.properties)
+
+
+def _inner_parts(line: LineString, boundary: BaseGeometry) -> list[LineString]:
+    """A line's parts within a boundary, rounded, in the line's order.
+
+    The line is cut segment by segment and the pieces are joined again in its order: the intersection of
+    the whole line would fall apart wherever it crosses itself.
+    """
+    segments = shapely.linestrings([list(pair) for pair in pairwise(line.coords)])
+    runs: list[list[tuple[float, float]]] = []
+    for segment, inside in zip(segments, shapely.intersection(segments, boundary), strict=True):
+        start = shapely.Point(segment.coords[0])
+        pieces = [part for part in shapely.get_parts(inside) if isinstance(part, LineString) and part.length]
+        for piece in sorted(pieces, key=start.distance):
+            first, last = sorted(piece.coords, key=lambda xy: start.distance(shapely.Point(xy)))
+            if runs and runs[-1][-1] == first:
+                runs[-1].append(last)
+            else:
+                runs.append([first, last])
+    return [_rounded(LineString(run)) for run in runs]
+
+
+def _rounded(line: LineString) -> LineString:
+    positions = [
+        (round(x, _DECIMALS), round(y, _DECIMALS)) for x, y in shapely.get_coordinates(line).tolist()
+    ]
+    unlike = [positions[0], *(b for a, b in pairwise(positions) if a != b)]
+    return LineString(unlike if len(unlike) > 1 else positions[:1] * 2)
+
+
+def _feature(line: RailLine, origin: str) -> dict[str, Any]:
+    properties: dict[str, Any] = {"role": "track", "id": line.id, "origin": origin}
+    if line.gauge_mm is not None:
+        properties["gauge_mm"] = line.gauge_mm
+    return {
+        "type": "Feature",
+        "properties": {**line.properties, **properties},
+        "geometry": {"type": "LineString", "coordinates": [list(position) for position in line.line.coords]},
+    }
+
+
+def _origin(feature: Mapping[str, Any]) -> object:
+    properties = feature["properties"]
+    return properties.get("origin") if properties.get("role") == "track" else None
+
+
+def _origin_of_source(entry: object) -> object:
+    return entry.get("origin") if isinstance(entry, Mapping) else None

@@ -1,0 +1,1 @@
+"""The second simulator: cutouts pasted on a canvas."""

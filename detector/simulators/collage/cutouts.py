@@ -1,0 +1,426 @@
+"""Rail vehicles of the second simulator: pictures from above, made of a body, a profile and what repeats.
+
+They share no design, colour or drawing with `detector.simulators.procedural.rolling_stock` and `paint`. A cutout is a body colour
+times the light on a cross-section (flat, ridged, round, a tub with walls) times a pattern along it (ribs,
+panels, hatches, gaps between loads) times dirt.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.simulators.procedural.spec import COACH, FREIGHT, LOCOMOTIVE
+
+U8 = NDArray[np.uint8]
+F32 = NDArray[np.float32]
+PX_M = 0.1
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """A vehicle from straight above.
+
+    Attributes:
+        colour: (H, W, 3) display values 0 to 1 at 0.1 m, columns along the vehicle.
+        solid: (H, W) share of each pixel that isn't open to the ground below, 0 to 1.
+        height_m: Of the roof above the rail.
+        category: Index into the detector's categories.
+        name: Type.
+    """
+
+    colour: F32
+    solid: F32
+    height_m: float
+    category: int
+    name: str
+
+    @property
+    def size_m(self) -> tuple[float, float]:
+        """Length over the buffers and width."""
+        return self.colour.shape[1] * PX_M, self.colour.shape[0] * PX_M
+
+
+@dataclass(frozen=True)
+class Paint:
+    """What the vehicles of one string have in common.
+
+    Attributes:
+        hue: Of the body, (3,) display values 0 to 1.
+        length_m: Over the buffers.
+        lit: Light on the side at the start of the rows less that on the other, -1 to 1.
+        rib_m: Period of ribs along the body.
+        style: Seed of what else is of one design.
+    """
+
+    hue: F32
+    length_m: float
+    lit: float
+    rib_m: float
+    style: int
+
+
+LENGTHS_M: dict[str, tuple[float, float]] = {
+    "tub": (10.0, 17.0),
+    "heap": (10.0, 17.0),
+    "van": (12.0, 19.0),
+    "long van": (19.0, 28.5),
+    "cylinder": (10.5, 19.5),
+    "hatches": (11.0, 19.0),
+    "deck": (12.0, 24.0),
+    "boxes": (12.5, 26.0),
+    "sheet": (12.0, 20.0),
+    "carriage": (18.0, 26.5),
+    "engine": (11.0, 22.5),
+}
+WEIGHTS: dict[str, float] = {
+    "tub": 0.15,
+    "heap": 0.14,
+    "van": 0.12,
+    "long van": 0.12,
+    "cylinder": 0.12,
+    "hatches": 0.10,
+    "deck": 0.06,
+    "boxes": 0.10,
+    "sheet": 0.05,
+    "carriage": 0.04,
+}
+
+
+def body_colour(rng: np.random.Generator, near: F32 | None = None) -> F32:
+    """A weathered body colour; in a third of the cases close to the ground's, where that is given."""
+    kind = rng.random()
+    if kind < 0.35:  # grey, from soot to white
+        value = rng.beta(1.1, 1.3)
+        rgb = np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(0, 0.12), value))
+    elif kind < 0.65:  # rust, oxide, wood, sand
+        rgb = np.array(
+            colorsys.hsv_to_rgb(rng.uniform(0.0, 0.12), rng.uniform(0.1, 0.6), rng.uniform(0.12, 0.65))
+        )
+    else:
+        rgb = np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.1, 0.55), rng.uniform(0.15, 0.75)))
+    if near is not None and rng.random() < 0.35:
+        rgb = rgb + (near * rng.uniform(0.75, 1.3) - rgb) * rng.uniform(0.5, 0.95)
+    return np.asarray(np.clip(rgb, 0.02, 0.97), np.float32)
+
+
+def random_paint(rng: np.random.Generator, kind: str, near: F32, lit: float) -> Paint:
+    """The design of a string of vehicles of one kind."""
+    low, high = LENGTHS_M[kind]
+    return Paint(
+        body_colour(rng, near),
+        float(rng.uniform(low, high)),
+        lit,
+        float(rng.uniform(0.5, 2.6)),
+        int(rng.integers(1 << 30)),
+    )
+
+
+def cutout(rng: np.random.Generator, kind: str, paint: Paint) -> Cutout:
+    """A vehicle of a kind and design, with dirt of its own."""
+    design = np.random.default_rng(paint.style)
+    width = float(design.uniform(2.65, 3.25))
+    rows, columns = round(width / PX_M), round(paint.length_m / PX_M)
+    across = np.linspace(-1.0, 1.0, rows, dtype=np.float32)[:, None]
+    along = (np.arange(columns, dtype=np.float32) + 0.5)[None, :] * np.float32(PX_M)
+    body = _VehicleDrawing(
+        design, rng, paint, across, along, np.ones((rows, columns, 3), np.float32) * paint.hue
+    )
+    height = _DRAW[kind](body)
+    body.dirt()
+    solid = body.solid
+    # Between the vehicles are couplers over the track: dark, and only partly there.
+    end = float(design.uniform(0.25, 0.6))
+    ends = ((along < end) | (along > paint.length_m - end)) & (np.abs(across) > 0.25)
+    solid = np.where(ends, np.float32(0.0), solid)
+    category = {"carriage": COACH, "engine": LOCOMOTIVE}.get(kind, FREIGHT)
+    return Cutout(
+        np.clip(body.colour, 0.0, 1.0), np.ascontiguousarray(solid, np.float32), height, category, kind
+    )
+
+
+@dataclass
+class _VehicleDrawing:
+    """A vehicle being drawn."""
+
+    design: np.random.Generator
+    rng: np.random.Generator
+    paint: Paint
+    across: F32
+    along: F32
+    colour: F32
+
+    def __post_init__(self) -> None:
+        self.solid = np.ones(self.colour.shape[:2], np.float32)
+
+    def times(self, factor: F32) -> None:
+        """Multiply light or shade into the picture."""
+        self.colour *= factor[..., None] if factor.ndim == 2 else factor
+
+    def fill(self, where: NDArray[np.bool_], colour: F32 | np.float32, share: float = 1.0) -> None:
+        """Paint an area."""
+        self.colour[where] += (np.asarray(colour, np.float32) - self.colour[where]) * np.float32(share)
+
+    def ribs(self, depth: float) -> None:
+        """Light and dark across the body at the string's period."""
+        wave = np.sin(2 * np.pi * self.along / np.float32(self.paint.rib_m))
+        sharp = np.tanh(wave * np.float32(self.design.uniform(1, 5)))
+        self.times(1.0 + np.float32(depth) * sharp * np.ones_like(self.across))
+
+    def panels(self, depth: float) -> None:
+        """Steps of brightness along the body."""
+        number = max(1, round(self.paint.length_m / float(self.design.uniform(1.5, 5.0))))
+        level = self.design.normal(1.0, depth, number).astype(np.float32)
+        pick = np.minimum((self.along / np.float32(self.paint.length_m) * number).astype(int), number - 1)
+        self.times(level[pick] * np.ones_like(self.across))
+
+    def profile(self, shape: str, depth: float) -> None:
+        """Light on a roof: brighter towards the sun, by shape."""
+        v, lit = self.across, np.float32(self.paint.lit * depth)
+        if shape == "ridge":
+            light = 1.0 - lit * np.sign(v)
+        elif shape == "round":
+            light = 1.0 - lit * np.sin(v * np.float32(np.pi / 2)) - np.float32(depth * 0.35) * v**4
+        else:
+            light = np.ones_like(v)
+        self.times((light * np.ones_like(self.along)).astype(np.float32))
+
+    def ends(self, length: float, level: float) -> None:
+        """Platforms at both ends, darker and partly open."""
+        far = (self.along < length) | (self.along > self.paint.length_m - length)
+        where = far & (np.abs(self.across) < 2)
+        self.colour[where] *= np.float32(level)
+        self.solid[where] *= np.float32(self.design.uniform(0.5, 1.0))
+
+    def dirt(self) -> None:
+        """Patches, streaks and grain."""
+        rows, columns = self.colour.shape[:2]
+        coarse = self.rng.normal(1.0, self.rng.uniform(0.02, 0.14), (4, max(4, columns // 20)))
+        patches = cv2.resize(coarse.astype(np.float32), (columns, rows), interpolation=cv2.INTER_CUBIC)
+        self.times(np.asarray(patches, np.float32))
+        self.times(np.asarray(self.rng.normal(1.0, 0.04, (rows, columns)), np.float32))
+        if self.rng.random() < 0.3:
+            streak = np.asarray(self.rng.normal(1.0, 0.08, columns), np.float32)
+            soft = np.convolve(streak, np.array([0.25, 0.5, 0.25], np.float32), "same")
+            self.times(soft * np.ones_like(self.across))
+        self.colour *= np.float32(self.rng.normal(1.0, 0.06))
+
+
+def _inside(body: _VehicleDrawing, wall: float) -> NDArray[np.bool_]:
+    end = wall * 1.5
+    return (np.abs(body.across) < 1 - wall) & (body.along > end) & (body.along < body.paint.length_m - end)
+
+
+def _tub(body: _VehicleDrawing) -> float:
+    wall = float(body.design.uniform(0.06, 0.16))
+    inside = _inside(body, wall)
+    floor = body_colour(body.design)
+    depth = body.design.uniform(0.25, 0.8)
+    body.fill(~inside, np.clip(body.paint.hue * np.float32(body.design.uniform(0.9, 1.5)), 0, 1))
+    body.fill(inside, floor * np.float32(depth), float(body.design.uniform(0.3, 1.0)))
+    # The wall towards the sun throws its shade on the floor.
+    reach = float(body.design.uniform(0.1, 1.0))
+    toward = body.across * np.float32(np.sign(body.paint.lit) or 1.0)
+    shaded = inside & (toward < -1 + wall + reach)
+    body.colour[shaded] *= np.float32(body.rng.uniform(0.35, 0.8))
+    if body.rng.random() < 0.3:  # something left in it
+        rest = inside & (
+            np.abs(body.along - body.rng.uniform(2, body.paint.length_m - 2)) < body.rng.uniform(0.5, 3)
+        )
+        body.fill(rest, body_colour(body.rng), 0.7)
+    if body.design.random() < 0.5:
+        body.ribs(float(body.design.uniform(0.02, 0.12)))
+    return float(body.design.uniform(2.4, 3.8))
+
+
+def _heap(body: _VehicleDrawing) -> float:
+    wall = float(body.design.uniform(0.05, 0.14))
+    inside = _inside(body, wall)
+    dark = body.design.random() < 0.5  # coal, ore, against stone, sand, scrap, grain
+    load = np.float32(body.design.uniform(0.05, 0.22)) if dark else body_colour(body.design)
+    body.fill(inside, load)
+    cones = int(body.design.integers(1, 6))
+    wave = np.abs(np.sin(np.pi * body.along / body.paint.length_m * cones))
+    bump = (1 - np.abs(body.across)) * (0.6 + 0.4 * wave)
+    shade = 0.8 + 0.35 * bump - np.float32(body.paint.lit * 0.2) * np.sign(body.across) * bump
+    light = np.where(inside, shade, np.float32(1.0))
+    grain = body.rng.normal(1.0, body.design.uniform(0.03, 0.3), light.shape)
+    body.times((light * np.where(inside, cv2.blur(grain, (3, 3)), 1.0)).astype(np.float32))
+    return float(body.design.uniform(2.2, 3.8))
+
+
+def _van(body: _VehicleDrawing) -> float:
+    body.profile(str(body.design.choice(["flat", "ridge", "round"])), float(body.design.uniform(0.05, 0.3)))
+    if body.design.random() < 0.5:
+        body.ribs(float(body.design.uniform(0.02, 0.15)))
+    if body.design.random() < 0.5:
+        body.panels(float(body.design.uniform(0.02, 0.12)))
+    if body.design.random() < 0.35:
+        body.fill(
+            np.abs(body.across) * np.ones_like(body.along) < 0.12,
+            np.float32(body.design.uniform(0.2, 0.8)),
+            0.5,
+        )
+    if body.design.random() < 0.4:  # sides darker or lighter than the roof
+        edge = np.abs(body.across) * np.ones_like(body.along) > body.design.uniform(0.7, 0.9)
+        body.colour[edge] *= np.float32(body.design.uniform(0.5, 1.4))
+    return float(body.design.uniform(3.5, 5.8 if body.paint.length_m > 19 else 4.6))
+
+
+def _cylinder(body: _VehicleDrawing) -> float:
+    length = body.paint.length_m
+    end = float(body.design.uniform(0.4, 1.3))
+    narrow = float(body.design.uniform(0.78, 1.0))
+    frame = (np.abs(body.across) > narrow) | (body.along < end) | (body.along > length - end)
+    curve = np.sqrt(np.clip(1 - (body.across / np.float32(narrow)) ** 2, 0, 1))
+    side = np.float32(body.paint.lit * body.design.uniform(0.1, 0.5)) * body.across / np.float32(narrow)
+    shiny = np.exp(-(((body.across + np.float32(0.35 * body.paint.lit)) / 0.18) ** 2)) * body.design.uniform(
+        0, 0.6
+    )
+    body.times(((0.45 + 0.6 * curve - side + shiny) * np.ones_like(body.along)).astype(np.float32))
+    body.fill(frame, np.float32(body.design.uniform(0.08, 0.4)), 0.8)
+    body.solid[frame] *= np.float32(body.design.uniform(0.4, 1.0))
+    dome = ((body.along - length / 2) / body.design.uniform(0.4, 1.3)) ** 2 + (body.across / 0.35) ** 2 < 1
+    body.fill(dome, np.float32(body.design.uniform(0.1, 0.9)), 0.6)
+    for _ in range(int(body.design.integers(0, 4))):  # bands
+        at = body.design.uniform(0.1, 0.9) * length
+        body.times(
+            np.where(np.abs(body.along - at) < 0.15, np.float32(0.75), np.float32(1.0))
+            * np.ones_like(body.across)
+        )
+    if body.rng.random() < 0.4:  # spilt about the dome
+        spot = np.abs(body.along - length / 2) < body.rng.uniform(0.6, 2)
+        body.times(
+            np.where(spot, np.float32(body.rng.uniform(0.5, 0.9)), np.float32(1.0))
+            * np.ones_like(body.across)
+        )
+    return float(body.design.uniform(3.8, 4.7))
+
+
+def _hatches(body: _VehicleDrawing) -> float:
+    body.profile(str(body.design.choice(["flat", "round", "ridge"])), float(body.design.uniform(0.05, 0.25)))
+    number = int(body.design.integers(2, 9))
+    size = float(body.design.uniform(0.3, 0.9))
+    tone = np.float32(body.design.uniform(0.4, 1.6))
+    row = float(body.design.choice([0.0, 0.45]))
+    at = (np.arange(number) + 0.5) * body.paint.length_m / number
+    nearest = np.min(np.abs(body.along[..., None] - at.astype(np.float32)), axis=-1)
+    lid = (nearest < size) & (np.abs(np.abs(body.across) - row) < 0.22)
+    body.colour[lid] *= tone
+    body.ends(float(body.design.uniform(0.3, 1.5)), float(body.design.uniform(0.4, 0.9)))
+    if body.design.random() < 0.4:
+        walk = (np.abs(np.abs(body.across) - 0.8) < 0.08) & (body.along > 0)
+        body.colour[walk] *= np.float32(body.design.uniform(0.6, 1.4))
+    return float(body.design.uniform(3.6, 4.7))
+
+
+def _deck(body: _VehicleDrawing) -> float:
+    floor = body_colour(body.design)
+    body.fill(body.solid > 0, floor, float(body.design.uniform(0, 1)))
+    body.ribs(float(body.design.uniform(0.0, 0.2)))
+    top = 1.3
+    load = body.rng.random()
+    inside = (np.abs(body.across) < 0.8) & (body.along > 0.8) & (body.along < body.paint.length_m - 0.8)
+    if load < 0.25:  # timber, pipes, rails
+        period = body.design.uniform(0.15, 0.6)
+        stripe = 1 + 0.3 * np.sin(2 * np.pi * body.across / period)
+        body.fill(inside, body_colour(body.design), 0.9)
+        body.times(np.where(inside, stripe, 1.0).astype(np.float32))
+        top = 2.8
+    elif load < 0.45:  # single pieces
+        for _ in range(int(body.rng.integers(1, 6))):
+            at, half = body.rng.uniform(1.5, body.paint.length_m - 1.5), body.rng.uniform(0.4, 2.4)
+            piece = (
+                inside
+                & (np.abs(body.along - at) < half)
+                & (np.abs(body.across) < body.rng.uniform(0.4, 0.85))
+            )
+            body.fill(piece, body_colour(body.rng), 0.95)
+        top = 2.4
+    elif load < 0.55:  # open in the middle: a spine or a well
+        gap = inside & (np.abs(body.across) > 0.25)
+        body.solid[gap] = np.float32(body.design.uniform(0.0, 0.4))
+    return float(top)
+
+
+def _boxes(body: _VehicleDrawing) -> float:
+    body.fill(body.solid > 0, np.float32(body.design.uniform(0.1, 0.35)))
+    left = float(body.design.uniform(0.3, 1.0))
+    room = body.paint.length_m - 2 * left
+    top = 1.2
+    at = left
+    while at + 5.5 < left + room:
+        length = min(float(body.rng.choice([6.06, 6.06, 12.19, 12.19, 13.7])), left + room - at)
+        if body.rng.random() < 0.85:
+            place = (np.abs(body.across) < 0.9) & (body.along > at + 0.06) & (body.along < at + length - 0.06)
+            colour = body_colour(body.rng)
+            body.fill(place, colour)
+            wave = 1 + np.float32(body.rng.uniform(0, 0.12)) * np.sin(2 * np.pi * body.along / 0.5)
+            body.times(np.where(place, wave, 1.0).astype(np.float32))
+            top = 3.9
+        at += length + float(body.rng.uniform(0.05, 0.6))
+    return float(top)
+
+
+def _sheet(body: _VehicleDrawing) -> float:
+    hoops = int(body.design.integers(3, 9))
+    sag = np.cos(2 * np.pi * hoops * body.along / body.paint.length_m) * np.float32(
+        body.design.uniform(0.03, 0.15)
+    )
+    body.profile(str(body.design.choice(["ridge", "round", "flat"])), float(body.design.uniform(0.1, 0.3)))
+    body.times(((1 + sag) * np.ones_like(body.across)).astype(np.float32))
+    crease = cv2.GaussianBlur(body.rng.normal(0, 1, body.solid.shape), (0, 0), 2.5)
+    body.times((1 + crease * body.rng.uniform(0.1, 0.5)).astype(np.float32))
+    return float(body.design.uniform(3.0, 4.4))
+
+
+def _carriage(body: _VehicleDrawing) -> float:
+    body.profile("round", float(body.design.uniform(0.1, 0.3)))
+    for _ in range(int(body.design.integers(0, 4))):
+        at = body.design.uniform(1.5, body.paint.length_m - 1.5)
+        unit = (np.abs(body.along - at) < body.design.uniform(0.6, 2.2)) & (np.abs(body.across) < 0.55)
+        body.colour[unit] *= np.float32(body.design.uniform(0.5, 1.5))
+    edge = np.abs(body.across) * np.ones_like(body.along) > 0.86
+    body.fill(edge, body_colour(body.design), 0.6)
+    return float(body.design.uniform(3.7, 4.5))
+
+
+def _engine(body: _VehicleDrawing) -> float:
+    length = body.paint.length_m
+    narrow = float(body.design.uniform(0.45, 1.0))
+    deck = np.abs(body.across) * np.ones_like(body.along) > narrow
+    body.fill(deck, np.float32(body.design.uniform(0.1, 0.4)), 0.9)
+    cab = body.design.uniform(0.05, 0.5) * length
+    cabin = (np.abs(body.along - cab) < 1.3) & (np.abs(body.across) < 0.97)
+    body.fill(cabin, body.paint.hue * np.float32(body.design.uniform(0.7, 1.4)))
+    for _ in range(int(body.design.integers(1, 5))):  # fans
+        at = body.design.uniform(0.3, 0.95) * length
+        fan = ((body.along - at) / 0.75) ** 2 + (body.across / 0.5) ** 2 < 1
+        body.fill(fan, np.float32(body.design.uniform(0.02, 0.3)), 0.9)
+    if body.design.random() < 0.5:
+        body.fill(
+            (body.along > length - 1.2) | (body.along < 1.2) & (np.abs(body.across) < 2),
+            body_colour(body.design),
+            0.7,
+        )
+    return float(body.design.uniform(3.9, 4.8))
+
+
+_DRAW: dict[str, Callable[[_VehicleDrawing], float]] = {
+    "tub": _tub,
+    "heap": _heap,
+    "van": _van,
+    "long van": _van,
+    "cylinder": _cylinder,
+    "hatches": _hatches,
+    "deck": _deck,
+    "boxes": _boxes,
+    "sheet": _sheet,
+    "carriage": _carriage,
+    "engine": _engine,
+}

@@ -1,0 +1,77 @@
+"""One way to ask any of the simulators for pictures of a random scene."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from detector.simulators import relief
+from detector.simulators.backgrounds import BackgroundLibrary
+from detector.simulators.collage import scene as collage
+from detector.simulators.collage.photograph import photograph
+from detector.simulators.procedural.render import render_scene
+from detector.simulators.procedural.scenes import KINDS, random_scene
+from detector.simulators.procedural.sensors import Rendered, Sensor, degrade
+from detector.simulators.procedural.spec import SceneSpec
+
+SIMULATORS: dict[str, tuple[str, ...]] = {
+    "main": tuple(KINDS),
+    "collage": tuple(collage.KINDS),
+    "relief": tuple(relief.KINDS),
+}
+"""Who draws scenes, and which kinds: two that training uses, and the relief, which it never does."""
+
+
+def pictures(
+    rng: np.random.Generator,
+    *,
+    simulator: str = "main",
+    split: str = "train",
+    size_m: float = 144.0,
+    kind: str | None = None,
+    backgrounds: BackgroundLibrary | None = None,
+    gsd_m: Iterable[float | None] = (None,),
+) -> list[Rendered]:
+    """A random scene, seen once for each ground sampling distance.
+
+    Args:
+        rng: Source of chance; the same state gives the same pictures.
+        simulator: One of `SIMULATORS`.
+        split: ``train``, ``val`` or ``test``: which designs, backgrounds and sensors are used. Only the main
+            simulator keeps all three apart; the collage does so with backgrounds, and has yards of one trade
+            in ``train`` only; the relief makes no difference.
+        size_m: Side of the square scene.
+        kind: One of the simulator's kinds; drawn by its weight if not given.
+        backgrounds: Pictures at 0.3 m for the ground of some scenes.
+        gsd_m: Ground sampling distance of each picture, metres; None has the sensor's own.
+
+    Raises:
+        ValueError: There is no such simulator or kind.
+    """
+    if simulator == "main":
+        spec = random_scene(rng, split=split, size_m=size_m, kind=kind, backgrounds=backgrounds)
+        fine = render_scene(spec, backgrounds=backgrounds)
+        return [degrade(fine, rng, gsd_m=gsd) for gsd in gsd_m]
+    if simulator == "collage":
+        scene = collage.random_collage(rng, split=split, size_m=size_m, kind=kind, backgrounds=backgrounds)
+        seen = [photograph(scene, rng, gsd_m=gsd) for gsd in gsd_m]
+    elif simulator == "relief":
+        ground = relief.random_relief(rng, size_m=size_m, kind=kind)
+        seen = [relief.look_at(ground, rng, gsd_m=gsd) for gsd in gsd_m]
+    else:
+        raise ValueError(f"no simulator {simulator!r}; known are {', '.join(SIMULATORS)}")
+    return [replace(one, meta={**one.meta, "simulator": simulator, "split": split}) for one in seen]
+
+
+def render(
+    spec: SceneSpec,
+    rng: np.random.Generator,
+    gsd_m: float | None = None,
+    sensor: Sensor | None = None,
+    *,
+    backgrounds: BackgroundLibrary | None = None,
+) -> Rendered:
+    """Draw a described scene and look at it through a sensor; see `render_scene` and `degrade`."""
+    return degrade(render_scene(spec, backgrounds=backgrounds), rng, gsd_m=gsd_m, sensor=sensor)

@@ -1,0 +1,1 @@
+"""Yards as Sentinel-2 sees them, by two independent simulators."""

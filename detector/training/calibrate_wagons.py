@@ -1,0 +1,188 @@
+"""From a trained network to weights that can be shipped: the judge, the threshold and the count model.
+
+All three are fitted to tiles the network was not trained on: half of them to the judge, the other half to the
+threshold and the intervals, so that each stage is judged on scenes the stage before hasn't seen.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import shapely
+import torch
+from numpy.typing import NDArray
+
+from detector.training.metrics import Scored, clip_boxes, counting_rows, judge_picture, summarise
+from detector.training.shards import LabelledTile
+from detector.wagons.boxes import match, rotated_iou
+from detector.wagons.count_interval import CountModel, fit_count_model
+from detector.wagons.decode import Candidates
+from detector.wagons.detector import WagonDetector
+from detector.wagons.network import WORK_GSD_M
+from detector.wagons.rescoring import Rescorer, features, fit_judge
+from detector.wagons.weights import Weights
+
+logger = logging.getLogger(__name__)
+
+MATCH_IOU = 0.4
+COUNT_LEVEL = 0.90
+"""Share of the counts of validation scenes with wagons that their intervals hold."""
+
+
+class Pictured(NamedTuple):
+    """A labelled tile with the network's candidates on it."""
+
+    tile: LabelledTile
+    candidates: Candidates
+
+
+def look(
+    detector: WagonDetector, labelled: Iterable[LabelledTile], *, careful: bool = False
+) -> list[Pictured]:
+    """Candidates of labelled tiles, one tile a time; tiles are cropped to multiples of 32 pixels.
+
+    Args:
+        detector: Whose network looks.
+        labelled: Tiles of any size.
+        careful: As in `WagonDetector.detect`.
+    """
+    out: list[Pictured] = []
+    for tile in labelled:
+        h, w = (d // 32 * 32 for d in tile.image.shape[:2])
+        found, _ = detector.candidates([np.ascontiguousarray(tile.image[:h, :w])], careful=careful)
+        out.append(Pictured(tile, found[0]))
+    return out
+
+
+def truth_of(pictured: Pictured) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which candidates are wagons, and which should teach nothing (on ignored boxes)."""
+    tile, candidates = pictured
+    h, w = (d // 32 * 32 for d in tile.image.shape[:2])
+    predicted, true = clip_boxes(candidates.boxes, w, h), clip_boxes(tile.boxes, w, h)
+    wanted = ~tile.ignored
+    hits = match(predicted, candidates.heat, true[wanted], MATCH_IOU)
+    real = np.zeros(len(predicted), bool)
+    real[hits.predicted] = True
+    skip = (rotated_iou(predicted, true[~wanted]) > 0.1).any(axis=1)
+    return real, skip & ~real
+
+
+def fit(pictured: Sequence[Pictured], *, seed: int = 0) -> Rescorer:
+    """The judge fitted to the candidates of labelled tiles."""
+    x, y, scene = [], [], []
+    for number, item in enumerate(pictured):
+        real, skip = truth_of(item)
+        seen = features(item.candidates, _gsd(item.tile))
+        x.append(seen[~skip])
+        y.append(real[~skip])
+        scene.append(np.full(int((~skip).sum()), number))
+    judge, quality = fit_judge(np.concatenate(x), np.concatenate(y), np.concatenate(scene), seed=seed)
+    logger.info("judge: log loss %.4f, held out %.4f", quality.loss, quality.held_out_loss)
+    return judge
+
+
+def score(detector: WagonDetector, pictured: Iterable[Pictured]) -> list[Scored]:
+    """Predictions beside truth, with the detector's judge and count model."""
+    return [_scored(detector, number, item) for number, item in enumerate(pictured)]
+
+
+def _scored(detector: WagonDetector, number: int, item: Pictured) -> Scored:
+    tile, candidates = item
+    width, height = tile.meta.get("size_px", (tile.image.shape[1], tile.image.shape[0]))
+    inside = np.zeros(len(candidates.boxes), bool)
+    if len(inside):
+        x, y = candidates.boxes[:, 0], candidates.boxes[:, 1]
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    found = detector.judge(candidates.take(inside), _gsd(tile))
+    # A wagon whose centre lies outside the frame belongs to the next tile; here it is neither hit nor miss.
+    x, y = tile.boxes.reshape(-1, 5)[:, 0], tile.boxes.reshape(-1, 5)[:, 1]
+    outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
+    scored = Scored(
+        name=str(tile.meta.get("name", number)),
+        boxes=found.boxes,
+        probability=found.probability,
+        category=found.category,
+        true_boxes=tile.boxes,
+        true_category=tile.category,
+        ignored=tile.ignored | outside,
+        size_px=(float(width), float(height)),
+        gsd_m=WORK_GSD_M,
+        ignore_areas=tuple(shapely.Polygon(ring) for ring in tile.meta.get("ignore_areas", ())),
+        meta=tile.meta,
+    )
+    freight = (found.category == 0) & counting_rows(scored)
+    sure = found.probability >= detector.threshold
+    interval = detector.count_model.interval(
+        found.probability[freight & sure], found.probability[freight & ~sure]
+    )
+    return replace(scored, interval=(interval.low, interval.high))
+
+
+def best_threshold(scored: Sequence[Scored], minimum_iou: float = 0.4) -> float:
+    """The probability at which F1 of all pictures together is highest, among 0.20, 0.22 ... 0.80."""
+    judged = [judge_picture(s, minimum_iou) for s in scored]
+    probability = np.concatenate([j.probability for j in judged])
+    hit = np.concatenate([j.hit for j in judged])
+    true = sum(j.true for j in judged)
+    steps = np.arange(0.20, 0.801, 0.02)
+    f1 = [2 * (hit & (probability >= t)).sum() / max(1, (probability >= t).sum() + true) for t in steps]
+    return round(float(steps[int(np.argmax(f1))]), 2)
+
+
+def count_model_of(scored: Sequence[Scored]) -> CountModel:
+    """The count model fitted to scored pictures."""
+    scenes = []
+    for item in scored:
+        true = int(((item.true_category == 0) & ~item.ignored).sum())
+        scenes.append((item.probability[(item.category == 0) & counting_rows(item)], true))
+    return fit_count_model(scenes, COUNT_LEVEL)
+
+
+def finish(
+    network: Weights,
+    for_judge: Iterable[LabelledTile],
+    for_counts: Iterable[LabelledTile],
+    *,
+    device: str = "auto",
+    seed: int = 0,
+    report: Callable[[str], None] = logger.info,
+) -> tuple[Weights, dict[str, Any]]:
+    """Fit judge, threshold and count model of a network.
+
+    Args:
+        network: Weights whose judge and card are replaced.
+        for_judge: Tiles for the judge.
+        for_counts: Other tiles, for threshold and intervals.
+        device: Where to run.
+        seed: Of the judge's start.
+        report: Told what is going on.
+
+    Returns:
+        The weights with the new judge and a card with ``threshold`` and ``count_model``, and the figures on
+        ``for_counts`` (slightly optimistic: the threshold was chosen there).
+    """
+    torch.manual_seed(seed)
+    detector = WagonDetector(network, device)
+    report("looking at the tiles for the judge")
+    judge = fit(look(detector, for_judge), seed=seed)
+    judged = replace(network, judge=judge)
+    detector = WagonDetector(judged, device)
+    report("looking at the tiles for threshold and intervals")
+    pictured = look(detector, for_counts)
+    scored = score(detector, pictured)
+    card = {
+        **network.card,
+        "threshold": best_threshold(scored),
+        "count_model": count_model_of(scored).to_json(),
+    }
+    finished = replace(judged, card=card)
+    final = score(WagonDetector(finished, device), pictured)
+    return finished, summarise(final, card["threshold"])
+
+
+def _gsd(tile: LabelledTile) -> float:
+    return float(tile.meta.get("gsd_m", 0.5))

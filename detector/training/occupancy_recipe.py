@@ -1,0 +1,304 @@
+"""The making of occupancy weights from one settings file: simulate, fit, calibrate, write with a card."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from detector.errors import LabelError
+from detector.occupancy import weights as weights_file
+from detector.occupancy.classical import Trees, fit_trees
+from detector.occupancy.conformal import ConformalScaling, fit_disagreement, fit_stretch
+from detector.occupancy.estimate import Pitch
+from detector.occupancy.network import OccupancyNet
+from detector.training import occupancy_scores as scores
+from detector.training.loop import draw_curves
+from detector.training.occupancy_item import write_item
+from detector.training.occupancy_loop import OccupancyTrainConfig, load_average, train
+from detector.training.occupancy_predictions import answers, site_features
+from detector.training.occupancy_samples import StoredSite, stored_sites
+from detector.training.occupancy_sites import STRIP_SEEDS, site_path, write_site, write_strip_site
+from detector.training.wagon_recipe import read_document, read_table
+
+logger = logging.getLogger(__name__)
+
+TASK = "occupancy"
+_TREE_LOOKS = 8  # of each site, for the trees
+_MANY_CARS = 30  # on all looks of a site: so many tell its pitch
+_SEEDS = {"train": 1, "val": 2, "test": 3}
+
+
+@dataclass(frozen=True)
+class SitesConfig:
+    """The ``[data]`` table: what to learn from."""
+
+    train_sites: int = 1000
+    """Simulated yards to learn from, each on some tens of dates."""
+    check_sites: int = 130
+    """Further ones for the intervals."""
+    dates: int = 34
+    strips: float = 0.2
+    """Share of the yards that are of the second simulator (`detector.simulators.sentinel2.independent`)."""
+    seed: int = 0
+    """Another one gives other yards in every split."""
+    first_sites: int = 40
+    """The training starts when so many are there; the rest are made beside it."""
+
+
+@dataclass(frozen=True)
+class OccupancyRecipe:
+    """Settings of a whole training."""
+
+    task: str = TASK
+    name: str = "occupancy"
+    version: str = "0"
+    data: SitesConfig = field(default_factory=SitesConfig)
+    train: OccupancyTrainConfig = field(default_factory=OccupancyTrainConfig)
+
+    @classmethod
+    def from_toml(cls, path: Path) -> OccupancyRecipe:
+        """Read a settings file; unknown keys are refused.
+
+        Raises:
+            LabelError: The file can't be read, or a key or a type is wrong.
+        """
+        document = read_document(path)
+        data = read_table(path, SitesConfig, document.pop("data", {}), "data.")
+        fit = read_table(path, OccupancyTrainConfig, document.pop("train", {}), "train.")
+        recipe: OccupancyRecipe = read_table(path, cls, {**document, "data": data, "train": fit}, "")
+        return recipe
+
+
+def make_sites(
+    folder: Path,
+    split: str,
+    number: int,
+    *,
+    seed: int = 0,
+    dates: int = 34,
+    first: int = 0,
+    strips: float = 0.0,
+) -> None:
+    """Simulate the sites of a split; those that are there are left alone.
+
+    Args:
+        folder: Where they are put.
+        split: ``train``, ``val`` or ``test``.
+        number: How many there are to be.
+        seed: Another one gives other yards.
+        dates: Of each.
+        first: Number of the first one to make.
+        strips: Share of those that are of the second simulator, evenly among the others.
+    """
+    for k in range(first, number):
+        write = write_strip_site if _is_strip(k, strips) else write_site
+        write(folder, _seed(split, seed), k, split, dates=dates)
+
+
+def _is_strip(number: int, share: float) -> bool:
+    return int((number + 1) * share) > int(number * share)
+
+
+def _seed(split: str, seed: int) -> int:
+    """Far apart: no split of one seed is another split, or the yards of the study, of another."""
+    return _SEEDS[split] + 1000 * seed
+
+
+def follow(
+    recipe: OccupancyRecipe,
+    out: Path,
+    *,
+    device: str = "auto",
+    progress: Callable[[int, int], Any] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Path:
+    """Carry out a recipe, or go on with one that was stopped.
+
+    Args:
+        recipe: The settings.
+        out: Folder of sites, checkpoint, log and at last ``NAME.safetensors`` with its card.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        progress: Called with the step and the number of steps.
+        stop: Asked after every step; true ends the training early (a later call goes on).
+
+    Returns:
+        The weights file.
+
+    Raises:
+        LabelError: Something about the data or the checkpoint is wrong.
+    """
+    data, folder = recipe.data, out / "sites"
+    first = min(data.first_sites, data.train_sites)
+    seed = _seed("train", data.seed)
+    wanted = (
+        site_path(folder, seed + STRIP_SEEDS * _is_strip(k, data.strips), k, "train")
+        for k in range(data.train_sites)
+    )
+    if all(path.exists() for path in wanted):
+        train(folder, out, recipe.train, device=device, stop=stop, progress=progress)
+    else:
+        # Spawned: a forked child would inherit torch's threads in an unknown state.
+        worker = get_context("spawn").Process(
+            target=make_sites,
+            args=(folder, "train", data.train_sites),
+            kwargs={"seed": data.seed, "dates": data.dates, "strips": data.strips},
+        )
+        worker.start()
+        try:
+            while worker.is_alive() and len(list(folder.glob("train-*[0-9].npz"))) < first:
+                worker.join(1.0)
+            _look_after(worker, folder)
+            train(folder, out, recipe.train, device=device, stop=stop, progress=progress)
+            worker.join()
+            _look_after(worker, folder)
+        finally:
+            worker.terminate()
+            worker.join()
+    draw_curves(out / "log.jsonl", out / "curves.png")
+    make_sites(folder, "val", data.check_sites, seed=data.seed, dates=data.dates, strips=data.strips)
+    return write_weights(recipe, load_average(out / "checkpoint.pt"), folder, out)
+
+
+def _look_after(worker: SpawnProcess, folder: Path) -> None:
+    """Raise if the simulator has failed."""
+    if worker.exitcode:
+        raise LabelError(f"{folder}: the simulator stopped; see the messages above")
+
+
+def write_weights(recipe: OccupancyRecipe, network: OccupancyNet, folder: Path, out: Path) -> Path:
+    """Fit the trees, calibrate on the sites of the split "val", and write weights and card.
+
+    Raises:
+        LabelError: There are no sites to fit or to calibrate on.
+    """
+    learned, check = stored_sites(folder, "train"), stored_sites(folder, "val")
+    if not learned or not check:
+        raise LabelError(f"{folder}: simulated sites are missing, or none has enough dates to be answered")
+    trees = fit_classical(learned)
+    table = level(answers(check, network, trees), network)
+    calibrated = calibration(table)
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    card = {
+        "name": recipe.name,
+        "version": recipe.version,
+        "task": "occupied track length of freight yards on Sentinel-2 images",
+        "trained": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "settings": dataclasses.asdict(recipe),
+        "data": {
+            "training": f"{len(learned)} simulated yards, {sum(len(s.looks) for s in learned)} looks",
+            "trees": f"{_TREE_LOOKS} looks of each of them",
+            "intervals": f"{len(check)} further simulated yards, {len(table)} looks",
+        },
+        "training": {"steps": log[-1]["step"], "last_losses": log[-1]} if log else {},
+        **calibrated,
+    }
+    length, count, pitch = stretch_of(card)
+    seen = scores.intervals(table, length, count, pitch)
+    card["figures"] = {"validation": scores.by_count(seen).to_dict("records"), "slope": scores.slope(seen)}
+    path = out / f"{recipe.name}.safetensors"
+    checksum = weights_file.save(path, network, trees, card)
+    write_item({**card, "sha256": checksum}, path, network)
+    return path
+
+
+def fit_classical(sites: Sequence[StoredSite]) -> Trees:
+    """Fit the trees on some looks of each site, with and without their track lines."""
+    x, y = [], []
+    for number, site in enumerate(sites):
+        rng = np.random.default_rng([number, 99])
+        chosen = rng.choice(len(site.looks), min(_TREE_LOOKS, len(site.looks)), replace=False)
+        for k, row in enumerate(sorted(int(r) for r in chosen)):
+            x.append(site_features(site, row, tracks=k % 4 != 0))
+            y.append(float(site.figure("length_m")[row]))
+    return fit_trees(np.stack(x), np.sqrt(np.array(y)))
+
+
+def level(table: pd.DataFrame, network: OccupancyNet) -> pd.DataFrame:
+    """Take out by how much answers are too high in all (or low): training shows fuller yards than there are.
+
+    Args:
+        table: Raw answers on held-out sites.
+        network: Whose gain is set.
+
+    Returns:
+        The answers that the network gives from now on.
+    """
+    said, true = float(table["said"].sum()), float(table["length_m"].sum())
+    gain = min(max(true / said, 0.5), 2.0) if said > 0 and true > 0 else 1.0
+    network.gain.mul_(gain)
+    return table.assign(**{name: table[name] * gain for name in ("said", "below", "above")})
+
+
+def calibration(table: pd.DataFrame) -> dict[str, Any]:
+    """What raw answers on held-out sites say of pitch, intervals and the range that can be trusted.
+
+    Returns:
+        ``pitch_m``, ``length_stretch``, ``count_stretch``, ``disagreement`` and ``trusted_to`` for a card.
+
+    Raises:
+        LabelError: No site holds a car.
+    """
+    sums = table.groupby("site")[["length_m", "count"]].sum()
+    most = float(sums["count"].max())
+    if not most:
+        raise LabelError("the simulated sites to calibrate on hold no freight cars at all")
+    pitches = (sums["length_m"] / sums["count"])[sums["count"] >= min(_MANY_CARS, most)]
+    # Yards and not cars are drawn by whoever asks: the mean of yards.
+    spread = float(pitches.std()) if len(pitches) > 1 else 0.0
+    pitch = Pitch(round(float(pitches.mean()), 2), round(spread, 2))
+    said, below, above = (table[name].to_numpy(float) for name in ("said", "below", "above"))
+    site = table["site"].to_numpy(np.int64)
+    length = fit_stretch(said, below, above, table["length_m"].to_numpy(float), site, car=pitch.mean_m)
+    count = fit_stretch(
+        said / pitch.mean_m,
+        below / pitch.mean_m,
+        above / pitch.mean_m,
+        table["count"].to_numpy(float),
+        site,
+        car=1.0,
+    )
+    return {
+        "pitch_m": [pitch.mean_m, pitch.sd_m],
+        "length_stretch": length.to_json(),
+        "count_stretch": count.to_json(),
+        "disagreement": fit_disagreement(
+            said / pitch.mean_m, table["classical"].to_numpy(float) / pitch.mean_m
+        ).to_json(),
+        "trusted_to": trusted_range(scores.intervals(table, length, count, pitch)),
+    }
+
+
+def trusted_range(table: pd.DataFrame, *, most: float = 300.0, bias: float = 0.12) -> float:
+    """The count up to which answers don't fall short of the truth by more than a share on average.
+
+    In steps of 25. Beyond it they are lower bounds; answers that are too high are no such thing: that is for
+    their interval to say.
+    """
+    trusted = 50.0
+    for low in np.arange(50.0, most, 25.0):
+        part = table[(table["count"] > low) & (table["count"] <= low + 25)]
+        if len(part) < 20 or (part["count"] - part["cars"]).mean() > bias * (low + 12.5):
+            break
+        trusted = float(low) + 25.0
+    return trusted
+
+
+def stretch_of(card: dict[str, Any]) -> tuple[ConformalScaling, ConformalScaling, Pitch]:
+    """Calibration of length and count, and the pitch, from a card."""
+    mean, sd = card["pitch_m"]
+    return (
+        ConformalScaling.from_json(card["length_stretch"]),
+        ConformalScaling.from_json(card["count_stretch"]),
+        Pitch(float(mean), float(sd)),
+    )

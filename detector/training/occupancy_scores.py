@@ -1,0 +1,164 @@
+"""How good occupancy answers are: errors by true count, slope, coverage, detection, a yard's build-up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from detector.occupancy.conformal import ConformalScaling
+from detector.occupancy.estimate import Pitch
+
+BANDS = ((0, 0), (1, 5), (6, 20), (21, 50), (51, 100), (101, 150), (151, 400))
+BOUNDS = {(1, 5): 4.2, (6, 20): 5.4, (21, 50): 9.3, (51, 100): 9.7, (101, 150): 15.5}
+"""Root-mean-square errors, in cars, that our feasibility study derived for a linear estimator that knows
+neither which tracks are occupied nor the contrast: an order of magnitude, not a strict bound."""
+
+LOOKS_A_YEAR = 70.0
+"""Clear looks a year of one place: the build-up is judged at one false alarm a year."""
+
+
+def intervals(
+    table: pd.DataFrame, length: ConformalScaling, count: ConformalScaling, pitch: Pitch
+) -> pd.DataFrame:
+    """Add the calibrated figures to raw answers.
+
+    Returns:
+        The table with ``cars``, ``cars_low``, ``cars_high`` and ``length_low``, ``length_high`` (metres).
+    """
+    cars = table["said"] / pitch.mean_m
+    lower, upper = length.factors(cars.to_numpy())
+    below, above = count.factors(cars.to_numpy())
+    return table.assign(
+        cars=cars,
+        cars_low=np.maximum(cars - below * table["below"] / pitch.mean_m, 0.0),
+        cars_high=cars + above * table["above"] / pitch.mean_m,
+        length_low=np.maximum(table["said"] - lower * table["below"], 0.0),
+        length_high=table["said"] + upper * table["above"],
+        classical_cars=table["classical"] / pitch.mean_m,
+    )
+
+
+def by_count(table: pd.DataFrame, column: str = "cars") -> pd.DataFrame:
+    """Errors by true count, a row a band and one for all."""
+    rows = []
+    for low, high in (*BANDS, (0, 10_000)):
+        part = table[(table["count"] >= low) & (table["count"] <= high)]
+        if part.empty:
+            continue
+        error = part[column] - part["count"]
+        row: dict[str, object] = {
+            "true": "all" if high == 10_000 else "0" if high == 0 else f"{low} to {high}",
+            "looks": len(part),
+            "mean": part[column].mean(),
+            "bias": error.mean(),
+            "rmse": math.sqrt((error**2).mean()),
+            "mae": error.abs().mean(),
+        }
+        if column == "cars":
+            inside = (part["cars_low"] <= part["count"]) & (part["count"] <= part["cars_high"])
+            metres = (part["length_low"] <= part["length_m"]) & (part["length_m"] <= part["length_high"])
+            row |= {
+                "coverage": inside.mean(),
+                "length_coverage": metres.mean(),
+                "width": (part["cars_high"] - part["cars_low"]).mean(),
+                "to_bound": row["rmse"] / BOUNDS[low, high] if (low, high) in BOUNDS else float("nan"),  # type: ignore[operator]
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def slope(table: pd.DataFrame, column: str = "cars", most: float = 150.0) -> dict[str, float]:
+    """Least-squares line of answer on truth up to a count, and the correlation over all."""
+    part = table[table["count"] <= most]
+    rate, start = np.polyfit(part["count"], part[column], 1)
+    by_site = [
+        float(np.polyfit(one["count"], one[column], 1)[0])
+        for _, one in part.groupby("site")
+        if one["count"].max() - one["count"].min() >= 15
+    ]
+    low, middle, high = np.quantile(by_site, (0.1, 0.5, 0.9)) if by_site else (math.nan,) * 3
+    return {
+        "slope": float(rate),
+        "intercept": float(start),
+        "correlation": float(np.corrcoef(table["count"], table[column])[0, 1]),
+        "site_slope_p10": float(low),
+        "site_slope_median": float(middle),
+        "site_slope_p90": float(high),
+    }
+
+
+def grouped(table: pd.DataFrame, by: pd.Series, name: str) -> pd.DataFrame:
+    """Errors by anything, a row a group."""
+    rows = []
+    for value, part in table.groupby(by, observed=True):
+        error = part["cars"] - part["count"]
+        inside = (part["cars_low"] <= part["count"]) & (part["count"] <= part["cars_high"])
+        rows.append(
+            {
+                name: str(value),
+                "looks": len(part),
+                "bias": error.mean(),
+                "rmse": math.sqrt((error**2).mean()),
+                "coverage": inside.mean(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def detection(table: pd.DataFrame, column: str = "cars") -> pd.DataFrame:
+    """How often a yard that isn't empty is seen not to be, at one false alarm in twenty empty looks."""
+    empty = table.loc[table["count"] == 0, column]
+    if len(empty) < 20:
+        return pd.DataFrame()
+    threshold = float(np.quantile(empty, 0.95))
+    edges = (1, 3, 6, 9, 13, 18, 26, 41, 81)
+    rows = []
+    for low, high in pairwise(edges):
+        part = table[(table["count"] >= low) & (table["count"] < high)]
+        if len(part):
+            rows.append(
+                {
+                    "true": f"{low} to {high - 1}",
+                    "looks": len(part),
+                    "threshold": threshold,
+                    "seen": float((part[column] > threshold).mean()),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def build_up(usual: Mapping[int, Sequence[float]], event: Mapping[int, Sequence[float]]) -> dict[str, float]:
+    """How well a build-up is seen at one false alarm a year.
+
+    Args:
+        usual: By site, answers to looks at its usual level.
+        event: By site, answers to the looks after the build-up, in order of time.
+
+    Returns:
+        Threshold in cars; the share of single looks and of sites within three looks that pass it; the same
+        with a threshold of each site's own, relative to its usual looks.
+    """
+    level = 1.0 - 1.0 / LOOKS_A_YEAR
+    pooled = np.concatenate([np.asarray(v, float) for v in usual.values()])
+    threshold = float(np.quantile(pooled, level))
+    single = np.concatenate([np.asarray(v, float) for v in event.values()]) > threshold
+    three = [bool((np.asarray(v, float)[:3] > threshold).any()) for v in event.values()]
+    middle = {site: float(np.median(v)) for site, v in usual.items()}
+    rise = np.concatenate([np.asarray(v, float) - middle[s] for s, v in usual.items()])
+    own = float(np.quantile(rise, level))
+    relative = np.concatenate([np.asarray(v, float) - middle[s] for s, v in event.items()]) > own
+    relative_three = [bool((np.asarray(v, float)[:3] - middle[s] > own).any()) for s, v in event.items()]
+    return {
+        "usual_looks": float(len(pooled)),
+        "event_looks": float(len(single)),
+        "threshold": threshold,
+        "seen_in_one_look": float(single.mean()),
+        "seen_within_three": float(np.mean(three)),
+        "rise_threshold": own,
+        "rise_seen_in_one_look": float(relative.mean()),
+        "rise_seen_within_three": float(np.mean(relative_three)),
+    }

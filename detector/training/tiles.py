@@ -1,0 +1,187 @@
+"""Training tiles from the simulator: render, degrade, resample to 0.5 m, write shards."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detector.simulators import BackgroundLibrary, Rendered
+from detector.simulators.images import pictures
+from detector.training.shards import MINIMUM_VISIBILITY, TILE_PX, LabelledTile, track_map, write_shard
+from detector.wagons.network import WORK_GSD_M
+from geo.resample import resample_image
+
+logger = logging.getLogger(__name__)
+
+SCENES_A_SHARD = 200
+SCENE_M = TILE_PX * WORK_GSD_M
+COARSE_GSD_M = (0.65, 1.05)
+"""Where wagons are a few pixels wide and most is left to learn."""
+
+
+def to_tile(rendered: Rendered, size_px: int | None = TILE_PX) -> LabelledTile:
+    """A rendered scene as a labelled tile at 0.5 m.
+
+    Args:
+        rendered: At any ground sampling distance.
+        size_px: Side of the tile; the picture is cut or its border repeated. None keeps the picture's own
+            size, rounded down to multiples of 32.
+    """
+    image = resample_image(rendered.image, rendered.gsd_m, WORK_GSD_M)
+    scale = rendered.gsd_m / WORK_GSD_M
+    height, width = (size_px, size_px) if size_px else (d // 32 * 32 for d in image.shape[:2])
+    image = image[:height, :width]
+    missing = ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0))
+    image = np.pad(image, missing, mode="edge")
+    boxes = np.asarray(rendered.boxes, np.float64).reshape(-1, 5).copy()
+    boxes[:, :4] *= scale
+    meta = {**rendered.meta, "gsd_m": float(rendered.gsd_m), "types": list(rendered.wagon_type)}
+    return LabelledTile(
+        image=np.ascontiguousarray(image),
+        boxes=boxes,
+        category=np.asarray(rendered.category, np.int64),
+        ignored=np.asarray(rendered.visibility, np.float64) < MINIMUM_VISIBILITY,
+        track=track_map(
+            [np.asarray(line) * scale for line in rendered.tracks],
+            (height, width),
+            complete=bool(rendered.meta.get("track_labels_complete", True)),
+        ),
+        meta=meta,
+    )
+
+
+def simulate_tiles(
+    seed: int,
+    number: int,
+    scenes: int,
+    *,
+    split: str,
+    backgrounds: Path | None,
+    views: int = 2,
+    kinds: Sequence[str] = (),
+    coarse_share: float = 0.0,
+    simulator: str = "main",
+    collage_share: float = 0.0,
+) -> list[LabelledTile]:
+    """Tiles of scenes, each seen under ``views`` sensors and lights; the same for the same seed.
+
+    Args:
+        seed: With the number and the scene's it decides everything in a scene.
+        number: Of the shard.
+        scenes: How many.
+        split: ``train``, ``val`` or ``test``.
+        backgrounds: Folder of rail-free pictures at 0.3 m used as ground.
+        views: Sensors and lights a scene is seen under.
+        kinds: Kinds of scenes, drawn evenly; all of them by their usual weights when there are none.
+        coarse_share: Share of the views whose ground sampling distance is drawn from `COARSE_GSD_M`; that of
+            the others is their sensor's own.
+        simulator: Who draws the scenes.
+        collage_share: Share of the scenes that the collage draws in its stead, by kinds of its own.
+    """
+    library = BackgroundLibrary(backgrounds) if backgrounds is not None else None
+    tiles: list[LabelledTile] = []
+    for scene in range(scenes):
+        rng = np.random.default_rng([seed, number, scene])
+        drawer = simulator
+        if collage_share > 0 and rng.random() < collage_share:
+            drawer = "collage"
+        seen = pictures(
+            rng,
+            simulator=drawer,
+            split=split,
+            size_m=SCENE_M,
+            kind=str(rng.choice(kinds)) if kinds and drawer == simulator else None,
+            backgrounds=library,
+            gsd_m=(_coarse(rng, coarse_share) for _ in range(views)),
+        )
+        tiles += [to_tile(one) for one in seen]
+    return tiles
+
+
+def _coarse(rng: np.random.Generator, share: float) -> float | None:
+    """A coarse ground sampling distance for a share of the pictures, None for the others."""
+    return float(rng.uniform(*COARSE_GSD_M)) if share > 0 and rng.random() < share else None
+
+
+def _write(
+    out: Path,
+    seed: int,
+    split: str,
+    backgrounds: Path | None,
+    views: int,
+    coarse_share: float,
+    collage_share: float,
+    number: int,
+) -> int:
+    path = out / f"shard-{number:05d}"
+    if path.with_suffix(".labels.npz").exists():
+        return 0
+    tiles = simulate_tiles(
+        seed,
+        number,
+        SCENES_A_SHARD,
+        split=split,
+        backgrounds=backgrounds,
+        views=views,
+        coarse_share=coarse_share,
+        collage_share=collage_share,
+    )
+    write_shard(path, tiles)
+    return len(tiles)
+
+
+def make_shards(
+    out: Path,
+    shards: int,
+    *,
+    seed: int,
+    split: str = "train",
+    backgrounds: Path | None = None,
+    views: int = 2,
+    coarse_share: float = 0.0,
+    collage_share: float = 0.0,
+    workers: int = 1,
+    first: int = 0,
+    progress: Callable[[int, int], Any] | None = None,
+) -> int:
+    """Make training shards of 200 scenes each; those already there are left alone.
+
+    Args:
+        out: Folder.
+        shards: How many.
+        seed: With the shard's number and the scene's it decides everything in a scene.
+        split: ``train``, ``val`` or ``test``: which assets, backgrounds and degradations are used.
+        backgrounds: Folder of rail-free pictures at 0.3 m used as ground.
+        views: Sensors and lights a scene is seen under.
+        coarse_share: As in `simulate_tiles`.
+        collage_share: As in `simulate_tiles`.
+        workers: Processes.
+        first: Number of the first shard.
+        progress: Called with shards done and shards in all.
+
+    Returns:
+        Number of tiles made.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    job = partial(_write, out, seed, split, backgrounds, views, coarse_share, collage_share)
+    numbers = range(first, first + shards)
+    made = 0
+    if workers <= 1:
+        for done, number in enumerate(numbers, start=1):
+            made += job(number)
+            if progress is not None:
+                progress(done, shards)
+        return made
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for done, count in enumerate(pool.map(job, numbers), start=1):
+            made += count
+            if progress is not None:
+                progress(done, shards)
+    return made

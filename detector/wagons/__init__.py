@@ -1,0 +1,1 @@
+"""Wagons one by one, on images of about a metre and finer."""

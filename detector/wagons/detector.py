@@ -1,0 +1,315 @@
+"""Wagons in a scene: tiles through the network, candidates through the judge, boxes to the map."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aoi import AreaOfInterest
+from detector.device import choose_device, fast_dtype
+from detector.errors import ResolutionError, WeightsError
+from detector.wagons import weights as weights_file
+from detector.wagons.boxes import Boxes, suppress
+from detector.wagons.count_interval import CountModel
+from detector.wagons.decode import Candidates, decode
+from detector.wagons.detections import Detections, frame_of
+from detector.wagons.network import STRIDE, WORK_GSD_M, Maps, fused
+from detector.wagons.rescoring import Rescorer, features
+from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
+
+logger = logging.getLogger(__name__)
+
+MINIMUM_HEAT = 0.06
+MINIMUM_PROBABILITY = 0.02
+SAME_WAGON_IOU = 0.25
+HALO_PX = 96
+# Two wagons can't stand closer than 8 m along and 4 m across: a tile with more candidates than that is noise.
+SMALLEST_PLOT_M2 = 32.0
+GSD_RANGE_M = (0.1, 1.2)
+TRAINED_GSD_M = (0.28, 1.05)
+MIRRORS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
+"""Axes along which a careful look turns a tile over."""
+
+Watch = Callable[[Tile, Maps], None]
+"""Sees the maps of each tile as they come."""
+
+
+class RescoredCandidates(NamedTuple):
+    """Candidates of a picture with their probabilities, in work pixels, best first."""
+
+    boxes: Boxes
+    category: NDArray[np.int64]
+    probability: NDArray[np.float64]
+    features: NDArray[np.float64]
+
+
+class WagonDetector:
+    """The shipped detector, or one with other weights.
+
+    Attributes:
+        name: Of the weights.
+        version: Of the weights.
+        checksum: SHA-256 of the weights file.
+        card: Data, training and figures of the weights.
+        threshold: Probability from which a candidate is drawn as a wagon.
+        gsd_range_m: Ground sampling distances that are accepted, metres.
+        device: Where it runs.
+    """
+
+    def __init__(self, loaded: weights_file.Weights, device: str = "auto"):
+        self.card: dict[str, Any] = loaded.card
+        self.name = str(loaded.card.get("name", loaded.path.stem))
+        self.version = str(loaded.card.get("version", "0"))
+        self.checksum = loaded.checksum
+        try:
+            self.threshold = float(loaded.card.get("threshold", 0.5))
+            self.count_model = CountModel.from_json(loaded.card.get("count_model", {}))
+            low, high = loaded.card.get("gsd_range_m", GSD_RANGE_M)
+            self.gsd_range_m = (float(low), float(high))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise WeightsError(f"{loaded.path}: its card holds a wrong figure ({error})") from error
+        self.device = choose_device(device)
+        self.dtype = fast_dtype(self.device)
+        network = fused(loaded.network).to(self.device, self.dtype)
+        self._network = network.to(memory_format=torch.channels_last)
+        self._judge: Rescorer = loaded.judge
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, device: str = "auto") -> WagonDetector:
+        """The shipped weights, or those of a .safetensors file with its card beside it.
+
+        Raises:
+            WeightsError: The weights are missing, damaged or not ours.
+            InputError: The device isn't there.
+        """
+        return cls(weights_file.load(path), device)
+
+    def check_resolution(self, scene: Scene) -> None:
+        """Refuse a scene on which wagons can't be told apart.
+
+        Raises:
+            ResolutionError: The ground sampling distance is outside ``gsd_range_m``.
+        """
+        low, high = self.gsd_range_m
+        if scene.gsd_m > high:
+            raise ResolutionError(
+                f"{scene.path}: {scene.gsd_m:.3g} m a pixel is too coarse to see wagons one by one "
+                f"(a wagon is about {14 / scene.gsd_m:.2g} x {3 / scene.gsd_m:.1g} pixels; "
+                f"the detector needs {high:g} m or finer)"
+            )
+        if scene.gsd_m < low:
+            raise ResolutionError(
+                f"{scene.path}: {scene.gsd_m:.3g} m a pixel is finer than the {low:g} m this detector knows; "
+                "check the ground sampling distance, or resample the image"
+            )
+
+    def detect(
+        self,
+        scene: Scene,
+        area: AreaOfInterest | None = None,
+        *,
+        tile_px: int = 2048,
+        batch_size: int = 1,
+        threshold: float | None = None,
+        careful: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+        watch: Watch | None = None,
+    ) -> Detections:
+        """Wagons of a scene, or of an area in it.
+
+        Args:
+            scene: An opened scene of 1.2 m or finer.
+            area: Only tiles that touch its boundary are looked at; wagons just outside may be among the
+                answer.
+            tile_px: Core of a tile in work pixels (0.5 m), a multiple of 32.
+            batch_size: Tiles that go through the network at once.
+            threshold: Probability from which a candidate is a wagon; the weights' own by default.
+            careful: Look at each tile and its three mirror images, which takes four times as long.
+            progress: Called with tiles done and tiles in all.
+            watch: Called with each tile and the network's maps of it (a batch of one), for those who want
+                more of the same pass than wagons.
+
+        Raises:
+            ResolutionError: The scene is too coarse or too fine.
+            SceneError: The scene can't be read, or the area doesn't touch it.
+        """
+        self.check_resolution(scene)
+        grid = TileGrid.over(scene, gsd_m=WORK_GSD_M, core_px=tile_px, halo_px=HALO_PX, area=area)
+        parts: list[Candidates] = []
+        notes: list[str] = []
+        for candidates, tile, capped in self._tiles(scene, grid, batch_size, progress, watch, careful):
+            if capped:
+                notes.append(
+                    "a tile held more candidates than wagons have room: counts there are not to be trusted"
+                )
+            parts.append(_owned(candidates, tile))
+        found = self.judge(Candidates.joined(parts), scene.gsd_m)
+        covered = valid_fraction(scene, area)
+        if scene.gsd_m > TRAINED_GSD_M[1] or scene.gsd_m < TRAINED_GSD_M[0]:
+            notes.append(
+                f"the image has {scene.gsd_m:.2f} m a pixel, the detector was trained on "
+                f"{TRAINED_GSD_M[0]:g} to {TRAINED_GSD_M[1]:g} m: the interval is widened"
+            )
+        if covered < 0.95:
+            place = "the area" if area is not None else "the image"
+            notes.append(f"only {covered:.0%} of {place} has valid pixels: wagons elsewhere are not counted")
+        outside = max(0.0, np.log(scene.gsd_m / TRAINED_GSD_M[1]), np.log(TRAINED_GSD_M[0] / scene.gsd_m))
+        return self._detections(
+            scene,
+            grid,
+            found,
+            threshold or self.threshold,
+            covered,
+            tuple(dict.fromkeys(notes)),
+            1.0 + 2.0 * outside,
+        )
+
+    def judge(self, candidates: Candidates, source_gsd_m: float) -> RescoredCandidates:
+        """Probabilities of one picture's candidates; of those in one place only the best stays."""
+        if not len(candidates.boxes):
+            nothing = np.zeros(0)
+            return RescoredCandidates(
+                candidates.boxes, np.zeros(0, np.int64), nothing, features(candidates, source_gsd_m)
+            )
+        kept = suppress(candidates.boxes, candidates.heat, 2 * SAME_WAGON_IOU)
+        candidates = candidates.take(kept)
+        seen = features(candidates, source_gsd_m)
+        probability = self._judge.probability(seen)
+        best = suppress(candidates.boxes, probability, SAME_WAGON_IOU)
+        category = candidates.category[best].argmax(axis=1)
+        return RescoredCandidates(
+            candidates.boxes[best], category.astype(np.int64), probability[best], seen[best]
+        )
+
+    def candidates(
+        self,
+        images: list[NDArray[np.uint8]],
+        minimum_heat: float = MINIMUM_HEAT,
+        *,
+        careful: bool = False,
+    ) -> tuple[list[Candidates], bool]:
+        """Candidates of images of one shape ``(H, W, 3)`` at 0.5 m, H and W multiples of 32."""
+        return self._decoded(self.maps(images, careful=careful), minimum_heat)
+
+    @torch.inference_mode()
+    def maps(self, images: list[NDArray[np.uint8]], *, careful: bool = False) -> Maps:
+        """What the network says of images of one shape ``(H, W, 3)`` at 0.5 m, H and W multiples of 32.
+
+        Args:
+            images: The images.
+            careful: The mean of what it says of them and of their three mirror images.
+        """
+        batch = torch.from_numpy(np.stack(images)).to(self.device)
+        batch = batch.permute(0, 3, 1, 2).to(self.dtype).div_(255)
+        if not careful:
+            return self._seen(batch)
+        views = [self._seen(batch.flip(axes)).mirrored(*axes) for axes in MIRRORS]
+        return Maps(*(torch.stack(fields).mean(dim=0) for fields in zip(*views, strict=True)))
+
+    def _seen(self, batch: torch.Tensor) -> Maps:
+        return cast(Maps, self._network(batch.contiguous(memory_format=torch.channels_last)))
+
+    @torch.inference_mode()
+    def _decoded(self, maps: Maps, minimum_heat: float = MINIMUM_HEAT) -> tuple[list[Candidates], bool]:
+        cells = maps.heat.shape[-2] * maps.heat.shape[-1]
+        room = int(cells * (STRIDE * WORK_GSD_M) ** 2 / SMALLEST_PLOT_M2)
+        return decode(maps, minimum_heat=minimum_heat, maximum=max(50, room))
+
+    def _tiles(
+        self,
+        scene: Scene,
+        grid: TileGrid,
+        batch_size: int,
+        progress: Callable[[int, int], None] | None,
+        watch: Watch | None = None,
+        careful: bool = False,
+    ) -> Iterator[tuple[Candidates, Tile, bool]]:
+        pending: list[Tile] = []
+        total = len(grid)
+
+        def flush() -> Iterator[tuple[Candidates, Tile, bool]]:
+            if not pending:
+                return
+            maps = self.maps([t.image for t in pending], careful=careful)
+            if watch is not None:
+                for number, tile in enumerate(pending):
+                    watch(tile, Maps(*(field[number : number + 1] for field in maps)))
+            found, capped = self._decoded(maps)
+            for candidates, tile in zip(found, pending, strict=True):
+                yield candidates, tile, capped
+            if progress is not None:
+                progress(pending[-1].index + 1, total)
+            pending.clear()
+
+        for tile in tiles(scene, grid):
+            if pending and (tile.image.shape != pending[0].image.shape or len(pending) == batch_size):
+                yield from flush()
+            pending.append(tile)
+        yield from flush()
+        if progress is not None:
+            progress(total, total)
+
+    def _detections(
+        self,
+        scene: Scene,
+        grid: TileGrid,
+        found: RescoredCandidates,
+        threshold: float,
+        covered: float,
+        notes: tuple[str, ...],
+        widening: float,
+    ) -> Detections:
+        source = grid.work_to_source(found.boxes)
+        placed = boxes_to_map(scene, source)
+
+        def table(rows: NDArray[np.bool_]) -> Any:
+            return frame_of(
+                np.asarray(placed.polygons, dtype=object)[rows]
+                if scene.georeferenced
+                else [None] * int(rows.sum()),
+                scene.crs if scene.georeferenced else None,
+                score=found.probability[rows],
+                category=found.category[rows],
+                length_m=placed.length_m[rows],
+                width_m=placed.width_m[rows],
+                azimuth_deg=placed.azimuth_deg[rows],
+                pixel_box=source[rows],
+                image=str(scene.path),
+                gsd_m=scene.gsd_m,
+            )
+
+        sure = found.probability >= threshold
+        unsure = (found.probability >= MINIMUM_PROBABILITY) & ~sure
+        return Detections(
+            frame=table(sure),
+            doubtful=table(unsure),
+            scene_id=scene.id,
+            gsd_m=scene.gsd_m,
+            valid_fraction=covered,
+            warnings=notes,
+            count_model=self.count_model,
+            widening=widening,
+        )
+
+
+def _owned(candidates: Candidates, tile: Tile) -> Candidates:
+    """The candidates that a tile answers for, in work pixels of the scene.
+
+    A wagon belongs to the tile whose core holds its centre. Two tiles may see a centre on their common border
+    a little differently; each core therefore reaches one cell over its border, and what both then claim is
+    one wagon in the suppression that follows.
+    """
+    x0, y0, x1, y1 = tile.core
+    left, top = tile.window[0], tile.window[1]
+    moved = candidates.moved(left, top)
+    x, y = moved.boxes[:, 0], moved.boxes[:, 1]
+    inside = (x >= x0 - STRIDE) & (x < x1 + STRIDE) & (y >= y0 - STRIDE) & (y < y1 + STRIDE)
+    column = np.clip((x - left).astype(int), 0, tile.valid.shape[1] - 1)
+    row = np.clip((y - top).astype(int), 0, tile.valid.shape[0] - 1)
+    return moved.take(inside & tile.valid[row, column])

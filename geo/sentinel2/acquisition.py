@@ -1,0 +1,225 @@
+"""Products of one look at the ground: neighbouring tiles, reprocessings, levels and doubles count once."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from geo.errors import SceneError
+from geo.sentinel2.formats.product import Clock, Kind, Product
+
+if TYPE_CHECKING:
+    from aoi import AreaOfInterest
+
+log = logging.getLogger(__name__)
+
+# Starts of one datatake in two products: the same to the second but for reprocessings.
+_SAME_START = dt.timedelta(seconds=30)
+# Times of neighbouring tiles: a tile takes 15 seconds.
+_SAME_TILES = dt.timedelta(seconds=60)
+# A datatake lasts up to half an hour, so that a tile is seen so much after its start. The next pass over the
+# same ground is an orbit, 100 minutes, away.
+_LONGEST_TAKE = dt.timedelta(minutes=40)
+_LEVELS = {"L2A": 0, "L1C": 1}
+# How well the numbers of a product are known.
+_TRUST: dict[Kind, int] = {"SAFE": 0, "AWS": 1, "STAC": 2, "export": 3}
+_CLOCKS: dict[Clock, int] = {"datatake": 0, "tile": 1, "day": 2}
+# Products that show the area equally well but for so much are told apart by what comes next.
+_SAME_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """One look of one satellite at an area, with all products of it.
+
+    Attributes:
+        id: By platform, time and relative orbit: S2A_20231005T021001_R003.
+        datetime: UTC; see `geo.sentinel2.formats.product.Product.datetime`.
+        platform: "Sentinel-2A" and so on; "Sentinel-2" where no product tells the unit.
+        relative_orbit: 1 to 143, or None where no product tells it.
+        best: The product to read.
+        others: The other products, the better ones first, each with the reason why it isn't the best.
+        shown: Share (0 to 1) of the area that the best one's raster covers.
+    """
+
+    id: str
+    datetime: dt.datetime
+    platform: str
+    relative_orbit: int | None
+    best: Product
+    others: tuple[tuple[Product, str], ...]
+    shown: float
+
+    def candidates(self) -> tuple[Product, ...]:
+        """All products, the best first: where one can't be read the next may do."""
+        return (self.best, *(product for product, _ in self.others))
+
+
+def group(products: Iterable[Product], area: AreaOfInterest) -> list[Acquisition]:
+    """Group products into acquisitions of an area.
+
+    Products are of one acquisition if nothing that they know of platform, relative orbit and time is at odds:
+    the same satellite doesn't come back within 100 minutes. The best is the one that shows most of the area,
+    then level 2A before 1C, then the highest baseline, then the tile in whose middle the area lies furthest
+    from an edge. Among several tiles or halves of a tile those are read around the area that could be the
+    best, since a raster may be empty there.
+
+    Args:
+        products: In any order, as `geo.sentinel2.formats.find.find_products` gives them.
+        area: In longitude and latitude. Products that don't show any of it are left out.
+
+    Returns:
+        The acquisitions by time. Their products agree on id, platform, orbit and time: what one knows, all
+        know.
+    """
+    listed = list(products)
+    shares = {id(one): one.shown(area) for one in listed}
+    shown = [one for one in listed if shares[id(one)] > 0.0]
+    looks: list[_ProductGroup] = []
+    for one in sorted(shown, key=_knowledge):
+        fitting = [look for look in looks if look.fits(one)]
+        if fitting:
+            min(fitting, key=lambda look: (abs(look.datetime - one.datetime), look.id)).products.append(one)
+        else:
+            looks.append(
+                _ProductGroup(
+                    one.datetime, one.clock, one.platform, one.relative_orbit, one.acquisition, [one]
+                )
+            )
+    acquisitions = [_settled(look, area, shares) for look in looks]
+    return sorted(acquisitions, key=lambda one: (one.datetime, one.id))
+
+
+@dataclass
+class _ProductGroup:
+    """An acquisition in the making; what is known of it is what its first product knows."""
+
+    datetime: dt.datetime
+    clock: Clock
+    platform: str
+    relative_orbit: int | None
+    id: str
+    products: list[Product] = field(default_factory=list)
+
+    def fits(self, one: Product) -> bool:
+        """Whether a product, which knows no more than the first one, may be of it."""
+        known = self.platform != "Sentinel-2" and one.platform != "Sentinel-2"
+        if known and self.platform != one.platform:
+            return False
+        if (
+            None not in (self.relative_orbit, one.relative_orbit)
+            and self.relative_orbit != one.relative_orbit
+        ):
+            return False
+        apart = one.datetime - self.datetime
+        if one.clock == "day":
+            return one.datetime.date() == self.datetime.date()
+        if self.clock == one.clock == "datatake":
+            return abs(apart) <= _SAME_START
+        if self.clock == "datatake":
+            return -_SAME_START <= apart <= _LONGEST_TAKE
+        return abs(apart) <= _SAME_TILES
+
+
+def _knowledge(one: Product) -> tuple[int, bool, bool, dt.datetime, str, str]:
+    """Those that know most come first, so that no vague one joins two that are at odds."""
+    return (
+        _CLOCKS[one.clock],
+        one.platform == "Sentinel-2",
+        one.relative_orbit is None,
+        one.datetime,
+        str(one.path),
+        one.part,
+    )
+
+
+def _settled(look: _ProductGroup, area: AreaOfInterest, shares: dict[int, float]) -> Acquisition:
+    orbit = next((one.relative_orbit for one in look.products if one.relative_orbit is not None), None)
+    seen = _seen(look.products, area, shares)
+    edges = {id(one): one.edge_distance_m(area) for one in look.products}
+
+    def rank(one: Product) -> tuple[float, int, tuple[int, ...], float, int, float, str, str]:
+        return (
+            -round(seen[id(one)] / _SAME_SHARE),
+            _LEVELS.get(one.level, 2),
+            tuple(-part for part in _baseline(one)),
+            -edges[id(one)],
+            _TRUST[one.kind],
+            -(one.generated.timestamp() if one.generated else 0.0),
+            str(one.path),
+            one.part,
+        )
+
+    ranked = sorted(look.products, key=rank)
+    best = ranked[0]
+
+    def agreed(one: Product) -> Product:
+        return replace(
+            one,
+            acquisition=look.id,
+            datetime=look.datetime,
+            clock=look.clock,
+            platform=look.platform,
+            relative_orbit=orbit,
+        )
+
+    return Acquisition(
+        id=look.id,
+        datetime=look.datetime,
+        platform=look.platform,
+        relative_orbit=orbit,
+        best=agreed(best),
+        others=tuple((agreed(one), _reason(one, best, seen, edges)) for one in ranked[1:]),
+        shown=shares[id(best)],
+    )
+
+
+def _seen(products: list[Product], area: AreaOfInterest, shares: dict[int, float]) -> dict[int, float]:
+    """Share of the area that each shows: of the raster, and of its data where that may make a difference.
+
+    Reading costs a third of a second a JP2 tile, so that only those are read that could be the best and
+    differ in ground: tiles, or halves of a tile that was processed in two.
+    """
+    seen = {id(one): shares[id(one)] for one in products}
+    most = max(seen.values())
+    level = min(_LEVELS.get(one.level, 2) for one in products)
+    rivals = [
+        one for one in products if seen[id(one)] >= most - _SAME_SHARE and _LEVELS.get(one.level, 2) == level
+    ]
+    if len({one.tile for one in rivals}) > 1 or any(_halves(one, rivals) for one in rivals):
+        for one in rivals:
+            try:
+                seen[id(one)] = min(seen[id(one)], one.filled(area))
+            except SceneError as error:
+                log.debug("%s", error)
+                seen[id(one)] = 0.0
+    return seen
+
+
+def _halves(one: Product, rivals: list[Product]) -> bool:
+    """Whether there is another product of the same tile and baseline: a double, or the tile's other half."""
+    return any(
+        other is not one and (other.tile, other.baseline) == (one.tile, one.baseline) for other in rivals
+    )
+
+
+def _baseline(one: Product) -> tuple[int, ...]:
+    parts = (one.baseline or "").split(".")
+    return tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else (0, 0)
+
+
+def _reason(one: Product, best: Product, seen: dict[int, float], edges: dict[int, float]) -> str:
+    """Why a product isn't the best one of its acquisition."""
+    same = f"it is the same acquisition as {best.name}, which"
+    if round(seen[id(one)] / _SAME_SHARE) < round(seen[id(best)] / _SAME_SHARE):
+        return f"{same} shows more of the area ({seen[id(best)]:.0%} against {seen[id(one)]:.0%})."
+    if one.level != best.level:
+        return f"{same} is of level {best.level[1:] if best.level != 'unknown' else 'unknown'}."
+    if one.baseline != best.baseline:
+        return f"{same} has the newer processing baseline {best.baseline}."
+    if one.tile != best.tile:
+        return f"{same} shows the area further from the edge of its tile ({best.tile})."
+    return f"{same} is the same tile and processing baseline."

@@ -1,0 +1,1 @@
+"""Is an area clear on a date: cloud, shadow, snow, haze, gaps."""

@@ -1,0 +1,196 @@
+"""``railwatch-sentinel2.toml``: what a user says of exported images that don't say it themselves.
+
+It lies in the images' folder, or in the one above it::
+
+    scale = 0.0001      # reflectance = number * scale + offset
+    offset = 0.0        # a reflectance, not a number: -0.1 where 1000 was added to the numbers
+    nodata = 0
+    bands = ["B04", "B03", "B02", "B08"]      # in the order of the file; "" for one that isn't wanted
+
+    [[acquisition]]     # only where a file's name doesn't tell its time, or one file holds several
+    file = "clip.tif"
+    datetime = 2023-10-05T02:10:01Z
+    platform = "Sentinel-2A"
+    bands = { B04 = 1, B03 = 2, B02 = 3, B08 = 4 }
+
+What stands at the top holds for all images of the folder; an acquisition's own word comes first. Bands may be
+given as files too: ``bands = { B02 = "blue.tif", B03 = "green.tif", ... }``. An acquisition's files may lie
+elsewhere, so that images in a folder that can't be written to can be declared too.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from geo.errors import SceneError
+from geo.sentinel2.formats.product_names import CLASSES, SWIR_BAND, TEN_METRE_BANDS, iso_time, platform_of
+
+DECLARATION = "railwatch-sentinel2.toml"
+
+_KNOWN = frozenset({*TEN_METRE_BANDS, SWIR_BAND, CLASSES})
+_COMMON = frozenset({"scale", "offset", "nodata", "bands", "platform", "relative_orbit", "level", "baseline"})
+_ONE = frozenset({"file", "datetime", "sun_azimuth_deg", "sun_elevation_deg"})
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What is said of an image, or of all of a folder; None where nothing is.
+
+    Attributes:
+        scale: Reflectance = number x scale + offset.
+        offset: A reflectance.
+        nodata: The number that means "nothing here".
+        bands: File (or "" for the one in question) and index in it, from 1, by band.
+        datetime: UTC.
+        day_only: Whether only the day is given.
+        platform: "Sentinel-2A" and so on.
+        relative_orbit: 1 to 143.
+        level: "L1C" or "L2A".
+        baseline: Such as "05.09".
+        sun_azimuth_deg: Clockwise from north.
+        sun_elevation_deg: Above the horizon.
+    """
+
+    scale: float | None = None
+    offset: float | None = None
+    nodata: float | None = None
+    bands: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    datetime: dt.datetime | None = None
+    day_only: bool = False
+    platform: str | None = None
+    relative_orbit: int | None = None
+    level: str | None = None
+    baseline: str | None = None
+    sun_azimuth_deg: float | None = None
+    sun_elevation_deg: float | None = None
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A whole declaration.
+
+    Attributes:
+        path: Its file.
+        folder: What holds for all images of the folder.
+        acquisitions: Those listed, with their file ("" if all bands name theirs), in the file's order.
+    """
+
+    path: Path
+    folder: Declared = field(default_factory=Declared)
+    acquisitions: tuple[tuple[str, Declared], ...] = ()
+
+
+def parse_declaration(content: bytes, path: Path) -> Declaration:
+    """Read a declaration.
+
+    Args:
+        content: Of the file.
+        path: Its path, for sentences.
+
+    Raises:
+        SceneError: It isn't TOML, or says what can't be.
+    """
+    try:
+        table = tomllib.loads(content.decode("utf-8-sig"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SceneError(f"{path}: isn't TOML ({error})") from error
+    listed = table.pop("acquisition", [])
+    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+        raise SceneError(f"{path}: acquisitions are written as [[acquisition]]")
+    _check_keys(table, _COMMON, path)
+    acquisitions = []
+    for one in listed:
+        merged = {**table, **one}
+        _check_keys(merged, _COMMON | _ONE, path)
+        if "datetime" not in merged:
+            raise SceneError(f"{path}: an acquisition has no datetime")
+        declared = _declared(merged, path)
+        file = one.get("file", "")
+        if not isinstance(file, str):
+            raise SceneError(f"{path}: file has to be a name")
+        if not file and (not declared.bands or not all(name for name, _ in declared.bands.values())):
+            raise SceneError(f"{path}: an acquisition names no file")
+        acquisitions.append((file, declared))
+    return Declaration(path, _declared(table, path), tuple(acquisitions))
+
+
+def _check_keys(table: Mapping[str, Any], known: frozenset[str], path: Path) -> None:
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise SceneError(f"{path}: {unknown[0]!r} isn't known there; known are {', '.join(sorted(known))}")
+
+
+def _declared(table: Mapping[str, Any], path: Path) -> Declared:
+    when, day_only = _when(table.get("datetime"), path)
+    orbit = table.get("relative_orbit")
+    if orbit is not None and not (isinstance(orbit, int) and 1 <= orbit <= 143):
+        raise SceneError(f"{path}: relative_orbit has to be a number from 1 to 143")
+    level = table.get("level")
+    if level not in (None, "L1C", "L2A"):
+        raise SceneError(f'{path}: level has to be "L1C" or "L2A"')
+    scale = _number(table, "scale", path)
+    if scale is not None and scale <= 0:
+        raise SceneError(f"{path}: scale has to be above 0")
+    platform = table.get("platform")
+    baseline = table.get("baseline")
+    return Declared(
+        scale=scale,
+        offset=_number(table, "offset", path),
+        nodata=_number(table, "nodata", path),
+        bands=_bands(table.get("bands", {}), path),
+        datetime=when,
+        day_only=day_only,
+        platform=None if platform is None else platform_of(str(platform)),
+        relative_orbit=orbit,
+        level=level,
+        baseline=None if baseline is None else str(baseline),
+        sun_azimuth_deg=_number(table, "sun_azimuth_deg", path),
+        sun_elevation_deg=_number(table, "sun_elevation_deg", path),
+    )
+
+
+def _when(value: Any, path: Path) -> tuple[dt.datetime | None, bool]:
+    if value is None:
+        return None, False
+    if isinstance(value, dt.datetime):
+        return (value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)), False
+    if isinstance(value, dt.date):
+        return dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC), True
+    try:
+        return iso_time(str(value)), len(str(value).strip()) <= len("2023-10-05")
+    except ValueError:
+        raise SceneError(f"{path}: {value!r} isn't a time such as 2023-10-05T02:10:01Z") from None
+
+
+def _bands(value: Any, path: Path) -> dict[str, tuple[str, int]]:
+    if isinstance(value, list):
+        value = {name: index for index, name in enumerate(value, start=1) if name}
+    if not isinstance(value, dict):
+        raise SceneError(f"{path}: bands are a list of names or a table by name")
+    bands: dict[str, tuple[str, int]] = {}
+    for name, place in value.items():
+        if name not in _KNOWN:
+            raise SceneError(
+                f"{path}: {name!r} isn't a band that is used; those are {', '.join(sorted(_KNOWN))}"
+            )
+        if isinstance(place, str) and place:
+            bands[name] = (place, 1)
+        elif isinstance(place, int) and not isinstance(place, bool) and place >= 1:
+            bands[name] = ("", place)
+        else:
+            raise SceneError(f"{path}: band {name} has to be a number from 1, or the name of a file")
+    return bands
+
+
+def _number(table: Mapping[str, Any], key: str, path: Path) -> float | None:
+    value = table.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise SceneError(f"{path}: {key} has to be a number")
+    return float(value)

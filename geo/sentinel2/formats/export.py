@@ -1,0 +1,515 @@
+"""Images that Google Earth Engine, Sentinel Hub and the like export: bands without ESA's metadata.
+
+Their numbers mean what the exporter made of them. They are used where a declaration says what that is (see
+`geo.sentinel2.formats.declaration`), where the file itself does, or where a well-known habit can be recognised; all
+others are refused with the way out.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import math
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from pyproj import Geod
+from rasterio.errors import RasterioError
+from rasterio.warp import transform as transform_points
+
+from geo.errors import SceneError
+from geo.filename_metadata import acquisition_time, sensor_name
+from geo.ground_metric import apply_affine
+from geo.sentinel2.formats.declaration import DECLARATION, Declaration, Declared, parse_declaration
+from geo.sentinel2.formats.file_tree import FileTree, ZipFileTree, parent
+from geo.sentinel2.formats.product import SATURATED, Band, Clock, Product, Refusal, ordered
+from geo.sentinel2.formats.product_names import (
+    CLASSES,
+    SWIR_BAND,
+    TEN_METRE_BANDS,
+    compact_time,
+    platform_of,
+    tile_in,
+)
+from geo.sentinel2.formats.radiometric_offset import floors
+from geo.sentinel2.formats.raster_band import Header, header, sample
+from geo.sentinel2.formats.safe import EIGHT_BITS, QUANTIFICATION, lacking
+
+log = logging.getLogger(__name__)
+
+_SUFFIXES = (".tif", ".tiff", ".jp2")
+# Pixels of images that are taken to be of the 10 m bands, metres on the ground. Exports in degrees or Web
+# Mercator are near it and not at it.
+_TEN_METRES = (6.0, 12.5)
+_BAND = re.compile(r"(?<![A-Za-z0-9])(B(?:0?[1-9]|1[0-2]|8A)|SCL)(?:_(\d\d)m)?(?![A-Za-z0-9])", re.IGNORECASE)
+_COLOURS = {
+    "blue": "B02",
+    "green": "B03",
+    "red": "B04",
+    "nir": "B08",
+    "swir1": "B11",
+    "swir16": "B11",
+    "scl": "SCL",
+}
+# 20231005T021001_20231005T021003_T52TFN: the index of an image at Google Earth Engine, which begins with the
+# start of the datatake.
+_ENGINE = re.compile(r"(?<!\d)(\d{8}T\d{6})_\d{8}T\d{6}_T\d{2}[A-Z]{3}")
+_ENGINE_BANDS = re.compile(r"^B[2348]$")
+# 2023-10-05-00_00_2023-10-05-23_59_Sentinel-2_L2A_B02_(Raw)
+_BROWSER = re.compile(r"(\d{4}-\d\d-\d\d)-\d\d[:_]\d\d_(\d{4}-\d\d-\d\d)-\d\d[:_]\d\d")
+_HARMONIZED = re.compile(r"harmoni[sz]ed", re.IGNORECASE)
+_WGS84 = Geod(ellps="WGS84")
+_HIGHEST_REFLECTANCE = 2.5
+"""No more than a hundredth of a scene is brighter, with the sun low on snow or glass."""
+
+HOW = (
+    f"declare it in a file {DECLARATION} beside it (scale, offset, bands, datetime; geo/README.md has an "
+    "example)"
+)
+
+
+@dataclass(frozen=True)
+class _Image:
+    """A raster among the files."""
+
+    name: str
+    header: Header
+
+    @property
+    def stem(self) -> str:
+        return self.name.rpartition("/")[2].rpartition(".")[0]
+
+    @property
+    def eight_bits(self) -> bool:
+        return self.header.dtypes[0] in ("uint8", "int8")
+
+
+@dataclass(frozen=True)
+class _ExportSource:
+    """What one export is put together from: bands, each a file and an index in it."""
+
+    part: str
+    images: Mapping[str, tuple[_Image, int]]
+    declared: Declared
+    declared_by: Path | None
+
+
+def open_exports(tree: FileTree, names: Sequence[str]) -> tuple[list[Product], list[Refusal]]:
+    """Open the exports among files.
+
+    Args:
+        tree: The files.
+        names: Those to look among: none of a product in another format.
+
+    Returns:
+        The products, and what is refused. Images that aren't Sentinel-2's are in neither.
+    """
+    products: list[Product] = []
+    refusals: list[Refusal] = []
+    declarations: dict[str, Declaration] = {}
+    for name in names:
+        if name.rpartition("/")[2] == DECLARATION:
+            path = tree.file(name)
+            try:
+                declarations[parent(name)] = parse_declaration(tree.read(name), path)
+            except SceneError as error:
+                refusals.append(Refusal.of(path, error, (path,)))
+                declarations[parent(name)] = Declaration(path)
+    done: set[str] = set()
+    for folder, stated in declarations.items():
+        for file, declared in stated.acquisitions:
+            used, outcome = _declared_acquisition(tree, folder, stated.path, file, declared)
+            done |= used
+            if isinstance(outcome, Product):
+                products.append(outcome)
+            else:
+                refusals.append(outcome)
+    groups: dict[tuple[str, str], list[_Image]] = {}
+    for name in names:
+        if name in done or not name.lower().endswith(_SUFFIXES):
+            continue
+        image = _opened(tree, name)
+        if image is None:
+            continue
+        if not _is_ours(image):
+            continue
+        match = _last_band(image.stem)
+        single = image.header.count == 1 and match is not None
+        key = (
+            (parent(name), image.stem[: match.start()] + image.stem[match.end() :])
+            if single and match is not None
+            else (name, "")
+        )
+        groups.setdefault(key, []).append(image)
+    for images in groups.values():
+        first = images[0].name
+        declaration = _declaration_for(tree, declarations, first)
+        path = tree.file(first)
+        files = _files(tree, [image.name for image in images], declaration)
+        try:
+            source = _undeclared_source(images, declaration, path)
+            products.append(_assembled(tree, path, source, files))
+        except Exception as error:  # one bad export must not stop the rest
+            refusals.append(Refusal.of(path, error, files))
+    return products, refusals
+
+
+def is_export(path: Path) -> bool:
+    """Whether an image is an export, or declared to be one; reads its header.
+
+    Raises:
+        SceneError: It can't be opened.
+    """
+    declaration = path.parent / DECLARATION
+    if declaration.is_file():
+        listed = parse_declaration(declaration.read_bytes(), declaration).acquisitions
+        named = {file for file, _ in listed} | {file for _, one in listed for file, _ in one.bands.values()}
+        if any((path.parent / file).resolve() == path.resolve() for file in named if file):
+            return True
+    return _is_ours(_Image(path.name, header(str(path))))
+
+
+def _opened(tree: FileTree, name: str) -> _Image | None:
+    try:
+        return _Image(name, header(tree.gdal(name)))
+    except SceneError as error:
+        log.debug("%s", error)
+        return None
+
+
+def _is_ours(image: _Image) -> bool:
+    """Whether an image is one of Sentinel-2's, or as coarse: nobody else could see wagons in it."""
+    sensor = sensor_name(image.stem, image.header.tags)
+    if sensor.startswith("Sentinel-2") or _ENGINE.search(image.stem):
+        return True
+    if sensor != "unknown":
+        return False
+    pixel_m = _pixel_m(image.header)
+    return pixel_m is not None and _TEN_METRES[0] <= pixel_m <= _TEN_METRES[1]
+
+
+def _pixel_m(found: Header) -> float | None:
+    """Side of the middle pixel on the ground, metres; None without a position."""
+    if not found.placed:
+        return None
+    row, column = found.shape[0] / 2, found.shape[1] / 2
+    corners = apply_affine(found.transform, [(column, row), (column + 1, row), (column, row + 1)])
+    try:
+        lon, lat = transform_points(found.crs, "EPSG:4326", corners[:, 0], corners[:, 1])
+        _, _, across = _WGS84.inv(lon[0], lat[0], lon[1], lat[1])
+        _, _, down = _WGS84.inv(lon[0], lat[0], lon[2], lat[2])
+    except (RasterioError, ValueError):
+        return None
+    side = math.sqrt(abs(across * down))
+    return side if math.isfinite(side) and side > 0 else None
+
+
+def _declaration_for(
+    tree: FileTree, declarations: Mapping[str, Declaration], name: str
+) -> Declaration | None:
+    """The declaration in a file's folder or in the one above it, be that above the place that was named."""
+    folder = parent(name)
+    for one in dict.fromkeys((folder, parent(folder))):
+        if one in declarations:
+            return declarations[one]
+    above = tree.path.parent / DECLARATION
+    try:
+        return parse_declaration(above.read_bytes(), above) if not folder and above.is_file() else None
+    except (OSError, SceneError) as error:
+        log.debug("%s", error)
+    return None
+
+
+def _declared_acquisition(
+    tree: FileTree, folder: str, by: Path, file: str, declared: Declared
+) -> tuple[set[str], Product | Refusal]:
+    """One acquisition that a declaration lists."""
+
+    def named(name: str) -> str:
+        return posixpath.normpath(posixpath.join(folder, name))
+
+    place = {band: (named(name or file), index) for band, (name, index) in declared.bands.items()}
+    used = {name for name, _ in place.values()} or {named(file)}
+    first = named(file) if file else sorted(used)[0]
+    path = tree.file(first)
+    moment = f"{declared.datetime:%Y%m%d}" if declared.day_only else f"{declared.datetime:%Y%m%dT%H%M%S}"
+    files = tuple(sorted({by, *(tree.file(name) for name in used)}))
+    try:
+        missing = [name for name in sorted(used) if not tree.has(name)]
+        if missing:
+            raise SceneError(f"{by}: names {missing[0]}, which isn't there")
+        opened = {name: _Image(name, header(tree.gdal(name))) for name in sorted(used)}
+        if place:
+            images = {band: (opened[name], index) for band, (name, index) in place.items()}
+        else:
+            images = _described(opened[first])
+        source = _ExportSource(moment, images, declared, by)
+        return used, _assembled(tree, path, source, files)
+    except Exception as error:  # one bad acquisition must not stop the rest
+        refused = by if str(error).startswith(f"{by}: ") else path
+        return used, Refusal.of(refused, error, files)
+
+
+def _undeclared_source(
+    images: Sequence[_Image], declaration: Declaration | None, path: Path
+) -> _ExportSource:
+    """Bands of one image with several, or of several with one each, as they are named.
+
+    Raises:
+        SceneError: They aren't.
+    """
+    declared = declaration.folder if declaration is not None else Declared()
+    if len(images) == 1 and images[0].header.count > 1:
+        image = images[0]
+        found = (
+            {band: (image, index) for band, (_, index) in declared.bands.items()}
+            if declared.bands
+            else _described(image)
+        )
+    else:
+        found = {}
+        for image in images:
+            match = _last_band(image.stem)
+            band = _band_name(match[1]) if match else None
+            if band is None:
+                described = _described(image)
+                found.update(described)
+            elif band not in found:
+                found[band] = (image, 1)
+            else:
+                raise SceneError(f"{path}: has band {band} twice ({found[band][0].name} and {image.name})")
+    if not found:
+        if images[0].eight_bits:
+            raise SceneError(f"{path}: {EIGHT_BITS}")
+        count = images[0].header.count
+        bands = f"{count} bands" if count > 1 else "one band"
+        raise SceneError(
+            f"{path}: has {bands} of 10 m pixels, but nothing says which they are, how they are scaled and "
+            f"when they were taken; {HOW}"
+        )
+    return _ExportSource("", found, declared, declaration.path if declaration is not None else None)
+
+
+def _described(image: _Image) -> dict[str, tuple[_Image, int]]:
+    """Bands of an image by their descriptions."""
+    found: dict[str, tuple[_Image, int]] = {}
+    for index, description in enumerate(image.header.descriptions, start=1):
+        match = _last_band(description)
+        name = _band_name(match[1]) if match else _COLOURS.get(description.strip().lower())
+        if name is not None:
+            found.setdefault(name, (image, index))
+    return found
+
+
+def _last_band(text: str) -> re.Match[str] | None:
+    """The last band named in a text: names begin with a date and a tile, and end with the band."""
+    matches = list(_BAND.finditer(text))
+    return matches[-1] if matches else None
+
+
+def _band_name(text: str) -> str | None:
+    """B2 and B02 as B02; None for bands that aren't used."""
+    upper = text.upper()
+    match = re.fullmatch(r"B0?(\d{1,2})", upper)
+    name = f"B{int(match[1]):02d}" if match else upper
+    return name if name in (*TEN_METRE_BANDS, SWIR_BAND, CLASSES) else None
+
+
+def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[Path, ...]) -> Product:
+    """Put a product together.
+
+    Raises:
+        SceneError: Bands are missing, or it isn't known what their numbers mean or when they were taken.
+    """
+    missing = [band for band in TEN_METRE_BANDS if band not in source.images]
+    ten = [source.images[band] for band in TEN_METRE_BANDS if band in source.images]
+    if any(image.eight_bits for image, _ in ten):
+        raise SceneError(f"{path}: {EIGHT_BITS}")
+    if missing:
+        raise SceneError(f"{path}: {lacking(missing)}")
+    reference = source.images["B04"][0]
+    for band, (image, index) in source.images.items():
+        if not image.header.placed:
+            raise SceneError(f"{path}: its images have no position on the map")
+        if index > image.header.count:
+            raise SceneError(
+                f"{path}: has {image.header.count} bands, so band {band} can't be number {index}"
+            )
+    pixel_m = _pixel_m(reference.header)
+    if pixel_m is None or not _TEN_METRES[0] <= pixel_m <= _TEN_METRES[1]:
+        size = f"{pixel_m:.3g} m" if pixel_m else "unknown size"
+        raise SceneError(
+            f"{path}: has pixels of {size}, but wagons need those of 10 m: export it again with a scale of 10"
+        )
+    when, clock = _when(tree, path, reference, source.declared)
+    bare = {
+        band: Band(band, tree.gdal(image.name), index)
+        for band, (image, index) in source.images.items()
+        if band != CLASSES
+    }
+    bands, decisions = _scaled(path, reference, source, bare)
+    _check_reflectance(path, bands["B04"], source)
+    classes = source.images.get(CLASSES)
+    declared = source.declared
+    names = f"{reference.name} {path.name}"
+    assert reference.header.crs is not None  # placed
+    return Product(
+        path=path,
+        part=source.part or ("" if not isinstance(tree, ZipFileTree) else reference.name),
+        kind="export",
+        level=declared.level or _level(names, classes is not None),
+        platform=declared.platform or platform_of(sensor_name(reference.stem, reference.header.tags)),
+        datetime=when,
+        clock=clock,
+        relative_orbit=declared.relative_orbit,
+        baseline=declared.baseline,
+        tile=tile_in(reference.stem),
+        crs=reference.header.crs,
+        transform=reference.header.transform,
+        shape=reference.header.shape,
+        bands=ordered(bands),
+        classes=Band(CLASSES, tree.gdal(classes[0].name), classes[1]) if classes is not None else None,
+        sun_azimuth_deg=declared.sun_azimuth_deg,
+        sun_elevation_deg=declared.sun_elevation_deg,
+        files=files,
+        provenance={
+            "file": str(path),
+            "kind": "export",
+            "declaration": str(source.declared_by) if source.declared_by is not None else None,
+            "tile": tile_in(reference.stem),
+            "baseline": declared.baseline,
+            "scale": {name: band.scale for name, band in bands.items()},
+            "reflectance_offset": {name: band.offset for name, band in bands.items()},
+            "band_numbers": {name: [Path(band.path).name, band.index] for name, band in bands.items()},
+            "decisions": decisions,
+        },
+    )
+
+
+def _scaled(
+    path: Path, reference: _Image, source: _ExportSource, bare: Mapping[str, Band]
+) -> tuple[dict[str, Band], list[str]]:
+    """What the numbers mean: by declaration, by the file itself, or by a habit that can be recognised.
+
+    Raises:
+        SceneError: None of them tells.
+    """
+    declared = source.declared
+    floating = reference.header.dtypes[0].startswith("float")
+    nodata = declared.nodata if declared.nodata is not None else reference.header.nodata
+    nothing: tuple[float, ...] = (0.0,) if nodata is None else (nodata,)
+    if not floating:
+        nothing = (*nothing, SATURATED)
+
+    def with_scale(scale: float, offset: float) -> dict[str, Band]:
+        return {
+            name: replace(band, scale=scale, offset=offset, nothing=nothing) for name, band in bare.items()
+        }
+
+    if declared.scale is not None:
+        offset = declared.offset if declared.offset is not None else 0.0
+        return with_scale(declared.scale, offset), [
+            f"scale {declared.scale:g} and offset {offset:g} as declared"
+        ]
+    own = {
+        name: (image.header.scales[index - 1], image.header.offsets[index - 1])
+        for name, (image, index) in source.images.items()
+        if name in bare
+    }
+    if all(scale != 1.0 for scale, _ in own.values()):
+        return {
+            name: replace(band, scale=own[name][0], offset=own[name][1], nothing=nothing)
+            for name, band in bare.items()
+        }, ["scale and offset as the file itself declares"]
+    numbers = sample(bare["B04"].path, bare["B04"].index)
+    seen = numbers[np.isfinite(numbers) & ~np.isin(numbers, nothing)]
+    if not seen.size:
+        raise SceneError(f"{path}: holds no data")
+    high = float(np.percentile(seen, 99.0))
+    if floating and high <= _HIGHEST_REFLECTANCE and float(np.percentile(seen, 1.0)) >= -0.2:
+        return with_scale(1.0, 0.0), ["floating-point numbers between 0 and 1 are reflectance"]
+    if _by_earth_engine(reference, source) and high > _HIGHEST_REFLECTANCE:
+        scale = 1.0 / QUANTIFICATION
+        if _HARMONIZED.search(f"{path} {' '.join(reference.header.tags.values())}"):
+            return with_scale(scale, 0.0), [
+                "harmonized numbers of Google Earth Engine: scale 0.0001, offset 0"
+            ]
+        found = floors({name: bare[name] for name in TEN_METRE_BANDS})
+        if found.removed:
+            return with_scale(scale, 0.0), [
+                f"numbers of Google Earth Engine: scale 0.0001; no 1000 is in them, since {found.say()}"
+            ]
+        raise SceneError(
+            f"{path}: comes from Google Earth Engine, but whether from a harmonized collection isn't known, "
+            f"and {found.say()}; {HOW}"
+        )
+    raise SceneError(
+        f"{path}: what its numbers ({reference.header.dtypes[0]}) are multiplied by isn't known; {HOW}"
+    )
+
+
+def _by_earth_engine(reference: _Image, source: _ExportSource) -> bool:
+    """Whether an export is Earth Engine's: named by its index, with bands as only it writes them."""
+    if _ENGINE.search(reference.stem):
+        return True
+    written = [image.header.descriptions[index - 1] for image, index in source.images.values()]
+    return any(_ENGINE_BANDS.match(name) for name in written)
+
+
+def _check_reflectance(path: Path, band: Band, source: _ExportSource) -> None:
+    """Hold a declared scale against the pixels: a wrong one is worse than a refusal.
+
+    Raises:
+        SceneError: The numbers aren't reflectances then.
+    """
+    numbers = sample(band.path, band.index)
+    seen = numbers[np.isfinite(numbers) & ~np.isin(numbers, band.nothing)]
+    if not seen.size:
+        return
+    middle = float(np.median(seen)) * band.scale + band.offset
+    low = float(np.percentile(seen, 1.0)) * band.scale + band.offset
+    if not (0.0 < middle <= 1.6 and low >= -0.1):
+        by = source.declared_by.name if source.declared_by is not None else "the file"
+        raise SceneError(
+            f"{path}: with the scale and offset that {by} declares half of band B04 would be below "
+            f"{middle:.3g} and a hundredth below {low:.3g}, which aren't reflectances"
+        )
+
+
+def _when(tree: FileTree, path: Path, image: _Image, declared: Declared) -> tuple[dt.datetime, Clock]:
+    if declared.datetime is not None:
+        return declared.datetime.replace(microsecond=0), "day" if declared.day_only else "tile"
+    texts = [image.stem, parent(image.name).rpartition("/")[2] or tree.path.stem]
+    for text in texts:
+        match = _ENGINE.search(text)
+        if match is not None:
+            return compact_time(match[1]), "datatake"
+    spans = [match for text in texts if (match := _BROWSER.search(text)) is not None]
+    if spans and spans[0][1] != spans[0][2]:
+        raise SceneError(f"{path}: is made of several days ({spans[0][1]} to {spans[0][2]})")
+    tags = image.header.tags
+    for text, inside in zip(texts, (tags, {}), strict=True):
+        found = acquisition_time(text, inside)
+        if found.fault is not None:
+            raise SceneError(f"{path}: when it was taken can't be told: {found.fault}; {HOW}")
+        if found.when is not None:
+            return found.when.replace(microsecond=0), "day" if found.day_only else "tile"
+    raise SceneError(f"{path}: neither its name nor its tags tell when it was taken; {HOW}")
+
+
+def _level(text: str, classified: bool) -> str:
+    upper = text.upper()
+    if "L2A" in upper or "S2_SR" in upper or classified:
+        return "L2A"
+    if "L1C" in upper or "S2_HARMONIZED" in upper:
+        return "L1C"
+    return "unknown"
+
+
+def _files(tree: FileTree, names: Sequence[str], declaration: Declaration | None) -> tuple[Path, ...]:
+    by = {declaration.path} if declaration is not None else set()
+    return tuple(sorted({*by, *(tree.file(name) for name in names)}))

@@ -1,0 +1,205 @@
+"""Files below one place, whether it is a folder or a zip."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from geo.errors import SceneError
+
+LARGEST_TEXT = 32 * 2**20
+"""The most bytes of XML, JSON or TOML that are read: the real ones have less than one million."""
+
+_UNFINISHED = re.compile(r"^[.~]|~$|\.(part|partial|tmp|crdownload|download)$", re.IGNORECASE)
+# What the store of the observations is known by: its own chips and items are not input.
+_STORE_MARK = b'"railwatch:store_version"'
+
+
+class FileTree(Protocol):
+    """Files with relative names, their parts joined by slashes."""
+
+    @property
+    def path(self) -> Path:
+        """The folder or the zip."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all finished, visible files, sorted."""
+        ...
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file, wherever ``names`` looked."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """The content of a small file.
+
+        Raises:
+            SceneError: It can't be read, or is far larger than metadata are.
+        """
+        ...
+
+    def gdal(self, name: str) -> str:
+        """The name that GDAL opens the file by."""
+        ...
+
+    def file(self, name: str) -> Path:
+        """The file on disk that holds it: itself, or the zip."""
+        ...
+
+
+@dataclass(frozen=True)
+class FolderFileTree:
+    """The files in a folder.
+
+    Attributes:
+        path: The folder.
+        deep: Whether files at any depth count, or only those in the folder itself.
+    """
+
+    path: Path
+    deep: bool = True
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Relative names of the files; links are followed, but no folder is entered twice."""
+        return tuple(sorted(self._walk()))
+
+    def _walk(self) -> Iterator[str]:
+        seen: set[str] = set()
+        for place, folders, files in os.walk(self.path, followlinks=True):
+            real = os.path.realpath(place)
+            if real in seen or is_own_store(Path(place)):
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = sorted(each for each in folders if not each.startswith(".")) if self.deep else []
+            below = Path(place).relative_to(self.path)
+            yield from ((below / each).as_posix() for each in files if not _UNFINISHED.search(each))
+
+    def has(self, name: str) -> bool:
+        """Whether the file is on disk."""
+        return (self.path / name).is_file()
+
+    def read(self, name: str) -> bytes:
+        """The content of a small file; see `FileTree.read`."""
+        path = self.path / name
+        try:
+            if path.stat().st_size > LARGEST_TEXT:
+                raise SceneError(f"{path}: is too large for metadata")
+            return path.read_bytes()
+        except OSError as error:
+            raise SceneError(f"{path}: can't be read: {error.strerror}") from error
+
+    def gdal(self, name: str) -> str:
+        """The file's path."""
+        return str(self.file(name))
+
+    def file(self, name: str) -> Path:
+        """The file's path; a name may lead out of the folder."""
+        path = self.path / name
+        return path.resolve() if name.startswith(("../", "/")) else path
+
+
+@dataclass(frozen=True)
+class ZipFileTree:
+    """The files in a zip.
+
+    Attributes:
+        path: The zip.
+    """
+
+    path: Path
+    _sizes: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def open(cls, path: Path) -> ZipFileTree:
+        """List a zip.
+
+        Raises:
+            SceneError: It isn't a zip, is cut short, or needs a password.
+        """
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = [one for one in archive.infolist() if not one.is_dir()]
+        except zipfile.BadZipFile as error:
+            raise SceneError(f"{path}: isn't a zip file, or is cut short") from error
+        except (OSError, NotImplementedError) as error:
+            raise SceneError(f"{path}: can't be read as a zip file: {error}") from error
+        if any(one.flag_bits & 1 for one in members):
+            raise SceneError(f"{path}: needs a password; unpack it first")
+        return cls(path, {one.filename: one.file_size for one in members})
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the files, but for hidden ones (such as __MACOSX holds)."""
+        return tuple(
+            sorted(
+                name
+                for name in self._sizes
+                if not name.startswith("__MACOSX/") and not any(_hidden(part) for part in name.split("/"))
+            )
+        )
+
+    def has(self, name: str) -> bool:
+        """Whether the zip holds the file."""
+        return name in self._sizes
+
+    def read(self, name: str) -> bytes:
+        """The content of a small file; see `FileTree.read`."""
+        if self._sizes.get(name, 0) > LARGEST_TEXT:
+            raise SceneError(f"{self.path}: {name} is too large for metadata")
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return archive.read(name)
+        except (zipfile.BadZipFile, OSError, KeyError, NotImplementedError, EOFError) as error:
+            raise SceneError(f"{self.path}: {name} can't be read: the zip is damaged or cut short") from error
+        except Exception as error:  # zlib.error and its like, which zipfile lets through
+            raise SceneError(f"{self.path}: {name} can't be unpacked: the zip is damaged") from error
+
+    def gdal(self, name: str) -> str:
+        """The file by GDAL's view into zips; the braces keep it from guessing where the zip's name ends."""
+        return f"/vsizip/{{{self.path}}}/{name}"
+
+    def file(self, name: str) -> Path:
+        """The zip."""
+        return self.path
+
+
+def _hidden(part: str) -> bool:
+    return _UNFINISHED.search(part) is not None
+
+
+def is_own_store(folder: Path) -> bool:
+    """Whether a folder is a store of observations, whose chips and items are results and not input."""
+    collection = folder / "collection.json"
+    try:
+        with collection.open("rb") as stream:
+            return _STORE_MARK in stream.read(LARGEST_TEXT)
+    except OSError:
+        return False
+
+
+def parent(name: str) -> str:
+    """The folder of a relative name, "" at the top."""
+    return name.rpartition("/")[0]
+
+
+def joined(folder: str, name: str) -> str:
+    """A name below a folder; "" is the top."""
+    return f"{folder}/{name}" if folder else name
+
+
+def below(names: tuple[str, ...], folder: str) -> tuple[str, ...]:
+    """The names below a folder, relative to it; all of them for ""."""
+    if not folder:
+        return names
+    start = f"{folder}/"
+    return tuple(name[len(start) :] for name in names if name.startswith(start))

@@ -1,0 +1,206 @@
+"""From what a user points at to the Sentinel-2 products in it: each once, however it is reached."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from geo.errors import SceneError
+from geo.sentinel2.formats.declaration import DECLARATION
+from geo.sentinel2.formats.export import is_export, open_exports
+from geo.sentinel2.formats.file_tree import FileTree, FolderFileTree, ZipFileTree
+from geo.sentinel2.formats.product import Product, Refusal
+from geo.sentinel2.formats.safe import aws_roots, open_aws, open_safe, safe_roots
+from geo.sentinel2.formats.stac_item import is_item, open_items
+
+log = logging.getLogger(__name__)
+
+_ZIP_NAME = re.compile(r"(^|[_-])S2[A-D]_|\.SAFE|sentinel-?2", re.IGNORECASE)
+_IMAGES = (".tif", ".tiff", ".jp2")
+# How far above a file its product's folder may be: X.SAFE/GRANULE/<tile>/IMG_DATA/R10m/<file>.
+_DEPTH = 6
+# What is known best comes first: ESA's XML, a publisher's item, a folder on AWS's pattern, a declaration.
+_TRUST = {"SAFE": 0, "STAC": 1, "AWS": 2, "export": 3}
+
+
+def find_products(paths: Iterable[Path]) -> tuple[list[Product], list[Refusal]]:
+    """Find the Sentinel-2 products among files and, at any depth, in folders and zips.
+
+    A product may be named itself, by a folder around it, or by any file in it. What isn't Sentinel-2's (or
+    isn't there) is passed over. Nothing is raised for a bad product, and nothing is fetched.
+
+    Args:
+        paths: Files and folders.
+
+    Returns:
+        The products, each once, by path; and what is Sentinel-2's but can't be used, with the reasons.
+    """
+    found = _FoundProducts()
+    shallow: dict[Path, _FoundProducts] = {}
+    for path in paths:
+        if not path.exists():
+            continue
+        root = _enclosing(path)
+        if root is not None:
+            found.add(_scan(FolderFileTree(root)))
+        elif path.is_dir():
+            found.add(_scan(FolderFileTree(path)))
+        elif path.suffix.lower() == ".zip":
+            found.add(_scan_zip(path))
+        else:
+            folder = path.parent
+            if folder not in shallow:
+                shallow[folder] = _scan(FolderFileTree(folder, deep=False))
+            found.add(shallow[folder].about(path))
+    return found.settled()
+
+
+def is_product(path: Path) -> bool:
+    """Whether a file or folder belongs to a Sentinel-2 product, so that no other reader should take it up.
+
+    Looks at names, metadata and an image's header, and at no pixels. For many files of one folder it is
+    quicker to ask `find_products` once and to leave out the ``files`` of what it gives.
+    """
+    try:
+        if _enclosing(path) is not None:
+            return True
+        if path.is_dir():
+            return False
+        suffix = path.suffix.lower()
+        if suffix == ".zip":
+            return _ZIP_NAME.search(path.name) is not None or _holds_products(path)
+        if suffix == ".json":
+            return is_item(path)
+        if path.name == DECLARATION:
+            return True
+        if suffix in _IMAGES:
+            return is_export(path) or any(is_item(one, of=path) for one in sorted(path.parent.glob("*.json")))
+    except (SceneError, OSError) as error:
+        log.debug("%s: %s", path, error)
+    return False
+
+
+@dataclass
+class _FoundProducts:
+    """Products and refusals, as they come."""
+
+    products: list[Product] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+
+    def add(self, other: _FoundProducts) -> None:
+        self.products += other.products
+        self.refusals += other.refusals
+
+    def extend(self, more: tuple[Sequence[Product], Sequence[Refusal]]) -> None:
+        self.products += more[0]
+        self.refusals += more[1]
+
+    def about(self, path: Path) -> _FoundProducts:
+        """What of it has to do with one file."""
+        real = path.resolve()
+        return _FoundProducts(
+            [one for one in self.products if real in _real(one.files) or one.path.resolve() == real],
+            [one for one in self.refusals if real in _real(one.files) or one.path.resolve() == real],
+        )
+
+    def settled(self) -> tuple[list[Product], list[Refusal]]:
+        """Each once, and no pixels twice."""
+        products = {(one.path.resolve(), one.part): one for one in reversed(self.products)}
+        refusals = {(one.path.resolve(), one.reason): one for one in reversed(self.refusals)}
+        kept: list[Product] = []
+        owners: dict[tuple[str, int], Product] = {}
+        doubtful: set[int] = set()
+        for one in sorted(products.values(), key=_rank):
+            pixels = {(str(Path(band.path).resolve()), band.index) for band in one.bands.values()}
+            owner = next((owners[each] for each in sorted(pixels) if each in owners), None)
+            if owner is None:
+                kept.append(one)
+                owners.update(dict.fromkeys(pixels, one))
+            elif owner.kind == one.kind and owner.acquisition != one.acquisition:
+                # Two dates can't have the same pixels, and nothing tells which one has them.
+                doubtful |= {id(owner), id(one)}
+                for each, other in ((owner, one), (one, owner)):
+                    reason = f"names the same image files as {other.name} of another date."
+                    refusals[each.path.resolve(), reason] = Refusal(each.path, reason, each.files)
+            else:
+                log.debug("%s: has the pixels of %s", one.path, owner.path)
+        # An image that nothing explains where it lies may be explained elsewhere.
+        explained = {Path(band.path).resolve() for one in kept for band in one.bands.values()}
+        unexplained = (one for one in refusals.values() if one.path.resolve() not in explained)
+        return (
+            sorted(
+                (one for one in kept if id(one) not in doubtful), key=lambda one: (str(one.path), one.part)
+            ),
+            sorted(unexplained, key=lambda one: (str(one.path), one.reason)),
+        )
+
+
+def _rank(product: Product) -> tuple[int, str, str]:
+    return _TRUST[product.kind], str(product.path), product.part
+
+
+def _real(files: Iterable[Path]) -> set[Path]:
+    return {file.resolve() for file in files}
+
+
+def _enclosing(path: Path) -> Path | None:
+    """The product's folder that a file or folder lies in or is, None if it doesn't."""
+    place = path if path.is_dir() else path.parent
+    for folder in [place, *place.absolute().parents][:_DEPTH]:
+        try:
+            names = tuple(one.name for one in folder.iterdir())
+        except OSError:
+            continue
+        if safe_roots((*names, f"{folder.name}/x")).keys() & {"", folder.name} or aws_roots(names):
+            return folder
+    return None
+
+
+def _scan(tree: FileTree) -> _FoundProducts:
+    """All products in a folder or a zip."""
+    found = _FoundProducts()
+    names = tree.names
+    taken: set[str] = set()
+
+    def take(root: str) -> None:
+        start = f"{root}/" if root else ""
+        taken.update(name for name in names if name.startswith(start))
+
+    for root, xml in sorted(safe_roots(names).items()):
+        found.extend(open_safe(tree, root, xml))
+        take(root)
+    rest = [name for name in names if name not in taken]
+    found.extend(open_items(tree, rest, taken))
+    rest = [name for name in rest if name not in taken]
+    for root in aws_roots(rest):
+        found.extend(open_aws(tree, root))
+        take(root)
+    rest = [name for name in rest if name not in taken]
+    found.extend(open_exports(tree, rest))
+    for name in rest:
+        if not name.lower().endswith(".zip"):
+            continue
+        if isinstance(tree, FolderFileTree):
+            found.add(_scan_zip(tree.file(name)))
+        elif _ZIP_NAME.search(name):
+            reason = f"holds the zip {name.rpartition('/')[2]} inside the zip: unpack the outer one first."
+            found.refusals.append(Refusal(tree.path, reason, (tree.path,)))
+    return found
+
+
+def _scan_zip(path: Path) -> _FoundProducts:
+    try:
+        return _scan(ZipFileTree.open(path))
+    except SceneError as error:
+        if _ZIP_NAME.search(path.name):
+            return _FoundProducts(refusals=[Refusal.of(path, error, (path,))])
+        log.debug("%s", error)
+    return _FoundProducts()
+
+
+def _holds_products(path: Path) -> bool:
+    found = _scan_zip(path)
+    return bool(found.products or found.refusals)

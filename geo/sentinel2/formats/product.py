@@ -1,0 +1,291 @@
+"""One Sentinel-2 product: what it is, where its pixels lie, and their reflectance on a given grid."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.features import rasterize
+
+from aoi.errors import AreaError
+from geo.errors import SceneError
+from geo.ground_metric import apply_affine
+from geo.sentinel2.chip import Chip, ChipGrid
+from geo.sentinel2.formats.product_names import CLASSES, SWIR_BAND, TEN_METRE_BANDS
+from geo.sentinel2.formats.raster_band import placed
+
+if TYPE_CHECKING:
+    from aoi import AreaOfInterest
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["SAFE", "AWS", "STAC", "export"]
+Clock = Literal["datatake", "tile", "day"]
+
+NO_DATA = 0.0
+SATURATED = 65535.0
+
+
+@dataclass(frozen=True)
+class Band:
+    """Where the numbers of one band are, and what they mean.
+
+    Attributes:
+        name: "B02" and so on, or "SCL".
+        path: The file, as GDAL names it.
+        index: In the file, from 1.
+        scale: Reflectance = number x scale + offset.
+        offset: A reflectance: -0.1 where a publisher adds 1000 to every number.
+        nothing: Numbers that mean that there is no value: no data, saturated.
+    """
+
+    name: str
+    path: str
+    index: int = 1
+    scale: float = 1.0
+    offset: float = 0.0
+    nothing: tuple[float, ...] = (NO_DATA,)
+
+    def reflectance(self, numbers: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Numbers (NaN where there are none) as reflectance, float32."""
+        return np.asarray(numbers.astype(np.float64) * self.scale + self.offset, np.float32)
+
+
+@dataclass(frozen=True)
+class Product:
+    """One product as it lies on disk, opened as far as its metadata.
+
+    Attributes:
+        path: The SAFE folder, the zip, the STAC item, the folder on AWS's pattern, or the exported image.
+        part: What of it, where one path holds several: a granule, the date of a declaration; "" otherwise.
+        kind: How its numbers are known: "SAFE" and "AWS" by ESA's XML, "STAC" by an item, "export" by a
+            declaration or by well-known habits.
+        level: "L1C", "L2A" or "unknown".
+        platform: "Sentinel-2A" and so on; "Sentinel-2" where the unit isn't told.
+        datetime: UTC: the start of the datatake where it is known, which is the same for all tiles of a pass
+            and for all products of a tile; see ``clock``.
+        clock: What ``datetime`` is: the start of the "datatake", the time that the "tile" was seen at (up to
+            half an hour later), or just the "day".
+        relative_orbit: 1 to 143, or None.
+        baseline: Processing baseline such as "05.09", or None.
+        tile: MGRS tile such as "52TFN", or None.
+        crs: Of the 10 m bands.
+        transform: Of the 10 m bands.
+        shape: Rows and columns of the 10 m bands.
+        bands: By name: B02, B03, B04, B08, and B11 where there is one.
+        classes: The scene classification, or None.
+        sun_azimuth_deg: Clockwise from north, or None.
+        sun_elevation_deg: Above the horizon, or None.
+        generated: UTC time of processing, or None.
+        files: All files on disk that it is made of: pixels and metadata.
+        provenance: Product, tile, offset and quantification applied, and what was decided why; JSON-ready.
+        acquisition: Id of the acquisition: given by platform, time and relative orbit, or taken from the
+            product of the same acquisition that knows them best.
+    """
+
+    path: Path
+    part: str
+    kind: Kind
+    level: str
+    platform: str
+    datetime: dt.datetime
+    clock: Clock
+    relative_orbit: int | None
+    baseline: str | None
+    tile: str | None
+    crs: CRS
+    transform: Affine
+    shape: tuple[int, int]
+    bands: Mapping[str, Band]
+    classes: Band | None = None
+    sun_azimuth_deg: float | None = None
+    sun_elevation_deg: float | None = None
+    generated: dt.datetime | None = None
+    files: tuple[Path, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    acquisition: str = ""
+
+    def __post_init__(self) -> None:
+        """Give the acquisition its id, and hold what is given to what can be written as JSON."""
+        if not self.acquisition:
+            object.__setattr__(
+                self,
+                "acquisition",
+                acquisition_id(self.platform, self.datetime, self.relative_orbit, self.clock),
+            )
+        json.dumps(self.provenance)
+
+    @property
+    def name(self) -> str:
+        """For sentences: the path's last part, and the part of it."""
+        return f"{self.path.name} ({self.part})" if self.part else self.path.name
+
+    @cached_property
+    def footprint(self) -> shapely.Polygon:
+        """The raster's outline in map coordinates."""
+        rows, columns = self.shape
+        corners = [(0, 0), (columns, 0), (columns, rows), (0, rows)]
+        return shapely.Polygon(apply_affine(self.transform, corners))
+
+    def shown(self, area: AreaOfInterest) -> float:
+        """Share (0 to 1) of an area's boundary that lies inside the raster; see `filled` for its pixels."""
+        boundary = boundary_in(self.crs, area)
+        if boundary is None:
+            return 0.0
+        return float(boundary.intersection(self.footprint).area / boundary.area)
+
+    def edge_distance_m(self, area: AreaOfInterest) -> float:
+        """Metres of raster beyond an area on the side where there are fewest; negative where it is cut."""
+        boundary = boundary_in(self.crs, area)
+        if boundary is None:
+            return -float("inf")
+        west, south, east, north = boundary.bounds
+        left, bottom, right, top = self.footprint.bounds
+        return float(min(west - left, right - east, south - bottom, top - north))
+
+    def filled(self, area: AreaOfInterest) -> float:
+        """Share (0 to 1) of an area's boundary that has data in band B04; reads that band around the area.
+
+        A raster that covers an area may be empty there: beside the swath, or in the other half of a tile that
+        was processed in two.
+
+        Raises:
+            SceneError: The band can't be read.
+        """
+        grid = ChipGrid.around(area, margin_m=0.0)
+        boundary = boundary_in(grid.crs, area)
+        if boundary is None:
+            return 0.0
+        inside = rasterize([boundary], grid.shape, transform=grid.transform, all_touched=True).astype(bool)
+        numbers, _ = self._numbers(self.bands["B04"], grid)
+        return float(np.isfinite(numbers)[inside].mean()) if inside.any() else 0.0
+
+    def read(self, grid: ChipGrid) -> Chip:
+        """Reflectance on a grid; each band is read once, and only its window.
+
+        Where the product's own 10 m pixels are those of the grid they are copied; where they aren't (another
+        UTM zone, an export on another lattice) they are brought to it by the cubic kernel, which the
+        provenance says. B11 (20 m) is brought to 10 m by the cubic kernel, the scene classification by the
+        nearest pixel.
+
+        Args:
+            grid: Around the area.
+
+        Returns:
+            The pixels; NaN (0 in the classification) where the product has none.
+
+        Raises:
+            SceneError: A band can't be read.
+        """
+        planes, resampled = [], []
+        for band in self.bands.values():
+            numbers, copied = self._numbers(band, grid)
+            planes.append(band.reflectance(numbers))
+            if not copied:
+                resampled.append(band.name)
+        classes = None
+        if self.classes is not None:
+            numbers, _ = self._numbers(self.classes, grid)
+            classes = np.nan_to_num(numbers, nan=0.0).astype(np.uint8)
+        return Chip(
+            id=self.acquisition,
+            datetime=self.datetime,
+            platform=self.platform,
+            relative_orbit=self.relative_orbit,
+            bands=tuple(self.bands),
+            reflectance=np.stack(planes),
+            transform=grid.transform,
+            crs=grid.crs,
+            scl=classes,
+            sun_azimuth_deg=self.sun_azimuth_deg,
+            sun_elevation_deg=self.sun_elevation_deg,
+            level=self.level,
+            baseline=self.baseline,
+            provenance={**self.provenance, "resampled": [name for name in resampled if name != SWIR_BAND]},
+        )
+
+    def _numbers(self, band: Band, grid: ChipGrid) -> tuple[NDArray[np.float32], bool]:
+        try:
+            return placed(
+                band.path,
+                band.index,
+                grid.crs,
+                grid.transform,
+                grid.shape,
+                nearest=band.name == CLASSES,
+                nothing=band.nothing,
+            )
+        except SceneError as error:
+            raise SceneError(
+                f"{self.path}: band {band.name} can't be read: its file is missing, cut short or damaged"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Something of Sentinel-2's that can't be used.
+
+    Attributes:
+        path: The product, or the file at fault.
+        reason: Why not: one sentence that doesn't name the path again.
+        files: The files on disk that are out of use by it, as far as they are known.
+    """
+
+    path: Path
+    reason: str
+    files: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(cls, path: Path, error: Exception, files: tuple[Path, ...] = ()) -> Refusal:
+        """From an error, whose sentence may begin with the path; one that nobody foresaw is named as such."""
+        if not isinstance(error, SceneError):
+            log.debug("%s", path, exc_info=error)
+            error = SceneError(f"it failed unexpectedly ({type(error).__name__}: {error})")
+        text = " ".join(str(error).split()).removeprefix(f"{path}: ").removeprefix(f"{path}/")
+        return cls(path, text if text.endswith(".") else f"{text}.", files)
+
+
+def acquisition_id(platform: str, when: dt.datetime, relative_orbit: int | None, clock: Clock) -> str:
+    """The id of an acquisition: S2A_20231005T021001_R003."""
+    unit = platform.replace("Sentinel-2", "S2")
+    moment = f"{when:%Y%m%d}" if clock == "day" else f"{when:%Y%m%dT%H%M%S}"
+    return f"{unit}_{moment}" + (f"_R{relative_orbit:03d}" if relative_orbit is not None else "")
+
+
+def boundary_in(crs: CRS, area: AreaOfInterest) -> shapely.Geometry | None:
+    """An area's boundary in a CRS, None where the CRS doesn't reach it."""
+    key = (area.digest, area.crs, crs.to_wkt())
+    if key not in _boundaries:
+        if len(_boundaries) >= _MOST_BOUNDARIES:
+            _boundaries.clear()
+        _boundaries[key] = _transformed(crs, area)
+    return _boundaries[key]
+
+
+# An archive has hundreds of products in the same two zones; a transformation takes 30 ms to set up.
+_boundaries: dict[tuple[str, str, str], shapely.Geometry | None] = {}
+_MOST_BOUNDARIES = 64
+
+
+def _transformed(crs: CRS, area: AreaOfInterest) -> shapely.Geometry | None:
+    try:
+        boundary = area.to_crs(crs).boundary
+    except AreaError:
+        return None
+    return boundary if np.isfinite(boundary.bounds).all() and boundary.area > 0 else None
+
+
+def ordered(bands: Mapping[str, Band]) -> dict[str, Band]:
+    """Bands in the order of a chip: the 10 m ones, then B11."""
+    return {name: bands[name] for name in (*TEN_METRE_BANDS, SWIR_BAND) if name in bands}

@@ -1,0 +1,263 @@
+"""The image files of a product: opened, described and read by window."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+from rasterio.warp import reproject, transform_bounds
+from rasterio.windows import Window
+
+from geo.errors import SceneError
+from geo.ground_metric import apply_affine
+
+log = logging.getLogger(__name__)
+
+# Only formats that hold pixels themselves. A ".jp2" of a cropped product is often a GeoTIFF.
+DRIVERS = ("JP2OpenJPEG", "GTiff")
+# GDAL's cache of decoded blocks: a few JP2 tiles of 1024 x 1024.
+_GDAL_OPTIONS = {"GDAL_CACHEMAX": 128}
+_LATTICE_PX = 1e-3
+"""Grids whose pixels lie this near to each other are one."""
+_KERNEL_PX = 4
+"""Pixels beside a window that a cubic kernel may reach into, and some for the bend of a projection."""
+_SAMPLES = 512
+"""Rows and columns of the sample that statistics are taken from."""
+# Python's warning filters belong to the process.
+_warning_filters = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says about itself.
+
+    Attributes:
+        path: As GDAL names it.
+        crs: None where there is none.
+        transform: Pixels to map coordinates.
+        shape: Rows and columns.
+        dtypes: A band.
+        descriptions: A band, "" where there is none.
+        scales: A band; 1 where the file says nothing.
+        offsets: A band; 0 where the file says nothing.
+        nodata: The first band's.
+        tags: Metadata of the file.
+    """
+
+    path: str
+    crs: CRS | None
+    transform: Affine
+    shape: tuple[int, int]
+    dtypes: tuple[str, ...]
+    descriptions: tuple[str, ...]
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    nodata: float | None
+    tags: dict[str, str]
+
+    @property
+    def placed(self) -> bool:
+        """Whether the file says where on the Earth it lies."""
+        return self.crs is not None and self.transform != Affine.identity()
+
+    @property
+    def count(self) -> int:
+        """Number of bands."""
+        return len(self.dtypes)
+
+
+@contextmanager
+def opened(path: str) -> Iterator[DatasetReader]:
+    """An open image.
+
+    Raises:
+        SceneError: It isn't there, or isn't an image in one of the formats of Sentinel-2 products.
+    """
+    with rasterio.Env(**_GDAL_OPTIONS):
+        try:
+            with _warning_filters, warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                image = DatasetReader(path, driver=list(DRIVERS))
+        except (RasterioError, OSError) as error:
+            raise SceneError(
+                f"{path}: can't be read as an image: it is cut short, damaged or missing"
+            ) from error
+        with image:
+            yield image
+
+
+def header(path: str) -> Header:
+    """Read what an image says about itself.
+
+    Raises:
+        SceneError: It can't be opened.
+    """
+    with opened(path) as image:
+        return Header(
+            path=path,
+            crs=image.crs,
+            transform=image.transform,
+            shape=(image.height, image.width),
+            dtypes=tuple(image.dtypes),
+            descriptions=tuple(name or "" for name in image.descriptions),
+            scales=tuple(float(value) for value in image.scales),
+            offsets=tuple(float(value) for value in image.offsets),
+            nodata=None if image.nodata is None else float(image.nodata),
+            tags={**image.tags()},
+        )
+
+
+def sample(path: str, index: int = 1) -> NDArray[np.float64]:
+    """Numbers from all over a band, at most 512 x 512 of them, as (H, W): what statistics are taken from.
+
+    Raises:
+        SceneError: The pixels can't be read.
+    """
+    with opened(path) as image:
+        shape = (min(image.height, _SAMPLES), min(image.width, _SAMPLES))
+        try:
+            return np.asarray(image.read(index, out_shape=shape, resampling=Resampling.nearest), np.float64)
+        except (RasterioError, OSError) as error:
+            raise _damaged(path) from error
+
+
+def placed(
+    path: str,
+    index: int,
+    crs: CRS,
+    transform: Affine,
+    shape: tuple[int, int],
+    *,
+    nearest: bool = False,
+    nothing: tuple[float, ...] = (),
+) -> tuple[NDArray[np.float32], bool]:
+    """One band's numbers on a given grid, read by window.
+
+    Where the file's own pixels are those of the grid they are copied. Elsewhere they are brought to it by the
+    cubic kernel (or the nearest pixel); numbers that mean "nothing here" take no part in it.
+
+    Args:
+        path: As GDAL names it.
+        index: Of the band, from 1.
+        crs: Of the grid.
+        transform: Of the grid, north-up.
+        shape: Of the grid.
+        nearest: Whether the numbers are classes, between which nothing may be interpolated.
+        nothing: Numbers that mean that there is no value.
+
+    Returns:
+        float32 of the given shape, NaN where there is no value; and whether the pixels are plain copies.
+
+    Raises:
+        SceneError: The file can't be opened, has no position, or its pixels can't be read.
+    """
+    with opened(path) as image:
+        if image.crs is None or index > image.count:
+            raise SceneError(f"{path}: has no position on the map, or lacks band {index}")
+        shift = _lattice_shift(image, crs, transform)
+        if shift is not None:
+            return _copy(image, path, index, shift, shape, nothing), True
+        target = np.full(shape, np.nan, np.float32)
+        window = _source_window(image, crs, transform, shape)
+        if window is None:
+            return target, False
+        numbers = _read(image, path, index, window, nothing)
+        reproject(
+            numbers,
+            target,
+            src_transform=image.window_transform(window),
+            src_crs=image.crs,
+            src_nodata=np.nan,
+            dst_transform=transform,
+            dst_crs=crs,
+            dst_nodata=np.nan,
+            resampling=Resampling.nearest if nearest else Resampling.cubic,
+            # Positions are computed and not approximated: an eighth of a pixel is a tenth of a wagon.
+            tolerance=0.0,
+        )
+        return target, False
+
+
+def _lattice_shift(image: DatasetReader, crs: CRS, transform: Affine) -> tuple[int, int] | None:
+    """Row and column in the image of the grid's first pixel, if their pixels are the same ones."""
+    if image.crs != crs:
+        return None
+    own = image.transform
+    sides = (own.a - transform.a, own.b, own.d, own.e - transform.e)
+    if max(map(abs, sides)) > abs(transform.a) * 1e-9:
+        return None
+    column, row = (transform.c - own.c) / own.a, (transform.f - own.f) / own.e
+    if abs(column - round(column)) > _LATTICE_PX or abs(row - round(row)) > _LATTICE_PX:
+        return None
+    return round(row), round(column)
+
+
+def _copy(
+    image: DatasetReader,
+    path: str,
+    index: int,
+    shift: tuple[int, int],
+    shape: tuple[int, int],
+    nothing: tuple[float, ...],
+) -> NDArray[np.float32]:
+    target = np.full(shape, np.nan, np.float32)
+    top, left = max(shift[0], 0), max(shift[1], 0)
+    bottom, right = min(shift[0] + shape[0], image.height), min(shift[1] + shape[1], image.width)
+    if top < bottom and left < right:
+        part = _read(image, path, index, Window(left, top, right - left, bottom - top), nothing)
+        target[top - shift[0] : bottom - shift[0], left - shift[1] : right - shift[1]] = part
+    return target
+
+
+def _source_window(
+    image: DatasetReader, crs: CRS, transform: Affine, shape: tuple[int, int]
+) -> Window | None:
+    """The window of the image that a grid is interpolated from, None if they don't meet."""
+    (west, north), (east, south) = apply_affine(transform, [(0, 0), (shape[1], shape[0])])
+    try:
+        bounds = transform_bounds(crs, image.crs, west, south, east, north, densify_pts=21)
+    except (RasterioError, ValueError) as error:
+        log.debug("%s: %s", image.name, error)
+        return None
+    if not all(map(math.isfinite, bounds)):
+        return None
+    west, south, east, north = bounds
+    corners = [(west, south), (west, north), (east, south), (east, north)]
+    pixels = apply_affine(~image.transform, corners)
+    left, top = (max(math.floor(value) - _KERNEL_PX, 0) for value in pixels.min(axis=0))
+    right = min(math.ceil(pixels[:, 0].max()) + _KERNEL_PX, image.width)
+    bottom = min(math.ceil(pixels[:, 1].max()) + _KERNEL_PX, image.height)
+    if left >= right or top >= bottom:
+        return None
+    return Window(left, top, right - left, bottom - top)
+
+
+def _read(
+    image: DatasetReader, path: str, index: int, window: Window, nothing: tuple[float, ...]
+) -> NDArray[np.float32]:
+    try:
+        numbers = image.read(index, window=window)
+    except (RasterioError, OSError) as error:
+        raise _damaged(path) from error
+    values: NDArray[np.float32] = numbers.astype(np.float32)
+    for number in nothing:
+        values[numbers == number] = np.nan
+    values[~np.isfinite(values)] = np.nan
+    return values
+
+
+def _damaged(path: str) -> SceneError:
+    return SceneError(f"{path}: its pixels can't be read: the file is cut short or damaged")

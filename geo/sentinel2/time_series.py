@@ -1,0 +1,517 @@
+"""One place seen many times: each date against the clear dates before it.
+
+A date may use earlier dates only, unless hindcast asks for both sides. Everything follows from the set of
+acquisitions and their times: neither the order in which files lie in a folder nor the order in which they
+came in changes an answer.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hashlib
+import logging
+import math
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geo.sentinel2.chip import Chip
+from geo.sentinel2.clear_sky.assess import ClearSkyAssessment, assess
+from geo.sentinel2.composite import (
+    LEAST_HISTORY,
+    MOST_COMPARED,
+    MOST_HISTORY,
+    Composite,
+    choose_history,
+    composite,
+)
+from geo.sentinel2.coregistration import Registration, register
+from geo.sentinel2.site import Site, TrackAlignedBands, sample_nearest
+
+log = logging.getLogger(__name__)
+
+BANDS = ("B02", "B03", "B04", "B08")
+Judge = Callable[..., ClearSkyAssessment]
+"""Says what of a date is clear; takes what `geo.sentinel2.clear_sky.assess.assess` takes."""
+LARGEST_RESIDUAL_M = 2.0
+"""Standard error of the registration beyond which a date isn't answered, metres."""
+
+_UNLIKE = 2.5  # times the usual change of the ground beside the tracks, from which a look is warned of
+_GRAIN_M = 0.5  # the place of a stack is set in steps of this, so that it seldom moves
+_KEPT_BYTES = 256 << 20  # of resampled dates held in memory
+
+
+@dataclass(frozen=True)
+class AcceptedShift:
+    """What is kept of a date, so that a new one costs one pass.
+
+    Attributes:
+        id: Of the chip.
+        chain: Digest of this date and of all that its place rests on; another history is another placement.
+        registration: Its place and light.
+        accepted: Whether it may stand in the history of others.
+        begins: Whether it stands alone: nothing came before it, or what came didn't fit and was given up.
+        usable: What of it is clear, packed; empty unless accepted.
+    """
+
+    id: str
+    chain: str
+    registration: Registration
+    accepted: bool
+    begins: bool = False
+    usable: str = field(default="", repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> AcceptedShift:
+        """From plain JSON values.
+
+        Raises:
+            KeyError, TypeError: They aren't a placement's.
+        """
+        raw = dict(values["registration"])
+        for name in ("gain", "offset", "noise"):
+            raw[name] = tuple(float(one) for one in raw[name])
+        raw["band_shift_m"] = tuple((float(east), float(south)) for east, south in raw["band_shift_m"])
+        flags = {name: bool(values[name]) for name in ("accepted", "begins")}
+        return cls(
+            id=str(values["id"]),
+            chain=str(values["chain"]),
+            registration=Registration(**raw),
+            usable=str(values["usable"]),
+            **flags,
+        )
+
+
+class PastDate(NamedTuple):
+    """One of the dates of a background.
+
+    Attributes:
+        reflectance: (4, h, w) where the background stands and in its light; NaN where unknown or not clear.
+        sun: Shadow of a metre of height, metres (along, across); None where the product doesn't tell.
+    """
+
+    reflectance: NDArray[np.float32]
+    sun: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class DatedImage:
+    """One date against its background, in the yard's frame.
+
+    Attributes:
+        id: Of the chip.
+        datetime: UTC.
+        chip: The chip.
+        reason: Why this date must not be answered, a sentence; None if it may.
+        clearness: What of it is clear.
+        registration: Its place and light, or None where it wasn't laid over the others.
+        history: Ids of the dates in its background, oldest first.
+        current: (4, h, w) reflectance under the background's light; NaN where unknown or not clear.
+        background: The composite, or None where there is none.
+        past: Those of the background's dates that are nearest by season and age, oldest first.
+        sun: Shadow of a metre of height, metres (along, across); None where the product doesn't tell.
+        history_sun: The same, mean over the history.
+        placement: What to keep.
+        warnings: Sentences for whoever reads the estimate.
+    """
+
+    id: str
+    datetime: dt.datetime
+    chip: Chip = field(repr=False)
+    reason: str | None
+    clearness: ClearSkyAssessment = field(repr=False)
+    registration: Registration | None
+    history: tuple[str, ...]
+    current: NDArray[np.float32] | None = field(repr=False, default=None)
+    background: Composite | None = field(repr=False, default=None)
+    past: tuple[PastDate, ...] = field(repr=False, default=())
+    sun: tuple[float, float] | None = None
+    history_sun: tuple[float, float] | None = None
+    placement: AcceptedShift | None = field(repr=False, default=None)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def clear_fraction(self) -> float:
+        """Share of the area that is clear."""
+        return self.clearness.clear_fraction
+
+
+@dataclass(frozen=True)
+class _HistoryDate:
+    """A date that may stand in a history."""
+
+    chip: Chip
+    usable: NDArray[np.bool_]
+    registration: Registration
+    sun: tuple[float, float] | None
+
+
+class _Stack:
+    """The accepted dates of a place, resampled where they lie.
+
+    Dates that aren't accepted leave no trace: the answers of later ones don't change with them.
+    """
+
+    def __init__(self, site: Site, judge: Judge) -> None:
+        self.site, self.judge = site, judge
+        self.kept: list[_HistoryDate] = []
+        self._root = _place_digest(site)
+        self._samples: dict[tuple[str, float, float], NDArray[np.float32]] = {}
+        each = 4 * len(BANDS) * site.frame.shape[0] * site.frame.shape[1]
+        self._most_samples = max(MOST_HISTORY, _KEPT_BYTES // max(each, 1))
+
+    def digest(self, chip: Chip) -> str:
+        """What the place of the next date rests on."""
+        return hashlib.sha256(f"{self._root} {_digest(chip)}".encode()).hexdigest()
+
+    def take(self, placement: AcceptedShift, one: _HistoryDate) -> None:
+        """Let an accepted date join."""
+        if placement.begins:
+            self.kept.clear()
+        self.kept.append(one)
+        self._root = placement.chain
+
+    def middle(self, rows: Sequence[int]) -> tuple[float, float]:
+        """Where some dates lie on average, metres: a date's place is off by metres, their mean by less."""
+        if not rows:
+            return 0.0, 0.0
+        places = np.array([(self.kept[i].registration.dx_m, self.kept[i].registration.dy_m) for i in rows])
+        east, south = np.median(places, axis=0)
+        return round(east / _GRAIN_M) * _GRAIN_M, round(south / _GRAIN_M) * _GRAIN_M
+
+    def background(self, rows: Sequence[int], middle: tuple[float, float]) -> Composite:
+        """The composite of some dates, placed at their middle."""
+        return composite([self._sample(self.kept[i], middle) for i in rows])
+
+    def past(
+        self, when: dt.datetime, rows: Sequence[int], middle: tuple[float, float]
+    ) -> tuple[PastDate, ...]:
+        """The nearest of some dates one by one, placed at their middle."""
+        nearest = choose_history(when, [self.kept[i].chip.datetime for i in rows], most=MOST_COMPARED)
+        return tuple(
+            PastDate(self._sample(one, middle), one.sun) for one in (self.kept[rows[k]] for k in nearest)
+        )
+
+    def sun(self, rows: Sequence[int]) -> tuple[float, float] | None:
+        known = [sun for i in rows if (sun := self.kept[i].sun) is not None]
+        if not known:
+            return None
+        along, across = np.mean(known, axis=0)
+        return float(along), float(across)
+
+    def _sample(self, one: _HistoryDate, middle: tuple[float, float]) -> NDArray[np.float32]:
+        key = (one.chip.id, *middle)
+        if key not in self._samples:
+            place = one.registration
+            values = _current(_planes(one.chip), self.site, place, middle, one.usable)
+            if len(self._samples) >= self._most_samples:
+                self._samples.pop(next(iter(self._samples)))
+            self._samples[key] = values
+        return self._samples[key]
+
+
+def looks(
+    chips: Sequence[Chip],
+    site: Site,
+    *,
+    hindcast: bool = False,
+    known: Mapping[str, AcceptedShift] | None = None,
+    wanted: Callable[[Chip], bool] = lambda chip: True,
+    judge: Judge = assess,
+) -> Iterator[DatedImage]:
+    """Lay dates over each other and set each against its background.
+
+    Args:
+        chips: Acquisitions of the site, in any order, each once.
+        site: The place; every chip lies on its grid.
+        hindcast: Let dates after a date stand in its background too.
+        known: Placements of an earlier call, by chip id: dates whose history is unchanged aren't laid out
+            again.
+        wanted: Which dates to give; all others only serve as history.
+        judge: Says what of a date is clear.
+
+    Yields:
+        The looks, oldest first.
+
+    Raises:
+        ValueError: A chip doesn't lie on the site's grid.
+    """
+    for chip in chips:
+        if chip.shape != site.grid.shape or not chip.transform.almost_equals(site.grid.transform):
+            raise ValueError(f"{chip.id} doesn't lie on the grid of {site.name}")
+    ordered = sorted(chips, key=lambda chip: (chip.datetime, chip.id))
+    stack = _Stack(site, judge)
+    forward: dict[str, DatedImage] = {}
+    for chip in ordered:
+        chain = stack.digest(chip)
+        earlier = (known or {}).get(chip.id)
+        if earlier is not None and earlier.chain != chain:
+            earlier = None
+        if earlier is not None and not wanted(chip):
+            if not earlier.accepted:
+                continue
+            usable = _unpack(earlier.usable, site.frame.shape)
+            if usable is not None:
+                stack.take(earlier, _HistoryDate(chip, usable, earlier.registration, _sun(chip, site)))
+                continue
+        look = _look(chip, stack, chain, earlier)
+        if not wanted(chip):
+            continue
+        if not hindcast:
+            yield look
+        elif len(look.history) < LEAST_HISTORY or look.reason is not None:
+            forward[chip.id] = look
+        else:
+            forward[chip.id] = replace(look, current=None, background=None, past=())  # will be made anew
+    for id in list(forward):
+        yield _both_sides(forward.pop(id), stack)
+
+
+def _planes(chip: Chip) -> TrackAlignedBands:
+    return TrackAlignedBands.of(np.stack([chip.band(name) for name in BANDS]))
+
+
+def _place_digest(site: Site) -> str:
+    """Of what a site's dates are laid out by."""
+    about = f"railwatch looks 4 {site.frame.shape} {tuple(site.frame.to_grid)} {site.grid.shape}"
+    return hashlib.sha256(about.encode() + site.yard.tobytes() + site.inside.tobytes()).hexdigest()
+
+
+def _digest(chip: Chip) -> str:
+    about = (
+        f"{chip.id} {chip.datetime.isoformat()} {chip.bands} {chip.sun_azimuth_deg} {chip.sun_elevation_deg}"
+    )
+    content = hashlib.sha256(about.encode())
+    content.update(np.ascontiguousarray(chip.reflectance).tobytes())
+    if chip.scl is not None:
+        content.update(chip.scl.tobytes())
+    return content.hexdigest()
+
+
+def _pack(mask: NDArray[np.bool_]) -> str:
+    return base64.b64encode(zlib.compress(np.packbits(mask).tobytes())).decode()
+
+
+def _unpack(text: str, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """A mask from its packed form; None where it isn't one of that shape."""
+    try:
+        bits = np.unpackbits(np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8))
+    except (ValueError, zlib.error):
+        return None
+    size = shape[0] * shape[1]
+    return bits[:size].astype(np.bool_).reshape(shape) if 0 <= len(bits) - size < 8 else None
+
+
+def _look(chip: Chip, stack: _Stack, chain: str, earlier: AcceptedShift | None) -> DatedImage:
+    """One date against those already in the stack, which it joins if it is good enough."""
+    site = stack.site
+    planes = _planes(chip)
+    rows = choose_history(chip.datetime, [one.chip.datetime for one in stack.kept])
+    first = Registration.first(len(BANDS))
+    alone = _assess(chip, planes, stack, (0.0, 0.0), first, None)
+    nothing = DatedImage(
+        id=chip.id,
+        datetime=chip.datetime,
+        chip=chip,
+        reason=alone.reason,
+        clearness=alone,
+        registration=None,
+        history=tuple(stack.kept[i].chip.id for i in rows),
+        sun=_sun(chip, site),
+        placement=AcceptedShift(chip.id, chain, first, False),
+    )
+    # Bright ground that is always there looks like cloud until there is a past to know it by.
+    if alone.reason is not None and len(stack.kept) < LEAST_HISTORY:
+        return nothing
+    middle = stack.middle(rows)
+    found, background, clearness = first, None, alone
+    if rows:
+        background = stack.background(rows, middle)
+        if earlier is not None and earlier.accepted and not earlier.begins:
+            found = earlier.registration
+        else:
+            found = _place(planes, site, background, alone.usable & ~site.yard, middle)
+        fault = _misplaced(found, middle)
+        if fault is None:
+            clearness = _assess(chip, planes, stack, middle, found, background)
+        if len(stack.kept) == 1 and (fault or clearness.reason) is not None:
+            # Nothing has proved the one before right: if it was bad, it would turn away all that follow.
+            rows, middle, found, background, clearness = [], (0.0, 0.0), first, None, alone
+        elif fault is not None:
+            return replace(nothing, reason=alone.reason or fault, registration=found)
+    accepted = clearness.reason is None
+    placement = AcceptedShift(
+        chip.id, chain, found, accepted, not rows, _pack(clearness.usable) if accepted else ""
+    )
+    if accepted:
+        stack.take(placement, _HistoryDate(chip, clearness.usable, found, nothing.sun))
+    return replace(
+        nothing,
+        reason=clearness.reason or _too_few(len(rows)),
+        clearness=clearness,
+        registration=found,
+        history=tuple(stack.kept[i].chip.id for i in rows),
+        placement=placement,
+        background=background,
+        past=stack.past(chip.datetime, rows, middle),
+        current=_current(planes, site, found, middle, clearness.usable),
+        history_sun=stack.sun(rows),
+        warnings=_unlike(found, stack, rows),
+    )
+
+
+def _too_few(dates: int) -> str | None:
+    if dates >= LEAST_HISTORY:
+        return None
+    return (
+        f"There are too few clear earlier dates to compare with: {LEAST_HISTORY} are needed, there "
+        f"{'is' if dates == 1 else 'are'} {dates or 'none'}."
+    )
+
+
+def _unlike(found: Registration, stack: _Stack, rows: Sequence[int]) -> tuple[str, ...]:
+    """Say it where even the ground beside the tracks has changed far more than it usually does."""
+    each = (float(np.mean(stack.kept[i].registration.noise)) for i in rows)
+    usual = [value for value in each if value > 0]  # the first date was laid over nothing
+    if len(usual) < LEAST_HISTORY:
+        return ()
+    ratio = float(np.mean(found.noise)) / float(np.median(usual))
+    if ratio < _UNLIKE:
+        return ()
+    return (
+        f"The ground beside the tracks differs from the earlier dates by {ratio:.1f} times the usual "
+        "(wetness, haze, works): the interval may be too narrow.",
+    )
+
+
+def _both_sides(look: DatedImage, stack: _Stack) -> DatedImage:
+    """A look against dates before and after it."""
+    own = next((one for one in stack.kept if one.chip.id == look.id), None)
+    if own is None:
+        return look
+    others = [i for i, one in enumerate(stack.kept) if one.chip.id != look.id]
+    chosen = choose_history(look.datetime, [stack.kept[i].chip.datetime for i in others])
+    rows = [others[i] for i in chosen]
+    if len(rows) < LEAST_HISTORY:
+        return look
+    site, planes = stack.site, _planes(own.chip)
+    middle = stack.middle(rows)
+    background = stack.background(rows, middle)
+    found = own.registration
+    if len(look.history) < LEAST_HISTORY:
+        # Laid over too little at its time: there is better now.
+        found = _place(planes, site, background, own.usable & ~site.yard, middle)
+    history = tuple(stack.kept[i].chip.id for i in rows)
+    fault = _misplaced(found, middle)
+    if fault is not None:
+        return replace(look, reason=fault, registration=found, history=history)
+    clearness = _assess(own.chip, planes, stack, middle, found, background)
+    return replace(
+        look,
+        reason=clearness.reason,
+        clearness=clearness,
+        registration=found,
+        history=history,
+        background=background,
+        past=stack.past(look.datetime, rows, middle),
+        current=_current(planes, site, found, middle, clearness.usable),
+        history_sun=stack.sun(rows),
+        warnings=_unlike(found, stack, rows),
+    )
+
+
+def _current(
+    planes: TrackAlignedBands,
+    site: Site,
+    place: Registration,
+    middle: tuple[float, float],
+    usable: NDArray[np.bool_],
+) -> NDArray[np.float32]:
+    values = place.level(place.sample(planes, site.frame, middle)[0])
+    values[:, ~usable] = np.nan
+    return values
+
+
+def _place(
+    planes: TrackAlignedBands,
+    site: Site,
+    background: Composite,
+    stable: NDArray[np.bool_],
+    middle: tuple[float, float],
+) -> Registration:
+    """Register against a composite that stands at the stack's middle."""
+    found = register(planes, site.frame, background.median, stable)
+    # The composite's cells show what lies `middle` beside them on the grid.
+    return replace(found, dx_m=found.dx_m + middle[0], dy_m=found.dy_m + middle[1])
+
+
+def _misplaced(found: Registration, middle: tuple[float, float]) -> str | None:
+    if not found.converged:
+        return "The image could not be laid over the earlier ones: too little stable ground looks the same."
+    if found.residual_m > LARGEST_RESIDUAL_M:
+        return (
+            f"The image lies uncertain by {found.residual_m:.1f} m over the earlier ones; "
+            f"{LARGEST_RESIDUAL_M:g} m is the most that is taken."
+        )
+    if math.hypot(found.dx_m - middle[0], found.dy_m - middle[1]) > 40.0:
+        return "The image lies more than 40 m beside the earlier ones."
+    return None
+
+
+def _assess(
+    chip: Chip,
+    planes: TrackAlignedBands,
+    stack: _Stack,
+    middle: tuple[float, float],
+    place: Registration,
+    background: Composite | None,
+) -> ClearSkyAssessment:
+    dx, dy = place.displacement_px(middle)
+    bands: tuple[str, ...] = BANDS
+    site = stack.site
+    raw = place.sample(planes, site.frame, middle)[0]
+    swir: list[NDArray[np.float32]] = []
+    if "B11" in chip.bands:
+        bands = (*BANDS, "B11")
+        swir = [TrackAlignedBands.of(chip.band("B11")[None]).sample(site.frame, dx, dy)[0]]
+    classes = None if chip.scl is None else sample_nearest(chip.scl, site.frame, dx, dy)
+
+    def judged(values: NDArray[np.float32]) -> ClearSkyAssessment:
+        return stack.judge(
+            bands,
+            np.concatenate([values, *swir]),
+            classes,
+            site.inside,
+            site.ring,
+            background=None if background is None else _as_many(background.median, len(bands)),
+            spread=None if background is None else _as_many(background.spread, len(bands)),
+            sun_elevation_deg=chip.sun_elevation_deg,
+        )
+
+    found = judged(place.level(raw))
+    if background is None or found.reason is not None:
+        return found
+    # Gain and offset take an even veil or shadow away, which is no reason to believe what lies under it.
+    unlevelled = judged(raw)
+    return found if unlevelled.reason is None else unlevelled
+
+
+def _as_many(planes: NDArray[np.float32], bands: int) -> NDArray[np.float32]:
+    """TrackAlignedBands (bands, h, w), unknown in the bands that backgrounds don't hold."""
+    more = np.full((bands - len(planes), *planes.shape[1:]), np.nan, np.float32)
+    return np.concatenate([planes, more])
+
+
+def _sun(chip: Chip, site: Site) -> tuple[float, float] | None:
+    if chip.sun_azimuth_deg is None or chip.sun_elevation_deg is None:
+        return None
+    return site.frame.shadow(chip.sun_azimuth_deg, chip.sun_elevation_deg)

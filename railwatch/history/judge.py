@@ -1,0 +1,452 @@
+"""Judge the dates of one or many places against the history before each."""
+
+from __future__ import annotations
+
+import logging
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from statsmodels.stats.multitest import multipletests
+
+from railwatch.history.coverage import Coverage, coverage
+from railwatch.history.distribution import laws_for
+from railwatch.history.matchups import calibrate
+from railwatch.history.posterior import ObservedCounts, Posterior
+from railwatch.history.record import Record, from_observation, looks_of
+from railwatch.history.rule import Figures, basis_of, word_for
+from railwatch.history.settings import VerdictSettings
+from railwatch.history.verdict import HistoryMaximum, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from railwatch.store.observation import Observation
+
+logger = logging.getLogger(__name__)
+
+_OPEN = {
+    "at least": "a lower bound that isn't remarkable leaves open how many more there were",
+    "at most": "an upper bound that isn't remarkable leaves open how many fewer there were",
+}
+_DAYS_A_YEAR = 365.25
+_DAYS_A_MONTH = _DAYS_A_YEAR / 12.0
+
+
+def compare(
+    observations: Iterable[Observation] = (),
+    published: pd.DataFrame | None = None,
+    *,
+    dates: Collection[date] | None = None,
+    judge_published: bool = False,
+    titles: Mapping[str, str] | None = None,
+    settings: VerdictSettings | None = None,
+) -> list[Verdict]:
+    """Put observations against the history of their place.
+
+    Args:
+        observations: Observations of one or several areas, in any order. Reviewed ones stand in for what
+            they correct; of several machine results for a scene the newest counts.
+        published: Published rows of the same areas that compare with a whole-area count, as
+            `seeds.comparable` gives them; they are history for the observations.
+        dates: Days to return; all by default. The figures don't depend on it.
+        judge_published: Return verdicts on the published counts too.
+        titles: Names for people, by area name.
+        settings: Window, thresholds and errors.
+
+    Returns:
+        One verdict an observation (and published count, if asked), oldest first.
+    """
+    from railwatch.history.published import published_records
+    from railwatch.store.observation import current
+
+    chosen = settings or VerdictSettings()
+    given = list(observations)
+    own = [from_observation(one, chosen) for one in current(given, reviewed=True)]
+    # A machine's count and its reviewed one are the best pairs there are.
+    pairs = [from_observation(one, chosen) for one in current(given)]
+    others = [] if published is None else published_records(published, chosen)
+    candidates = [*own, *(record for record in others if record.clear and judge_published)]
+    if dates is not None:
+        # The family that a date is corrected with must be judged too, and no more.
+        reach = sorted(dates)
+        candidates = [one for one in candidates if _before(one.day, reach, chosen.family_days)]
+    judged = {record.id for record in candidates}
+    verdicts = judge([*own, *others], judged=judged, paired=[*pairs, *others], titles=titles, settings=chosen)
+    return [one for one in verdicts if dates is None or one.record.day in dates]
+
+
+def judge(
+    records: Iterable[Record],
+    *,
+    judged: Collection[str] | None = None,
+    paired: Iterable[Record] | None = None,
+    titles: Mapping[str, str] | None = None,
+    settings: VerdictSettings | None = None,
+    window_step_days: int = 1,
+) -> list[Verdict]:
+    """Judge records against the history of their place.
+
+    Args:
+        records: Records of one or several places, in any order.
+        judged: Ids of those to judge; all but ceilings by default.
+        paired: Records from which methods are calibrated against one another; the same by default.
+        titles: Names for people, by place.
+        settings: Window, thresholds and errors.
+        window_step_days: Move the window's ends in steps of so many days; more than 1 saves time in
+            studies of long series.
+
+    Returns:
+        One verdict a judged record, sorted by time, place and id.
+    """
+    chosen = settings or VerdictSettings()
+    places: dict[str, list[Record]] = {}
+    for record in records:
+        places.setdefault(record.aoi, []).append(record)
+    drafts: list[Verdict] = []
+    seconds: dict[str, SecondLook] = {}
+    everything = None if paired is None else list(paired)
+    for aoi, members in sorted(places.items()):
+        pairs = members if everything is None else [record for record in everything if record.aoi == aoi]
+        place = PlaceHistory(members, pairs, (titles or {}).get(aoi, aoi), chosen, window_step_days)
+        for record in place.records:
+            if record.kind == "ceiling" or (judged is not None and record.id not in judged):
+                continue
+            drafts.append(place.figures(record))
+            seconds[record.id] = place.second_look
+    drafts.sort(key=lambda one: (one.record.when, one.record.aoi, one.record.id))
+    return [finished(draft, seconds[draft.record.id], chosen) for draft in corrected(drafts, chosen)]
+
+
+def _before(day: date, dates: Sequence[date], reach: int) -> bool:
+    """Whether a day is one of some dates or fewer than so many days before one."""
+    index = bisect_left(dates, day)
+    return index < len(dates) and (dates[index] - day).days < reach
+
+
+SecondLook = Callable[[Record], Record | None]
+"""Finds the look that agrees with an unprecedented one, or None."""
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The history of one date: which looks, which ceilings, and what they amount to."""
+
+    start: date
+    end: date
+    first: int
+    last: int
+    ceilings: tuple[tuple[Record, float], ...]
+    ceiling_share: float
+    coverage: Coverage
+    maximum: HistoryMaximum | None
+
+
+class PlaceHistory:
+    """All records of one place, ready to judge any date against them.
+
+    Attributes:
+        title: Name of the place, for people.
+        records: Its records, oldest first.
+        calibrations: Lines between methods, by (method, reference).
+    """
+
+    def __init__(
+        self,
+        records: Iterable[Record],
+        pairs: Iterable[Record],
+        title: str,
+        settings: VerdictSettings,
+        window_step_days: int,
+    ) -> None:
+        """Sorts the records and fits the calibrations.
+
+        Args:
+            records: What is known of the place.
+            pairs: Records from which methods are calibrated against one another.
+            title: Name of the place, for people.
+            settings: Window, thresholds and errors.
+            window_step_days: Move the window's ends in steps of so many days.
+        """
+        self.title = title
+        self.settings = settings
+        self.step = window_step_days
+        self.records = sorted(records, key=lambda record: (record.when, record.id))
+        self.looks = looks_of(self.records)
+        self.days = [look[0].day for look in self.looks]
+        self.missing = sorted(
+            {record.day for record in self.records if record.kind == "missing"} - set(self.days)
+        )
+        self.ceilings = [record for record in self.records if record.kind == "ceiling"]
+        self.calibrations = calibrate(pairs, settings)
+        self._tables: dict[str, ObservedCounts] = {}
+        self._windows: dict[tuple[date, date], _Window] = {}
+        self._fits: dict[tuple[str, int, int, tuple[tuple[str, float], ...]], Posterior] = {}
+        highest = [record.value for record in self.records if record.value is not None]
+        self._laws = laws_for(max(highest, default=0.0))
+
+    def figures(self, record: Record) -> Verdict:
+        """Return everything about a record but what depends on other dates: its word is still open.
+
+        The record itself needn't be among those of the place.
+        """
+        window = self._window(record.day)
+        basis = basis_of(
+            window.coverage.n_effective, window.ceiling_share, window.coverage.looks, self.settings
+        )
+        draft = Verdict(
+            record=record,
+            title=self.title,
+            verdict="cannot say",
+            window=(window.start, window.end),
+            coverage=window.coverage,
+            ceilings=len(window.ceilings),
+            ceiling_looks=sum(looks for _, looks in window.ceilings),
+            basis=basis,
+            maximum=window.maximum,
+            recent=self._recent(window.end, record.day),
+        )
+        if record.kind == "missing":
+            return replace(draft, reason=record.reason)
+        if basis == "none":
+            return replace(draft, reason=_too_short(window, self.settings))
+        fit = self._fit(record.method, window)
+        point = record.as_point()
+        low, median, high = fit.quantiles(record.when.month, (0.05, 0.5, 0.95))
+        surprise = self.settings.surprise
+        return replace(
+            draft,
+            probability_record=fit.record_probability(point, surprise),
+            probability_record_margin=fit.record_probability(
+                point, surprise, self.settings.short_record_margin
+            ),
+            # A bound says nothing about the side that it leaves open.
+            probability_exceedance=1.0 if record.kind == "at most" else fit.exceedance(point),
+            probability_exceedance_all=(
+                1.0 if record.kind == "at most" else fit.exceedance(point, every_look=True)
+            ),
+            probability_shortfall=1.0 if record.kind == "at least" else fit.shortfall(point),
+            expected_low=low,
+            expected_median=median,
+            expected_high=high,
+            season_weight=fit.season_weight,
+            outliers=fit.outliers,
+        )
+
+    def second_look(self, record: Record) -> Record | None:
+        """Return the look that agrees that a record is above everything in its window, or None.
+
+        That is the next clear look, or another method's within a few days before or after.
+        """
+        settings = self.settings
+        after = bisect_left(self.days, record.day + timedelta(days=1))
+        candidates: list[Record] = []
+        if after < len(self.days) and (self.days[after] - record.day).days <= settings.confirm_days:
+            candidates.extend(self.looks[after])
+        near = timedelta(days=settings.other_method_days)
+        for look in self.looks[bisect_left(self.days, record.day - near) :]:
+            if look[0].day > record.day + near:
+                break
+            candidates.extend(other for other in look if other.method != record.method)
+        return next((other for other in candidates if self.agrees(record, other)), None)
+
+    def agrees(self, record: Record, other: Record) -> bool:
+        """Return whether another look, too, is likely above everything in a record's window."""
+        if other.kind == "at most":
+            return False
+        fit = self._fit(other.method, self._window(record.day))
+        chance = fit.record_probability(other.as_point(), self.settings.surprise)
+        return chance >= self.settings.confirm_probability
+
+    def _window(self, day: date) -> _Window:
+        settings = self.settings
+        end_ordinal = day.toordinal() - max(round(settings.gap_days), 1)
+        end_ordinal -= end_ordinal % self.step
+        end = date.fromordinal(end_ordinal)
+        start = date.fromordinal(max(end_ordinal - round(settings.lookback_years * _DAYS_A_YEAR), 1))
+        if settings.not_before is not None:
+            start = min(max(start, settings.not_before), end)
+        known = self._windows.get((start, end))
+        if known is None:
+            known = self._windows[start, end] = self._make_window(start, end)
+        return known
+
+    def _make_window(self, start: date, end: date) -> _Window:
+        settings = self.settings
+        first = bisect_left(self.days, start)
+        last = bisect_left(self.days, end + timedelta(days=1))
+        ceilings, covered = [], 0
+        for record in self.ceilings:
+            overlap = (min(record.until.date(), end) - max(record.day, start)).days + 1
+            if overlap > 0:
+                assumed = overlap / _DAYS_A_MONTH * settings.ceiling_looks_per_month
+                ceilings.append((record, max(assumed, 1.0)))
+                covered = max(covered, overlap)
+        looks = [look for look in self.looks[first:last] if any(record.bounded for record in look)]
+        points = [_best(look) for look in looks]
+        seen = coverage(
+            [look[0].day for look in looks],
+            np.array([np.nan if one is None else one.value for one in points], dtype=np.float64),
+            np.array([np.nan if one is None else _variance(one) for one in points], dtype=np.float64),
+            start=start,
+            end=end,
+            abstained=sum(start <= day <= end for day in self.missing),
+            settings=settings,
+        )
+        return _Window(
+            start=start,
+            end=end,
+            first=first,
+            last=last,
+            ceilings=tuple(ceilings),
+            ceiling_share=covered / ((end - start).days + 1),
+            coverage=seen,
+            maximum=_maximum([*_speaking(self.looks[first:last]), *(record for record, _ in ceilings)]),
+        )
+
+    def _recent(self, end: date, day: date) -> HistoryMaximum | None:
+        """The highest between a window's end and the date judged."""
+        first = bisect_left(self.days, end + timedelta(days=1))
+        last = bisect_left(self.days, day)
+        return _maximum(_speaking(self.looks[first:last]))
+
+    def _fit(self, method: str, window: _Window) -> Posterior:
+        ceilings = tuple((record.id, looks) for record, looks in window.ceilings)
+        key = (method, window.first, window.last, ceilings)
+        if key not in self._fits:
+            seen = window.coverage
+            self._fits[key] = self._table(method).fit(
+                window.first,
+                window.last,
+                [(self._on_scale_of(method, record), looks) for record, looks in window.ceilings],
+                seen.n_effective / seen.looks if seen.looks else 1.0,
+                self.settings,
+            )
+        return self._fits[key]
+
+    def _table(self, method: str) -> ObservedCounts:
+        """The looks as the given method would have seen them."""
+        if method not in self._tables:
+            aligned = [[self._on_scale_of(method, record) for record in look] for look in self.looks]
+            self._tables[method] = ObservedCounts(aligned, self._laws)
+        return self._tables[method]
+
+    def _on_scale_of(self, method: str, record: Record) -> Record:
+        """A record on another method's scale: by the site's calibration, or with the bias unknown."""
+        if record.method == method:
+            return record
+        line = self.calibrations.get((record.method, method))
+        if line is not None:
+            return line.apply(record)
+        shares = (self.settings.method(name).bias_share for name in (record.method, method))
+        return record.widened(math.hypot(*shares))
+
+
+def _best(look: Sequence[Record]) -> Record | None:
+    """The record that says most precisely how many there were, or None if there are only bounds."""
+    points = [record.as_point() for record in look if record.kind in ("count", "range")]
+    return min(points, key=lambda one: (one.sd_below + one.sd_above, one.id), default=None)
+
+
+def _variance(record: Record) -> float:
+    return ((record.sd_below + record.sd_above) / 2.0) ** 2
+
+
+def _speaking(looks: Sequence[Sequence[Record]]) -> list[Record]:
+    """The records that say how many there were at least."""
+    return [record for look in looks for record in look if record.kind != "at most"]
+
+
+def _maximum(records: Sequence[Record]) -> HistoryMaximum | None:
+    known = [record for record in records if record.value is not None]
+    if not known:
+        return None
+    # Of equal values a dated look is the better witness; then the earlier one.
+    top = min(known, key=lambda one: (-cast(float, one.value), one.kind == "ceiling", one.when, one.id))
+    return HistoryMaximum(
+        value=cast(float, top.value),
+        kind=top.kind,
+        day=top.day,
+        until=top.until.date(),
+        source=top.source,
+        method=top.method,
+    )
+
+
+def _too_short(window: _Window, settings: VerdictSettings) -> str:
+    seen = window.coverage
+    if not seen.looks:
+        return f"there is no clear look from {window.start} to {window.end}"
+    if seen.looks == 1:
+        return (
+            f"there is only one clear look from {window.start} to {window.end}, and the worth of "
+            f"{settings.min_looks:g} independent ones is needed"
+        )
+    return (
+        f"the {seen.looks} clear looks from {window.start} to {window.end} are worth "
+        f"{seen.n_effective:.1f} independent ones, and {settings.min_looks:g} are needed"
+    )
+
+
+def corrected(drafts: Sequence[Verdict], settings: VerdictSettings) -> list[Verdict]:
+    """Return the drafts with false-discovery-corrected figures.
+
+    The family of a date is all dates judged in the year that ends with it, over all places: so that a
+    date's word doesn't change when later dates come in. Drafts must be sorted by time.
+    """
+    results = list(drafts)
+    with_figures = [index for index, draft in enumerate(drafts) if draft.probability_exceedance is not None]
+    days = [drafts[index].record.day.toordinal() for index in with_figures]
+    upper = [cast(float, drafts[index].probability_exceedance) for index in with_figures]
+    lower = [cast(float, drafts[index].probability_shortfall) for index in with_figures]
+    for position, index in enumerate(with_figures):
+        first = bisect_left(days, days[position] - settings.family_days + 1)
+        # Of the same day too, whatever their order.
+        last = bisect_left(days, days[position] + 1)
+        results[index] = replace(
+            drafts[index],
+            q_exceedance=_q_value(upper[first:last], position - first),
+            q_shortfall=_q_value(lower[first:last], position - first),
+            family=last - first,
+        )
+    return results
+
+
+def _q_value(probabilities: Sequence[float], position: int) -> float:
+    return float(multipletests(probabilities, method="fdr_bh")[1][position])
+
+
+def finished(draft: Verdict, second_look: SecondLook, settings: VerdictSettings) -> Verdict:
+    """Return the verdict with its word and, if it is `unprecedented`, with what confirms it."""
+    if draft.q_exceedance is None:
+        return draft
+    word = word_for(
+        Figures(
+            kind=draft.record.kind,
+            basis=draft.basis,
+            n_effective=draft.coverage.n_effective,
+            record=cast(float, draft.probability_record),
+            record_margin=cast(float, draft.probability_record_margin),
+            exceedance=cast(float, draft.probability_exceedance),
+            q_exceedance=draft.q_exceedance,
+            shortfall=cast(float, draft.probability_shortfall),
+            q_shortfall=cast(float, draft.q_shortfall),
+        ),
+        settings,
+    )
+    if word == "cannot say":
+        return replace(draft, verdict=word, reason=_OPEN[draft.record.kind])
+    if word != "unprecedented":
+        return replace(draft, verdict=word)
+    other = second_look(draft.record)
+    return replace(
+        draft,
+        verdict=word,
+        confirmed=other is not None,
+        confirmed_by=None if other is None else other.id,
+        confirmed_on=None if other is None else other.day,
+    )

@@ -1,0 +1,327 @@
+"""The law of a place's past: a negative binomial with season, seen through each look's error.
+
+The number of cars on a day is N ~ NegBin(mean mu(month), dispersion k), with
+log mu = a + A cos(2 pi (month - phase) / 12). The posterior over (a, k, A, phase) is summed over a grid,
+so that what a short history doesn't know about its own law widens what it expects. "No season" (A = 0)
+has half of the prior, so that a season counts as far as the looks support it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtr, ndtri
+
+from railwatch.history.distribution import LOG_MEAN_STEP, CountDistributions
+from railwatch.history.record import FloatArray, Record, lower_tail, upper_tail
+from railwatch.history.settings import VerdictSettings
+
+IntArray = npt.NDArray[np.int64]
+
+_TINY = 1e-300
+# Rows of the grid that can matter: those within this log-likelihood of the best ...
+_KEEP_LOG = 25.0
+# ... and so many steps beside them, because a seasonal law's geometric mean lies under its mean.
+_KEEP_STEPS = 8
+# Dispersions with less posterior weight than this don't take part in the maximum.
+_NEGLIGIBLE = 1e-3
+_AMPLITUDES = (0.2, 0.4, 0.6, 0.8, 1.0)
+_AMPLITUDE_SD = 0.6
+
+
+def _seasons() -> tuple[IntArray, FloatArray]:
+    """Return each seasonal shape as steps of log mean a month, (S, 12), and its log prior, (S,)."""
+    months = np.arange(12)
+    shapes = [np.zeros(12)]
+    weights = [0.0]
+    for amplitude in _AMPLITUDES:
+        for phase in range(12):
+            shapes.append(amplitude * np.cos(2.0 * np.pi * (months - phase) / 12.0))
+            weights.append(math.exp(-0.5 * (amplitude / _AMPLITUDE_SD) ** 2))
+    prior = np.array(weights) / sum(weights)
+    prior[0] = 1.0
+    return np.rint(np.array(shapes) / LOG_MEAN_STEP).astype(np.int64), np.log(prior / 2.0)
+
+
+_SHIFTS, _SEASON_LOG_PRIOR = _seasons()
+_WIDEST = int(np.abs(_SHIFTS).max())
+
+
+@dataclass(frozen=True, eq=False)
+class _Distribution:
+    """Posterior of a window's law.
+
+    Attributes:
+        by_size: Predictive law for each dispersion and month, times the dispersion's weight, (K, 12, B).
+        size_weights: Posterior of the dispersion, (K,).
+        season_weight: Posterior probability of a season.
+    """
+
+    by_size: FloatArray
+    size_weights: FloatArray
+    season_weight: float
+
+    @property
+    def expected(self) -> FloatArray:
+        """Predictive law of each month, (12, B)."""
+        return np.asarray(self.by_size.sum(axis=0), dtype=np.float64)
+
+
+class ObservedCounts:
+    """The clear looks of one place, tabulated once; every window of them is then cheap.
+
+    Attributes:
+        laws: The grid of laws.
+        ordinals: Day of each look, (n,).
+        months: Month of each, 0-11, (n,).
+        counts: Best count of each, NaN where only a bound is known, (n,).
+        variances: Error variance of each, (n,).
+        like: Likelihood of each number of cars, its largest value 1, (n, B).
+        log_like: Log-likelihood under each law, (n, U, K).
+        tail: Probability of a look at least as high, for each true number; NaN for bounds, (n, B).
+    """
+
+    def __init__(self, looks: Sequence[Sequence[Record]], laws: CountDistributions) -> None:
+        """Tabulates the looks.
+
+        Args:
+            looks: The records of each look, oldest first, all on the scale of one method.
+            laws: The grid of laws.
+        """
+        self.laws = laws
+        size = laws.cars.size
+        self.ordinals = np.array([look[0].day.toordinal() for look in looks], dtype=np.float64)
+        self.months: IntArray = np.array([look[0].day.month - 1 for look in looks], dtype=np.int64)
+        self.counts = np.full(len(looks), np.nan)
+        self.variances = np.full(len(looks), np.nan)
+        self.like = np.empty((len(looks), size))
+        self.tail = np.full((len(looks), size), np.nan)
+        for row, look in enumerate(looks):
+            log_like = np.sum([record.log_likelihood(laws.cars) for record in look], axis=0)
+            self.like[row] = np.exp(log_like - log_like.max())
+            points = [record.as_point() for record in look if record.kind in ("count", "range")]
+            if points:
+                best = min(points, key=lambda record: (record.sd_below + record.sd_above, record.id))
+                self.counts[row] = cast(float, best.value)
+                self.variances[row] = ((best.sd_below + best.sd_above) / 2.0) ** 2
+                self.tail[row] = upper_tail(best, laws.cars)
+        flat = laws.mass.reshape(-1, size)
+        log_like = np.log(np.maximum(self.like @ flat.T, _TINY))
+        self.log_like = log_like.reshape(len(looks), *laws.log_prior.shape)
+
+    def __len__(self) -> int:
+        return int(self.ordinals.size)
+
+    def fit(
+        self,
+        first: int,
+        last: int,
+        ceilings: Sequence[tuple[Record, float]],
+        information: float,
+        settings: VerdictSettings,
+    ) -> Posterior:
+        """Posterior the looks ``first`` up to, and without, ``last``.
+
+        Args:
+            first: Index of the first look in the window.
+            last: Index after the last one.
+            ceilings: Published ceilings that overlap the window, each with the looks assumed behind it
+                inside the window.
+            information: How much of a look's information is its own (0-1): effective looks / looks.
+            settings: The thresholds for season and outliers.
+        """
+        window = slice(first, last)
+        months = self.months[window]
+        seasonal = (
+            last - first >= settings.season_looks and int(np.unique(months).size) >= settings.season_months
+        )
+        ceiling_rows = [
+            (looks, self._log_under((record.value or 0.0) + record.sd_above)) for record, looks in ceilings
+        ]
+        equal = np.full(last - first, information)
+        every = law = self._law(window, equal, ceiling_rows, seasonal)
+        residual = self._residuals(window, every.expected)
+        outlying = (settings.outlier_z / np.maximum(residual, settings.outlier_z)) ** 2
+        if (outlying < 1.0).any():
+            law = self._law(window, equal * outlying, ceiling_rows, seasonal)
+        return Posterior(
+            laws=self.laws,
+            expected=law.expected,
+            expected_all=every.expected,
+            season_weight=law.season_weight,
+            outliers=int((outlying < 1.0).sum()),
+            log_maximum=self._log_maximum(window, law, ceilings, settings.past_surprise),
+        )
+
+    def _log_under(self, cars: float) -> FloatArray:
+        """Log probability of at most so many cars under each law, (U, K)."""
+        bins = int(np.searchsorted(self.laws.cars, cars, side="right"))
+        under = self.laws.mass[..., :bins].sum(axis=-1)
+        return np.asarray(np.log(np.maximum(under, _TINY)), dtype=np.float64)
+
+    def _law(
+        self,
+        window: slice,
+        weights: FloatArray,
+        ceilings: Sequence[tuple[float, FloatArray]],
+        seasonal: bool,
+    ) -> _Distribution:
+        """The posterior of the past's law."""
+        laws = self.laws
+        states = laws.log_prior.shape
+        # What the looks of each month say about each law; a ceiling speaks for all months alike.
+        by_month = np.zeros((12, *states))
+        log_like = self.log_like[window]
+        for month in np.unique(self.months[window]):
+            chosen = self.months[window] == month
+            by_month[month] = np.tensordot(weights[chosen], log_like[chosen], axes=1)
+        for looks, under in ceilings:
+            by_month += looks / 12.0 * under
+        level = by_month.sum(axis=0) + laws.log_prior
+        if not seasonal:
+            weight = np.exp(level - level.max())
+            weight /= weight.sum()
+            by_size = np.einsum("uk,ukb->kb", weight, laws.mass)
+            return _Distribution(np.repeat(by_size[:, None, :], 12, axis=1), weight.sum(axis=0), 0.0)
+        rows = np.flatnonzero((level > level.max() - _KEEP_LOG).any(axis=1))
+        low = max(int(rows[0]) - _KEEP_STEPS, 0)
+        high = min(int(rows[-1]) + _KEEP_STEPS + 1, states[0])
+        size = high - low
+        # The rows that a season can shift these to; a law beyond the grid's end is the law at its end.
+        reached = np.clip(np.arange(low - _WIDEST, high + _WIDEST), 0, states[0] - 1)
+        says = by_month[:, reached]
+        log_posterior = np.empty((len(_SHIFTS), size, states[1]))
+        for season, (shift, log_prior) in enumerate(zip(_SHIFTS, _SEASON_LOG_PRIOR, strict=True)):
+            log_posterior[season] = laws.log_prior[low:high] + log_prior
+            for month, begin in enumerate(_WIDEST + shift):
+                log_posterior[season] += says[month, begin : begin + size]
+        posterior = np.exp(log_posterior - log_posterior.max())
+        posterior /= posterior.sum()
+        spread = np.zeros((12, reached.size, states[1]))
+        for season, shift in enumerate(_SHIFTS):
+            for month, begin in enumerate(_WIDEST + shift):
+                spread[month, begin : begin + size] += posterior[season]
+        by_size = np.einsum("muk,ukb->kmb", spread, laws.mass[reached], optimize=True)
+        return _Distribution(by_size, posterior.sum(axis=(0, 1)), float(1.0 - posterior[0].sum()))
+
+    def _residuals(self, window: slice, expected: FloatArray) -> FloatArray:
+        """Normal residual of each look against the expectation of its month; 0 for bounds, (n,)."""
+        tail = np.nansum(expected[self.months[window]] * self.tail[window], axis=1)
+        known = np.isfinite(self.counts[window])
+        return np.where(known, -ndtri(np.clip(tail, 1e-12, 1.0 - 1e-12)), 0.0)
+
+    def _log_maximum(
+        self,
+        window: slice,
+        law: _Distribution,
+        ceilings: Sequence[tuple[Record, float]],
+        surprise: float,
+    ) -> FloatArray:
+        """Log probability that no true count of the window is above each number of cars, (B,).
+
+        The looks share one law. Averaging over what isn't known about its dispersion look by look would
+        give some look a heavy-tailed one for sure, so the average is taken over whole windows.
+        """
+        cars = self.laws.cars
+        months = self.months[window]
+        like = self._under_ceilings(window, ceilings)
+        shares = law.size_weights / law.size_weights.sum()
+        maximum = np.zeros(cars.size)
+        for size in np.flatnonzero(shares > _NEGLIGIBLE):
+            expected = law.by_size[size] / law.size_weights[size]
+            prior = (1.0 - surprise) * expected + surprise * self.laws.vague
+            under = np.cumsum(like * prior[months], axis=1)
+            under /= under[:, -1:]
+            maximum += shares[size] * np.exp(np.log(np.maximum(under, _TINY)).sum(axis=0))
+        log_maximum = np.log(np.maximum(maximum / maximum[-1], _TINY))
+        for record, _ in ceilings:
+            log_maximum = log_maximum + np.log(
+                np.maximum(ndtr((cars + 0.5 - (record.value or 0.0)) / record.sd_above), _TINY)
+            )
+        return np.asarray(log_maximum, dtype=np.float64)
+
+    def _under_ceilings(self, window: slice, ceilings: Sequence[tuple[Record, float]]) -> FloatArray:
+        """Likelihoods of the window, where looks known only as "at least" stay under their ceilings."""
+        like = self.like[window]
+        open_above = ~np.isfinite(self.counts[window])
+        for record, _ in ceilings:
+            days = self.ordinals[window]
+            inside = (days >= record.day.toordinal()) & (days <= record.until.date().toordinal())
+            room = ndtr(((record.value or 0.0) + 0.5 - self.laws.cars) / record.sd_above)
+            like = np.where((inside & open_above)[:, None], like * np.maximum(room, _TINY), like)
+        return like
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """What the past of a window lets one expect.
+
+    Attributes:
+        laws: The grid of laws.
+        expected: Posterior predictive law of the true number of cars for each month, past anomalies
+            down-weighted, (12, B).
+        expected_all: The same with every past look at full weight.
+        season_weight: Posterior probability that the place has a season (0-1).
+        outliers: Past looks that were down-weighted.
+        log_maximum: Log probability that no true count of the window is above each number, (B,).
+    """
+
+    laws: CountDistributions
+    expected: FloatArray
+    expected_all: FloatArray
+    season_weight: float
+    outliers: int
+    log_maximum: FloatArray
+
+    def exceedance(self, record: Record, *, every_look: bool = False) -> float:
+        """Return the probability that one more look gives a count at least as high as the record's.
+
+        The look's own error is inside, and so is what is not known about the law.
+
+        Args:
+            record: The count judged (a point with an error).
+            every_look: Past anomalies at full weight.
+        """
+        expected = self.expected_all if every_look else self.expected
+        return _share(expected[record.when.month - 1] @ upper_tail(record, self.laws.cars))
+
+    def shortfall(self, record: Record) -> float:
+        """Return the probability that one more look gives a count at most as high as the record's."""
+        return _share(self.expected[record.when.month - 1] @ lower_tail(record, self.laws.cars))
+
+    def record_probability(self, record: Record, surprise: float, margin: float = 1.0) -> float:
+        """Return the probability that the true count is above the window's true maximum.
+
+        Args:
+            record: The count judged (a point with an error).
+            surprise: Prior probability that the date has nothing to do with the past's law.
+            margin: Ask for more than so many times the maximum.
+        """
+        cars = self.laws.cars
+        prior = (1.0 - surprise) * self.expected[record.when.month - 1] + surprise * self.laws.vague
+        log_like = record.log_likelihood(cars)
+        truth = np.exp(log_like - log_like.max()) * prior
+        # Strictly above: the highest bin that lies under n / margin.
+        below = np.searchsorted(cars, cars / margin - 1e-9, side="left") - 1
+        beaten = np.where(below >= 0, np.exp(self.log_maximum[np.maximum(below, 0)]), 0.0)
+        return _share(float(truth @ beaten) / float(truth.sum()))
+
+    def quantiles(self, month: int, shares: Sequence[float]) -> list[float]:
+        """Return quantiles of the true number of cars expected in a month.
+
+        Args:
+            month: 1-12.
+            shares: Between 0 and 1.
+        """
+        under = np.cumsum(self.expected[month - 1])
+        bins = np.minimum(np.searchsorted(under, shares), self.laws.cars.size - 1)
+        return [float(self.laws.cars[index]) for index in bins]
+
+
+def _share(value: float) -> float:
+    return float(min(max(value, 0.0), 1.0))

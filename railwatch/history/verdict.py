@@ -1,0 +1,201 @@
+"""A verdict: one observation against the history before it, with the figures behind the word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Literal
+
+from railwatch.history.coverage import Coverage
+from railwatch.history.record import Record
+from railwatch.history.words import sentence
+
+Word = Literal["unprecedented", "elevated", "typical", "low", "cannot say"]
+Basis = Literal["counts", "published ceiling", "counts and published ceiling", "none"]
+
+RANK: dict[Word, int] = {"cannot say": -1, "low": 0, "typical": 1, "elevated": 2, "unprecedented": 3}
+"""The words in order of how high a count they speak of."""
+
+
+@dataclass(frozen=True)
+class HistoryMaximum:
+    """The highest that the window has seen or is said to have seen.
+
+    Attributes:
+        value: Freight cars.
+        kind: ``count``, ``range``, ``at least``, or ``ceiling`` (a bound on many looks).
+        day: Day of the look; for a ceiling the beginning of its period.
+        until: End of a ceiling's period, else the same day.
+        source: Publisher or sensor.
+        method: How it was counted.
+    """
+
+    value: float
+    kind: str
+    day: date
+    until: date
+    source: str
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """One observation against the history of its place.
+
+    Attributes:
+        record: What is judged.
+        title: Name of the place, for people.
+        verdict: The word, from the rule in ``docs/verdicts.md``.
+        window: First and last day of the history used.
+        coverage: What the looks of the window cover.
+        ceilings: Published ceilings used.
+        ceiling_looks: Looks assumed behind them inside the window, since publishers don't say.
+        basis: What the verdict rests on.
+        maximum: The highest of the window, or None when it holds nothing.
+        recent: The highest since the window's end, before the date; not part of the history.
+        probability_record: That the true count is above the window's true maximum.
+        probability_record_margin: That it is above it by the factor asked of a short record.
+        probability_exceedance: That one more look of this kind gives such a count or a higher one.
+        probability_exceedance_all: The same with past anomalies at full weight.
+        probability_shortfall: That it gives such a count or a lower one.
+        q_exceedance: Exceedance corrected for the dates of its family (Benjamini-Hochberg).
+        q_shortfall: The same for the shortfall.
+        family: Dates in that family.
+        expected_low: 5% quantile of the true count expected on the date.
+        expected_median: Its median.
+        expected_high: 95% quantile.
+        season_weight: Posterior probability that the place has a season (0-1).
+        outliers: Past looks that were down-weighted.
+        confirmed: For `unprecedented`, whether a second look agrees; else None.
+        confirmed_by: Id of the record that agrees.
+        confirmed_on: Its day.
+        reason: Why the word is `cannot say`, if it is.
+    """
+
+    record: Record
+    title: str
+    verdict: Word
+    window: tuple[date, date]
+    coverage: Coverage
+    ceilings: int
+    ceiling_looks: float
+    basis: Basis
+    maximum: HistoryMaximum | None
+    recent: HistoryMaximum | None = None
+    probability_record: float | None = None
+    probability_record_margin: float | None = None
+    probability_exceedance: float | None = None
+    probability_exceedance_all: float | None = None
+    probability_shortfall: float | None = None
+    q_exceedance: float | None = None
+    q_shortfall: float | None = None
+    family: int = 0
+    expected_low: float | None = None
+    expected_median: float | None = None
+    expected_high: float | None = None
+    season_weight: float | None = None
+    outliers: int = 0
+    confirmed: bool | None = None
+    confirmed_by: str | None = None
+    confirmed_on: date | None = None
+    reason: str | None = None
+
+    @property
+    def aoi(self) -> str:
+        """Name of the area."""
+        return self.record.aoi
+
+    @property
+    def datetime(self) -> datetime:
+        """Time of what is judged, UTC."""
+        return self.record.when
+
+    @property
+    def count(self) -> float | None:
+        """The count judged, or None."""
+        return self.record.value
+
+    @property
+    def ratio_to_max(self) -> float | None:
+        """The count as a multiple of the window's maximum; None where there is none or it is 0."""
+        if self.count is None or self.maximum is None or self.maximum.value <= 0:
+            return None
+        return self.count / self.maximum.value
+
+    @property
+    def label(self) -> str:
+        """The word, with ``(unconfirmed)`` where a second look is wanted."""
+        return f"{self.verdict} (unconfirmed)" if self.confirmed is False else self.verdict
+
+    @property
+    def sentence(self) -> str:
+        """One plain sentence that an analyst can quote."""
+        return sentence(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the verdict as plain JSON values (times ISO 8601 with Z, days ISO, counts in cars)."""
+        record, coverage, maximum = self.record, self.coverage, self.maximum
+        return {
+            "datetime": _iso(record.when),
+            "aoi": record.aoi,
+            "id": record.id,
+            "scene": record.scene,
+            "source": record.source,
+            "method": record.method,
+            "kind": record.kind,
+            "verdict": self.verdict,
+            "confirmed": self.confirmed,
+            "confirmed_by": self.confirmed_by,
+            "reason": self.reason,
+            "sentence": self.sentence,
+            "basis": self.basis,
+            "count": record.value,
+            "count_low": record.low,
+            "count_high": record.high,
+            "lower_bound": record.kind == "at least",
+            "occupied_length_m": record.length_m,
+            "occupied_length_low_m": record.length_low_m,
+            "occupied_length_high_m": record.length_high_m,
+            "history_max": None if maximum is None else maximum.value,
+            "history_max_kind": None if maximum is None else maximum.kind,
+            "history_max_date": None if maximum is None else maximum.day.isoformat(),
+            "history_max_source": None if maximum is None else maximum.source,
+            "recent_max": None if self.recent is None else self.recent.value,
+            "recent_max_date": None if self.recent is None else self.recent.day.isoformat(),
+            "history_n": coverage.looks,
+            "history_ceilings": self.ceilings,
+            "ceiling_looks_assumed": _rounded(self.ceiling_looks, 1),
+            "n_effective": _rounded(coverage.n_effective, 1),
+            "ratio_to_max": _rounded(self.ratio_to_max, 4),
+            "probability_record": _rounded(self.probability_record),
+            "probability_record_margin": _rounded(self.probability_record_margin),
+            "probability_exceedance": _rounded(self.probability_exceedance),
+            "probability_exceedance_all": _rounded(self.probability_exceedance_all),
+            "probability_shortfall": _rounded(self.probability_shortfall),
+            "q_exceedance": _rounded(self.q_exceedance),
+            "q_shortfall": _rounded(self.q_shortfall),
+            "family": self.family,
+            "expected_low": self.expected_low,
+            "expected_median": self.expected_median,
+            "expected_high": self.expected_high,
+            "season_weight": _rounded(self.season_weight, 3),
+            "outliers_down_weighted": self.outliers,
+            "window": {"start": self.window[0].isoformat(), "end": self.window[1].isoformat()},
+            "coverage": {
+                "looks": coverage.looks,
+                "n_effective": _rounded(coverage.n_effective, 1),
+                "record_chance": _rounded(coverage.record_chance, 4),
+                "dwell_days": _rounded(coverage.dwell_days, 2),
+                "longest_gap_days": coverage.longest_gap_days,
+                "months_never_seen": list(coverage.months_never_seen),
+                "abstained": coverage.abstained,
+            },
+        }
+
+
+def _iso(when: datetime) -> str:
+    return when.isoformat().replace("+00:00", "Z")
+
+
+def _rounded(value: float | None, digits: int = 6) -> float | None:
+    return None if value is None else round(float(value), digits)

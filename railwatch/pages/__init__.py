@@ -1,0 +1,1 @@
+"""What people read: charts, reports, pictures, claims and exports."""

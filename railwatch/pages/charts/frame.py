@@ -1,0 +1,215 @@
+"""The parts around a drawing: title, caption, the strip of looks, numbered events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING
+
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from railwatch.pages.charts.style import (
+    BLACK,
+    FONT_PT,
+    GREY,
+    MM,
+    SMALL_PT,
+    VERMILION,
+    PageStyle,
+    number_of,
+    wrapped,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from railwatch.history import Record
+    from railwatch.pages.charts.events import Event
+
+_LINE_MM = SMALL_PT * 0.3528 * 1.35
+_LEFT_MM = 14.0
+_RIGHT_MM = 4.0
+
+
+class Page:
+    """A figure with room kept for a title above and notes below the drawing.
+
+    Attributes:
+        figure: The figure.
+        width_mm: Its width.
+        height_mm: Its height.
+        top_mm: Where the drawing may begin, from the top.
+        bottom_mm: Where it must end, from the bottom.
+    """
+
+    def __init__(
+        self,
+        style: PageStyle,
+        body_mm: float,
+        title: str,
+        subtitle: str,
+        notes: Sequence[str],
+        *,
+        legend_mm: float = 0.0,
+    ) -> None:
+        """Lay out the page.
+
+        Args:
+            style: Width and type.
+            body_mm: Height wanted for the drawing itself.
+            title: In bold.
+            subtitle: A line under it; may be long, then it is wrapped.
+            notes: Paragraphs under the drawing.
+            legend_mm: Room between the heading and the drawing.
+        """
+        width = style.width_mm - _LEFT_MM - _RIGHT_MM
+        title_lines = wrapped(title, width, (FONT_PT + 1.5) * 1.12)
+        heading = wrapped(subtitle, width, FONT_PT) if subtitle else []
+        lines = [line for note in notes if note for line in wrapped(note, width, SMALL_PT)]
+        above = 3.0 + len(title_lines) * 4.8 + len(heading) * 3.9 + legend_mm + 2.0
+        below = 3.0 + len(lines) * _LINE_MM
+        wanted = above + body_mm + below
+        self.height_mm = max(style.height_mm or wanted, above + below + 12.0)
+        self.width_mm = style.width_mm
+        self.figure: Figure = style.figure(self.height_mm)
+        self.figure.set_size_inches(self.width_mm * MM, self.height_mm * MM)
+        self.top_mm = above
+        self.legend_top_mm = above - legend_mm - 1.0
+        self.bottom_mm = below
+        y = 3.0
+        for line in title_lines:
+            self._write(_LEFT_MM, y, line, FONT_PT + 1.5, BLACK, bold=True)
+            y += 4.8
+        for line in heading:
+            self._write(_LEFT_MM, y, line, FONT_PT, BLACK)
+            y += 3.9
+        y = self.height_mm - below + 1.0
+        for line in lines:
+            self._write(_LEFT_MM, y, line, SMALL_PT, GREY)
+            y += _LINE_MM
+
+    def _write(self, x: float, y: float, text: str, size: float, colour: str, *, bold: bool = False) -> None:
+        self.figure.text(
+            x / self.width_mm,
+            1.0 - y / self.height_mm,
+            text,
+            fontsize=size,
+            color=colour,
+            fontweight="bold" if bold else "normal",
+            ha="left",
+            va="top",
+            parse_math=False,
+        )
+
+    @property
+    def body_mm(self) -> float:
+        """Height left for the drawing."""
+        return self.height_mm - self.top_mm - self.bottom_mm
+
+    def axes(
+        self, top_mm: float, height_mm: float, *, left_mm: float = _LEFT_MM, share: Axes | None = None
+    ) -> Axes:
+        """Add axes across the page.
+
+        Args:
+            top_mm: From the top of the drawing's room.
+            height_mm: Height.
+            left_mm: Room for the axis labels.
+            share: Axes whose time axis it shares.
+        """
+        return self.box(left_mm, top_mm, self.width_mm - left_mm - _RIGHT_MM, height_mm, share=share)
+
+    def box(
+        self, left_mm: float, top_mm: float, width_mm: float, height_mm: float, *, share: Axes | None = None
+    ) -> Axes:
+        """Add axes anywhere in the drawing's room; lengths in mm from the page's left and the room's top."""
+        bottom = self.height_mm - self.top_mm - top_mm - height_mm
+        return self.figure.add_axes(
+            (
+                left_mm / self.width_mm,
+                bottom / self.height_mm,
+                width_mm / self.width_mm,
+                height_mm / self.height_mm,
+            ),
+            sharex=share,
+        )
+
+    def legend(self, handles: Sequence[Line2D | Patch], columns: int) -> None:
+        """Put a legend between the heading and the drawing."""
+        self.figure.legend(
+            handles=list(handles),
+            loc="upper left",
+            bbox_to_anchor=((_LEFT_MM - 1.5) / self.width_mm, 1.0 - self.legend_top_mm / self.height_mm),
+            ncols=columns,
+            borderpad=0.2,
+            borderaxespad=0.0,
+            handlelength=1.8,
+            handletextpad=0.5,
+            columnspacing=1.6,
+            labelspacing=0.35,
+        )
+
+
+def strip_of_looks(axes: Axes, records: Sequence[Record], first: date, last: date) -> None:
+    """Draw when the place was looked at: a tick a clear look, a cross a look without an answer.
+
+    Args:
+        axes: A low strip under the drawing.
+        records: Dated records.
+        first: First day shown.
+        last: Last day shown.
+    """
+    seen = {one.day for one in records if one.clear}
+    clear = sorted(number_of(one.when) for one in records if one.clear)
+    silent = sorted(number_of(one.when) for one in records if not one.clear and one.day not in seen)
+    axes.vlines(clear, 0.55, 0.95, color=BLACK, linewidth=0.7)
+    axes.plot(silent, [0.22] * len(silent), "x", color=VERMILION, markersize=3.0, markeredgewidth=0.8)
+    axes.set_ylim(0.0, 1.0)
+    axes.set_yticks([0.75, 0.22])
+    axes.set_yticklabels(["seen", "no answer"], fontsize=SMALL_PT - 0.6, color=GREY)
+    axes.tick_params(axis="y", length=0, pad=2)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlim(number_of(first), number_of(last))
+
+
+def number_events(
+    axes: Axes, events: Sequence[Event], first: date, last: date, *, with_flags: bool = True
+) -> None:
+    """Draw the events inside the span as numbered lines; events too close to tell apart share a flag."""
+    near = 0.035 * (last - first).days
+    flags: list[list[tuple[int, Event]]] = []
+    for number, event in numbered(events, first, last):
+        if flags and (event.day - flags[-1][-1][1].day).days < near:
+            flags[-1].append((number, event))
+        else:
+            flags.append([(number, event)])
+        axes.axvline(number_of(event.day), color=GREY, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1)
+    for flag in flags if with_flags else ():
+        (begin, one), (end, other) = flag[0], flag[-1]
+        axes.annotate(
+            f"{begin}" if begin == end else f"{begin}-{end}",
+            ((number_of(one.day) + number_of(other.day)) / 2.0, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 2.0),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=SMALL_PT - 0.5,
+            color=BLACK,
+            bbox={"boxstyle": "round,pad=0.18", "facecolor": "white", "edgecolor": GREY, "linewidth": 0.5},
+            annotation_clip=False,
+        )
+
+
+def numbered(events: Sequence[Event], first: date, last: date) -> list[tuple[int, Event]]:
+    """Return the events inside a span with their numbers."""
+    return list(enumerate((event for event in events if first <= event.day <= last), start=1))
+
+
+def event_key(events: Sequence[Event], first: date, last: date) -> str:
+    """Return the key to the numbers of `number_events`."""
+    return "     ".join(
+        f"[{number}] {event.day} {event.label}" for number, event in numbered(events, first, last)
+    )

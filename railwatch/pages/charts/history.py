@@ -1,0 +1,173 @@
+"""What the charts of one place are drawn from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING
+
+from railwatch.history import RANK, Record, Verdict, VerdictSettings, from_observation
+from railwatch.history.filter import Filtered, filtered
+from railwatch.history.published import published_records
+from railwatch.pages.charts.events import Event
+from railwatch.store.observation import Observation, current
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SENTINEL = re.compile(r"sentinel[-_ ]?([1-6])|^s([123])[a-d](?:[-_ ]|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class History:
+    """Everything known of one place, ready to be drawn.
+
+    Attributes:
+        title: Name of the place, for people.
+        observations: What is held to be true of our own, oldest first.
+        records: These and the published counts, oldest first.
+        verdicts: Verdicts on them.
+        events: What happened when.
+        since: First day to draw, or None for the first there is.
+        until: Last day to draw.
+        filtered: By observation id, looks of ten metres combined with those before them; drawn beside the
+            single looks, and in no verdict.
+    """
+
+    title: str
+    observations: tuple[Observation, ...]
+    records: tuple[Record, ...]
+    verdicts: tuple[Verdict, ...]
+    events: tuple[Event, ...] = ()
+    since: date | None = None
+    until: date | None = None
+    filtered: Mapping[str, Filtered] = field(default_factory=dict)
+
+    @classmethod
+    def gather(
+        cls,
+        title: str,
+        observations: Iterable[Observation] = (),
+        published: pd.DataFrame | None = None,
+        verdicts: Sequence[Verdict] = (),
+        *,
+        events: Sequence[Event] = (),
+        since: date | None = None,
+        until: date | None = None,
+        settings: VerdictSettings | None = None,
+    ) -> History:
+        """Collect what there is.
+
+        Args:
+            title: Name of the place.
+            observations: Of the place, in any order; reviewed ones stand in for what they correct.
+            published: Published rows of the place, as `seeds.comparable` gives them.
+            verdicts: As `railwatch.history.compare` gives them.
+            events: What happened when.
+            since: First day to draw.
+            until: Last day to draw.
+            settings: Errors of the methods.
+        """
+        chosen = settings or VerdictSettings()
+        own = current(observations, reviewed=True)
+        records = [from_observation(one, chosen) for one in own]
+        if published is not None:
+            records += published_records(published, chosen)
+        return cls(
+            title=title,
+            observations=tuple(own),
+            records=tuple(sorted(records, key=lambda record: (record.when, record.id))),
+            verdicts=tuple(verdicts),
+            events=tuple(sorted(events)),
+            since=since,
+            until=until,
+            filtered=filtered(own, chosen),
+        )
+
+    def span(self) -> tuple[date, date]:
+        """Return the first and last day to draw, with a little room on either side.
+
+        Ceilings and events don't stretch it beyond the dated counts, unless there is nothing else.
+        """
+        days = [record.day for record in self.records if record.kind != "ceiling"]
+        if not days:
+            days = [day for one in self.records for day in (one.day, one.until.date())]
+        if not days:
+            days = [event.day for event in self.events]
+        first, last = (min(days), max(days)) if days else (date(2020, 1, 1), date(2020, 12, 31))
+        room = max(round((last - first).days * 0.05), 4)
+        start = self.since or date.fromordinal(max(first.toordinal() - room, 1))
+        end = self.until or date.fromordinal(last.toordinal() + room)
+        if end <= start:
+            end = date.fromordinal(start.toordinal() + 1)
+        return start, end
+
+    def shown(self) -> list[Record]:
+        """Return the dated records inside the span."""
+        first, last = self.span()
+        return [one for one in self.records if one.kind != "ceiling" and first <= one.day <= last]
+
+    def combined(self) -> list[Filtered]:
+        """Return the filtered looks inside the span, oldest first; none where they are fewer than three."""
+        first, last = self.span()
+        inside = [one for one in self.filtered.values() if first <= one.when.date() <= last]
+        return sorted(inside, key=lambda one: (one.when, one.id)) if len(inside) > 2 else []
+
+    def ceilings(self) -> list[Record]:
+        """Return the published ceilings whose period touches the span."""
+        first, last = self.span()
+        return [
+            one
+            for one in self.records
+            if one.kind == "ceiling" and one.day <= last and one.until.date() >= first
+        ]
+
+    def headline(self) -> Verdict | None:
+        """Return the verdict whose window is worth showing: the highest count of the highest word in view."""
+        first, last = self.span()
+        known = [
+            one
+            for one in self.verdicts
+            if first <= one.record.day <= last and one.probability_exceedance is not None
+        ]
+        return max(known, key=lambda one: (RANK[one.verdict], one.count or 0.0, one.datetime), default=None)
+
+    def credits(self) -> str:
+        """Return the caption's line on sources and licences."""
+        parts = []
+        first, last = self.span()
+        own = [one for one in self.observations if first <= one.datetime.date() <= last]
+        sensors = sorted({one.sensor for one in own if one.sensor})
+        if sensors:
+            parts.append("Imagery: " + ", ".join(sensors) + ".")
+        years = sorted({one.datetime.year for one in own if is_sentinel(one.sensor)})
+        if years:
+            parts.append(f"Contains modified Copernicus Sentinel data {_years(years)}.")
+        publishers = sorted(
+            {
+                one.source
+                for one in (*self.shown(), *self.ceilings())
+                if one.method == "published" and one.source
+            }
+        )
+        if publishers:
+            parts.append("Published counts: " + ", ".join(publishers) + ".")
+        return " ".join(parts)
+
+
+def is_sentinel(sensor: str) -> bool:
+    """Return whether a sensor's data want the Copernicus attribution."""
+    return _SENTINEL.search(sensor or "") is not None
+
+
+def _years(years: Sequence[int]) -> str:
+    """Years as ``2019-2021, 2023``."""
+    runs: list[list[int]] = []
+    for year in years:
+        if runs and year == runs[-1][-1] + 1:
+            runs[-1].append(year)
+        else:
+            runs.append([year])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

@@ -1,0 +1,227 @@
+"""Which stretch of which track was occupied on which date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+from matplotlib.patches import Patch
+
+from aoi.geodesy import local_metres
+from railwatch.pages.charts.frame import Page
+from railwatch.pages.charts.style import BLUE, GREY, LIGHT, PALE, SMALL_PT, PageStyle, drawing, wrapped
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from aoi import AreaOfInterest
+    from railwatch.pages.charts.history import History
+    from railwatch.store.store import Store
+
+Stretch = tuple[float, float]
+
+COUPLED_M = 4.0
+"""Wagons closer than this stand in one stretch: two couplers are about a metre, boxes are a little off."""
+
+_ROW_MM = 3.0
+_MOST_BODY_MM = 215.0
+_ROOM_MM = 10.5
+
+
+@dataclass(frozen=True)
+class TrackOccupation:
+    """What one look saw on the tracks.
+
+    Attributes:
+        when: Time of the scene, UTC.
+        stretches: Occupied stretches by track id, metres from the track's beginning; a track that was
+            seen empty has none. None when the look gave no answer.
+    """
+
+    when: datetime
+    stretches: Mapping[str, tuple[Stretch, ...]] | None
+
+
+def track_lengths(area: AreaOfInterest) -> dict[str, float]:
+    """Return the length of each track in metres on the ground, by id."""
+    plane = area.to_crs(local_metres(area.boundary).target_crs)
+    return {track.id: float(track.line.length) for track in plane.tracks}
+
+
+def occupied_stretches(
+    area: AreaOfInterest, boxes: gpd.GeoDataFrame, *, coupled_m: float = COUPLED_M
+) -> dict[str, tuple[Stretch, ...]]:
+    """Return the stretches of track that the boxes of a scene occupy.
+
+    Args:
+        area: With tracks, in longitude and latitude.
+        boxes: As a store keeps them: rectangles with a CRS, their ``track``, and whether each ``counted``.
+        coupled_m: Boxes with a smaller gap are one stretch.
+
+    Returns:
+        For every track of the area its stretches in metres from its beginning, in order.
+    """
+    plane = area.to_crs(local_metres(area.boundary).target_crs)
+    found: dict[str, tuple[Stretch, ...]] = {track.id: () for track in plane.tracks}
+    if boxes.empty or boxes.crs is None:
+        return found
+    counted = boxes[boxes["counted"].astype(bool)] if "counted" in boxes else boxes
+    moved = counted.to_crs(plane.crs)
+    for track in plane.tracks:
+        shapes = moved.geometry[moved["track"] == track.id].to_numpy()
+        ends = [_shadow(shape, track.line) for shape in shapes]
+        found[track.id] = _joined(ends, coupled_m)
+    return found
+
+
+def track_looks(area: AreaOfInterest, history: History, store: Store | None) -> list[TrackOccupation]:
+    """Return what each observation in view saw on the tracks of an area.
+
+    Observations that kept no boxes say nothing about single tracks and are left out; those without an
+    answer are in, as such.
+
+    Args:
+        area: With tracks.
+        history: Its observations.
+        store: Where the boxes are kept.
+    """
+    if store is None or not area.tracks:
+        return []
+    first, last = history.span()
+    looks = []
+    for one in history.observations:
+        if not first <= one.datetime.date() <= last:
+            continue
+        if one.abstained:
+            looks.append(TrackOccupation(one.datetime, None))
+            continue
+        boxes = store.detections(one.id)
+        if boxes is not None:
+            looks.append(TrackOccupation(one.datetime, occupied_stretches(area, boxes)))
+    return looks
+
+
+def _shadow(shape: shapely.Geometry, line: shapely.LineString) -> Stretch:
+    """From where to where a rectangle reaches along a line."""
+    corners = shapely.points(shapely.get_coordinates(shape))
+    along = np.asarray(shapely.line_locate_point(line, corners))
+    return float(along.min()), float(along.max())
+
+
+def _joined(stretches: Sequence[Stretch], gap: float) -> tuple[Stretch, ...]:
+    joined: list[list[float]] = []
+    for begin, end in sorted(stretches):
+        if joined and begin - joined[-1][1] <= gap:
+            joined[-1][1] = max(joined[-1][1], end)
+        else:
+            joined.append([begin, end])
+    return tuple((begin, end) for begin, end in joined)
+
+
+def draw_tracks(
+    title: str,
+    lengths: Mapping[str, float],
+    looks: Sequence[TrackOccupation],
+    credits: str = "",
+    style: PageStyle | None = None,
+) -> Figure:
+    """Draw a panel a track: along it the metres, down it the looks, dark where cars stood.
+
+    Args:
+        title: Name of the place.
+        lengths: Length of each track, metres, in the order of drawing.
+        looks: In any order.
+        credits: For the caption.
+        style: Size and type.
+    """
+    chosen = style or PageStyle()
+    ordered = sorted(looks, key=lambda look: look.when)
+    columns = 1 if len(lengths) <= 2 else 2
+    rows = max(-(-len(lengths) // columns), 1)
+    room = _MOST_BODY_MM / rows - _ROOM_MM
+    most = max(int(room / 1.5), 3)
+    left_out = max(len(ordered) - most, 0)
+    ordered = ordered[left_out:]
+    panel = min(max(len(ordered) * _ROW_MM, 9.0), max(room, 9.0))
+    notes = [
+        "Metres are counted along each track from the beginning of its line in the area's file.",
+        f"The latest {len(ordered)} of {len(ordered) + left_out} looks are drawn." if left_out else "",
+        credits,
+    ]
+    with drawing(chosen):
+        page = Page(
+            chosen,
+            rows * (panel + _ROOM_MM) + 3.0,
+            title,
+            "Stretches of track where freight cars stood, by date",
+            notes,
+            legend_mm=6.0,
+        )
+        left, between = 19.0, 20.0
+        width = (page.width_mm - left - 4.0 - between * (columns - 1)) / columns
+        height = (page.body_mm - 3.0) / rows - _ROOM_MM
+        for index, (track, length) in enumerate(lengths.items()):
+            row, column = divmod(index, columns)
+            axes = page.box(left + column * (width + between), 4.0 + row * (height + _ROOM_MM), width, height)
+            _draw_track(axes, track, length, ordered, width, height)
+        if not lengths or not ordered:
+            axes = page.axes(4.0, height)
+            axes.axis("off")
+            reason = "the area has no track lines" if not lengths else "no look in this period"
+            axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color=GREY)
+        page.legend(
+            [
+                Patch(facecolor=BLUE, label="freight cars"),
+                Patch(facecolor=PALE, edgecolor=LIGHT, linewidth=0.4, label="track seen, nothing there"),
+                Patch(facecolor="white", edgecolor=GREY, hatch="////", linewidth=0.4, label="no answer"),
+            ],
+            3,
+        )
+        return page.figure
+
+
+def _draw_track(
+    axes: Axes, track: str, length: float, looks: Sequence[TrackOccupation], width_mm: float, height_mm: float
+) -> None:
+    axes.set_xlim(0.0, max(length, 1.0))
+    axes.set_ylim(max(len(looks), 1), 0.0)
+    for row, look in enumerate(looks):
+        if look.stretches is None:
+            axes.broken_barh(
+                [(0.0, length)],
+                (row + 0.12, 0.76),
+                facecolor="white",
+                edgecolor=LIGHT,
+                hatch="////",
+                linewidth=0.3,
+            )
+            continue
+        axes.broken_barh([(0.0, length)], (row + 0.12, 0.76), facecolor=PALE, linewidth=0)
+        bars = [(begin, end - begin) for begin, end in look.stretches.get(track, ())]
+        axes.broken_barh(bars, (row + 0.12, 0.76), facecolor=BLUE, linewidth=0)
+    step = max(-(-len(looks) * 100 // max(int(height_mm / 2.6 * 100), 1)), 1)
+    axes.set_yticks([row + 0.5 for row in range(0, len(looks), step)])
+    axes.set_yticklabels([f"{look.when:%Y-%m-%d}" for look in looks[::step]], fontsize=SMALL_PT - 0.8)
+    axes.tick_params(axis="y", length=0, pad=2)
+    axes.tick_params(axis="x", labelsize=SMALL_PT - 0.4)
+    axes.locator_params(axis="x", nbins=6)
+    axes.spines["left"].set_visible(False)
+    name = wrapped(f"{track}, {length:.0f} m", width_mm, SMALL_PT + 0.6)[0]
+    axes.annotate(
+        name,
+        (0.0, 1.0),
+        xycoords="axes fraction",
+        xytext=(0.0, 2.0),
+        textcoords="offset points",
+        fontsize=SMALL_PT + 0.6,
+        fontweight="bold",
+        va="bottom",
+        annotation_clip=False,
+        parse_math=False,
+    )

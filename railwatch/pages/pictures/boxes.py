@@ -1,0 +1,451 @@
+"""Pictures that show what was counted: the image with boxes, boundary, zones and masks drawn on it.
+
+Kinds of boxes differ in colour (a palette that colour-blind readers can tell apart: Okabe and Ito 2008)
+and in the style of their line, so that a grey print is readable too. The pictures are PNG files of at most
+`MAX_BYTES`; memory depends on the picture and not on the scene.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+import shapely
+from affine import Affine
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path as Outline
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+from PIL import Image
+
+from aoi import AreaOfInterest
+from geo import Scene, box_corners
+from railwatch import atomic
+from railwatch.store.georeference import Georeference
+
+if TYPE_CHECKING:
+    from detector import Detections
+    from railwatch.store.observation import Observation
+
+__all__ = ["MAX_BYTES", "render", "round_length", "write_overlay"]
+
+MAX_BYTES = 1_000_000
+"""The largest picture, in bytes."""
+
+_LONGEST_PX = 1600
+_MOST_PIXELS = 1_700_000  # of a busy image, about as much as fits MAX_BYTES
+_SHORTEST_PX = 640
+_LARGEST_ZOOM = 6.0
+_MARGIN = 0.04
+_DPI = 100
+_CAPTION_LINE_PX = 24
+
+
+class _PictureStyle(NamedTuple):
+    label: str
+    colour: str
+    style: Any
+
+
+_LOOKS = {
+    "freight": _PictureStyle("freight car", "#E69F00", "solid"),
+    "locomotive": _PictureStyle("locomotive", "#56B4E9", (0, (4, 1.5))),
+    "coach": _PictureStyle("coach", "#CC79A7", (0, (1, 1))),
+    "": _PictureStyle("freight car, not counted", "#F0F0F0", (0, (1, 2))),
+}
+
+
+@dataclass(frozen=True)
+class _SceneWindow:
+    """A window of the scene and the size of the picture of it."""
+
+    window: tuple[int, int, int, int]
+    width: int
+    height: int
+
+    @property
+    def zoom(self) -> float:
+        """Picture pixels per scene pixel."""
+        return self.width / (self.window[2] - self.window[0])
+
+
+def render(
+    scene: Scene,
+    detections: Detections | None = None,
+    area: AreaOfInterest | None = None,
+    observation: Observation | None = None,
+) -> bytes:
+    """Draw what was found in a scene.
+
+    Args:
+        scene: The image.
+        detections: The boxes; a column ``counted`` in their table tells those that count.
+        area: Its surroundings are shown, in longitude and latitude. Without one (or without a position),
+            all of the image.
+        observation: Gives the words below the picture.
+
+    Returns:
+        A PNG file.
+
+    Raises:
+        SceneError: If the image can't be read.
+    """
+    placed = area if scene.georeferenced else None
+    window = _window(scene, placed)
+    longest = float(_LONGEST_PX)
+    while True:
+        view = _view(window, longest)
+        pixels = _draw(scene, view, detections, placed, _caption(scene, detections, area, observation))
+        picture = _png(pixels, _placement(scene, view, (pixels.shape[1], pixels.shape[0])))
+        if len(picture) <= MAX_BYTES or longest < _SHORTEST_PX:
+            return picture
+        longest *= max(0.5, min(0.9, math.sqrt(MAX_BYTES / len(picture))))
+
+
+def write_overlay(
+    scene: Scene,
+    detections: Detections,
+    path: str | Path,
+    area: AreaOfInterest | None = None,
+    observation: Observation | None = None,
+) -> Path:
+    """Draw what was found in a scene into a PNG file; see `render`.
+
+    Raises:
+        SceneError: If the image can't be read.
+        OSError: If the file can't be written.
+    """
+    path = Path(path)
+    atomic.write_bytes(path, render(scene, detections, area, observation))
+    return path
+
+
+def _window(scene: Scene, area: AreaOfInterest | None) -> tuple[int, int, int, int]:
+    """Give the part of a scene that shows an area with a margin, or all of it."""
+    whole = (0, 0, scene.width, scene.height)
+    if area is None:
+        return whole
+    outline = _to_pixels(scene, area.to_crs(scene.crs).boundary)
+    left, top, right, bottom = outline.bounds
+    margin = _MARGIN * max(right - left, bottom - top)
+    window = (
+        max(0, math.floor(left - margin)),
+        max(0, math.floor(top - margin)),
+        min(scene.width, math.ceil(right + margin)),
+        min(scene.height, math.ceil(bottom + margin)),
+    )
+    return window if window[0] < window[2] and window[1] < window[3] else whole
+
+
+def _view(window: tuple[int, int, int, int], longest: float) -> _SceneWindow:
+    width, height = window[2] - window[0], window[3] - window[1]
+    most = _MOST_PIXELS * (longest / _LONGEST_PX) ** 2
+    zoom = min(longest / max(width, height), math.sqrt(most / (width * height)), _LARGEST_ZOOM)
+    return _SceneWindow(window, max(1, round(width * zoom)), max(1, round(height * zoom)))
+
+
+def _read(scene: Scene, view: _SceneWindow) -> NDArray[np.uint8]:
+    """Read the window at the picture's size; what isn't valid is light grey."""
+    # Scenes decimate by nearest neighbour. Twice the size, averaged, is quiet enough to look at.
+    image, valid = scene.read(view.window, max_px=2 * max(view.width, view.height))
+    image[~valid] = 225
+    shrinks = image.shape[1] > view.width
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (view.width, view.height), interpolation=how), np.uint8)
+
+
+def _draw(
+    scene: Scene,
+    view: _SceneWindow,
+    detections: Detections | None,
+    area: AreaOfInterest | None,
+    caption: Sequence[str],
+) -> NDArray[np.uint8]:
+    """Draw the picture and its caption; returns (h, w, 3)."""
+    boxes = _boxes(detections)
+    used = [kind for kind in _LOOKS if kind in boxes]
+    width = max(view.width, _SHORTEST_PX)
+    lines = len(caption) + (1 if used else 0)
+    below = round(_CAPTION_LINE_PX * (lines + 0.5))
+    height = view.height + below
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
+    canvas = FigureCanvasAgg(figure)
+    left = (width - view.width) // 2
+    axes = figure.add_axes(
+        (left / width, below / height, view.width / width, view.height / height), frameon=False
+    )
+    x0, y0, x1, y1 = view.window
+    axes.imshow(_read(scene, view), extent=(x0, x1, y1, y0), interpolation="nearest", aspect="auto")
+    axes.set(xlim=(x0, x1), ylim=(y1, y0), xticks=[], yticks=[], autoscale_on=False)
+    if area is not None:
+        _draw_area(axes, scene, view, area)
+    line_width = float(np.clip(1.6 * view.zoom, 1.0, 2.2))
+    for kind in reversed(used):
+        look = _LOOKS[kind]
+        collection = PolyCollection(
+            list(box_corners(boxes[kind])),
+            facecolors="none",
+            edgecolors=look.colour,
+            linewidths=line_width,
+            linestyles=[look.style],
+        )
+        collection.set_path_effects([withStroke(linewidth=line_width + 1.0, foreground="#00000090")])
+        axes.add_collection(collection, autolim=False)
+    _draw_scale(axes, scene, view)
+    if scene.georeferenced:
+        _draw_north(axes, scene, view)
+    _draw_caption(figure, caption, used, boxes, height)
+    with warnings.catch_warnings():
+        # A title in a script that the bundled font lacks is drawn as boxes; that is no reason to speak up.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba(), np.uint8)  # type: ignore[no-untyped-call]
+    return pixels[..., :3].copy()
+
+
+def _boxes(detections: Detections | None) -> dict[str, NDArray[np.float64]]:
+    """Group the pixel boxes by how they are drawn; freight that doesn't count goes by the empty name."""
+    if detections is None or not len(detections.frame):
+        return {}
+    frame = detections.frame
+    kinds = frame["category"].to_numpy(object)
+    if "counted" in frame:
+        kinds = np.where((kinds == "freight") & ~frame["counted"].to_numpy(bool), "", kinds)
+    pixels = np.array(frame["pixel_box"].to_list(), np.float64).reshape(-1, 5)
+    return {str(kind): pixels[kinds == kind] for kind in sorted(set(kinds))}
+
+
+def _draw_area(axes: Axes, scene: Scene, view: _SceneWindow, area: AreaOfInterest) -> None:
+    """Draw an area's boundary, zones, tracks and masks; what lies outside is dimmed."""
+    mapped = area.to_crs(scene.crs)
+    frame = shapely.box(*view.window)
+    boundary = _to_pixels(scene, mapped.boundary)
+    halo = [withStroke(linewidth=2.4, foreground="#00000080")]
+    _fill(axes, frame.difference(boundary), facecolor="#00000058", edgecolor="none")
+    day = scene.datetime.date() if scene.datetime else None
+    hidden = _to_pixels(scene, mapped.hidden_on(day)).intersection(frame)
+    _fill(axes, hidden, facecolor="#80808050", edgecolor="#FFFFFFC0", hatch="///", linewidth=0.8)
+    for track in mapped.tracks:
+        line = _to_pixels(scene, track.line).intersection(frame)
+        for part in getattr(line, "geoms", [line]):
+            if isinstance(part, shapely.LineString) and not part.is_empty:
+                axes.plot(*part.xy, color="#FFFFFF80", linewidth=0.6)
+    for zone in mapped.zones:
+        shape = _to_pixels(scene, zone.polygon).intersection(frame)
+        _fill(axes, shape, facecolor="none", edgecolor="#F0E442", linestyle=(0, (1, 2)), linewidth=1.1)
+        if not shape.is_empty:
+            at = shape.bounds[0], shape.bounds[1]
+            axes.annotate(
+                zone.title,
+                at,
+                xytext=(4, -4),
+                textcoords="offset points",
+                va="top",
+                fontsize=8,
+                color="#F0E442",
+                path_effects=halo,
+                clip_on=True,
+            )
+    _fill(
+        axes,
+        boundary,
+        facecolor="none",
+        edgecolor="white",
+        linestyle=(0, (6, 3)),
+        linewidth=1.3,
+        path_effects=halo,
+    )
+
+
+def _fill(axes: Axes, shape: shapely.Geometry, **style: Any) -> None:
+    """Draw polygons, with their holes."""
+    for part in getattr(shape, "geoms", [shape]):
+        if not isinstance(part, shapely.Polygon) or part.is_empty:
+            continue
+        rings = [part.exterior, *part.interiors]
+        outline = Outline.make_compound_path(
+            *(Outline(np.asarray(ring.coords)[:, :2], closed=True) for ring in rings)
+        )
+        axes.add_patch(PathPatch(outline, **style))
+
+
+def _draw_scale(axes: Axes, scene: Scene, view: _SceneWindow) -> None:
+    """Draw a scale bar of a round length in the lower right corner."""
+    x0, y0, x1, y1 = view.window
+    gsd = scene.ground_metrics().gsd_xy_at(((x0 + x1) / 2, (y0 + y1) / 2))[0]
+    length = round_length((x1 - x0) * gsd / 5)
+    pixels = length / gsd
+    gap = 14 / view.zoom
+    right, y = x1 - gap, y1 - gap
+    halo = [withStroke(linewidth=5.0, foreground="#000000A0")]
+    axes.plot(
+        [right - pixels, right], [y, y], color="white", linewidth=3, solid_capstyle="butt", path_effects=halo
+    )
+    label = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    axes.annotate(
+        label,
+        (right - pixels / 2, y),
+        xytext=(0, 4),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=9,
+        color="white",
+        path_effects=[withStroke(linewidth=2.5, foreground="#000000A0")],
+    )
+
+
+def round_length(metres: float) -> float:
+    """Return the longest of 1, 2, 5 times a power of ten that isn't longer."""
+    power = 10.0 ** math.floor(math.log10(max(metres, 1e-6)))
+    return max(step * power for step in (1.0, 2.0, 5.0) if step * power <= metres * (1 + 1e-9))
+
+
+def _draw_north(axes: Axes, scene: Scene, view: _SceneWindow) -> None:
+    """Draw an arrow to grid north in the upper right corner."""
+    x0, y0, x1, y1 = view.window
+    ground = scene.ground_metrics().jacobian([((x0 + x1) / 2, (y0 + y1) / 2)])[0]
+    north = np.linalg.solve(ground, np.array([0.0, 1.0]))
+    north = north / np.hypot(*north)
+    centre = np.array([x1, y0]) + np.array([-30.0, 34.0]) / view.zoom
+    tail, head = centre - north * 16 / view.zoom, centre + north * 16 / view.zoom
+    halo = [withStroke(linewidth=3.5, foreground="#000000A0")]
+    axes.annotate(
+        "",
+        xy=tuple(head),
+        xytext=tuple(tail),
+        arrowprops={"arrowstyle": "-|>", "color": "white", "linewidth": 1.8, "path_effects": halo},
+    )
+    axes.annotate(
+        "N",
+        tuple(centre - north * 24 / view.zoom),
+        ha="center",
+        va="center",
+        fontsize=9,
+        fontweight="bold",
+        color="white",
+        path_effects=[withStroke(linewidth=2.5, foreground="#000000A0")],
+    )
+
+
+def _caption(
+    scene: Scene, detections: Detections | None, area: AreaOfInterest | None, observation: Observation | None
+) -> list[str]:
+    """Return the lines below the picture: what, when, how many, how made."""
+    when = "" if scene.datetime is None else f"{scene.datetime:%Y-%m-%d %H:%M} UTC"
+    sensor = "" if scene.sensor == "unknown" else scene.sensor
+    name = scene.path.name if area is None else area.title
+    first = "  ·  ".join(part for part in (name, when, sensor) if part)
+    if observation is None:
+        if detections is None:
+            return [first]
+        interval = detections.interval
+        noun = "freight car" if interval.count == 1 else "freight cars"
+        count = f"{interval.count} {noun} (90% interval {interval.low} to {interval.high})"
+        return [first, f"{count}  ·  {scene.gsd_m:.2f} m a pixel"]
+    if observation.abstained:
+        return [first, f"No count: {observation.reason}"]
+    count = observation.headline.replace("(", "(90% interval ")
+    parts = [f"{observation.clear_fraction:.0%} of the visible area seen", f"{scene.gsd_m:.2f} m a pixel"]
+    if observation.hidden_fraction:
+        parts.insert(0, f"{observation.hidden_fraction:.0%} of the area hidden")
+    if observation.provenance.get("model"):
+        parts.append(f"{observation.provenance['model']} {observation.provenance.get('model_version', '')}")
+    return [first, count, "  ·  ".join(parts)]
+
+
+def _draw_caption(
+    figure: Figure,
+    caption: Sequence[str],
+    used: Sequence[str],
+    boxes: dict[str, NDArray[np.float64]],
+    height: int,
+) -> None:
+    lines = len(caption) + (1 if used else 0)
+    width = figure.get_figwidth() * _DPI
+    for number, text in enumerate(caption):
+        y = (lines - number - 0.25) * _CAPTION_LINE_PX / height
+        size = 11.0 if number < 2 else 9.0
+        # About 0.6 of the font's size a letter: long lines get smaller letters rather than lose their end.
+        size = max(5.0, min(size, (width - 20) / max(1, len(text)) / 0.6 * 72 / _DPI))
+        weight = "bold" if number == 1 else "normal"
+        figure.text(
+            10 / width,
+            y,
+            text,
+            fontsize=size,
+            fontweight=weight,
+            color="#222222",
+            va="center",
+            parse_math=False,
+        )
+    if used:
+        handles = [
+            Line2D([], [], color=_shown(look.colour), linestyle=look.style, linewidth=2.2)
+            for look in (_LOOKS[kind] for kind in used)
+        ]
+        labels = [f"{_LOOKS[kind].label} ({len(boxes[kind])})" for kind in used]
+        figure.legend(
+            handles,
+            labels,
+            loc="center left",
+            bbox_to_anchor=(2 / width, 0.75 * _CAPTION_LINE_PX / height),
+            ncols=len(used),
+            frameon=False,
+            fontsize=9,
+            handlelength=2.6,
+            borderpad=0,
+            columnspacing=1.6,
+        )
+
+
+def _shown(colour: str) -> str:
+    """Return a box's colour as it can be seen on the white caption."""
+    return "#909090" if colour == _LOOKS[""].colour else colour
+
+
+def _placement(scene: Scene, view: _SceneWindow, size: tuple[int, int]) -> Georeference | None:
+    """Return where a picture of a view lies, or None without a position."""
+    if scene.crs is None or not scene.georeferenced:
+        return None
+    x0, y0, x1, y1 = view.window
+    left = (max(view.width, _SHORTEST_PX) - view.width) // 2
+    to_map = (
+        scene.transform
+        @ Affine.translation(x0, y0)
+        @ Affine.scale((x1 - x0) / view.width, (y1 - y0) / view.height)
+        @ Affine.translation(-left, 0)
+    )
+    code = scene.crs.to_epsg()
+    crs = scene.crs.to_wkt() if code is None else f"EPSG:{code}"
+    image = (float(left), 0.0, float(left + view.width), float(view.height))
+    return Georeference(crs, tuple(float(one) for one in to_map[:6]), image, size)
+
+
+def _png(pixels: NDArray[np.uint8], placement: Georeference | None = None) -> bytes:
+    """Return a PNG, with a palette of 256 colours (a third of the size) if all colours are too many."""
+    image = Image.fromarray(pixels)
+    info = None if placement is None else placement.png_info()
+    stream = io.BytesIO()
+    image.save(stream, "PNG", compress_level=6, pnginfo=info)
+    if stream.tell() > MAX_BYTES:
+        stream = io.BytesIO()
+        palette = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        palette.save(stream, "PNG", compress_level=6, pnginfo=info)
+    return stream.getvalue()
+
+
+def _to_pixels(scene: Scene, geometry: shapely.Geometry) -> shapely.Geometry:
+    return shapely.transform(geometry, scene.map_to_pixel)

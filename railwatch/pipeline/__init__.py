@@ -1,0 +1,1 @@
+"""The main job: find scenes, count, store, compare."""

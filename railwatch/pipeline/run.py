@@ -1,0 +1,538 @@
+"""The main job: find the scenes of an area, count, store, compare with history.
+
+Images of 1 m and finer are counted wagon by wagon; Sentinel-2 products are answered by `railwatch.pipeline.sentinel2`,
+each acquisition against the place's own past. Each scene is finished and stored before the next one is
+begun, under an id that says which work it was. So a run that was stopped goes on where it was, and a second
+run of the same work writes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aoi import AreaOfInterest
+from aoi.errors import InputError
+from geo import Scene, valid_fraction
+from railwatch import __version__
+from railwatch.config import RunConfig
+from railwatch.pages.pictures import boxes as evidence
+from railwatch.pipeline.count_area import count_area, hidden_share, visible_area
+from railwatch.pipeline.find_scenes import (
+    Candidate,
+    Dates,
+    Skipped,
+    find_scenes,
+    open_dated,
+    select,
+    unexpected,
+    without_path,
+)
+from railwatch.store.observation import Observation, current, geometry_json, iso, observation_id
+from railwatch.store.store import Store
+
+if TYPE_CHECKING:
+    from detector import Detections
+    from geo.sentinel2.formats.product import Product
+    from railwatch.history import Verdict
+    from railwatch.history.sources import Sources
+    from railwatch.pipeline.sentinel2 import Answered, Estimator
+
+__all__ = ["Detector", "Progress", "RunResult", "draw", "publish", "run", "sources_of"]
+
+log = logging.getLogger(__name__)
+
+METHOD = "wagons"
+
+
+class Detector(Protocol):
+    """What counts wagons; `detector.WagonDetector` is one.
+
+    Its name, version and checksum are part of an observation's id: another model is other work.
+    """
+
+    name: str
+    version: str
+    checksum: str
+    threshold: float
+
+    def detect(
+        self,
+        scene: Scene,
+        area: AreaOfInterest | None = None,
+        *,
+        tile_px: int = ...,
+        batch_size: int = ...,
+        threshold: float | None = None,
+        careful: bool = ...,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Detections:
+        """Find the wagons of a scene that lie in or near an area."""
+
+
+class Progress(Protocol):
+    """Where a run reports to; `railwatch.cli._common.Reporter` is one."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Scenes done and scenes in all."""
+
+    def label(self, text: str) -> None:
+        """What is being done."""
+
+    def bar(self, label: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        """A further bar, for the steps inside one scene."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run found.
+
+    Attributes:
+        area: The area's name.
+        observations: Of the given scenes, by time: those made now and those that were there already.
+        new: Ids of those made now.
+        verdicts: Of these observations, oldest first.
+        skipped: Inputs that weren't counted.
+        scenes: How many scenes were found.
+        store: The store's folder.
+        warnings: What concerns the run as a whole.
+        charts: The drawings of the area's history.
+        report: The page with its verdict, chart, pictures and numbers, or None if there is nothing to report.
+    """
+
+    area: str
+    observations: tuple[Observation, ...]
+    new: frozenset[str]
+    verdicts: tuple[Verdict, ...]
+    skipped: tuple[Skipped, ...]
+    scenes: int
+    store: Path
+    warnings: tuple[str, ...]
+    charts: tuple[Path, ...] = ()
+    report: Path | None = None
+
+    @property
+    def read(self) -> bool:
+        """Whether any of the inputs could be read."""
+        return bool(self.observations) or any(one.readable for one in self.skipped)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as ``railwatch run --json`` prints it."""
+        return {
+            "observations": [one.to_json() | {"new": one.id in self.new} for one in self.observations],
+            "verdicts": [one.to_json() for one in self.verdicts],
+            "skipped": [one.to_json() for one in self.skipped],
+            "store": str(self.store),
+            "charts": [str(path) for path in self.charts],
+            "report": None if self.report is None else str(self.report),
+            "warnings": list(self.warnings),
+        }
+
+
+def run(
+    paths: Iterable[str | Path],
+    area: AreaOfInterest,
+    config: RunConfig,
+    store: Store,
+    detector: Detector | None = None,
+    *,
+    estimator: Estimator | None = None,
+    dates: Dates | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Count the freight cars of an area on every scene that shows it.
+
+    Args:
+        paths: Images and Sentinel-2 products, and folders that are searched for both at any depth.
+        area: In longitude and latitude.
+        config: The settings.
+        store: Where observations are kept.
+        detector: The wagon detector; by default that of the settings, loaded when a scene needs it.
+        estimator: What answers Sentinel-2 dates; by default that of the settings, loaded when one needs it.
+        dates: Acquisition times for images that don't tell theirs.
+        progress: Told of every scene.
+
+    Returns:
+        The observations, their verdicts, and what was left out. A scene that can't be read or counted is
+        left out with its reason and doesn't stop the others.
+
+    Raises:
+        StoreError: If the store can't be written. What it holds stays.
+        WeightsError: If the detector's weights can't be used.
+    """
+    report = progress or _Silent()
+    declared = dates or Dates()
+    report.label("looking")
+    listed = [Path(path) for path in paths]
+    products, skipped, taken = _products(listed)
+    found, passed_over = find_scenes(listed, taken)
+    skipped += passed_over
+    stored = store.observations(area.name, superseded=True)
+    candidates, unfit = select(found, area, config.scenes, declared, stored, report)
+    skipped += unfit
+    observations: list[Observation] = []
+    new: set[str] = set()
+    job: _RunJob | None = None
+    for number, candidate in enumerate(candidates):
+        report.label(candidate.path.name)
+        report(number, len(candidates))
+        if job is None:
+            job = _RunJob(area, config, declared, detector or _load(config))
+        id = job.id(candidate)
+        known = store.get(id)
+        if known is not None:
+            observations.append(known)
+            continue
+        try:
+            with report.bar("tiles") as tiles:
+                work = job.count(candidate, id, tiles)
+        except InputError as error:
+            skipped.append(Skipped(candidate.path, without_path(error, candidate.path)))
+        except Exception as error:  # one scene must not end a night's work
+            log.debug("%s", candidate.path, exc_info=True)
+            skipped.append(Skipped(candidate.path, unexpected(error)))
+        else:
+            store.add(work.observation, detections=work.detections, evidence=work.picture)
+            observations.append(work.observation)
+            new.add(id)
+    report(len(candidates), len(candidates))
+    answered = _answered(products, area, config, store, estimator, report)
+    observations += answered.observations
+    new |= answered.new
+    skipped += answered.skipped
+    ids = [one.id for one in observations]
+    history = current(store.observations(area.name, superseded=True), prefer=ids)
+    sources = sources_of(history, area, config, store)
+    verdicts = sources.verdicts(config.baseline.verdict_settings())
+    # A reviewed count stands in for the machine's, so its verdict is the one on that scene.
+    shown = {(one.datetime, one.scene) for one in observations}
+    judged = {one.id for one in history if (one.datetime, one.scene) in shown}
+    charts: tuple[Path, ...] = ()
+    page: Path | None = None
+    if history:
+        charts = draw(sources, verdicts, config, store.charts)
+        with report.bar("pictures of the report") as pictures:
+            page = publish(sources, config, store.reports, pictures)
+    return RunResult(
+        area=area.name,
+        observations=tuple(sorted(observations, key=lambda one: (one.datetime, one.id))),
+        new=frozenset(new),
+        verdicts=tuple(one for one in verdicts if one.record.id in judged),
+        skipped=tuple(sorted(skipped, key=lambda one: one.path)),
+        scenes=len(found) + len(products),
+        store=store.path,
+        warnings=(
+            *area.limitations,
+            *_renewed(answered.renewed),
+            *(f"{one.path} is left out: {one.reason}." for one in store.damaged),
+        ),
+        charts=charts,
+        report=page,
+    )
+
+
+def _products(paths: Sequence[Path]) -> tuple[list[Product], list[Skipped], set[Path]]:
+    """Return the Sentinel-2 products under some paths, those that can't be used, and the files of both."""
+    from geo.sentinel2.formats.find import find_products
+
+    products, refusals = find_products(paths)
+    # What stands before the reason names the path, which a list names anyway.
+    skipped = []
+    for one in refusals:
+        reason = without_path(InputError(one.reason), one.path)
+        subject = "it " if reason.startswith(_VERBS) else ""
+        skipped.append(Skipped(one.path, f"{subject}{reason}", readable=_is_image(one.path)))
+    files = [file for product in products for file in (product.path, *product.files)]
+    files += [file for refusal in refusals for file in (refusal.path, *refusal.files)]
+    return products, skipped, {file.resolve() for file in files}
+
+
+_VERBS = ("is ", "has ", "names ", "holds ", "lies ", "can't ", "needs ", "lacks ")
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a file can be read as an image, whatever it shows."""
+    import rasterio
+
+    try:
+        with rasterio.open(path):
+            return True
+    except rasterio.errors.RasterioError:
+        return False
+
+
+def _answered(
+    products: Sequence[Product],
+    area: AreaOfInterest,
+    config: RunConfig,
+    store: Store,
+    estimator: Estimator | None,
+    report: Progress,
+) -> Answered:
+    """Answer the Sentinel-2 dates."""
+    from railwatch.pipeline.sentinel2 import Answered, answer
+
+    if not products:
+        return Answered()
+    report.label("Sentinel-2")
+    with report.bar("acquisitions") as reading, report.bar("dates") as looking:
+        return answer(
+            products,
+            area,
+            config,
+            store,
+            lambda: estimator or _load_estimator(config),
+            reading=reading,
+            progress=looking,
+        )
+
+
+def _renewed(number: int) -> tuple[str, ...]:
+    if not number:
+        return ()
+    noun = "date was" if number == 1 else "dates were"
+    return (
+        f"{number} {noun} answered anew, because there now are other acquisitions to set them against; the "
+        "older answers stay in the store.",
+    )
+
+
+def sources_of(
+    observations: Sequence[Observation], area: AreaOfInterest, config: RunConfig, store: Store | None = None
+) -> Sources:
+    """Return an area's history as all that look back on it see it: verdicts, charts and the report.
+
+    Args:
+        observations: The area's observations.
+        area: The area.
+        config: Says whether published counts belong to the history.
+        store: Where the observations' pictures are.
+    """
+    from railwatch.history.sources import Sources, published_of
+
+    published = published_of((area.name,)) if config.baseline.use_published else None
+    return Sources((area.name,), {area.name: area}, tuple(observations), published, store)
+
+
+def draw(sources: Sources, verdicts: Sequence[Verdict], config: RunConfig, folder: Path) -> tuple[Path, ...]:
+    """Draw the history of an area into a folder, one file a format.
+
+    Args:
+        sources: The history of one area.
+        verdicts: On it.
+        config: The settings.
+        folder: Where to; made if it isn't there.
+
+    Returns:
+        The files.
+
+    Raises:
+        ChartError: If they can't be written.
+    """
+    from railwatch.pages.charts.history import History
+    from railwatch.pages.charts.output import write_chart
+    from railwatch.pages.charts.series import draw_series
+    from railwatch.pages.charts.style import PageStyle
+
+    (name,) = sources.names
+    title = config.title or sources.titles[name]
+    published = sources.published if config.chart.show_published else None
+    history = History.gather(
+        title, sources.observations, published, verdicts, settings=config.baseline.verdict_settings()
+    )
+    style = PageStyle(dpi=config.chart.dpi)
+    figure = draw_series(history, style)
+    return tuple(
+        write_chart(figure, folder / f"{name}.{format}", style, title=title)
+        for format in config.chart.formats
+    )
+
+
+def publish(
+    sources: Sources, config: RunConfig, folder: Path, progress: Callable[[int, int], None] | None = None
+) -> Path:
+    """Write the page on an area's history into a folder.
+
+    Args:
+        sources: The history of one area, with the store that holds its pictures.
+        config: The settings.
+        folder: Where to; made if it isn't there.
+        progress: Told of every picture.
+
+    Returns:
+        The file.
+
+    Raises:
+        ReportError: If it can't be written.
+    """
+    from railwatch.pages.report import write_report
+
+    (name,) = sources.names
+    return write_report(sources, folder / f"{name}.html", config=config, progress=progress).path
+
+
+@dataclass(frozen=True)
+class _SceneResult:
+    """What is stored of one scene."""
+
+    observation: Observation
+    detections: Detections | None
+    picture: bytes | None
+
+
+@dataclass(frozen=True)
+class _RunJob:
+    """The work that every scene of a run goes through."""
+
+    area: AreaOfInterest
+    config: RunConfig
+    dates: Dates
+    detector: Detector
+
+    def id(self, candidate: Candidate) -> str:
+        """Return the id of this work on a scene: it changes with the scene, area, settings and model."""
+        key = {
+            "scene": candidate.content(),
+            "area": self.area.digest,
+            "settings": self.config.counting_digest,
+            "model": [self.detector.name, self.detector.version, self.detector.checksum],
+        }
+        return observation_id(aoi=self.area.name, when=candidate.datetime, method=METHOD, key=key)
+
+    def count(self, candidate: Candidate, id: str, progress: Callable[[int, int], None]) -> _SceneResult:
+        """Count one scene.
+
+        Raises:
+            InputError: If it can't be read or counted.
+        """
+        scene = open_dated(candidate.path, self.config.scenes, self.dates)
+        day = candidate.datetime.date()
+        hidden = hidden_share(self.area, day)
+        visible = visible_area(self.area, day)
+        clear = 0.0 if visible is None else valid_fraction(scene, visible)
+        if visible is not None and clear == 0.0:
+            raise InputError(f"it has no valid pixel in the area {self.area.name}.")
+        wanted = self.config.scenes.min_valid_fraction
+        if visible is None or clear < wanted:
+            reason = (
+                "All of the area is hidden on that day."
+                if visible is None
+                else f"Only {_percent(clear)} of the area is seen; the settings ask for {_percent(wanted)}."
+            )
+            nothing = self._observation(candidate, id, clear, hidden, abstained=True, reason=reason)
+            return _SceneResult(nothing, None, evidence.render(scene, None, self.area, nothing))
+        settings = self.config.detector
+        detections = self.detector.detect(
+            scene,
+            visible,
+            tile_px=settings.tile_px,
+            batch_size=settings.batch_size,
+            threshold=settings.threshold,
+            careful=settings.careful,
+            progress=progress,
+        )
+        counted = count_area(detections, self.area, day)
+        total = counted.total
+        observation = self._observation(
+            candidate,
+            id,
+            clear,
+            hidden,
+            count=float(total.count),
+            count_low=float(total.low),
+            count_high=float(total.high),
+            occupied_length_m=round(counted.length_m, 1),
+            zones={name: _numbers(interval) for name, interval in counted.zones.items()},
+            tracks={name: _numbers(interval) for name, interval in counted.tracks.items()},
+            warnings=(*counted.warnings, *self._hidden_warning(scene, hidden)),
+        )
+        frame = counted.detections.frame.assign(image=candidate.path.name)
+        picture = evidence.render(scene, counted.detections, self.area, observation)
+        return _SceneResult(observation, replace(counted.detections, frame=frame), picture)
+
+    def _hidden_warning(self, scene: Scene, hidden: float) -> tuple[str, ...]:
+        if hidden == 0.0 or scene.datetime is None:
+            return ()
+        day = scene.datetime.date()
+        reasons = sorted({mask.reason for mask in self.area.masks if mask.active_on(day)})
+        return (
+            f"{_percent(hidden)} of the area can't be seen ({'; '.join(reasons)}): wagons there aren't "
+            "counted, so the true count may be higher.",
+        )
+
+    def _observation(
+        self, candidate: Candidate, id: str, clear: float, hidden: float, **values: Any
+    ) -> Observation:
+        settings = self.config.detector
+        provenance = {
+            "file": candidate.path.name,
+            "sha256": candidate.content(),
+            "gsd_m": candidate.gsd_m,
+            "model": self.detector.name,
+            "model_version": self.detector.version,
+            "model_checksum": self.detector.checksum,
+            "threshold": settings.threshold or self.detector.threshold,
+            "settings": self.config.counting_digest,
+            "area": self.area.digest,
+            "area_limitations": list(self.area.limitations),
+            "code_version": __version__,
+            "created": iso(datetime.now(UTC)),
+        }
+        counts: dict[str, Any] = dict.fromkeys(("count", "count_low", "count_high"))
+        return Observation(
+            id=id,
+            aoi=self.area.name,
+            scene=candidate.id,
+            datetime=candidate.datetime,
+            sensor=candidate.sensor,
+            method="wagons",
+            clear_fraction=round(min(1.0, clear), 4),
+            hidden_fraction=round(hidden, 4),
+            provenance=provenance,
+            geometry=geometry_json(self.area.boundary),
+            **(counts | values),
+        )
+
+
+def _numbers(interval: Any) -> dict[str, float]:
+    return {name: float(value) for name, value in interval.to_json().items()}
+
+
+def _percent(share: float) -> str:
+    """Return a share in per cent, without rounding what is there to nothing or what is missing to all."""
+    if 0.0 < share < 0.01:
+        return "less than 1%"
+    return "more than 99%" if 0.99 < share < 1.0 else f"{share:.0%}"
+
+
+def _load(config: RunConfig) -> Detector:
+    from detector import WagonDetector
+
+    weights = config.detector.weights
+    return WagonDetector.load(None if weights is None else Path(weights), config.detector.device)
+
+
+def _load_estimator(config: RunConfig) -> Estimator:
+    from detector.occupancy.estimator import OccupancyEstimator
+
+    weights = config.occupancy.weights
+    return OccupancyEstimator.load(None if weights is None else Path(weights), config.occupancy.device)
+
+
+class _Silent:
+    """Progress that nobody looks at."""
+
+    def __call__(self, done: int, total: int) -> None:
+        del done, total
+
+    def label(self, text: str) -> None:
+        del text
+
+    def bar(self, label: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        del label
+        return nullcontext(self)

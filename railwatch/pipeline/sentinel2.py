@@ -1,0 +1,490 @@
+"""Sentinel-2 dates of an area answered one by one, each against the area's own past.
+
+A date's answer follows from its pixels, the area, the settings, the model and the clear dates before it,
+and its id is the digest of just these. So the same work has the same id whatever order files and runs came
+in; a scene that comes in the middle of the archive gives the dates after it new ids and new answers, and
+leaves the old ones beside them as superseded (`railwatch.store.observation.current`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from geo.sentinel2.chip import PIXEL_M
+from geo.sentinel2.site import Site
+from geo.sentinel2.time_series import AcceptedShift, DatedImage, looks
+from railwatch import __version__, atomic
+from railwatch.errors import StoreError
+from railwatch.pages.pictures.occupancy import render
+from railwatch.pipeline.count_area import hidden_share
+from railwatch.pipeline.find_scenes import Skipped, unexpected
+from railwatch.pipeline.ingest_chips import Date, gather
+from railwatch.store.chips import ChipStore
+from railwatch.store.observation import Observation, geometry_json, iso, observation_id
+
+if TYPE_CHECKING:
+    from aoi import AreaOfInterest
+    from detector.occupancy.estimate import FigureInterval, OccupancyEstimate, Pitch
+    from geo.sentinel2.formats.product import Product
+    from railwatch.config import RunConfig
+    from railwatch.store.store import Store
+
+__all__ = ["METHOD", "Answered", "Estimator", "answer"]
+
+log = logging.getLogger(__name__)
+
+METHOD = "occupancy"
+_ROUNDS = 5  # while other processes write, the archive may grow as it is being answered
+_SAVE_EVERY_S = 20.0
+
+
+class Estimator(Protocol):
+    """What says how much of a yard is occupied; `detector.occupancy.OccupancyEstimator` is one.
+
+    Its name, version and checksum are part of an observation's id: another model is other work.
+    """
+
+    name: str
+    version: str
+    checksum: str
+
+    @property
+    def pitch(self) -> Pitch:
+        """The track length a car that counts rest on unless another one is declared."""
+
+    def estimate(self, look: DatedImage, site: Site, *, pitch: Pitch | None = None) -> OccupancyEstimate:
+        """Answer a look that may be answered."""
+
+    def refusal(self, site: Site) -> str | None:
+        """Return a sentence why nothing can be said about a place at all, or None."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came of an area's Sentinel-2 products.
+
+    Attributes:
+        observations: Of the given acquisitions, and of others whose answer changed with them; by time.
+        new: Ids of those made now.
+        skipped: Products that weren't taken, and dates that failed.
+        renewed: How many dates that had an answer got another one.
+    """
+
+    observations: tuple[Observation, ...] = ()
+    new: frozenset[str] = frozenset()
+    skipped: tuple[Skipped, ...] = ()
+    renewed: int = 0
+
+
+def answer(
+    products: Sequence[Product],
+    area: AreaOfInterest,
+    config: RunConfig,
+    store: Store,
+    load: Callable[[], Estimator],
+    *,
+    reading: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Answered:
+    """Keep the pixels of the products and answer every date that has no answer yet.
+
+    Args:
+        products: In any order.
+        area: In longitude and latitude.
+        config: The settings.
+        store: Where pixels, answers and what is known between dates are kept.
+        load: Gives the estimator when it is needed.
+        reading: Told of every acquisition that is read.
+        progress: Told of every date that is looked at.
+
+    Raises:
+        StoreError: If the store can't be written. What it holds stays.
+        SceneError: If the area lies where Sentinel-2 doesn't go.
+        WeightsError: If the estimator's weights can't be used.
+    """
+    if not products:
+        return Answered()
+    site = Site.of(area)
+    chips = ChipStore.of(store.path, area, site.grid)
+    dates, skipped = gather(products, area, chips, reading)
+    if not dates:
+        return Answered(skipped=tuple(skipped))
+    given = {one.kept.id for one in dates if one.given}
+    had = {one.scene for one in store.observations(area.name, superseded=True) if one.method == METHOD}
+    job = _AreaJob(area, config, store, site, chips, load())
+    for _ in range(_ROUNDS):
+        job.run(dates, progress)
+        # Another process may have brought in dates meanwhile, which its answers and ours then don't know of.
+        now, _ = gather((), area, chips)
+        if [one.kept.content for one in now] == [one.kept.content for one in dates]:
+            break
+        dates = now
+    shown = [one for one in job.answers.values() if one.scene in given or one.id in job.new]
+    return Answered(
+        observations=tuple(sorted(shown, key=lambda one: (one.datetime, one.id))),
+        new=frozenset(one.id for one in shown if one.id in job.new),
+        skipped=(*skipped, *job.failed.values()),
+        renewed=sum(one.id in job.new and one.scene in had for one in shown),
+    )
+
+
+# ---- what is known between runs --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a date.
+
+    Attributes:
+        content: Digest of its chip.
+        history: Digest of the dates that its answer may rest on; see `_Chain`.
+        placement: Where it lies, and whether it may stand in the history of others.
+    """
+
+    content: str
+    history: str
+    placement: AcceptedShift
+
+
+def _read_history(path: Path) -> list[_Known]:
+    """Read what is known of dates, oldest first; empty where it can't be read: it follows from the chips."""
+    try:
+        given = json.loads(path.read_bytes())
+        return [
+            _Known(str(one["content"]), str(one["history"]), AcceptedShift.from_json(one["placement"]))
+            for one in given["dates"]
+        ]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s can't be read and is made anew: %s", path, error)
+        return []
+
+
+def _write_history(path: Path, entries: Sequence[_Known]) -> None:
+    """Write what is known of dates, whole or not at all.
+
+    Raises:
+        StoreError: If it can't be written.
+    """
+    dates = [
+        {"content": one.content, "history": one.history, "placement": one.placement.to_json()}
+        for one in entries
+    ]
+    try:
+        atomic.write_bytes(path, json.dumps({"version": 1, "dates": dates}).encode())
+    except OSError as error:
+        raise StoreError(f"{path} can't be written: {error.strerror or error}.") from error
+
+
+class _Chain:
+    """Digests of what the answers of dates rest on, taken one after the other.
+
+    A date that may not stand in the history of others (clouds) leaves no trace in those of later dates: their
+    answers don't change with it.
+    """
+
+    def __init__(self) -> None:
+        self._before = hashlib.sha256(b"railwatch history 1").hexdigest()
+
+    def digest(self, content: str) -> str:
+        """Return the digest of the next date with all accepted ones before it."""
+        return hashlib.sha256(f"{self._before} {content}".encode()).hexdigest()
+
+    def take(self, known: _Known) -> None:
+        """Go on to the date after this one."""
+        if known.placement.accepted:
+            self._before = known.history
+
+
+# ---- answering -------------------------------------------------------------------------------------
+
+
+@dataclass
+class _AreaJob:
+    """The work on one area.
+
+    Attributes:
+        answers: By acquisition, of all dates of the last pass.
+        new: Ids of the answers that were made.
+        failed: By acquisition, dates that couldn't be answered for a reason that nobody foresaw.
+    """
+
+    area: AreaOfInterest
+    config: RunConfig
+    store: Store
+    site: Site
+    chips: ChipStore
+    estimator: Estimator
+    answers: dict[str, Observation] = field(default_factory=dict)
+    new: set[str] = field(default_factory=set)
+    failed: dict[str, Skipped] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """The file of what is known between runs; tracks shape the frame, so each area file has its own."""
+        return self.chips.path / f"looks-{self.area.digest[:12]}.json"
+
+    def run(self, dates: Sequence[Date], progress: Callable[[int, int], None]) -> None:
+        """Answer all dates that have no answer with the history that there now is."""
+        self.answers, self.failed = {}, {}
+        known, chain = _unchanged(_read_history(self.path), dates)
+        hindcast = self.config.occupancy.hindcast
+        everything = hashlib.sha256(" ".join(one.kept.content for one in dates).encode()).hexdigest()
+
+        def id_of(number: int) -> str:
+            return self._id(dates[number], everything if hindcast else known[number].history)
+
+        missing = set(range(len(known), len(dates)))
+        for number in range(len(known)):
+            stored = self.store.get(id_of(number))
+            if stored is None:
+                missing.add(number)
+            else:
+                self.answers[dates[number].kept.id] = stored
+        if hindcast and missing:
+            missing = set(range(len(dates)))
+        progress(len(dates) - len(missing), len(dates))
+        if not missing:
+            return
+        pixels = {kept.content: chip for kept, chip in self.chips.read()}
+        there = [one for one in dates if one.kept.content in pixels]
+        if len(there) < len(dates):
+            self.run(there, progress)  # some have just been replaced or can't be read, which a warning says
+            return
+        chips = [pixels[one.kept.content] for one in dates]
+        place = {one.kept.id: number for number, one in enumerate(dates)}
+        before, saved, done = len(known), time.monotonic(), len(dates) - len(missing)
+        try:
+            for look in looks(
+                chips,
+                self.site,
+                hindcast=hindcast,
+                known={one.placement.id: one.placement for one in known},
+                wanted=lambda chip: place[chip.id] in missing,
+            ):
+                number = place[look.id]
+                if number == len(known) and look.placement is not None:
+                    content = dates[number].kept.content
+                    known.append(_Known(content, chain.digest(content), look.placement))
+                    chain.take(known[-1])
+                self._answer(look, dates, number, id_of(number), known[number].history)
+                done += 1
+                progress(done, len(dates))
+                if time.monotonic() - saved > _SAVE_EVERY_S and len(known) > before:
+                    _write_history(self.path, known)
+                    self.store.refresh()
+                    before, saved = len(known), time.monotonic()
+        finally:
+            if len(known) > before:
+                _write_history(self.path, known)
+            if self.new:
+                self.store.refresh()
+
+    def _id(self, date: Date, history: str) -> str:
+        key = {
+            "scene": date.kept.content,
+            "area": self.area.digest,
+            "settings": self.config.occupancy_digest,
+            "model": [self.estimator.name, self.estimator.version, self.estimator.checksum],
+            "history": history,
+        }
+        return observation_id(aoi=self.area.name, when=date.kept.datetime, method=METHOD, key=key)
+
+    def _answer(self, look: DatedImage, dates: Sequence[Date], number: int, id: str, history: str) -> None:
+        date = dates[number]
+        stored = self.store.get(id)
+        if stored is None:
+            try:
+                stored, estimate = self._observation(look, dates, number, id, history)
+                picture = render(look, self.site, self.area, stored, estimate)
+            except Exception as error:  # one date must not end a night's work
+                log.debug("%s", date.kept.path, exc_info=True)
+                self.failed[date.kept.id] = Skipped(date.kept.path, unexpected(error), readable=True)
+                return
+            self.store.add(stored, evidence=picture, refresh=False)
+            self.new.add(id)
+        self.answers[date.kept.id] = stored
+
+    def _observation(
+        self, look: DatedImage, dates: Sequence[Date], number: int, id: str, history: str
+    ) -> tuple[Observation, OccupancyEstimate | None]:
+        date = dates[number]
+        day = look.datetime.date()
+        hidden = hidden_share(self.area, day)
+        clear = look.clear_fraction if math.isfinite(look.clear_fraction) else 0.0
+        reason = self._reason(look, hidden, clear)
+        values: dict[str, Any] = dict.fromkeys(("count", "count_low", "count_high"))
+        values |= {"abstained": True, "reason": reason, "warnings": look.warnings}
+        estimate = None
+        if reason is None:
+            estimate = self.estimator.estimate(look, self.site, pitch=self._pitch())
+            values = _values(estimate) | {
+                "warnings": (*look.warnings, *estimate.warnings, *self._hidden_warning(hidden, look))
+            }
+        observation = Observation(
+            id=id,
+            aoi=self.area.name,
+            scene=look.id,
+            datetime=look.datetime,
+            sensor=look.chip.platform,
+            method="occupancy",
+            clear_fraction=round(min(1.0, max(0.0, clear)), 4),
+            hidden_fraction=round(hidden, 4),
+            provenance=self._provenance(look, dates, date, history, estimate),
+            geometry=geometry_json(self.area.boundary),
+            **values,
+        )
+        return observation, estimate
+
+    def _reason(self, look: DatedImage, hidden: float, clear: float) -> str | None:
+        """Return why a date isn't answered, or None."""
+        wanted = self.config.occupancy.min_clear_fraction
+        if hidden >= 1.0:
+            return "All of the area is hidden on that day."
+        if look.reason is not None:
+            return look.reason
+        refusal = self.estimator.refusal(self.site)
+        if refusal is not None:
+            return refusal
+        if clear < wanted:
+            return f"Only {clear:.0%} of the area is clear; the settings ask for {wanted:.0%}."
+        return None
+
+    def _pitch(self) -> Pitch | None:
+        """Return the pitch of the settings, completed by that of the weights; None leaves it to these."""
+        mean, sd = self.config.occupancy.pitch_mean_m, self.config.occupancy.pitch_sd_m
+        if mean is None and sd is None:
+            return None
+        from detector.occupancy.estimate import Pitch
+
+        own = self.estimator.pitch
+        return Pitch(own.mean_m if mean is None else mean, own.sd_m if sd is None else sd)
+
+    def _hidden_warning(self, hidden: float, look: DatedImage) -> tuple[str, ...]:
+        if hidden == 0.0:
+            return ()
+        day = look.datetime.date()
+        reasons = sorted({mask.reason for mask in self.area.masks if mask.active_on(day)})
+        return (
+            f"{hidden:.0%} of the area can't be seen ({'; '.join(reasons)}): wagons there aren't counted, so "
+            "the true count may be higher.",
+        )
+
+    def _provenance(
+        self,
+        look: DatedImage,
+        dates: Sequence[Date],
+        date: Date,
+        history: str,
+        estimate: OccupancyEstimate | None,
+    ) -> dict[str, Any]:
+        kept = date.kept
+        when = {one.kept.id: one.kept.datetime.date().isoformat() for one in dates}
+        days = sorted(when[id] for id in look.history)
+        place, clear = look.registration, look.clearness
+        provenance: dict[str, Any] = {
+            "acquisition": kept.id,
+            "acquisition_aliases": list(date.aliases),
+            "file": str(kept.product["name"]),
+            "sha256": kept.content,
+            "gsd_m": PIXEL_M,
+            "level": look.chip.level,
+            "baseline": look.chip.baseline,
+            "relative_orbit": look.chip.relative_orbit,
+            "pixels": dict(look.chip.provenance),
+            "chip": kept.path.relative_to(self.store.path).as_posix(),
+            "history": {
+                "dates": len(look.history),
+                "first": days[0] if days else None,
+                "last": days[-1] if days else None,
+                "hindcast": self.config.occupancy.hindcast,
+                "ids": list(look.history),
+                "digest": history,
+            },
+            "archive": len(dates),
+            "registration": None
+            if place is None
+            else {
+                "dx_m": _finite(place.dx_m, 2),
+                "dy_m": _finite(place.dy_m, 2),
+                "residual_m": _finite(place.residual_m, 2),
+                "converged": place.converged,
+            },
+            "clear": {
+                name: _finite(getattr(clear, name), 4)
+                for name in ("clear_fraction", "snow_fraction", "ring_cloud_fraction")
+            },
+            "model": self.estimator.name,
+            "model_version": self.estimator.version,
+            "model_checksum": self.estimator.checksum,
+            "settings": self.config.occupancy_digest,
+            "area": self.area.digest,
+            "area_limitations": list(self.area.limitations),
+            "code_version": __version__,
+            "created": iso(datetime.now(UTC)),
+        }
+        if estimate is not None:
+            provenance["occupancy"] = estimate.to_json()
+        return provenance
+
+
+def _unchanged(known: Sequence[_Known], dates: Sequence[Date]) -> tuple[list[_Known], _Chain]:
+    """What is known of the dates up to the first that isn't where it was before, and the digests up to it."""
+    chain = _Chain()
+    kept: list[_Known] = []
+    for one, date in zip(known, dates, strict=False):
+        content = date.kept.content
+        if (one.content, one.history) != (content, chain.digest(content)):
+            break
+        kept.append(one)
+        chain.take(one)
+    return kept, chain
+
+
+def _values(estimate: OccupancyEstimate) -> dict[str, Any]:
+    """Return the figures of an estimate as those of an observation."""
+    length, count = _ordered(estimate.length), _ordered(estimate.count)
+    zones: dict[str, Mapping[str, float]] = {}
+    for id, cars in estimate.zones.items():
+        low, value, high = _ordered(cars)
+        zones[id] = {"count": value, "count_low": low, "count_high": high}
+        if id in estimate.zone_lengths:
+            low, value, high = _ordered(estimate.zone_lengths[id])
+            zones[id] = {
+                **zones[id],
+                "occupied_length_m": value,
+                "occupied_length_low_m": low,
+                "occupied_length_high_m": high,
+            }
+    return {
+        "count": count[1],
+        "count_low": count[0],
+        "count_high": count[2],
+        "occupied_length_m": length[1],
+        "occupied_length_low_m": length[0],
+        "occupied_length_high_m": length[2],
+        "lower_bound": estimate.at_least,
+        "zones": zones,
+    }
+
+
+def _ordered(interval: FigureInterval) -> tuple[float, float, float]:
+    """Return low, value and high, not below 0 and in this order, to a tenth."""
+    low, value, high = (
+        max(0.0, round(float(one), 1)) for one in (interval.low, interval.value, interval.high)
+    )
+    return min(low, value), value, max(value, high)
+
+
+def _finite(value: float, digits: int) -> float | None:
+    return round(float(value), digits) if math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""railwatch held to its bundled sample tiles."""

@@ -1,0 +1,209 @@
+"""Hold the detector to what it must reach on the bundled sample tiles.
+
+The tiles go the way of every scene: opened, cut, detected, counted for the area. Measured are
+
+=============================  ==============================================================================
+``recall``                     share of the rail vehicles in the yard that a box was drawn on (at least)
+``precision``                  share of the boxes in the yard that are on a rail vehicle (at least)
+``count_error_share``          sum of the errors of the freight counts over the sum of the counts (at most)
+``count_worst_error_share``    the largest error of one tile, as a share of its count, or of 10 if that
+                               is more (at most)
+``interval_coverage``          share of the tiles whose true count lies in the 90% interval (at least)
+=============================  ==============================================================================
+
+A box is on a vehicle if they overlap by at least `MINIMUM_IOU` (intersection over union), one to one.
+Tiles that show less than `LEAST_SHOWN` of the yard are left out, as a run abstains from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from aoi.errors import InputError
+from detector.training.metrics import Scored, judge_picture
+from detector.wagons.network import CATEGORIES
+from geo import Scene, open_scene
+from railwatch.pipeline.count_area import count_area
+from railwatch.pipeline.run import Detector
+from railwatch.selftest.samples import Samples, SampleTile
+from railwatch.store.observation import iso
+
+if TYPE_CHECKING:
+    from detector import Detections
+
+__all__ = ["MINIMUM_IOU", "Measure", "TileResult", "Validation", "validate"]
+
+MINIMUM_IOU = 0.3
+LEAST_SHOWN = 0.5
+
+_AT_MOST = frozenset({"count_error_share", "count_worst_error_share"})
+
+
+@dataclass(frozen=True)
+class TileResult:
+    """One tile.
+
+    Attributes:
+        file: Its name.
+        datetime: When it was taken, ISO 8601.
+        truth: Freight cars in the yard.
+        count: Counted.
+        count_low: Lower end of the 90% interval.
+        count_high: Upper end.
+        vehicles: Rail vehicles in the yard.
+        boxes: Boxes drawn in the yard.
+        hits: Boxes on vehicles.
+    """
+
+    file: str
+    datetime: str
+    truth: int
+    count: int
+    count_low: int
+    count_high: int
+    vehicles: int
+    boxes: int
+    hits: int
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure and its threshold."""
+
+    name: str
+    value: float
+    threshold: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the figure is as good as its threshold or better."""
+        return self.value <= self.threshold if self.name in _AT_MOST else self.value >= self.threshold
+
+    @property
+    def wanted(self) -> str:
+        """The threshold in words."""
+        return f"at {'most' if self.name in _AT_MOST else 'least'} {self.threshold:g}"
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What came out, tile by tile and in all."""
+
+    model: str
+    tiles: tuple[TileResult, ...]
+    measures: tuple[Measure, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every figure reaches its threshold."""
+        return all(measure.passed for measure in self.measures)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as ``railwatch validate --json`` prints it."""
+        return {
+            "passed": self.passed,
+            "model": self.model,
+            "measures": [asdict(one) | {"passed": one.passed} for one in self.measures],
+            "tiles": [asdict(tile) for tile in self.tiles],
+        }
+
+
+def validate(
+    samples: Samples, detector: Detector, progress: Callable[[int, int], None] | None = None
+) -> Validation:
+    """Run a detector on sample tiles and compare with the truth.
+
+    Args:
+        samples: The tiles.
+        detector: The detector.
+        progress: Called with tiles done and tiles in all.
+
+    Raises:
+        InputError: If a threshold isn't one of the figures, or a tile can't be read.
+    """
+    results = []
+    chosen = [tile for tile in samples.tiles if tile.shown >= LEAST_SHOWN]
+    for number, tile in enumerate(chosen):
+        results.append(_judge(tile, samples, detector))
+        if progress is not None:
+            progress(number + 1, len(chosen))
+    figures = _figures(results)
+    unknown = set(samples.thresholds) - set(figures)
+    if unknown:
+        raise InputError(f"The sample tiles' manifest has unknown thresholds: {', '.join(sorted(unknown))}.")
+    return Validation(
+        model=f"{detector.name} {detector.version}",
+        tiles=tuple(results),
+        measures=tuple(
+            Measure(name, figures[name], threshold) for name, threshold in samples.thresholds.items()
+        ),
+    )
+
+
+def _judge(tile: SampleTile, samples: Samples, detector: Detector) -> TileResult:
+    scene = open_scene(tile.path)
+    detections = detector.detect(scene, samples.area)
+    counted = count_area(detections, samples.area, tile.datetime.date()).total
+    scored = Scored(
+        name=tile.path.name,
+        boxes=_pixel_boxes(detections),
+        probability=detections.frame["score"].to_numpy(np.float64),
+        category=_numbers(detections.frame["category"]),
+        true_boxes=tile.boxes,
+        true_category=_numbers(tile.category),
+        ignored=~(tile.inside & tile.visible),
+        size_px=(scene.width, scene.height),
+        gsd_m=scene.gsd_m,
+        ignore_areas=(_outside(scene, samples),),
+    )
+    judged = judge_picture(scored, MINIMUM_IOU)
+    return TileResult(
+        file=tile.path.name,
+        datetime=iso(tile.datetime),
+        truth=tile.count,
+        count=counted.count,
+        count_low=counted.low,
+        count_high=counted.high,
+        vehicles=judged.true,
+        boxes=len(judged.hit),
+        hits=int(judged.hit.sum()),
+    )
+
+
+def _figures(results: Sequence[TileResult]) -> dict[str, float]:
+    truth = np.array([one.truth for one in results], float)
+    error = np.abs(np.array([one.count for one in results], float) - truth)
+    hits = sum(one.hits for one in results)
+    covered = [one.count_low <= one.truth <= one.count_high for one in results]
+    return {
+        "recall": _share(hits, sum(one.vehicles for one in results)),
+        "precision": _share(hits, sum(one.boxes for one in results)),
+        "count_error_share": _share(float(error.sum()), float(truth.sum())),
+        "count_worst_error_share": float((error / np.maximum(truth, 10.0)).max(initial=0.0)),
+        "interval_coverage": _share(sum(covered), len(covered)),
+    }
+
+
+def _share(part: float, whole: float) -> float:
+    """Return a share, 0 of nothing: a detector that draws no box has no precision to be proud of."""
+    return round(part / whole, 4) if whole else 0.0
+
+
+def _pixel_boxes(detections: Detections) -> NDArray[np.float64]:
+    return np.array(detections.frame["pixel_box"].to_list(), np.float64).reshape(-1, 5)
+
+
+def _numbers(categories: Sequence[str]) -> NDArray[np.int64]:
+    return np.array([CATEGORIES.index(name) for name in categories], np.int64)
+
+
+def _outside(scene: Scene, samples: Samples) -> shapely.Geometry:
+    """Return what of the tile isn't the yard, in pixels: nobody asked for boxes there."""
+    boundary = shapely.transform(samples.area.to_crs(scene.crs).boundary, scene.map_to_pixel)
+    return shapely.box(-1e4, -1e4, scene.width + 1e4, scene.height + 1e4).difference(boundary)

@@ -1,0 +1,1 @@
+"""The store: observations, chips and their place on the ground."""

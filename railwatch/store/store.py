@@ -1,0 +1,527 @@
+"""The store: a folder of observations that is also a static STAC Collection.
+
+Layout::
+
+    STORE/collection.json                     links, extent, format version; rebuilt from the items
+    STORE/items/<id>/<id>.json                one STAC Item an observation
+    STORE/items/<id>/detections.parquet       its boxes (GeoParquet), when there are any to keep
+    STORE/items/<id>/evidence.png             its picture (or .webp)
+    STORE/chips/                              pixels of Sentinel-2 acquisitions; see `railwatch.store.chips`
+    STORE/charts/                             drawings of the last run
+    STORE/reports/                            its page, one an area
+
+An item's folder is written under a temporary name, flushed, and renamed into place, so a kill at any
+moment leaves the whole item or none. No lock guards the items: an item's name is the digest of the work
+that made it, so two processes that write the same name write the same result, and the second one finds
+the folder taken and drops its own. ``collection.json`` is only an index for other STAC readers, and any
+process can rebuild it; railwatch itself lists the folder, so a stale index never hides an observation.
+
+An item that can't be read (a disk fault, an edit gone wrong) is named in `Store.damaged` and in a
+warning, and doesn't stop the rest; when the work is done again, the damaged folder is set aside under
+``items/.damaged-...`` and never deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+import pystac
+import shapely
+
+from railwatch import atomic
+from railwatch.errors import StoreError
+from railwatch.store.georeference import placement_of
+from railwatch.store.observation import FORMAT_VERSION, PREFIX, Observation, current, iso
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from detector import Detections
+
+__all__ = ["DETECTIONS", "EVIDENCE", "Damaged", "Store", "is_store"]
+
+log = logging.getLogger(__name__)
+
+COLLECTION = "collection.json"
+DETECTIONS = "detections"
+EVIDENCE = "evidence"
+_PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
+
+_VERSION_KEY = f"{PREFIX}store_version"
+_COLLECTION_ID = "railwatch-observations"
+_ASIDE = ".damaged-"
+_LOCK_PATIENCE_S = 60
+_MULTIHASH_SHA256 = "1220"  # the file extension wants multihashes: code 0x12, 32 bytes
+
+_MEDIA = {
+    ".parquet": "application/vnd.apache.parquet",
+    ".png": "image/png",
+    ".webp": "image/webp",
+}
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """An item of the store that can't be read.
+
+    Attributes:
+        path: Its file.
+        reason: What is wrong with it.
+    """
+
+    path: Path
+    reason: str
+
+
+@dataclass
+class Store:
+    """A folder of observations; make one with `Store.open`.
+
+    Attributes:
+        path: The folder.
+        damaged: The items that the last listing couldn't read.
+    """
+
+    path: Path
+    damaged: tuple[Damaged, ...] = ()
+    _read: dict[str, tuple[tuple[int, int], Observation]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def open(cls, path: str | Path, create: bool = True) -> Store:
+        """Open a store.
+
+        Args:
+            path: The folder.
+            create: Make it if it isn't there.
+
+        Raises:
+            StoreError: If there is none and ``create`` is false, the path is taken by something else, a
+                newer railwatch wrote it, or it can't be read or made.
+        """
+        store = cls(Path(path))
+        with _explained(store.path, "open"):
+            if store.path.exists() and not store.path.is_dir():
+                raise StoreError(f"{store.path} is a file, so it can't be a store.")
+            if not (store.path / COLLECTION).exists() and not store._items.is_dir():
+                if not create:
+                    raise StoreError(f"There is no store at {store.path}; 'railwatch run' makes one.")
+                store._items.mkdir(parents=True)
+                store.refresh()
+            store._check_version()
+            for folder in (store.path, store._items):
+                atomic.sweep(folder)
+        return store
+
+    @property
+    def charts(self) -> Path:
+        """The folder for the drawings of a run."""
+        return self.path / "charts"
+
+    @property
+    def reports(self) -> Path:
+        """The folder for the pages of a run, one an area."""
+        return self.path / "reports"
+
+    def has(self, id: str) -> bool:
+        """Return whether an observation is there and readable."""
+        return self.get(id) is not None
+
+    def get(self, id: str) -> Observation | None:
+        """Return an observation by its id, or None when it isn't there or can't be read."""
+        try:
+            return self._observation(id)
+        except (OSError, ValueError, pystac.STACError):
+            return None
+
+    def observations(self, aoi: str | None = None, *, superseded: bool = False) -> list[Observation]:
+        """Return the observations, oldest first.
+
+        Args:
+            aoi: Only those of this area.
+            superseded: Also those made again since with another model, area or settings; a time series
+                wants each scene once, so they are left out by default (see `observation.current`).
+
+        Returns:
+            Sorted by time, then id.
+
+        Raises:
+            StoreError: If the folder can't be listed.
+        """
+        found = self._all()
+        if aoi is not None:
+            found = [observation for observation in found if observation.aoi == aoi]
+        return found if superseded else current(found)
+
+    def item(self, id: str) -> pystac.Item:
+        """Return the STAC Item of an observation, with its assets.
+
+        Raises:
+            StoreError: If there is none, or it can't be read.
+        """
+        path = self._item_path(id)
+        try:
+            return _item_from(path)
+        except FileNotFoundError:
+            raise StoreError(f"The store {self.path} has no observation {id}.") from None
+        except (OSError, ValueError, pystac.STACError) as error:
+            raise StoreError(f"{path} can't be read: {_said(error)}.") from error
+
+    def asset(self, id: str, name: str) -> Path | None:
+        """Return the file of an asset (`DETECTIONS`, `EVIDENCE`), or None if the observation has none.
+
+        Raises:
+            StoreError: If there is no such observation.
+        """
+        asset = self.item(id).assets.get(name)
+        if asset is None:
+            return None
+        # An item may come from somebody else: its assets lie in its own folder and nowhere else.
+        path = self._items / id / Path(asset.href).name
+        return path if path.is_file() else None
+
+    def detections(self, id: str) -> gpd.GeoDataFrame | None:
+        """Return the boxes behind an observation in their scene's CRS, or None if none were kept.
+
+        Raises:
+            StoreError: If there is no such observation, or its file can't be read.
+        """
+        import geopandas as gpd
+        import pyarrow as pa
+
+        path = self.asset(id, DETECTIONS)
+        if path is None:
+            return None
+        try:
+            return gpd.read_parquet(path)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise StoreError(f"{path} can't be read: {_said(error)}.") from error
+
+    def add(
+        self,
+        observation: Observation,
+        *,
+        detections: Detections | None = None,
+        evidence: bytes | None = None,
+        refresh: bool = True,
+    ) -> bool:
+        """Keep an observation with its boxes and its picture: all of it or nothing.
+
+        Args:
+            observation: What to keep. If its id is there already, nothing is written.
+            detections: The boxes behind it.
+            evidence: A PNG or WebP picture.
+            refresh: Bring the index up to date; who adds many does so now and then with `refresh`.
+
+        Returns:
+            Whether it was written; False if it was there already.
+
+        Raises:
+            StoreError: If it can't be written. What was stored before is untouched.
+        """
+        if self.has(observation.id):
+            return False
+        with _explained(self.path, "write to"):
+            self._items.mkdir(parents=True, exist_ok=True)
+            folder = self._items / observation.id
+            temporary = atomic.temporary_beside(folder)
+            try:
+                temporary.mkdir()
+                _write_item(temporary, observation, detections, evidence)
+                written = self._place(temporary, folder)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+            if refresh:
+                self.refresh()
+        return written
+
+    def review(
+        self,
+        corrected: Observation,
+        *,
+        detections: Detections | None = None,
+        evidence: bytes | None = None,
+    ) -> bool:
+        """Keep a reviewer's count beside the machine's observation, never over it.
+
+        Args:
+            corrected: An observation of method ``reviewed`` whose ``review_of`` names one in this store.
+            detections: The boxes as the reviewer left them.
+            evidence: A PNG or WebP picture of what the reviewer saw.
+
+        Returns:
+            Whether it was written; False if it was there already.
+
+        Raises:
+            StoreError: If it isn't a review, or the observation that it corrects isn't here.
+        """
+        if corrected.review_of is None:
+            raise StoreError(f"The observation {corrected.id} doesn't say which one it corrects.")
+        if not self.has(corrected.review_of):
+            raise StoreError(f"The store {self.path} has no observation {corrected.review_of} to correct.")
+        return self.add(corrected, detections=detections, evidence=evidence)
+
+    def refresh(self) -> None:
+        """Write ``collection.json`` anew from the items.
+
+        Raises:
+            StoreError: If it can't be written. The items are untouched.
+        """
+        with _explained(self.path, "write to"), self._index_lock():
+            collection = _collection(self._all())
+            text = _json_text(collection.to_dict(include_self_link=False, transform_hrefs=False))
+            atomic.write_bytes(self.path / COLLECTION, text)
+
+    @property
+    def _items(self) -> Path:
+        return self.path / "items"
+
+    def _item_path(self, id: str) -> Path:
+        return self._items / id / f"{id}.json"
+
+    def _all(self) -> list[Observation]:
+        """Read every item; what can't be read is kept in `damaged` and named in a warning."""
+        found, damaged = [], []
+        for id in self._ids():
+            try:
+                found.append(self._observation(id))
+            except (OSError, ValueError, pystac.STACError) as error:
+                damaged.append(Damaged(self._item_path(id), _said(error)))
+        for one in damaged:
+            if one not in self.damaged:
+                log.warning("%s is left out: %s", one.path, one.reason)
+        self.damaged = tuple(damaged)
+        return sorted(found, key=lambda one: (one.datetime, one.id))
+
+    def _ids(self) -> list[str]:
+        with _explained(self.path, "read"):
+            if not self._items.is_dir():
+                return []
+            return sorted(
+                entry.name
+                for entry in os.scandir(self._items)
+                if entry.is_dir() and not entry.name.startswith(".")
+            )
+
+    def _observation(self, id: str) -> Observation:
+        """Read one observation; an item never changes once it is in place, so it is read only once."""
+        path = self._item_path(id)
+        status = path.stat()
+        stamp = (status.st_mtime_ns, status.st_size)
+        known = self._read.get(id)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        observation = Observation.from_item(_item_from(path))
+        if observation.id != id:
+            raise ValueError(f"its id is {observation.id}, not its folder's name")
+        self._read[id] = (stamp, observation)
+        return observation
+
+    def _place(self, temporary: Path, folder: Path) -> bool:
+        """Rename a finished item folder to its final name; False if another process was first."""
+        for _ in range(3):
+            try:
+                temporary.rename(folder)
+            except OSError:
+                if not folder.exists():
+                    raise
+                if self.has(folder.name):
+                    return False
+                # It's there, and it can't be read: it makes room, but isn't thrown away.
+                aside = self._items / f"{_ASIDE}{folder.name}-{secrets.token_hex(4)}"
+                with suppress(FileNotFoundError):  # another process did this just now
+                    folder.rename(aside)
+                    log.warning("%s couldn't be read and was set aside as %s", folder, aside.name)
+            else:
+                atomic.fsync_folder(self._items)
+                return True
+        raise StoreError(f"{folder} is in the way and can't be moved.")
+
+    def _check_version(self) -> None:
+        path = self.path / COLLECTION
+        try:
+            content = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            content = None
+        except ValueError:
+            log.warning("%s isn't valid JSON; it is only an index, and is made anew from the items", path)
+            content = None
+        if content is None:
+            newest = max((_item_version(self._item_path(id)) for id in self._ids()), default=FORMAT_VERSION)
+        else:
+            given = content.get(_VERSION_KEY) if isinstance(content, dict) else None
+            if not isinstance(given, int):
+                raise StoreError(f"{path} is there, but railwatch didn't write it; choose another folder.")
+            newest = given
+        if newest > FORMAT_VERSION:
+            raise StoreError(
+                f"The store {self.path} was written by a newer railwatch (format {newest}; this one knows "
+                f"format {FORMAT_VERSION}); please upgrade railwatch."
+            )
+
+    @contextmanager
+    def _index_lock(self) -> Iterator[None]:
+        """Let one process at a time rebuild the index, so that the last one to do it has seen all items.
+
+        Some network file systems have no locks. Then the index may miss an item until the next rebuild,
+        which no reader of ours minds.
+        """
+        lock = filelock.FileLock(self.path / ".collection.lock", timeout=_LOCK_PATIENCE_S)
+        try:
+            lock.acquire()
+        except (filelock.Timeout, NotImplementedError) as error:
+            log.warning("%s is written without its lock: %s", self.path / COLLECTION, _said(error))
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def is_store(folder: Path) -> bool:
+    """Return whether a folder is a store, so that a search for scenes doesn't walk into one."""
+    try:
+        content = json.loads((folder / COLLECTION).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and _VERSION_KEY in content
+
+
+def _write_item(
+    folder: Path, observation: Observation, detections: Detections | None, evidence: bytes | None
+) -> None:
+    """Write an item's files into a folder and flush them."""
+    item = observation.to_item()
+    if detections is not None:
+        path = folder / f"{DETECTIONS}.parquet"
+        detections.write(path)
+        item.add_asset(DETECTIONS, _asset(path, "Boxes of the wagons", ["data"]))
+    if evidence is not None:
+        path = folder / f"{EVIDENCE}{_picture_suffix(evidence)}"
+        path.write_bytes(evidence)
+        asset = _asset(path, "What was counted, drawn on the image", ["overview"])
+        placement = placement_of(evidence)
+        if placement is not None:
+            asset.extra_fields |= placement.stac_fields()
+            item.stac_extensions.append(_PROJECTION)
+        item.add_asset(EVIDENCE, asset)
+    for relation in ("root", "parent", "collection"):
+        item.add_link(pystac.Link(relation, f"../../{COLLECTION}", pystac.MediaType.JSON))
+    if observation.review_of is not None:
+        other = f"../{observation.review_of}/{observation.review_of}.json"
+        item.add_link(pystac.Link("derived_from", other, pystac.MediaType.GEOJSON))
+    item.collection_id = _COLLECTION_ID
+    text = _json_text(item.to_dict(include_self_link=False, transform_hrefs=False))
+    (folder / f"{observation.id}.json").write_bytes(text)
+    for path in folder.iterdir():
+        atomic.fsync_file(path)
+    atomic.fsync_folder(folder)
+
+
+def _asset(path: Path, title: str, roles: list[str]) -> pystac.Asset:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return pystac.Asset(
+        href=f"./{path.name}",
+        title=title,
+        media_type=_MEDIA[path.suffix],
+        roles=roles,
+        extra_fields={"file:checksum": _MULTIHASH_SHA256 + digest, "file:size": path.stat().st_size},
+    )
+
+
+def _picture_suffix(picture: bytes) -> str:
+    if picture.startswith(b"\x89PNG\r\n\x1a\n"):
+        return ".png"
+    if picture[:4] == b"RIFF" and picture[8:12] == b"WEBP":
+        return ".webp"
+    raise ValueError("the evidence picture is neither PNG nor WebP")
+
+
+def _collection(observations: list[Observation]) -> pystac.Collection:
+    """Return the STAC Collection of these observations, with relative links to their items."""
+    boxes = _bounds(observations)
+    if boxes:
+        wests, souths, easts, norths = zip(*boxes, strict=True)
+        bounds = [min(wests), min(souths), max(easts), max(norths)]
+    else:
+        bounds = [-180.0, -90.0, 180.0, 90.0]
+    first = observations[0].datetime if observations else None
+    last = observations[-1].datetime if observations else None
+    collection = pystac.Collection(
+        id=_COLLECTION_ID,
+        title="railwatch observations",
+        description="Freight cars counted in rail yards on satellite imagery: one item per area and scene.",
+        extent=pystac.Extent(pystac.SpatialExtent([bounds]), pystac.TemporalExtent([[first, last]])),
+        license="other",
+        keywords=["rail", "freight cars", "counts"],
+        extra_fields={_VERSION_KEY: FORMAT_VERSION},
+        summaries=pystac.Summaries(_summaries(observations)),
+    )
+    collection.add_link(pystac.Link("root", f"./{COLLECTION}", pystac.MediaType.JSON))
+    for one in observations:
+        link = pystac.Link("item", f"./items/{one.id}/{one.id}.json", pystac.MediaType.GEOJSON)
+        link.extra_fields["datetime"] = iso(one.datetime)
+        collection.add_link(link)
+    return collection
+
+
+def _bounds(observations: list[Observation]) -> list[tuple[float, ...]]:
+    """Return the bounds of the different areas of these observations."""
+    areas = {json.dumps(one.geometry) for one in observations if one.geometry is not None}
+    return [shapely.from_geojson(area).bounds for area in sorted(areas)]
+
+
+def _summaries(observations: list[Observation]) -> dict[str, list[str]]:
+    names = ("aoi", "method", "sensor")
+    values = {name: sorted({str(getattr(one, name)) for one in observations}) for name in names}
+    return {f"{PREFIX}{name}": found for name, found in values.items() if found}
+
+
+def _item_from(path: Path) -> pystac.Item:
+    try:
+        content = json.loads(path.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError("it isn't a JSON object")
+        return pystac.Item.from_dict(content)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it isn't a STAC Item ({_said(error)})") from error
+
+
+def _item_version(path: Path) -> int:
+    try:
+        version = json.loads(path.read_bytes())["properties"][f"{PREFIX}version"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return FORMAT_VERSION
+    return version if isinstance(version, int) else FORMAT_VERSION
+
+
+def _json_text(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _said(error: BaseException) -> str:
+    """Return an error's own words on one line, without the path that the caller names anyway."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()).rstrip(".") or type(error).__name__
+
+
+@contextmanager
+def _explained(path: Path, verb: str) -> Iterator[None]:
+    """Turn the system's refusal to read or write into one sentence."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"Can't {verb} the store {path}: {_said(error)}; what it holds is untouched."
+        ) from error
