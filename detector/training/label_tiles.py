@@ -82,7 +82,7 @@ def whole_tile(labelled: LabelledImage) -> LabelledTile:
 
 
 def ignore_areas(tile: LabelledTile) -> tuple[Polygon, ...]:
-    """The areas of a tile in which nothing is known, in its work pixels (for `detector.training.metrics.Scored`)."""
+    """The areas of a tile in which nothing is known, in its work pixels."""
     return tuple(Polygon(ring) for ring in tile.meta.get("ignore_areas", ()))
 
 

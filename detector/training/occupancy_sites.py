@@ -279,7 +279,7 @@ def strip_series(
     dates: int = 26,
     targets: Callable[[int], float | None] = lambda index: None,
 ) -> StripSeries:
-    """Simulate a yard of `detector.simulators.sentinel2.independent` on some clear dates; equal seeds give equal ones.
+    """Simulate a yard of the independent simulator on some clear dates; equal seeds give equal ones.
 
     Args:
         seed: Of the whole set.

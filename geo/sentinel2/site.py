@@ -4,7 +4,7 @@ Yards are long and narrow and lie in any direction. Turned so that the tracks ru
 takes a few thousand cells instead of tens of thousands, and what looks at them need not learn every
 direction. Each acquisition is brought there by one resampling, which also undoes its shift.
 
-TrackAlignedGrid coordinates have their origin at the outer corner of the first cell, x along the yard, y to the right
+Grid coordinates have their origin at the outer corner of the first cell, x along the yard, y to the right
 of x (downwards), in cells of 10 m.
 """
 

@@ -506,7 +506,7 @@ def _assess(
 
 
 def _as_many(planes: NDArray[np.float32], bands: int) -> NDArray[np.float32]:
-    """TrackAlignedBands (bands, h, w), unknown in the bands that backgrounds don't hold."""
+    """Bands (bands, h, w), unknown in the bands that backgrounds don't hold."""
     more = np.full((bands - len(planes), *planes.shape[1:]), np.nan, np.float32)
     return np.concatenate([planes, more])
 

@@ -125,7 +125,7 @@ class ObservedCounts:
         information: float,
         settings: VerdictSettings,
     ) -> Posterior:
-        """Posterior the looks ``first`` up to, and without, ``last``.
+        """Fit the looks ``first`` up to, and without, ``last``.
 
         Args:
             first: Index of the first look in the window.

@@ -1,9 +1,9 @@
 """The main job: find the scenes of an area, count, store, compare with history.
 
-Images of 1 m and finer are counted wagon by wagon; Sentinel-2 products are answered by `railwatch.pipeline.sentinel2`,
-each acquisition against the place's own past. Each scene is finished and stored before the next one is
-begun, under an id that says which work it was. So a run that was stopped goes on where it was, and a second
-run of the same work writes nothing.
+Images of 1 m and finer are counted wagon by wagon; Sentinel-2 products are answered by
+`railwatch.pipeline.sentinel2`, each acquisition against the place's own past. Each scene is finished and
+stored before the next one is begun, under an id that says which work it was. So a run that was stopped goes
+on where it was, and a second run of the same work writes nothing.
 """
 
 from __future__ import annotations

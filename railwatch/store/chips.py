@@ -7,8 +7,8 @@ Layout, beside the observations of a store::
 
 A chip's file is an ordinary GeoTIFF: bands with names, scale and offset (value * 0.0001 - 0.1 is
 reflectance, 0 is no data), the scene classification as a last band, the time in GDAL's ``IMAGERY`` metadata,
-and what else a `geo.sentinel2.chip.Chip` knows as JSON in the tag ``RAILWATCH_CHIP``. It is written under a temporary
-name and renamed, so that a kill leaves the whole file or none.
+and what else a `geo.sentinel2.chip.Chip` knows as JSON in the tag ``RAILWATCH_CHIP``. It is written under a
+temporary name and renamed, so that a kill leaves the whole file or none.
 
 What is answered is answered from these files and not from the products, so that a date gives the same numbers
 today and in five years, when the product lies elsewhere.

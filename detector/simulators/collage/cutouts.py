@@ -1,8 +1,8 @@
 """Rail vehicles of the second simulator: pictures from above, made of a body, a profile and what repeats.
 
-They share no design, colour or drawing with `detector.simulators.procedural.rolling_stock` and `paint`. A cutout is a body colour
-times the light on a cross-section (flat, ridged, round, a tub with walls) times a pattern along it (ribs,
-panels, hatches, gaps between loads) times dirt.
+They share no design, colour or drawing with `detector.simulators.procedural`. A cutout is a body colour times
+the light on a cross-section (flat, ridged, round, a tub with walls) times a pattern along it (ribs, panels,
+hatches, gaps between loads) times dirt.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A second simulator of rail yards, cutouts pasted on a canvas: what holds in one only isn't to be learned.
 
-It shares no drawing with `detector.simulators.procedural.render`: no materials, no layout, no sensor. Everything is
+It shares no drawing with `detector.simulators.procedural`: no materials, no layout, no sensor. Everything is
 painted in display values, from the ground up: ground, beds, sleepers and rails, roads and water, shadows,
 vehicles and buildings with their leaning sides, trees. Only the pictures a user brings as ground are shared.
 """

@@ -1,8 +1,8 @@
 """A second, simpler simulator of yards at 10 m: what holds in one simulator only isn't to be learned.
 
-It shares no design of wagon, no texture and no drawing with `detector.simulators.sentinel2.renderer`. A yard is a strip of
-parallel tracks on an arc, drawn in cells of 2 m along and 1 m across them, blurred, and sampled on the
-satellite's grid.
+It shares no design of wagon, no texture and no drawing with `detector.simulators.sentinel2.renderer`. A
+yard is a strip of parallel tracks on an arc, drawn in cells of 2 m along and 1 m across them, blurred, and
+sampled on the satellite's grid.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Images that Google Earth Engine, Sentinel Hub and the like export: bands without ESA's metadata.
 
 Their numbers mean what the exporter made of them. They are used where a declaration says what that is (see
-`geo.sentinel2.formats.declaration`), where the file itself does, or where a well-known habit can be recognised; all
-others are refused with the way out.
+`geo.sentinel2.formats.declaration`), where the file itself does, or where a well-known habit can be
+recognised; all others are refused with the way out.
 """
 
 from __future__ import annotations

@@ -357,7 +357,7 @@ def _mark(
 
 
 def _labels(marks: Sequence[PlotMark]) -> Iterator[Label]:
-    """ReportedArea each label left or right of its mark or above it, where it covers neither marks nor labels."""
+    """Place each label left or right of its mark or above it, where it covers neither marks nor labels."""
     points = [(one.x, one.y, 15.0 if one.label else 7.0) for one in marks if not one.missing]
     taken: list[tuple[float, float, float, float]] = []
     for mark in sorted((one for one in marks if one.label), key=lambda one: -(one.record.value or 0.0)):
