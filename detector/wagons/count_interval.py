@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.stats import t as student_t
 
 CLUSTER = 1.0
 """Wagons that are found or missed together, besides what all doubts of a scene have in common.
@@ -107,6 +105,10 @@ def fit_count_model(scenes: list[tuple[NDArray[np.float64], int]], level: float 
     conformal prediction (Vovk et al. 2005), which answers for those few. Only scenes on which wagons are seen
     set the ends: empty ground is nearly always counted right, and hides that others are held less often.
     """
+    # Only training fits; counting needn't import what it fits with.
+    from scipy.optimize import minimize
+    from scipy.stats import t as student_t
+
     true = np.array([n for _, n in scenes], dtype=np.float64)
     total = np.array([p.sum() for p, _ in scenes])
     doubts = np.array([(p * (1 - p)).sum() for p, _ in scenes])
