@@ -31,12 +31,13 @@ from detector.openvino_forms import FORMAT, Form, import_openvino, left_out, lis
 from detector.training.calibrate_wagons import look, score
 from detector.training.metrics import Scored, summarise
 from detector.training.shards import LabelledTile
+from detector.training.tiles import simulate_tiles
 from detector.wagons.boxes import match
 from detector.wagons.detector import WagonDetector
 from detector.wagons.map_network import OpenVinoMaps, TorchMaps
 from detector.wagons.weights import Weights
 
-__all__ = ["LIMITS", "Parity", "compare", "convert", "quantise_wagons", "write_forms"]
+__all__ = ["LIMITS", "Parity", "compare", "convert", "images_for", "quantise_wagons", "write_forms"]
 
 logger = logging.getLogger(__name__)
 
@@ -147,6 +148,34 @@ def _quantised(model: Any, samples: Iterable[Any], excluded: Sequence[str]) -> A
             subset_size=len(data),
             ignored_scope=nncf.IgnoredScope(patterns=list(excluded), validate=False) if excluded else None,
         )
+
+
+def images_for(
+    samples: int, checks: int, *, seed: int, progress: Callable[[int, int], None] | None = None
+) -> tuple[list[NDArray[np.uint8]], list[LabelledTile]]:
+    """Simulated images to quantise with and to compare on, two thirds of each of the main simulator.
+
+    Args:
+        samples: Of the validation split, for the ranges of activations.
+        checks: Of the test split, with their labels.
+        seed: Of both.
+        progress: Called with images done and images in all.
+    """
+    drawn: list[list[LabelledTile]] = [[], []]
+    for kind, (split, wanted) in enumerate((("val", samples), ("test", checks))):
+        for number in range(wanted):
+            drawn[kind] += simulate_tiles(
+                seed + kind,
+                number,
+                1,
+                split=split,
+                backgrounds=None,
+                views=1,
+                simulator="collage" if number % 3 == 2 else "main",
+            )
+            if progress is not None:
+                progress(sum(map(len, drawn)), samples + checks)
+    return [tile.image for tile in drawn[0]], drawn[1]
 
 
 def compare(reference: WagonDetector, other: WagonDetector, tiles: Sequence[LabelledTile]) -> Parity:

@@ -36,7 +36,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Count": ("run", "detect", "fetch"),
     "Understand": ("compare", "chart", "report", "review", "calibrate", "claims", "export", "aoi"),
     "Try and check": ("demo", "validate"),
-    "Make a detector": ("simulate", "train", "evaluate"),
+    "Make a detector": ("simulate", "train", "quantise", "evaluate"),
 }
 COMMANDS: tuple[str, ...] = tuple(name for names in PANELS.values() for name in names)
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from railwatch.cli import _common
-from railwatch.cli._common import AoiOption, ConfigOption, Device, JsonOption, StoreOption, WeightsOption
+from railwatch.cli._common import (
+    AoiOption,
+    Backend,
+    ConfigOption,
+    Device,
+    JsonOption,
+    StoreOption,
+    WeightsOption,
+)
 
 if TYPE_CHECKING:
     from railwatch.pipeline.run import RunResult
@@ -45,6 +53,10 @@ def run(
     device: Annotated[
         Device | None,
         typer.Option("--device", help="Where the network runs; by default what the settings say."),
+    ] = None,
+    backend: Annotated[
+        Backend | None,
+        typer.Option("--backend", help="What runs the network; by default what the settings say."),
     ] = None,
     weights: WeightsOption = None,
     hindcast: Annotated[
@@ -88,6 +100,7 @@ def run(
         aoi=aoi,
         store=store,
         detector__device=device,
+        detector__backend=backend,
         detector__weights=weights,
         occupancy__device=device,
         occupancy__hindcast=hindcast or None,

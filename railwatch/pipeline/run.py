@@ -476,6 +476,7 @@ class _RunJob:
             "model": self.detector.name,
             "model_version": self.detector.version,
             "model_checksum": self.detector.checksum,
+            "backend": getattr(self.detector, "backend", None),
             "threshold": settings.threshold or self.detector.threshold,
             "settings": self.config.counting_digest,
             "area": self.area.digest,
@@ -513,8 +514,9 @@ def _percent(share: float) -> str:
 def _load(config: RunConfig) -> Detector:
     from detector import WagonDetector
 
-    weights = config.detector.weights
-    return WagonDetector.load(None if weights is None else Path(weights), config.detector.device)
+    settings = config.detector
+    weights = None if settings.weights is None else Path(settings.weights)
+    return WagonDetector.load(weights, settings.device, settings.backend)
 
 
 def _load_estimator(config: RunConfig) -> Estimator:
