@@ -16,11 +16,12 @@ PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11 python
 PIP_ARGS ?=
 JOBS ?= 2
 PYTEST_ARGS ?=
+BENCHMARK_ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test lint types unit validate bench docs wheel clean distclean help
+.PHONY: demo test lint types unit validate bench benchmark docs wheel clean distclean help
 .DEFAULT_GOAL := help
 
 demo: $(VENV)/.installed
@@ -53,6 +54,10 @@ bench: $(VENV)/.installed-dev
 		echo "==> $$benchmark"; $(BIN)/python "$$benchmark" || exit; \
 	done
 
+# Beside DeepForest and SAHI, each in an environment of its own (several gigabytes, the package registry only).
+benchmark: $(VENV)/.installed-dev
+	@$(BIN)/python benchmarks/peers/compare.py $(BENCHMARK_ARGS)
+
 docs: $(VENV)/.installed
 	@$(BIN)/python -m railwatch.config > docs/configuration.md
 	@$(BIN)/railwatch chart --aoi tumangang --seeds-only --out docs/images/tumangang.png
@@ -74,6 +79,7 @@ help:
 	@echo "make test      style, types, tests and the detector's thresholds; also one by one:"
 	@echo "               make lint, make types, make unit, make validate"
 	@echo "make bench     the benchmarks of benchmarks/ (minutes)"
+	@echo "make benchmark railwatch beside its peers; writes docs/benchmarks.md (an hour)"
 	@echo "make docs      write the generated pages of docs/"
 	@echo "make wheel     build the wheel into dist/"
 	@echo "make clean     remove what building and testing left; make distclean: the environment too"

@@ -132,6 +132,7 @@ def deepforest(model: nn.Module, raster: str, setting: str) -> int:
             "nms_thresh": IOU,
         },
     )
+    wrapped.set_labels({"car": 0})
     wrapped.create_trainer(logger=False, enable_progress_bar=False)
     with timed():
         found = wrapped.predict_tile(
