@@ -149,6 +149,9 @@ def railwatch(model: nn.Module, raster: str, setting: str) -> int:
     """railwatch's tiles and suppression around the same network; oriented boxes from the oracle."""
     from concurrent.futures import ThreadPoolExecutor
 
+    import scipy.sparse
+    import scipy.spatial  # imported where it is needed; imports are timed elsewhere, for all contestants
+
     from detector.wagons.boxes import suppress
     from geo import TileGrid, open_scene, tiles
 
