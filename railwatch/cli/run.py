@@ -39,8 +39,22 @@ def run(
         typer.Option(
             "--dates",
             metavar="CSV",
-            help="When images were taken that don't tell: columns file, datetime and optionally sensor.",
+            help="When images were taken that don't tell: columns file, datetime and optionally sensor and "
+            "gsd_m.",
         ),
+    ] = None,
+    gsd: Annotated[
+        float | None,
+        typer.Option(
+            "--gsd",
+            metavar="METRES",
+            help="Metres a pixel of images without a position (screenshots): all freight cars in them are "
+            "counted, though not by zone or track.",
+        ),
+    ] = None,
+    bbox: Annotated[
+        str | None,
+        typer.Option("--bbox", metavar="W,S,E,N", help="The area as a box in degrees, instead of --aoi."),
     ] = None,
     device: Annotated[
         Device | None,
@@ -84,9 +98,12 @@ def run(
     from railwatch.pipeline.run import run as run_pipeline
     from railwatch.store.store import Store
 
+    if aoi is not None and bbox is not None:
+        _common.fail("--aoi and --bbox exclude each other")
     settings = load_config(config).override(
-        aoi=aoi,
+        aoi=aoi if bbox is None else bbox,
         store=store,
+        scenes__gsd_m=gsd,
         detector__device=device,
         detector__weights=weights,
         occupancy__device=device,
@@ -110,7 +127,7 @@ def run(
         _common.emit_json(result.to_json() | {"alerts": [one.to_json() for one in alerts]})
     if not result.read:
         reasons = "; ".join(f"{one.path}: {one.reason}" for one in result.skipped[:3])
-        _common.fail(f"none of the scenes could be read: {reasons}")
+        _common.fail(f"none of the scenes could be used: {reasons}")
     if not as_json:
         say(result)
         for alert in alerts:
