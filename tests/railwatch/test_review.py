@@ -20,7 +20,7 @@ from making import abstained, observation
 from yards import NORTH, WEST, BrightDetector, Yard
 
 from aoi import Mask
-from aoi.io import area_from_document, write_document
+from aoi.io import area_document, area_from_document, write_document
 from railwatch.config import RunConfig
 from railwatch.history import compare
 from railwatch.history.record import from_observation
@@ -36,7 +36,7 @@ from railwatch.review import (
     proposals,
     set_count,
 )
-from railwatch.review.geopackage import area_document, pixel_transform
+from railwatch.review.geopackage import pixel_transform
 from railwatch.review.interval import count_interval
 from railwatch.review.layers import BOXES, FACTS
 from railwatch.review.next_look import as_reviewed, values_of
