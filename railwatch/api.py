@@ -24,7 +24,7 @@ import pandas as pd
 from aoi import AreaOfInterest, area_names, load_area
 from aoi.errors import InputError
 from railwatch.config import RunConfig, load_config
-from railwatch.stored_areas import ChosenSettings, choose_settings
+from railwatch.store.areas import ChosenSettings, choose_settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

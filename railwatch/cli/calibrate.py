@@ -38,7 +38,7 @@ def calibrate(
     no line: then the methods meet with the systematic error of each added.
     """
     from railwatch.history.sources import read_sources
-    from railwatch.stored_areas import choose_settings
+    from railwatch.store.areas import choose_settings
 
     given = choose_settings(config, store=store, aoi=aoi, baseline__use_published=None if seeds else False)
     settings = given.config

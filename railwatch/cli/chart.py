@@ -66,7 +66,7 @@ def chart(
     from railwatch.history.sources import read_sources
     from railwatch.pages.charts import PageStyle, format_of, read_events, write_chart
     from railwatch.pages.charts.draw import draw_chart
-    from railwatch.stored_areas import choose_settings
+    from railwatch.store.areas import choose_settings
 
     format_of(out)
     first, last = (None if one is None else one.date() for one in (since, until))

@@ -43,7 +43,7 @@ def claims(
     from railwatch import atomic
     from railwatch.history.sources import read_sources
     from railwatch.pages.claims import claims_page, load_assumptions
-    from railwatch.stored_areas import choose_settings
+    from railwatch.store.areas import choose_settings
     from seeds import load_claims
 
     given = choose_settings(config, store=store, aoi=aoi)

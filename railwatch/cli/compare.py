@@ -55,8 +55,8 @@ def compare(
     """
     from railwatch.history.filter import COLUMNS, filtered
     from railwatch.history.sources import nearest, read_sources
+    from railwatch.store.areas import choose_settings
     from railwatch.store.observation import current
-    from railwatch.stored_areas import choose_settings
 
     given = choose_settings(
         config,

@@ -54,7 +54,7 @@ def report(
     from railwatch.pages.charts.events import read_events
     from railwatch.pages.claims import load_assumptions
     from railwatch.pages.report import write_report
-    from railwatch.stored_areas import choose_settings
+    from railwatch.store.areas import choose_settings
     from seeds import load_claims
 
     if out.suffix.lower() not in (".html", ".htm"):

@@ -163,7 +163,7 @@ def propose(
     from railwatch.config import load_config
     from railwatch.history.sources import read_sources
     from railwatch.review import proposals
-    from railwatch.stored_areas import choose_settings
+    from railwatch.store.areas import choose_settings
 
     base = load_config(config).store if store is None and config is not None else store
     folder = Path(base or _DEFAULT_STORE)

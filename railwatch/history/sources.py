@@ -16,9 +16,9 @@ from railwatch.errors import StoreError
 from railwatch.history import Verdict, VerdictSettings, compare, from_observation
 from railwatch.history.matchups import Matchup, meetings
 from railwatch.history.published import published_records
+from railwatch.store.areas import ChosenSettings, choose_settings
 from railwatch.store.observation import Observation
 from railwatch.store.store import Store
-from railwatch.stored_areas import ChosenSettings, choose_settings
 
 __all__ = ["Sources", "nearest", "published_of", "read_sources"]
 

@@ -10,9 +10,9 @@ import shapely.geometry
 
 from aoi import AreaOfInterest, area_names, load_area
 from railwatch.review.errors import ReviewError
+from railwatch.store.areas import area_version
 from railwatch.store.observation import Observation, current
 from railwatch.store.store import Store
-from railwatch.stored_areas import area_version
 
 __all__ = ["area_of", "find_observation", "latest_review", "preferred", "reviewed_by_hand"]
 

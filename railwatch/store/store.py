@@ -6,7 +6,7 @@ Layout::
     STORE/items/<id>/<id>.json                one STAC Item an observation
     STORE/items/<id>/detections.parquet       its boxes (GeoParquet), when there are any to keep
     STORE/items/<id>/evidence.png             its picture (or .webp)
-    STORE/areas/<name>/                       its versions and settings; see `railwatch.stored_areas`
+    STORE/areas/<name>/                       its versions and settings; see `railwatch.store.areas`
     STORE/chips/                              pixels of Sentinel-2 acquisitions; see `railwatch.store.chips`
     STORE/charts/                             drawings of the last run
     STORE/reports/                            its page, one an area
@@ -42,9 +42,9 @@ import shapely
 
 from railwatch import atomic
 from railwatch.errors import StoreError
+from railwatch.store.areas import area_files, keep_area
 from railwatch.store.georeference import placement_of
 from railwatch.store.observation import FORMAT_VERSION, PREFIX, Observation, current, iso
-from railwatch.stored_areas import area_files, keep_area
 
 if TYPE_CHECKING:
     import geopandas as gpd

@@ -21,8 +21,8 @@ from aoi.io import area_document, area_from_document
 from railwatch.config import RunConfig, config_names, load_config
 from railwatch.errors import StoreError
 from railwatch.history.sources import read_sources
+from railwatch.store.areas import area_version, choose_settings, keep_area, kept_settings, stored_areas
 from railwatch.store.store import Store
-from railwatch.stored_areas import area_version, choose_settings, keep_area, kept_settings, stored_areas
 
 Railwatch = Callable[..., Any]
 
