@@ -12,7 +12,7 @@ here prints, and nothing touches the network.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from os import PathLike
 from pathlib import Path
@@ -274,14 +274,15 @@ class StoreReader:
             reviewed: Let a person's count stand in for the machine's; otherwise both are there.
 
         Returns:
-            The columns of ``railwatch export``; see `railwatch.pages.export`.
+            The columns of ``railwatch export``; see `railwatch.pages.tables`.
         """
-        from railwatch.pages.export import observations_table
+        from railwatch.pages.tables import counts_table
         from railwatch.store.observation import current
 
-        found = self.store.observations(aoi)
-        table = observations_table(current(found, reviewed=reviewed))
-        return pd.DataFrame(table.drop(columns="geometry"))
+        sources = self._sources(aoi, None)
+        if reviewed:
+            sources = replace(sources, observations=tuple(current(sources.observations, reviewed=True)))
+        return pd.DataFrame(counts_table(sources).drop(columns="geometry"))
 
     def detections(self, aoi: str | None = None) -> gpd.GeoDataFrame:
         """Return the boxes behind the counts in longitude and latitude, a row a box.
@@ -289,9 +290,10 @@ class StoreReader:
         Args:
             aoi: Only of this area.
         """
-        from railwatch.pages.export import detections_table
+        from railwatch.pages.tables import detections_table
 
-        return detections_table(self.store, self.store.observations(aoi))
+        words = {one.record.id: one.verdict for one in self._verdicts(aoi, None)}
+        return detections_table(self.store, self.store.observations(aoi), words)
 
     def verdicts(self, aoi: str | None = None, *, published: bool | None = None) -> pd.DataFrame:
         """Return what the history says to each count, as ``railwatch compare`` does, oldest first.

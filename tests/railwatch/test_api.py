@@ -165,7 +165,7 @@ def test_a_store_draws(store: Path, tmp_path: Path) -> None:
     assert chart.title == "A heading"
     assert (tmp_path / "chart.svg").read_text("utf-8").startswith("<?xml")
     assert chart._repr_png_().startswith(b"\x89PNG")
-    with pytest.raises(InputError, match="written as .png"):
+    with pytest.raises(InputError, match=r"written as \.png"):
         chart.save(tmp_path / "chart.gif")
     assert "A heading" in opened.report(tmp_path / "report.html").read_text("utf-8")
 
