@@ -14,7 +14,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from railwatch import atomic
+from aoi.files import replacing, whole_archive, whole_database, whole_parquet
 from railwatch.errors import StoreError
 from railwatch.history.sources import read_sources
 from railwatch.pages.qgis_style import Rule, SymbolStyle, rule_style, write_styles
@@ -46,6 +46,7 @@ FORMATS: dict[Format, tuple[str, ...]] = {
     "xlsx": (".xlsx",),
     "geojson": (".geojson", ".json"),
 }
+_CHECKS = {"gpkg": whole_database, "geoparquet": whole_parquet, "xlsx": whole_archive}
 _BOTH: tuple[Format, ...] = ("gpkg", "xlsx")
 
 OBSERVATION_COLUMNS = COUNT_COLUMNS
@@ -117,7 +118,7 @@ def export(
         words = {one.record.id: one.verdict for one in sources.verdicts()}
         tables["detections"] = detections_table(store, sources.observations, words)
     try:
-        with atomic.replacing(path) as temporary:
+        with replacing(path, _CHECKS.get(format)) as temporary:
             _write(tables, temporary, format, decimal, localised=locale is not None)
     except OSError as error:
         raise StoreError(f"{path}: can't be written: {error.strerror or error}.") from error
@@ -287,7 +288,7 @@ def export_images(store: Store, folder: str | Path, *, aoi: str | None = None) -
                 "predictor": 2,
                 "photometric": "RGB",
             }
-            with atomic.replacing(path) as temporary, rasterio.open(temporary, "w", **profile) as raster:
+            with replacing(path) as temporary, rasterio.open(temporary, "w", **profile) as raster:
                 raster.write(pixels.transpose(2, 0, 1))
                 raster.update_tags(TIFFTAG_DATETIME=f"{one.datetime:%Y:%m:%d %H:%M:%S}", RAILWATCH=one.id)
             written.append(path)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,10 +23,11 @@ import pyogrio
 import pyproj
 
 from aoi import AreaOfInterest
+from aoi.files import replacing, whole_database, write_bytes
 from aoi.io import area_document
 from geo import Scene
 from geo.boxes import box_corners
-from railwatch import __version__, atomic
+from railwatch import __version__
 from railwatch.pages.qgis_style import SymbolStyle, box_style, plain_style, write_styles
 from railwatch.review.errors import ReviewError
 from railwatch.review.find import area_of, find_observation, reviewed_by_hand
@@ -129,7 +129,7 @@ def export_review(
     transform = scene.transform if scene is not None else pixel_transform(stored)
     facts = _facts(observation, machine, area, transform)
     try:
-        with atomic.replacing(path) as temporary:
+        with replacing(path, whole_database) as temporary:
             _write(temporary, boxes, area, facts, machine.id)
         image, placed = _image(path, scene, area, store, observation, machine)
     except (OSError, sqlite3.Error, pyogrio.errors.DataSourceError) as error:
@@ -291,7 +291,6 @@ def _image(
         evidence = store.asset(one.id, EVIDENCE)
         if evidence is not None:
             target = path.with_suffix(evidence.suffix)
-            with atomic.replacing(target) as temporary:
-                shutil.copyfile(evidence, temporary)
+            write_bytes(target, evidence.read_bytes())
             return target, False
     return None, False

@@ -22,8 +22,8 @@ from typing import Any
 
 from aoi import AreaOfInterest
 from aoi.errors import AreaError, InputError
+from aoi.files import write_bytes
 from aoi.io import area_document, area_from_document, load_area, read_document
-from railwatch import atomic
 from railwatch.config import RunConfig, load_config
 from railwatch.errors import StoreError
 from railwatch.store.observation import iso
@@ -345,7 +345,7 @@ def _write(path: Path, content: Mapping[str, Any]) -> bool:
     text = (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
     if path.is_file() and path.read_bytes() == text:
         return False
-    atomic.write_bytes(path, text)
+    write_bytes(path, text)
     return True
 
 
