@@ -20,13 +20,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from railwatch.api import Chart, StoreReader, detect, open_store, run
+    from railwatch.api import Chart, StoreReader, detect, import_counts, open_store, run
 
-__all__ = ["Chart", "StoreReader", "__version__", "detect", "open_store", "run"]
+__all__ = ["Chart", "StoreReader", "__version__", "detect", "import_counts", "open_store", "run"]
 
 __version__ = "0.1.0"
 
-_API = frozenset({"Chart", "StoreReader", "detect", "open_store", "run"})
+_API = frozenset({"Chart", "StoreReader", "detect", "import_counts", "open_store", "run"})
 
 
 def __getattr__(name: str) -> Any:

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from railwatch.history import Verdict
     from railwatch.history.sources import Sources
     from railwatch.pipeline.run import Progress, RunResult
+    from railwatch.review.import_counts import ImportResult
     from railwatch.store.store import Store
 
-__all__ = ["Chart", "StoreReader", "detect", "open_store", "run"]
+__all__ = ["Chart", "StoreReader", "detect", "import_counts", "open_store", "run"]
 
 DEFAULT_STORE = "railwatch-store"
 """The store that a run writes to where nobody names one."""
@@ -173,6 +174,38 @@ def run(
     area = aoi if isinstance(aoi, AreaOfInterest) else _area(chosen, folder)
     declared = Dates.read(Path(dates)) if dates is not None else Dates()
     return run_pipeline(given, area, chosen.config, Store.open(folder), dates=declared, progress=progress)
+
+
+def import_counts(
+    file: AnyPath,
+    *,
+    store: AnyPath | None = None,
+    aoi: AnyPath | AreaOfInterest | None = None,
+    reviewer: str | None = None,
+    date_format: str | None = None,
+) -> ImportResult:
+    """Take a person's own counts from a spreadsheet into a store, as ``railwatch import`` does.
+
+    Args:
+        file: A CSV or XLSX file; see `railwatch.review.import_counts`.
+        store: The folder that holds the observations; ``railwatch-store`` by default, made if need be.
+        aoi: What was counted; by default the area that the store keeps.
+        reviewer: Who counted, where no column says it.
+        date_format: How dates are written that aren't ISO 8601, such as ``%d/%m/%Y``.
+
+    Raises:
+        InputError: The file can't be read, no area is known, or the store can't be written.
+    """
+    from railwatch.review.import_counts import import_counts as keep_counts
+    from railwatch.store.store import Store
+
+    folder = Path(store or DEFAULT_STORE)
+    chosen = choose_settings(store=folder, aoi=aoi.name if isinstance(aoi, AreaOfInterest) else _text(aoi))
+    area = aoi if isinstance(aoi, AreaOfInterest) else _area(chosen, folder)
+    result = keep_counts(Store.open(folder), Path(file), area, reviewer=reviewer, date_format=date_format)
+    if result.new and area.name not in chosen.kept:
+        Store.open(folder).keep_area(area, chosen.config)
+    return result
 
 
 def _text(path: AnyPath | None) -> str | None:

@@ -54,7 +54,7 @@ _NOT_KEPT = frozenset(
     {
         "aoi",
         "store",
-        "detector.wagons.weights",
+        "detector.weights",
         "detector.device",
         "detector.batch_size",
         "occupancy.weights",
@@ -299,7 +299,7 @@ def _plain(value: Any) -> Any:
 def _listed(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise StoreError(f"{folder}: can't be read: {error.strerror}.") from error

@@ -208,7 +208,9 @@ def test_an_unknown_observation_names_near_ones(place: Path) -> None:
         find_observation(store, "nonsense")
 
 
-def test_the_area_file_is_asked_for_where_tracks_were_counted(place: Path) -> None:
+def test_the_store_knows_the_area_and_an_older_one_asks_for_it(place: Path) -> None:
+    export_review(store_of(place), machine_of(place).id, place / "known.gpkg")
+    shutil.rmtree(place / "store" / "areas")
     with pytest.raises(ReviewError, match="give it with --aoi"):
         export_review(store_of(place), machine_of(place).id, place / "review.gpkg")
 
