@@ -283,7 +283,7 @@ def export_images(store: Store, folder: str | Path, *, aoi: str | None = None) -
                 "width": pixels.shape[1],
                 "dtype": "uint8",
                 "crs": place.crs,
-                "transform": Affine(*place.transform) * Affine.translation(left, top),
+                "transform": Affine(*place.transform) @ Affine.translation(left, top),
                 "compress": "deflate",
                 "predictor": 2,
                 "photometric": "RGB",

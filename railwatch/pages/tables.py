@@ -250,8 +250,8 @@ def count_row(
         shape = _shape(observation)
         if shape is not None:
             row["lon"], row["lat"] = round(shape.centroid.x, 6), round(shape.centroid.y, 6)
-        row |= {f"zone_{name}": zone["count"] for name, zone in observation.zones.items()}
-        row |= {f"track_{name}": track["count"] for name, track in observation.tracks.items()}
+        row |= {f"zone_{name}": zone.get("count") for name, zone in observation.zones.items()}
+        row |= {f"track_{name}": track.get("count") for name, track in observation.tracks.items()}
     if combined:
         row |= combined
     if verdict is not None:
