@@ -85,7 +85,14 @@ def test_of_several_images_of_a_day_a_file_or_a_time_chooses(tmp_path: Path) -> 
         provenance = {"sha256": f"{number:064x}", "file": name, "created": "2023-10-06T00:00:00Z"}
         when = observation(0).datetime.replace(hour=hour)
         store.add(observation(0, datetime=when, scene=name, provenance=provenance))
-    text = "date,count,file\n2023-09-01,14,\n2023-09-01,15,b.tif\n2023-09-01T03:00:00Z,16,\n2023-09-01,17,c.tif\n"
+    rows = (
+        "date,count,file",
+        "2023-09-01,14,",
+        "2023-09-01,15,b.tif",
+        "2023-09-01T03:00:00Z,16,",
+        "2023-09-01,17,c.tif",
+    )
+    text = "\n".join(rows)
     _, result = kept(tmp_path, text)
     assert [(one.line, one.reason[:46]) for one in result.skipped] == [
         (2, "the store has 2 images of that day: name one i")
