@@ -47,7 +47,7 @@ def test_rows_become_reviewed_observations(tmp_path: Path) -> None:
     assert [one.lower_bound for one in found] == [False, True, False]
     first = found[0]
     assert (first.method, first.review_of, first.abstained) == ("reviewed", None, False)
-    assert (first.count_low, first.count_high) == (10.0, 13.0)
+    assert (first.count_low, first.count_high) == (11.0, 13.0)
     assert first.provenance["review"]["reviewer"] == "A. Analyst"
     assert first.provenance["review"]["reason"] == "from the article"
     assert first.provenance["review"]["imported_from"] == "counts.csv"
