@@ -138,7 +138,7 @@ def upright(scene: Scene) -> Upright:
     """A scene as it looks with north up; the scene itself if that is how it is stored, or it has no position.
 
     Args:
-        scene: In any of the eight ways of storing a raster, or turned by any angle: the nearest of them counts.
+        scene: In any of the eight ways of storing a raster, or turned by any angle: the nearest counts.
     """
     turn = _turn_of(scene)
     if turn.plain:
