@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aoi.check import check_area
+from aoi import check_area
 from aoi.errors import InputError
 from geo.sentinel2.formats.find import find_products
 from railwatch.selftest.sentinel2 import ProductSamples, SampleEstimate, _figures, bundled_products

@@ -63,7 +63,7 @@ def write_item(folder: Path, chip: Chip, *, tile: str, baseline: str) -> Path:
             "proj:transform": list(transform)[:6],
             "raster:bands": [about],
         }
-    item = {
+    item: dict[str, Any] = {
         "type": "Feature",
         "stac_version": "1.0.0",
         "id": name,
