@@ -15,7 +15,8 @@ import shapely
 from shapely import LineString
 from shapely.geometry.base import BaseGeometry
 
-from aoi.errors import AreaError
+from aoi.errors import AreaError, InputError
+from aoi.gdal import list_layers, read_vector, vector_info
 from aoi.osm import (
     DEFAULT_STATES,
     OPTIONAL_STATES,
@@ -194,7 +195,6 @@ def _read_vector(path: Path, boundary: BaseGeometry) -> tuple[list[_Line], bool,
 def _frames(path: Path, boundary: BaseGeometry) -> list[tuple[str, Any]]:
     """The layers of a file that may hold lines, as GeoDataFrames in WGS84, cut to a box roughly."""
     import geopandas
-    import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError
 
     near = geopandas.GeoSeries([shapely.box(*boundary.bounds)], crs="OGC:CRS84")
@@ -204,7 +204,7 @@ def _frames(path: Path, boundary: BaseGeometry) -> list[tuple[str, Any]]:
         else:
             layers = [
                 (str(name), str(kind).removeprefix("2.5D ").removeprefix("3D ").split(" ")[0])
-                for name, kind in pyogrio.list_layers(path)
+                for name, kind in list_layers(path)
             ]
             kept = [name for name, kind in layers if kind in _LINES]
             if not kept:
@@ -213,12 +213,12 @@ def _frames(path: Path, boundary: BaseGeometry) -> list[tuple[str, Any]]:
             found = []
             for name in kept:
                 # before the box is laid over it, since that needs the file's own CRS
-                if pyogrio.read_info(path, layer=name)["crs"] is None:
+                if vector_info(path, layer=name)["crs"] is None:
                     raise _without_crs(path)
-                frame = geopandas.read_file(path, layer=name, bbox=near, fid_as_index=True)
+                frame = read_vector(path, layer=name, bbox=near, fid_as_index=True)
                 found.append((name, frame))
     except (DataSourceError, DataLayerError, ValueError, OSError) as error:
-        if isinstance(error, AreaError):
+        if isinstance(error, InputError):
             raise
         raise AreaError(f"{path}: can't be read as a vector file ({error})") from error
     for _, frame in found:
