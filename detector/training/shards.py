@@ -28,7 +28,6 @@ from detector.wagons.network import STRIDE, WORK_GSD_M
 
 logger = logging.getLogger(__name__)
 
-MINIMUM_VISIBILITY = 0.35
 TRACK_WIDTH_M = 3.2
 
 

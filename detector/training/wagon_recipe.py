@@ -15,10 +15,11 @@ from typing import Any
 import torch
 
 from detector.errors import LabelError
-from detector.labels import read_labels, tiles_of
+from detector.labels import read_labels
 from detector.training.calibrate_wagons import finish
 from detector.training.config import WagonData, WagonRecipe, as_json
 from detector.training.hard_negatives import make_hard_shards
+from detector.training.label_tiles import tiles_of
 from detector.training.loop import fit, load_average, read_log
 from detector.training.model_item import write_item
 from detector.training.shards import LabelledTile, Shard, find_shards, write_shard
