@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections import Counter
@@ -16,6 +15,7 @@ from shapely import LineString
 from shapely.geometry.base import BaseGeometry
 
 from aoi.errors import AreaError, InputError
+from aoi.files import parse_json, read_bytes
 from aoi.gdal import list_layers, read_vector, vector_info
 from aoi.osm import (
     DEFAULT_STATES,
@@ -159,10 +159,7 @@ def _head(path: Path) -> bytes:
 
 def _overpass_answer(path: Path) -> Mapping[str, Any] | None:
     """The document of an Overpass answer; None for other JSON, which GDAL may know."""
-    try:
-        document = json.loads(path.read_text("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise AreaError(f"{path}: is no complete JSON ({error})") from error
+    document = parse_json(read_bytes(path, AreaError), path, AreaError)
     return document if isinstance(document, dict) and "elements" in document else None
 
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as tensor_bytes
 from torch import Tensor
 
-from aoi.files import write_bytes, write_text
+from aoi.files import parse_json, read_bytes, write_bytes, write_text
 from detector.errors import WeightsError
 from detector.wagons.network import WagonNet
 from detector.wagons.rescoring import FEATURES, Rescorer
@@ -108,11 +108,13 @@ def load_tensors(path: Path, format: str, kind: str) -> tuple[dict[str, Tensor],
         raise WeightsError(f"{path}: no such weights file")
     card_path = path.with_suffix(".json")
     try:
-        card = json.loads(card_path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path}: the card {card_path.name} that belongs beside it is missing") from error
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{card_path}: not a readable card ({error})") from error
+        card = parse_json(read_bytes(card_path, WeightsError), card_path, WeightsError)
+    except WeightsError as error:
+        if not card_path.exists():
+            raise WeightsError(
+                f"{path}: the card {card_path.name} that belongs beside it is missing"
+            ) from error
+        raise
     if not isinstance(card, dict):
         raise WeightsError(f"{card_path}: not a card of weights")
     try:
@@ -126,6 +128,9 @@ def load_tensors(path: Path, format: str, kind: str) -> tuple[dict[str, Tensor],
             tensors = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: damaged or not a safetensors file ({error})") from error
+    unknown = [name for name, values in tensors.items() if not bool(torch.isfinite(values).all())]
+    if unknown:
+        raise WeightsError(f"{path}: {unknown[0]} holds numbers that are none (NaN or infinity)")
     if checksum != card.get("sha256"):
         raise WeightsError(
             f"{path}: its checksum differs from the one in {card_path.name}: damaged or exchanged"
