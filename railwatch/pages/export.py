@@ -30,6 +30,7 @@ rectangle in longitude and latitude.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -38,8 +39,10 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
+from pyogrio.errors import DataLayerError, DataSourceError
 
-from aoi.files import replacing
+from aoi.files import replacing, whole_database, whole_parquet
+from aoi.tables import guarded
 from railwatch.errors import StoreError
 from railwatch.history.filter import COLUMNS as FILTERED
 from railwatch.history.filter import filtered
@@ -154,10 +157,12 @@ def export(
     if what == "detections" or format == "gpkg":
         tables["detections"] = detections_table(store, observations)
     try:
-        with replacing(path) as temporary:
+        check = {"gpkg": whole_database, "geoparquet": whole_parquet, "csv": None}[format]
+        with replacing(path, check) as temporary:
             _write(tables, temporary, format)
-    except OSError as error:
-        raise StoreError(f"{path}: can't be written: {error.strerror or error}.") from error
+    except (OSError, DataSourceError, DataLayerError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"{path}: can't be written: {reason}.") from error
     return len(tables[what])
 
 
@@ -170,6 +175,8 @@ def _write(tables: dict[str, gpd.GeoDataFrame], path: Path, format: Format) -> N
         else:
             flat = pd.DataFrame(table.drop(columns="geometry"))
             flat["datetime"] = [iso(when.to_pydatetime()) for when in flat["datetime"]]
+            for column in flat.columns:
+                flat[column] = [guarded(one) if isinstance(one, str) else one for one in flat[column]]
             flat.to_csv(path, index=False, lineterminator="\r\n", encoding="utf-8")
 
 
@@ -213,7 +220,7 @@ def detections_table(store: Store, observations: Sequence[Observation]) -> gpd.G
     """
     parts = []
     for one in observations:
-        frame = store.detections(one.id)
+        frame = store.readable_detections(one.id)
         if frame is None or frame.empty:
             continue
         moved = frame if frame.crs is None else frame.to_crs(_WGS84)

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from aoi.tables import guarded
 from railwatch.history.filter import COLUMNS as FILTERED
 from railwatch.store.observation import iso
 
@@ -65,9 +66,6 @@ COLUMNS = (
 )
 """The columns of the download, in order."""
 
-# A spreadsheet takes a cell that begins so for a formula, and runs it (CWE-1236).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
 
 def csv_text(place: ReportedArea) -> str:
     """Return a place's counts as CSV (RFC 4180), one row a mark of the chart, ceilings first.
@@ -125,8 +123,7 @@ def _cell(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return f"{value:.10g}"
-    text = _joined(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return guarded(_joined(value))
 
 
 def _joined(value: object) -> str:
