@@ -35,7 +35,7 @@ EXIT_PIPE = 141
 PANELS: dict[str, tuple[str, ...]] = {
     "Count": ("run", "detect", "fetch"),
     "Understand": ("compare", "chart", "report", "review", "calibrate", "claims", "export", "aoi"),
-    "Try and check": ("demo", "validate"),
+    "Try and check": ("demo", "validate", "store"),
     "Make a detector": ("simulate", "train", "evaluate"),
 }
 COMMANDS: tuple[str, ...] = tuple(name for names in PANELS.values() for name in names)

@@ -40,7 +40,7 @@ from railwatch.store.observation import iso, slug
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
 
-__all__ = ["CHIPS", "CLASSES", "OFFSET", "SCALE", "ChipStore", "StoredChip"]
+__all__ = ["CHIPS", "CLASSES", "OFFSET", "SCALE", "ChipStore", "StoredChip", "chip_fault"]
 
 log = logging.getLogger(__name__)
 
@@ -183,6 +183,15 @@ class ChipStore:
                     continue
                 if moved is not None:
                     self.add(moved, kept.product)
+
+
+def chip_fault(path: Path) -> str | None:
+    """What is wrong with a chip's file, in half a sentence; None for a sound one. All of it is read."""
+    try:
+        _read(path)
+    except (RasterioError, OSError, ValueError, KeyError, TypeError) as error:
+        return _said(error)
+    return None
 
 
 def _moved(chip: Chip, grid: ChipGrid, needed: tuple[float, float, float, float]) -> Chip | None:

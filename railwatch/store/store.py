@@ -98,12 +98,13 @@ class Store:
     _read: dict[str, tuple[tuple[int, int], Observation]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def open(cls, path: str | Path, create: bool = True) -> Store:
+    def open(cls, path: str | Path, create: bool = True, *, tidy: bool = True) -> Store:
         """Open a store.
 
         Args:
             path: The folder.
             create: Make it if it isn't there.
+            tidy: Remove what killed writers have left.
 
         Raises:
             StoreError: If there is none and ``create`` is false, the path is taken by something else, a
@@ -119,7 +120,7 @@ class Store:
                 store._items.mkdir(parents=True)
                 store.refresh()
             store._check_version()
-            for folder in (store.path, store._items, store.charts, store.reports):
+            for folder in (store.path, store._items, store.charts, store.reports) if tidy else ():
                 sweep(folder)
         return store
 
