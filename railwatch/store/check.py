@@ -118,11 +118,10 @@ def _check_items(store: Store, found: StoreCheck) -> None:
         for path, reason in faults:
             _take(found, path, reason)
         found.items += not faults
-    for one in store.observations(superseded=True):
-        if one.review_of is not None and one.review_of not in known:
-            found.faults.append(
-                Fault(store.path / "items" / one.id, f"it corrects {one.review_of}, which isn't here")
-            )
+    for review in store.observations(superseded=True):
+        if review.review_of is not None and review.review_of not in known:
+            reason = f"it corrects {review.review_of}, which isn't here"
+            found.faults.append(Fault(store.path / "items" / review.id, reason))
 
 
 def _asset_faults(store: Store, id: str) -> Iterator[tuple[Path, str]]:
