@@ -449,4 +449,5 @@ def finished(draft: Verdict, second_look: SecondLook, settings: VerdictSettings)
         confirmed=other is not None,
         confirmed_by=None if other is None else other.id,
         confirmed_on=None if other is None else other.day,
+        confirmed_count=None if other is None else other.value,
     )

@@ -69,6 +69,7 @@ class Verdict:
         confirmed: For `unprecedented`, whether a second look agrees; else None.
         confirmed_by: Id of the record that agrees.
         confirmed_on: Its day.
+        confirmed_count: Its freight cars.
         reason: Why the word is `cannot say`, if it is.
     """
 
@@ -98,6 +99,7 @@ class Verdict:
     confirmed: bool | None = None
     confirmed_by: str | None = None
     confirmed_on: date | None = None
+    confirmed_count: float | None = None
     reason: str | None = None
 
     @property
@@ -146,6 +148,7 @@ class Verdict:
             "verdict": self.verdict,
             "confirmed": self.confirmed,
             "confirmed_by": self.confirmed_by,
+            "confirmed_count": self.confirmed_count,
             "reason": self.reason,
             "sentence": self.sentence,
             "basis": self.basis,

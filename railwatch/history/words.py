@@ -126,7 +126,9 @@ def _ceiling_named(verdict: Verdict) -> bool:
 
 def _confirmation(verdict: Verdict) -> str:
     if verdict.confirmed and verdict.confirmed_on is not None:
-        return f"confirmed by the look of {verdict.confirmed_on}"
+        count = verdict.confirmed_count
+        height = "" if count is None else f", which has {count:.0f}"
+        return f"confirmed by the look of {verdict.confirmed_on}{height}"
     return "not yet confirmed by a second look"
 
 

@@ -118,6 +118,7 @@ def test_the_window_is_an_option(railwatch: Railwatch, store: Path) -> None:
     assert found["window"]["end"] == str(day - timedelta(days=60))
     assert found["history_n"] == 15
     assert "confirmed by the look of" in found["sentence"]
+    assert f", which has {found['confirmed_count']:.0f}" in found["sentence"]
 
 
 def test_calibrations_are_shown(railwatch: Railwatch, tmp_path: Path) -> None:
