@@ -3,9 +3,9 @@
     python benchmarks/sentinel2_products.py FOLDER [--size 10980] [--products 700]
 
 Makes one L2A product as ESA packs it (JP2, lossless, tiles of 1024 pixels; all four bands one image of
-noise) as a folder, a stored and a deflated zip, and reads the window of an area of 1.2 x 0.3 km from each in a
-process of its own: seconds and the peak of its memory. Then an archive of as many products as wanted, their
-images linked, is listed.
+noise) as a folder, a stored and a deflated zip, and reads the window of an area of 1.2 x 0.3 km from each in
+a process of its own: seconds and the peak of its memory. Then an archive of as many products as wanted,
+their images linked, is listed.
 """
 
 from __future__ import annotations

@@ -182,8 +182,8 @@ def select(
 
 _TEN_METRES = 9.0
 _BETWEEN = (
-    " Images between that and the 10 m of Sentinel-2, such as PlanetScope's, aren't answered: no estimator has "
-    "been trained or measured on them."
+    " Images between that and the 10 m of Sentinel-2, such as PlanetScope's, aren't answered: no estimator "
+    "has been trained or measured on them."
 )
 
 
