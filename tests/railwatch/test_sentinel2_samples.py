@@ -32,7 +32,7 @@ def test_they_are_what_users_download(samples: ProductSamples) -> None:
     assert {one.datetime.replace(microsecond=0) for one in products} == {
         one.datetime for one in samples.dates
     }
-    assert all(one.shown(samples.area) == 1.0 for one in products)
+    assert all(one.shown(samples.area) > 0.999 for one in products)
     size = sum(path.stat().st_size for path in samples.products.rglob("*") if path.is_file())
     assert size < 6e6
     assert {one.sky for one in samples.dates} == {"clear", "cloud", "veil", "snow"}
@@ -54,7 +54,8 @@ def test_both_forms_hold_the_same_reflectance(samples: ProductSamples, tmp_path:
     assert (one.scl == other.scl).all()
     assert one.sun_elevation_deg == pytest.approx(other.sun_elevation_deg, abs=1e-3)
     assert one.provenance["resampled"] == other.provenance["resampled"] == []
-    assert check_area(tmp_path / "0" / "area.geojson").problems == ()
+    problems = check_area(tmp_path / "0" / "area.geojson").problems
+    assert [one for one in problems if one.level == "error"] == []
 
 
 def test_they_can_be_made_anew(tmp_path: Path) -> None:
