@@ -135,6 +135,8 @@ def _root(
     session.quiet, session.verbosity, session.debug = quiet, verbose, debug
     session.json_emitted = False  # a test runner calls the app again and again in one process
     _common.set_up_logging(quiet=quiet, verbosity=verbose)
+    if ctx.invoked_subcommand is not None and not {"-h", "--help"} & set(sys.argv):
+        _common.waiting.start(f"railwatch {ctx.invoked_subcommand} ...")
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help(), nl=False)
 
@@ -183,6 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _explain(error, as_json="--json" in arguments)
     # typer hands an exit code back as the command's result; our commands themselves return None.
     code = result if isinstance(result, int) else 0
+    _common.waiting.stop()
     if code == _common.EXIT_INTERRUPTED:
         _complain("interrupted")
     return code
@@ -247,4 +250,5 @@ def _system_sentence(error: OSError) -> str | None:
 
 def _complain(text: str) -> None:
     """Writes one line on stderr."""
+    _common.waiting.stop()
     sys.stderr.write(f"railwatch: {text}\n")

@@ -15,6 +15,7 @@ import logging
 import math
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ __all__ = [
     "say",
     "show",
     "table",
+    "waiting",
 ]
 
 EXIT_BELOW_THRESHOLD = 1
@@ -189,6 +191,8 @@ def console(*, stderr: bool = True) -> Console:
     """The console of a stream; the same object every time, so that bars and lines don't collide."""
     from rich.console import Console
 
+    waiting.stop()
+
     class PipeAwareConsole(Console):
         def on_broken_pipe(self) -> None:
             # rich would exit with 1 here, which is `validate`'s code; main knows better
@@ -226,6 +230,10 @@ def show(renderable: Any) -> None:
 def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, title: str | None = None) -> None:
     """Prints a table on stdout; None becomes a dash, numbers are set to the right.
 
+    No word and no number is cut. Where the terminal is too narrow for a row, the columns that say the most
+    in words go below the table, a line each, after the row's first cell: first the one without a heading and
+    those headed as notes, then the widest.
+
     Args:
         columns: The headings.
         rows: One sequence of cells a row, as many as there are headings.
@@ -237,25 +245,84 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, title: st
 
     headings, cells = list(columns), [list(row) for row in rows]
     shown = [["-" if cell is None else str(cell) for cell in row] for row in cells]
-    # Wrap between words, not inside them, as long as the words of all columns fit beside each other.
-    widths = [
-        max(len(word) for text in (heading, *(row[index] for row in shown)) for word in (*text.split(), ""))
-        for index, heading in enumerate(headings)
+    numeric = [
+        bool(values := [row[index] for row in cells if row[index] is not None])
+        and all(isinstance(value, int | float) for value in values)
+        for index in range(len(headings))
     ]
-    fits = sum(widths) + 3 * len(widths) < console(stderr=False).width
+    width = console(stderr=False).width
+    below = _columns_below(headings, shown, numeric, width)
     drawn = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    for index, heading in enumerate(headings):
-        values = [row[index] for row in cells if row[index] is not None]
-        numeric = bool(values) and all(isinstance(value, int | float) for value in values)
+    kept = [index for index in range(len(headings)) if index not in below]
+    if sum(_longest_word(headings, shown, index) + 3 for index in kept) > width:
+        _print_records(headings, shown, title)  # even the first column is too wide
+        return
+    for index in kept:
         drawn.add_column(
-            heading,
-            justify="right" if numeric else "left",
+            headings[index],
+            justify="right" if numeric[index] else "left",
             overflow="fold",
-            min_width=widths[index] if fits else None,
+            min_width=_longest_word(headings, shown, index),
         )
     for row in shown:
-        drawn.add_row(*map(Text, row))
+        drawn.add_row(*(Text(row[index]) for index in kept))
     show(drawn)
+    for row in shown:
+        for index in below:
+            if row[index] not in ("", "-"):
+                heading = f"{headings[index]}: " if headings[index] not in _NOTES else ""
+                say(f"{row[0]}: {heading}{row[index]}")
+
+
+_NOTES = ("", "note", "notes", "reason")
+
+
+def _print_records(headings: list[str], shown: list[list[str]], title: str | None) -> None:
+    if title:
+        say(title)
+    for row in shown:
+        say(row[0])
+        for heading, text in zip(headings[1:], row[1:], strict=True):
+            if text:
+                say(f"  {heading}: {text}" if heading else f"  {text}")
+
+
+def _longest_word(headings: list[str], shown: list[list[str]], index: int) -> int:
+    return max(
+        len(word)
+        for text in (headings[index], *(row[index] for row in shown))
+        for word in (*text.split(), "")
+    )
+
+
+def _columns_below(headings: list[str], shown: list[list[str]], numeric: list[bool], width: int) -> list[int]:
+    """The columns that must leave a table for the rest to fit without a cut, in their order."""
+    words = [_longest_word(headings, shown, index) for index in range(len(headings))]
+    whole = [
+        max(
+            len(line)
+            for text in (headings[index], *(row[index] for row in shown))
+            for line in (*text.splitlines(), "")
+        )
+        for index in range(len(headings))
+    ]
+    kept = list(range(len(headings)))
+    below: list[int] = []
+
+    def leave(index: int) -> None:
+        kept.remove(index)
+        below.append(index)
+
+    # Notes of several words in a narrow column are no table any more.
+    if sum(whole[index] + 3 for index in kept) > width:
+        for index in [one for one in kept[1:] if headings[one] in _NOTES and any(row[one] for row in shown)]:
+            leave(index)
+    while sum(words[index] + 3 for index in kept) > width:
+        texts = [index for index in kept[1:] if not numeric[index]]
+        if not texts:
+            break
+        leave(max(texts, key=lambda index: (words[index], index)))
+    return sorted(below)
 
 
 def emit_json(document: object) -> None:
@@ -273,6 +340,7 @@ def emit_json(document: object) -> None:
     if session.json_emitted:
         raise RuntimeError("a command writes one JSON document, this is its second")
     session.json_emitted = True
+    waiting.stop()
     text = json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
@@ -309,6 +377,51 @@ def _plain(value: object) -> object:
 # --------------------------------------------------------------------------------------------------
 # Progress
 
+_PATIENCE_S = 0.6
+
+
+class Waiting:
+    """A line on stderr for whoever waits while libraries are loaded; gone with the first output.
+
+    It stands there within a second, in a terminal only, and not with ``--quiet``.
+    """
+
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
+        self._shown = False
+        self._lock = threading.Lock()
+
+    def start(self, text: str) -> None:
+        """Announces what is being done, unless something else is said before."""
+        self.stop()
+        if session.quiet or not sys.stderr.isatty():
+            return
+        self._timer = threading.Timer(_PATIENCE_S, self._show, (text,))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Takes the line away, so that the next one stands at the margin."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._shown:
+                self._shown = False
+                plain = os.environ.get("TERM") == "dumb"
+                sys.stderr.write("\n" if plain else "\r\x1b[K")
+                sys.stderr.flush()
+
+    def _show(self, text: str) -> None:
+        with self._lock:
+            if self._timer is not None:
+                self._shown = True
+                sys.stderr.write(text)
+                sys.stderr.flush()
+
+
+waiting = Waiting()
+
 
 class Reporter:
     """Takes progress as ``report(done, total)`` and draws it, or ignores it when nobody looks.
@@ -316,10 +429,12 @@ class Reporter:
     The call fits every ``progress=`` parameter of the libraries, which know nothing of terminals.
     """
 
-    def __init__(self, bars: RichProgress | None, label: str) -> None:
+    def __init__(self, bars: RichProgress | None, label: str, *, at_once: bool = False) -> None:
         self._bars = bars
         self._task: TaskID | None = None
         self._label = label
+        if bars is not None and at_once:
+            self._task = bars.add_task(label, total=None)  # moves until the number of steps is known
 
     def __call__(self, done: int, total: int) -> None:
         """Sets the bar: `done` of `total` steps."""
@@ -376,4 +491,4 @@ def progress(label: str) -> Iterator[Reporter]:
         TimeRemainingColumn(),
     )
     with RichProgress(*columns, console=console(), transient=True) as bars:
-        yield Reporter(bars, label)
+        yield Reporter(bars, label, at_once=True)
