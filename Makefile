@@ -57,6 +57,7 @@ bench: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed
 	@$(BIN)/python -m railwatch.config > docs/configuration.md
+	@$(BIN)/python docs/_site/module_tables.py
 	@$(BIN)/railwatch chart --aoi tumangang --seeds-only --out docs/images/tumangang.png
 
 site: $(VENV)/.installed-dev

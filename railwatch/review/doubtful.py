@@ -1,7 +1,7 @@
 """Rows of boxes that a person should look at whatever the verdict: those that the detector itself doubts.
 
 A score is a calibrated probability that a box is a wagon. Wagons stand coupled in rakes, and what is wrong is
-wrong for a rake at a time (a wall, a row of containers, a train in the shadow); so it is rakes that are judged,
+wrong for a rake at a time (a wall, a row of containers, a train in the shadow); so rakes are judged,
 by the mean of their scores, and not single boxes.
 """
 
