@@ -7,13 +7,13 @@ from datetime import UTC, date, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from railwatch.pages.report.plot import CROWDED, count_ticks, days_of, plot_of, time_ticks
 from report_stores import yard_store
 
 from railwatch.config import load_config
 from railwatch.history.sources import read_sources
 from railwatch.pages.report import words
 from railwatch.pages.report.gather import gather
-from railwatch.pages.report.plot import CROWDED, count_ticks, days_of, plot_of, time_ticks
 
 DAYS = st.floats(-20_000, 60_000)
 

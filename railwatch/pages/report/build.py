@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -27,13 +27,16 @@ from railwatch.history import RANK
 from railwatch.history.filter import Filtered
 from railwatch.history.sources import Sources
 from railwatch.pages.charts.events import Event
+from railwatch.pages.charts.frame import numbered
 from railwatch.pages.charts.history import is_sentinel
+from railwatch.pages.charts.series import GAP_DAYS, window_label
+from railwatch.pages.charts.style import number_of
 from railwatch.pages.claims import FINDINGS, Assumptions, ClaimsPage, claims_page
 from railwatch.pages.report import words
+from railwatch.pages.report.chart_svg import legend_of, plots_of
 from railwatch.pages.report.data_uris import EncodedPicture, encode
 from railwatch.pages.report.errors import ReportError
 from railwatch.pages.report.gather import Entry, ReportedArea, gather
-from railwatch.pages.report.plot import MISSING, days_of, plot_of, window_label
 from railwatch.pages.report.table import csv_text
 from railwatch.store.observation import Observation, iso
 from railwatch.store.store import EVIDENCE, Store
@@ -112,6 +115,7 @@ def write_report(
     events: Sequence[Event] = (),
     claims: pd.DataFrame | None = None,
     assumptions: Assumptions | None = None,
+    day: date | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Written:
     """Write the report of one or several areas.
@@ -125,6 +129,7 @@ def write_report(
         claims: Public claims to set beside the counts of their areas, as `seeds.load_claims` gives them; by
             default the bundled ones, if published counts are wanted.
         assumptions: What turns claims into wagons; the bundled ones by default.
+        day: What the page is about; by default each area's foremost date.
         progress: Told of every picture.
 
     Returns:
@@ -135,7 +140,7 @@ def write_report(
         StoreError: If the store can't be read.
     """
     settings = config or RunConfig()
-    places = gather(sources, settings, events)
+    places = gather(sources, settings, events, day)
     if not places:
         whose = sources.store.path if sources.store is not None else ", ".join(sources.names)
         raise ReportError(f"There is nothing to report: {whose} has no observation and no published count.")
@@ -205,7 +210,8 @@ def build_report(
         .get_template("page.html")
         .render(
             places=places,
-            plots={place.key: plot_of(place) for place in places},
+            plots={place.key: plots_of(place) for place in places},
+            legends={place.key: legend_of(place) for place in places},
             pictures=pictures,
             left_out={place.key: _missing_pictures(place, pictures) for place in places},
             single=single,
@@ -320,7 +326,7 @@ def _mark_data(entry: Entry, combined: Filtered | None) -> dict[str, Any]:
     record, verdict = entry.record, entry.verdict
     data: dict[str, Any] = {
         "key": entry.key,
-        "t": round(days_of(record.when), 6),
+        "t": round(number_of(record.when), 6),
         "v": record.value,
         "low": record.low,
         "high": record.high,
@@ -328,7 +334,7 @@ def _mark_data(entry: Entry, combined: Filtered | None) -> dict[str, Any]:
         "method": record.method,
         "when": words.moment(record.when),
         "count": words.quantity(record),
-        "interval": words.interval(record.low, record.high) if record.low != record.high else "",
+        "interval": words.interval(record),
         "how": words.method(record),
         "source": record.source,
         "scene": record.scene if entry.observation else "",
@@ -339,15 +345,17 @@ def _mark_data(entry: Entry, combined: Filtered | None) -> dict[str, Any]:
         data["lengthText"] = f"{words.occupied(record)} of track occupied"
     if combined is not None:
         data["filtered"] = [round(one, 2) for one in (combined.value, combined.low, combined.high)]
-        between = words.interval(combined.low, combined.high)
-        data["filteredText"] = f"filtered from several looks: {words.number(combined.value)} ({between})"
+        between = words.between(combined.low, combined.high)
+        data["filteredText"] = (
+            f"estimate from several images together: {words.number(combined.value)} ({between})"
+        )
     if verdict is not None and record.value is not None:
-        start, end = (days_of(one) for one in verdict.window)
+        start, end = (number_of(one) for one in verdict.window)
         data |= {
             "word": verdict.verdict,
             "verdict": verdict.label,
             "window": [start, end + 1.0],
-            "windowLabel": window_label(entry),
+            "windowLabel": window_label(record),
             "max": None if verdict.maximum is None else verdict.maximum.value,
             "expected": None
             if verdict.expected_low is None
@@ -476,7 +484,8 @@ def _environment() -> jinja2.Environment:
         findings=FINDINGS,
         iso=iso,
         rank=rank,
-        missing_shape=MISSING,
+        events_of=_events,
+        gap_days=GAP_DAYS,
         contents=_contents,
         zone_titles=_zone_titles,
         count_rows=_count_rows,
@@ -486,6 +495,11 @@ def _environment() -> jinja2.Environment:
         default_comparison=_default_comparison,
     )
     return environment
+
+
+def _events(place: ReportedArea) -> list[tuple[int, Event]]:
+    """Return the events on a place's chart with their numbers."""
+    return numbered(place.history.events, *place.history.span())
 
 
 @cache
