@@ -1,7 +1,7 @@
-"""Numbers, dates and small phrases: the one home of how the page, the charts, sentences and tables write them.
+"""Numbers, dates and small phrases: how page, charts, sentences and tables write them, in one place.
 
 Counts have commas between thousands (``1,343``) everywhere, a ratio has at most three significant digits
-(``3.75``), a day is ISO in tables and sentences (``2023-10-05``) and spelled out in prose (``5 October 2023``).
+(``3.75``), a day is ISO in tables and in sentences to quote and spelled out in prose (``5 October 2023``).
 A figure that a rule compares with a limit is never rounded onto the other side of it (`beside`).
 """
 

@@ -170,10 +170,10 @@ def strip_of_images(
         if record.clear:
             axes.vlines(x, 0.55, 0.95, color=BLACK, linewidth=0.7).set_gid(f"look.{number}")
             continue
+        if record.day in seen:
+            continue
         (cross,) = axes.plot([x], [0.22], "x", color=VERMILION, markersize=3.0, markeredgewidth=0.8)
         cross.set_gid(f"mark.{number}.shape")
-        if record.day in seen:
-            cross.set_visible(False)
     axes.set_ylim(0.0, 1.0)
     axes.set_yticks([0.75, 0.22])
     axes.set_yticklabels(["seen", "no answer"], fontsize=SMALL_PT - 0.6, color=GREY)

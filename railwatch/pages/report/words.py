@@ -221,7 +221,8 @@ def coverage(verdict: Verdict) -> str:
     if seen.first is not None and (seen.first - start).days > 0:
         before, whole = (seen.first - start).days, (end - start).days + 1
         said.append(
-            f"Nothing was seen of its first {plural(before, 'day')} of {number(whole)}, up to {day(seen.first)}."
+            f"Nothing was seen of its first {plural(before, 'day')} of {number(whole)}: the first image "
+            f"is of {day(seen.first)}."
         )
     gaps = f"The longest time without an image is {plural(seen.longest_gap_days, 'day')}"
     if seen.abstained:

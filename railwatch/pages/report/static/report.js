@@ -79,6 +79,7 @@
       this.on = null;
       this.pinned = false;
       this.pointers = new Map();
+      this.box.tabIndex = -1;
       for (const plot of this.plots) plot.setAttribute("aria-describedby", figure.querySelector(".chart-help").id);
       this.choose();
       this.makeOverview();
@@ -108,7 +109,7 @@
         line: node.querySelector(".interval"),
         span: (node.querySelector(".interval")?.dataset.span ?? "0 0").split(" ").map(Number),
         look: part(`.look[data-key="${CSS.escape(node.dataset.key)}"]`),
-        label: node.querySelector(".label"),
+        label: part(`.named[data-key="${CSS.escape(node.dataset.key)}"]`),
       }));
       this.flags = [...plot.querySelectorAll(".flag")].map((node) => ({ node, x: Number(node.dataset.x) }));
       this.axes = [".x-axis", ".y-axis"].map((name) => ({ node: part(name), drawn: [...part(name).children] }));
@@ -157,6 +158,7 @@
     }
 
     draw() {
+      const held = this.box.contains(document.activeElement);
       const [first, last] = this.domain;
       const { left, right, floor, max } = this.frame;
       const seen = this.marks.filter((mark) => this.inView(mark));
@@ -173,6 +175,15 @@
         show(node, sx * x + tx >= left - 1 && sx * x + tx <= right + 1);
       }
       for (const node of this.plot.querySelectorAll("[data-kind]:not(.mark)")) show(node, !this.hidden.has(node.dataset.kind));
+      // Who moves the chart by keyboard stays in it: the focus goes on to the nearest mark in view.
+      if (held && this.current && !this.inView(this.current)) {
+        const near = [...seen].sort((a, b) => Math.abs(a.t - this.current.t) - Math.abs(b.t - this.current.t))[0];
+        if (near) {
+          this.drawMark(near);
+          this.rove(near);
+        }
+        (near ? near.node : this.box).focus({ preventScroll: true });
+      }
       for (const mark of this.marks) this.drawMark(mark);
       this.drawAxes(whole);
       this.drawWindow(this.on && this.on.window ? this.on : this.headline);
@@ -190,13 +201,14 @@
       const visible = this.inView(mark);
       show(mark.node, visible);
       if (mark.look) show(mark.look, visible);
+      if (mark.label) show(mark.label, visible);
       if (!visible) return;
       const { sy } = this.stretch;
       const x = this.x(mark.t);
       mark.node.setAttribute("transform", `translate(${round(x)},${round(this.y(mark))})`);
       if (mark.line) mark.line.setAttribute("d", `M0,${round(mark.span[0] * sy)}V${round(mark.span[1] * sy)}`);
       if (!mark.label) return;
-      show(mark.label, true);
+      mark.label.setAttribute("transform", mark.node.getAttribute("transform"));
       const box = mark.label.getBBox();
       show(mark.label, x + box.x >= this.frame.left && x + box.x + box.width <= this.width);
     }
@@ -254,7 +266,7 @@
       let start = (first + last - span) / 2;
       start = clamp(start, this.full[0], this.full[1] - span);
       const target = [start, start + span];
-      cancelAnimationFrame(this.frame);
+      cancelAnimationFrame(this.animation);
       if (!animate || calm.matches || document.hidden) {
         this.domain = target;
         this.draw();
@@ -267,9 +279,9 @@
         const eased = 1 - (1 - share) ** 3;
         this.domain = share === 1 ? target : from.map((value, i) => value + (target[i] - value) * eased);
         this.draw();
-        if (share < 1) this.frame = requestAnimationFrame(step);
+        if (share < 1) this.animation = requestAnimationFrame(step);
       };
-      this.frame = requestAnimationFrame(step);
+      this.animation = requestAnimationFrame(step);
     }
 
     zoom(factor, around = (this.domain[0] + this.domain[1]) / 2, animate = true) {
@@ -613,6 +625,7 @@
       const chart = charts.find((one) => one.records.has(link.dataset.mark));
       chart.figure.scrollIntoView({ behavior: calm.matches ? "auto" : "smooth", block: "start" });
       const record = chart.marks.find((one) => one.key === link.dataset.mark);
+      if (!record) return;
       if (!chart.inView(record)) chart.show(chart.full, false);
       chart.rove(record);
       record.node.focus({ preventScroll: true });
