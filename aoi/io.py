@@ -5,18 +5,21 @@ from __future__ import annotations
 import difflib
 import json
 import logging
-import os
 import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import shapely.geometry
+
 from aoi.check import CheckResult, Problem, check_document
 from aoi.errors import AreaError
+from aoi.files import parse_json, read_bytes, write_text
 from aoi.model import AreaOfInterest
 
 __all__ = [
+    "area_document",
     "area_from_document",
     "area_names",
     "bundled_folder",
@@ -79,30 +82,10 @@ def read_document(path: Path) -> dict[str, Any]:
     Raises:
         AreaError: If the file can't be read or holds no JSON object.
     """
-    try:
-        data = path.read_bytes()
-    except IsADirectoryError as error:
-        raise AreaError(f"{path}: is a folder, not an area file") from error
-    except OSError as error:
-        raise AreaError(f"{path}: can't be read ({error.strerror})") from error
-    if not data.strip():
-        raise AreaError(f"{path}: is empty")
-    try:
-        document = json.loads(data.decode("utf-8-sig"), parse_constant=_no_such_number)
-    except UnicodeDecodeError as error:
-        raise AreaError(f"{path}: is not JSON: an area is a GeoJSON text file") from error
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise AreaError(f"{path}: is not JSON ({error.msg} at {where})") from error
-    except (ValueError, RecursionError) as error:
-        raise AreaError(f"{path}: is not JSON ({error})") from error
+    document = parse_json(read_bytes(path, AreaError), path, AreaError)
     if not isinstance(document, dict):
         raise AreaError(f"{path}: is no GeoJSON object, not a FeatureCollection")
     return document
-
-
-def _no_such_number(text: str) -> float:
-    raise ValueError(f"{text} is no JSON number")
 
 
 def check_area(name_or_path: str | Path) -> CheckResult:
@@ -152,6 +135,50 @@ def area_from_document(document: Mapping[str, Any], path: Path) -> AreaOfInteres
     return result.area
 
 
+def area_document(area: AreaOfInterest) -> dict[str, Any]:
+    """An area as the GeoJSON document that `area_from_document` reads back, with the same digest.
+
+    Args:
+        area: In longitude and latitude.
+
+    Returns:
+        A FeatureCollection: the boundary, then tracks, zones and masks with all their properties.
+    """
+    features: list[dict[str, Any]] = []
+
+    def add(geometry: Any, **properties: Any) -> None:
+        kept = {key: value for key, value in properties.items() if value is not None}
+        shape = shapely.geometry.mapping(geometry)
+        features.append({"type": "Feature", "properties": kept, "geometry": shape})
+
+    add(area.boundary, role="boundary")
+    for track in area.tracks:
+        own = {**track.properties, "role": "track", "id": track.id, "gauge_mm": track.gauge_mm}
+        add(track.line, **own)
+    for zone in area.zones:
+        add(zone.polygon, **{**zone.properties, "role": "zone", "id": zone.id, "title": zone.title})
+    for mask in area.masks:
+        days = {
+            key: day.isoformat() for key, day in (("from", mask.start), ("to", mask.end)) if day is not None
+        }
+        add(mask.polygon, **{**mask.properties, "role": "mask", "reason": mask.reason, **days})
+    sources = [
+        {
+            key: value
+            for key in ("title", "url", "licence", "used_for", "date")
+            if (value := getattr(source, key))
+        }
+        for source in area.sources
+    ]
+    return {
+        "type": "FeatureCollection",
+        "name": area.name,
+        "title": area.title,
+        "sources": sources,
+        "features": features,
+    }
+
+
 def write_document(document: Mapping[str, Any], path: Path) -> None:
     """Writes an area file: indented, a position a line, whole or not at all.
 
@@ -164,16 +191,7 @@ def write_document(document: Mapping[str, Any], path: Path) -> None:
     """
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     text = _TALL_POSITION.sub(lambda found: f"[{', '.join(filter(None, found.groups()))}]", text)
-    # in the same folder, so that the rename can't cross file systems
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        if path.exists():
-            temporary.chmod(path.stat().st_mode & 0o777)
-        temporary.replace(path)
+        write_text(path, text + "\n")
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise AreaError(f"{path}: can't be written ({error.strerror})") from error

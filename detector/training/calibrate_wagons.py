@@ -12,18 +12,19 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import shapely
 import torch
 from numpy.typing import NDArray
 
+from detector.training.label_tiles import ignore_areas
 from detector.training.metrics import Scored, clip_boxes, counting_rows, judge_picture, summarise
+from detector.training.rescorer import fit_judge
 from detector.training.shards import LabelledTile
 from detector.wagons.boxes import match, rotated_iou
 from detector.wagons.count_interval import CountModel, fit_count_model
 from detector.wagons.decode import Candidates
 from detector.wagons.detector import WagonDetector
-from detector.wagons.network import WORK_GSD_M
-from detector.wagons.rescoring import Rescorer, features, fit_judge
+from detector.wagons.maps import WORK_GSD_M
+from detector.wagons.rescoring import Rescorer, features
 from detector.wagons.weights import Weights
 
 logger = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def _scored(detector: WagonDetector, number: int, item: Pictured) -> Scored:
         ignored=tile.ignored | outside,
         size_px=(float(width), float(height)),
         gsd_m=WORK_GSD_M,
-        ignore_areas=tuple(shapely.Polygon(ring) for ring in tile.meta.get("ignore_areas", ())),
+        ignore_areas=ignore_areas(tile),
         meta=tile.meta,
     )
     freight = (found.category == 0) & counting_rows(scored)

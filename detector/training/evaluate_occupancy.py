@@ -83,18 +83,16 @@ def evaluate(
         make_sites(folder, "test", k + 1, first=k)
         report(k, total)
     stored = stored_sites(folder, "test")[:sites]
-    weights = estimator.weights
     length, count, pitch = stretch_of(estimator.card)
-    network, trees = estimator.network, weights.trees
-    table = scores.intervals(answers(stored, network, trees), length, count, pitch)
+    network = estimator.network
+    table = scores.intervals(answers(stored, network), length, count, pitch)
     report(sites + 1, total)
-    blind = scores.intervals(answers(stored, network, trees, tracks=False), length, count, pitch)
+    blind = scores.intervals(answers(stored, network, tracks=False), length, count, pitch)
     report(sites + 2, total)
     enough = table[table["dates"] >= 10]
     blind_enough = blind[blind["dates"] >= 10]
     tables = {
         BY_COUNT: scores.by_count(enough),
-        "The same by the classical estimator": scores.by_count(enough, "classical_cars"),
         BY_COUNT_BLIND: scores.by_count(blind_enough),
         "By past looks": scores.grouped(table, _cut(table["dates"], (5, 10, 20, 30, 31)), "past looks"),
         "By the shadow across the tracks of a metre of height": scores.grouped(
@@ -113,7 +111,6 @@ def evaluate(
     }
     figures = {f"with_tracks_{k}": v for k, v in scores.slope(enough).items()}
     figures |= {f"boundary_alone_{k}": v for k, v in scores.slope(blind_enough).items()}
-    figures |= {f"classical_{k}": v for k, v in scores.slope(enough, "classical_cars").items()}
     figures["looks"] = float(len(enough))
     figures["sites"] = float(len(stored))
     figures |= _by_site(enough)
@@ -277,16 +274,18 @@ def read_ground(path: Path) -> NDArray[np.float32]:
     Raises:
         LabelError: It can't be read or has fewer than four bands.
     """
-    import rasterio
+    from rasterio.errors import RasterioError
+
+    from aoi.gdal import open_raster
 
     try:
-        with rasterio.open(path) as image:
+        with open_raster(path) as image:
             if image.count < 4:
                 raise LabelError(f"{path}: blue, green, red and near infrared are needed, it has fewer bands")
             values = image.read((1, 2, 3, 4)).astype(np.float32)
             scale = 1e-4 if np.dtype(image.dtypes[0]).kind in "ui" else 1.0
             return np.asarray(values * scale, dtype=np.float32)
-    except rasterio.errors.RasterioError as error:
+    except (RasterioError, OSError) as error:
         raise LabelError(f"{path}: can't be read as an image") from error
 
 

@@ -15,7 +15,9 @@ from typing import Any
 import pystac
 from torch import nn
 
-from detector.wagons.network import CATEGORIES, STRIDE, WORK_GSD_M
+from aoi.files import write_text
+from detector.wagons.maps import CATEGORIES, STRIDE, WORK_GSD_M
+from detector.wagons.rescoring import Rescorer
 
 MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
@@ -131,9 +133,10 @@ def weights_item(
     return item
 
 
-def write_item(card: Mapping[str, Any], weights: Path, *modules: nn.Module) -> Path:
-    """Write the item beside the weights as ``NAME.stac.json``; ``modules`` are what the weights fill."""
-    parameters = sum(each.numel() for module in modules for each in module.parameters())
+def write_item(card: Mapping[str, Any], weights: Path, network: nn.Module, judge: Rescorer) -> Path:
+    """Write the item beside the weights as ``NAME.stac.json``, for what the weights fill."""
+    fitted = (values for name, values in judge.arrays().items() if name.startswith("layers."))
+    parameters = sum(each.numel() for each in network.parameters()) + sum(each.size for each in fitted)
     return save_item(model_item(card, weights, parameters), weights)
 
 
@@ -141,5 +144,5 @@ def save_item(item: pystac.Item, weights: Path) -> Path:
     """Write an item beside the weights as ``NAME.stac.json``."""
     path = weights.with_suffix(".stac.json")
     document = item.to_dict(include_self_link=False, transform_hrefs=False)
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     return path

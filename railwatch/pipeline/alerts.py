@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import filelock
 
-from railwatch import atomic
+from aoi.files import write_bytes
+from aoi.gdal import outer_environment
 from railwatch.errors import ConfigError, StoreError
 from railwatch.store.observation import iso
 
@@ -233,7 +234,7 @@ class _State:
         content = {"version": _VERSION, "sent": self.sent, "waiting": self.waiting}
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         try:
-            atomic.write_bytes(self.path, text.encode())
+            write_bytes(self.path, text.encode())
         except OSError as error:
             raise StoreError(f"{self.path}: can't be written ({error.strerror})") from error
         self.changed = False
@@ -251,7 +252,7 @@ def _run(words: tuple[str, ...], document: Mapping[str, Any], store: Path, timeo
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **_environment(document, store)},
+                env={**outer_environment(), **_environment(document, store)},
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:

@@ -19,10 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from aoi.files import write_bytes
 from geo.sentinel2.chip import PIXEL_M
 from geo.sentinel2.site import Site
 from geo.sentinel2.time_series import AcceptedShift, DatedImage, looks
-from railwatch import __version__, atomic
+from railwatch import __version__
 from railwatch.errors import StoreError
 from railwatch.pages.pictures.occupancy import render
 from railwatch.pipeline.count_area import hidden_share
@@ -181,7 +182,7 @@ def _write_history(path: Path, entries: Sequence[_Known]) -> None:
         for one in entries
     ]
     try:
-        atomic.write_bytes(path, json.dumps({"version": 1, "dates": dates}).encode())
+        write_bytes(path, json.dumps({"version": 1, "dates": dates}).encode())
     except OSError as error:
         raise StoreError(f"{path} can't be written: {error.strerror or error}.") from error
 
@@ -194,7 +195,7 @@ class _Chain:
     """
 
     def __init__(self) -> None:
-        self._before = hashlib.sha256(b"railwatch history 1").hexdigest()
+        self._before = hashlib.sha256(b"railwatch history 2").hexdigest()
 
     def digest(self, content: str) -> str:
         """Return the digest of the next date with all accepted ones before it."""
@@ -328,9 +329,12 @@ class _AreaJob:
         estimate = None
         if reason is None:
             estimate = self.estimator.estimate(look, self.site, pitch=self._pitch())
-            values = _values(estimate) | {
-                "warnings": (*look.warnings, *estimate.warnings, *self._hidden_warning(hidden, look))
-            }
+            if estimate.uninformative is None:
+                values = _values(estimate) | {
+                    "warnings": (*look.warnings, *estimate.warnings, *self._hidden_warning(hidden, look))
+                }
+            else:
+                values["reason"], estimate = estimate.uninformative, None
         observation = Observation(
             id=id,
             aoi=self.area.name,

@@ -256,10 +256,10 @@ def test_events_are_read_from_a_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        ("when,what\n2023-01-01,x\n", "columns date and label"),
+        ("when,what\n2023-01-01,x\n", "no column date and no label"),
         ("date,label\n13.9.2023,summit\n", "line 2: '13.9.2023' isn't a date"),
         ("date,label\n2023-09-13,\n", "line 2: the event of 2023-09-13 has no label"),
-        ("", "columns date and label"),
+        ("", "is empty"),
     ],
 )
 def test_bad_events_name_the_file_and_the_line(tmp_path: Path, content: str, fault: str) -> None:
@@ -274,7 +274,7 @@ def test_events_that_arent_there_or_no_text(tmp_path: Path) -> None:
     with pytest.raises(EventsError, match="can't be read"):
         read_events(tmp_path / "none.csv")
     path = tmp_path / "picture.csv"
-    path.write_bytes(b"\xff\xfe\x00\x81")
+    path.write_bytes(b"date,\xff\x81")
     with pytest.raises(EventsError, match="UTF-8"):
         read_events(path)
 

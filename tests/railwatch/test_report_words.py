@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_stores import yard_store
 
-from railwatch.config import load_config
 from railwatch.history.sources import read_sources
 from railwatch.pages.charts.labels import text_width
 from railwatch.pages.charts.style import number_of
@@ -23,7 +22,7 @@ from railwatch.pages.report.gather import gather
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     store = yard_store(tmp_path_factory.mktemp("words") / "store")
-    (place,) = gather(read_sources(store.path), load_config())
+    (place,) = gather(read_sources(store.path))
     return place
 
 

@@ -17,7 +17,8 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from railwatch import __version__, atomic
+from aoi.files import write_bytes
+from railwatch import __version__
 from railwatch.config import RunConfig
 from railwatch.history import RANK
 from railwatch.history.sources import Sources
@@ -124,7 +125,7 @@ def write_report(
         StoreError: If the store can't be read.
     """
     settings = config or RunConfig()
-    places = gather(sources, settings, events, day)
+    places = gather(sources, events, day)
     if not places:
         whose = sources.store.path if sources.store is not None else ", ".join(sources.names)
         raise ReportError(f"There is nothing to report: {whose} has no observation and no published count.")
@@ -136,7 +137,7 @@ def write_report(
     content = page.encode("utf-8", "replace")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(out, content)
+        write_bytes(out, content)
     except OSError as error:
         raise ReportError(f"{out} can't be written ({error.strerror or error})") from error
     return Written(
