@@ -15,7 +15,7 @@ import logging
 import math
 import os
 import sys
-import threading
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +26,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from aoi.errors import InputError
+from aoi.files import safe_name
+from railwatch.cli._tables import table
+from railwatch.cli._waiting import waiting
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -136,7 +139,7 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            text = f"railwatch: {record.levelname.lower()}: {self.format(record)}"
+            text = printable(f"railwatch: {record.levelname.lower()}: {self.format(record)}")
             console().print(text, markup=False, highlight=False, soft_wrap=True)
         except BrokenPipeError:
             raise
@@ -187,6 +190,27 @@ def below_threshold() -> NoReturn:
 # Output
 
 
+def printable(text: str) -> str:
+    r"""Text that a terminal shows and doesn't obey: control characters become ``\x1b`` in four letters.
+
+    A file's name may hold any byte but two; colours, a new title or a cleared screen are none of its
+    business. Bytes that aren't UTF-8 are shown in the same way.
+    """
+    return "".join(map(_escaped, safe_name(text)))
+
+
+def _escaped(character: str) -> str:
+    category = unicodedata.category(character)
+    # A soft hyphen or a joiner belongs to words; what turns the direction of a line around doesn't.
+    harmless = (
+        character in "\n\t" or category[0] != "C" or (category == "Cf" and character not in _DIRECTIONS)
+    )
+    return character if harmless else character.encode("unicode_escape", "backslashreplace").decode()
+
+
+_DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
+
+
 def console(*, stderr: bool = True) -> Console:
     """The console of a stream; the same object every time, so that bars and lines don't collide."""
     from rich.console import Console
@@ -213,7 +237,7 @@ _consoles: dict[bool, tuple[Any, Console]] = {}
 
 def say(text: str = "", *, style: str | None = None) -> None:
     """Prints a line of the result on stdout, as it is (no markup, no wrapping of long paths)."""
-    console(stderr=False).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    console(stderr=False).print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def notes(sentences: Iterable[str]) -> None:
@@ -225,104 +249,6 @@ def notes(sentences: Iterable[str]) -> None:
 def show(renderable: Any) -> None:
     """Prints anything that rich can draw on stdout."""
     console(stderr=False).print(renderable)
-
-
-def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, title: str | None = None) -> None:
-    """Prints a table on stdout; None becomes a dash, numbers are set to the right.
-
-    No word and no number is cut. Where the terminal is too narrow for a row, the columns that say the most
-    in words go below the table, a line each, after the row's first cell: first the one without a heading and
-    those headed as notes, then the widest.
-
-    Args:
-        columns: The headings.
-        rows: One sequence of cells a row, as many as there are headings.
-        title: A line above the table.
-    """
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    headings, cells = list(columns), [list(row) for row in rows]
-    shown = [["-" if cell is None else str(cell) for cell in row] for row in cells]
-    numeric = [
-        bool(values := [row[index] for row in cells if row[index] is not None])
-        and all(isinstance(value, int | float) for value in values)
-        for index in range(len(headings))
-    ]
-    width = console(stderr=False).width
-    below = _columns_below(headings, shown, numeric, width)
-    drawn = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    kept = [index for index in range(len(headings)) if index not in below]
-    if sum(_longest_word(headings, shown, index) + 3 for index in kept) > width:
-        _print_records(headings, shown, title)  # even the first column is too wide
-        return
-    for index in kept:
-        drawn.add_column(
-            headings[index],
-            justify="right" if numeric[index] else "left",
-            overflow="fold",
-            min_width=_longest_word(headings, shown, index),
-        )
-    for row in shown:
-        drawn.add_row(*(Text(row[index]) for index in kept))
-    show(drawn)
-    for row in shown:
-        for index in below:
-            if row[index] not in ("", "-"):
-                heading = f"{headings[index]}: " if headings[index] not in _NOTES else ""
-                say(f"{row[0]}: {heading}{row[index]}")
-
-
-_NOTES = ("", "note", "notes", "reason")
-
-
-def _print_records(headings: list[str], shown: list[list[str]], title: str | None) -> None:
-    if title:
-        say(title)
-    for row in shown:
-        say(row[0])
-        for heading, text in zip(headings[1:], row[1:], strict=True):
-            if text:
-                say(f"  {heading}: {text}" if heading else f"  {text}")
-
-
-def _longest_word(headings: list[str], shown: list[list[str]], index: int) -> int:
-    return max(
-        len(word)
-        for text in (headings[index], *(row[index] for row in shown))
-        for word in (*text.split(), "")
-    )
-
-
-def _columns_below(headings: list[str], shown: list[list[str]], numeric: list[bool], width: int) -> list[int]:
-    """The columns that must leave a table for the rest to fit without a cut, in their order."""
-    words = [_longest_word(headings, shown, index) for index in range(len(headings))]
-    whole = [
-        max(
-            len(line)
-            for text in (headings[index], *(row[index] for row in shown))
-            for line in (*text.splitlines(), "")
-        )
-        for index in range(len(headings))
-    ]
-    kept = list(range(len(headings)))
-    below: list[int] = []
-
-    def leave(index: int) -> None:
-        kept.remove(index)
-        below.append(index)
-
-    # Notes of several words in a narrow column are no table any more.
-    if sum(whole[index] + 3 for index in kept) > width:
-        for index in [one for one in kept[1:] if headings[one] in _NOTES and any(row[one] for row in shown)]:
-            leave(index)
-    while sum(words[index] + 3 for index in kept) > width:
-        texts = [index for index in kept[1:] if not numeric[index]]
-        if not texts:
-            break
-        leave(max(texts, key=lambda index: (words[index], index)))
-    return sorted(below)
 
 
 def emit_json(document: object) -> None:
@@ -348,8 +274,10 @@ def emit_json(document: object) -> None:
 
 def _plain(value: object) -> object:
     """The value in types that JSON has."""
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool | int):
         return value
+    if isinstance(value, str | Path):
+        return safe_name(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, datetime):
@@ -357,10 +285,8 @@ def _plain(value: object) -> object:
         return moment.isoformat().replace("+00:00", "Z")
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, Path):
-        return str(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(member) for key, member in value.items()}
+        return {safe_name(str(key)): _plain(member) for key, member in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, list | tuple):
@@ -376,51 +302,6 @@ def _plain(value: object) -> object:
 
 # --------------------------------------------------------------------------------------------------
 # Progress
-
-_PATIENCE_S = 0.6
-
-
-class Waiting:
-    """A line on stderr for whoever waits while libraries are loaded; gone with the first output.
-
-    It stands there within a second, in a terminal only, and not with ``--quiet``.
-    """
-
-    def __init__(self) -> None:
-        self._timer: threading.Timer | None = None
-        self._shown = False
-        self._lock = threading.Lock()
-
-    def start(self, text: str) -> None:
-        """Announces what is being done, unless something else is said before."""
-        self.stop()
-        if session.quiet or not sys.stderr.isatty():
-            return
-        self._timer = threading.Timer(_PATIENCE_S, self._show, (text,))
-        self._timer.daemon = True
-        self._timer.start()
-
-    def stop(self) -> None:
-        """Takes the line away, so that the next one stands at the margin."""
-        with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            if self._shown:
-                self._shown = False
-                plain = os.environ.get("TERM") == "dumb"
-                sys.stderr.write("\n" if plain else "\r\x1b[K")
-                sys.stderr.flush()
-
-    def _show(self, text: str) -> None:
-        with self._lock:
-            if self._timer is not None:
-                self._shown = True
-                sys.stderr.write(text)
-                sys.stderr.flush()
-
-
-waiting = Waiting()
 
 
 class Reporter:

@@ -19,7 +19,7 @@ import typer
 
 from aoi.errors import AreaError
 from railwatch import __version__, cli
-from railwatch.cli import _common
+from railwatch.cli import _common, _waiting
 
 
 @pytest.fixture
@@ -302,11 +302,10 @@ class _Terminal(io.StringIO):
 def test_who_waits_is_told_within_a_second_and_the_line_goes(monkeypatch, quiet):
     stream = _Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setattr(_common, "session", _common.Session(quiet=quiet))
-    monkeypatch.setattr(_common, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(_waiting, "_PATIENCE_S", 0.0)
     monkeypatch.setenv("TERM", "xterm")
-    waiting = _common.Waiting()
-    waiting.start("railwatch run ...")
+    waiting = _waiting.Waiting()
+    waiting.start("railwatch run ...", quiet=quiet)
     if waiting._timer is not None:
         waiting._timer.join()
     assert stream.getvalue() == ("" if quiet else "railwatch run ...")
