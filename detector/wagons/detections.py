@@ -26,6 +26,7 @@ from detector.wagons.network import CATEGORIES
 COLUMNS = (
     "score",
     "category",
+    "freight_score",
     "length_m",
     "width_m",
     "azimuth_deg",
@@ -90,18 +91,28 @@ class Detections:
             doubtful: ``(len(doubtful),)`` mask of the same place; without it the doubtful candidates of the
                 scene count in proportion to the rows chosen.
         """
-        sure = self.frame[np.asarray(rows, bool) & (self.frame["category"] == "freight").to_numpy()]
-        unsure_freight = (self.doubtful["category"] == "freight").to_numpy()
+        rows = np.asarray(rows, bool)
+        freight = (self.frame["category"] == "freight").to_numpy()
+        found = _freight_probability(self.frame)
+        # A coach that may be a freight car is in doubt as a freight car that may be none.
+        others = found[rows & ~freight]
+        unsure = _freight_probability(self.doubtful)
         if doubtful is not None:
-            unsure = self.doubtful["score"].to_numpy(np.float64)[np.asarray(doubtful, bool) & unsure_freight]
+            unsure = unsure[np.asarray(doubtful, bool)]
         else:
-            share = len(sure) / max(1, int((self.frame["category"] == "freight").sum()))
-            unsure = self.doubtful["score"].to_numpy(np.float64)[unsure_freight] * min(1.0, share)
-        return self.count_model.interval(sure["score"].to_numpy(np.float64), unsure, widening=self.widening)
+            unsure = unsure * min(1.0, int((rows & freight).sum()) / max(1, int(freight.sum())))
+        return self.count_model.interval(
+            found[rows & freight], np.concatenate([others, unsure]), widening=self.widening
+        )
 
     def write(self, path: str | Path) -> Path:
         """Write the wagons to a file; see :func:`write`."""
         return write([self], path)
+
+
+def _freight_probability(table: gpd.GeoDataFrame) -> NDArray[np.float64]:
+    """Probability that each row is a freight car: a rail vehicle, and of this kind."""
+    return np.asarray(table["score"].to_numpy(np.float64) * table["freight_score"].to_numpy(np.float64))
 
 
 def frame_of(
@@ -116,13 +127,32 @@ def frame_of(
     pixel_box: Boxes,
     image: str,
     gsd_m: float,
+    freight: NDArray[np.float64] | None = None,
 ) -> gpd.GeoDataFrame:
-    """The table of detections with its documented columns; an empty one has them too."""
+    """The table of detections with its documented columns; an empty one has them too.
+
+    Args:
+        geometry: The rectangles.
+        crs: Of the geometry, None for none.
+        score: ``(N,)`` probability that each is a rail vehicle.
+        category: ``(N,)`` index into CATEGORIES.
+        length_m: ``(N,)``.
+        width_m: ``(N,)``.
+        azimuth_deg: ``(N,)``.
+        pixel_box: ``(N, 5)`` in the image's pixels.
+        image: Its path.
+        gsd_m: Its ground sampling distance, metres.
+        freight: ``(N,)`` probability that each is a freight car if it is a rail vehicle; as sure as the
+            category says if not given.
+    """
     n = len(score)
+    if freight is None:
+        freight = (np.asarray(category) == CATEGORIES.index("freight")).astype(np.float64)
     return gpd.GeoDataFrame(
         {
             "score": np.asarray(score, np.float64),
             "category": pd.Series([CATEGORIES[c] for c in category], dtype=object),
+            "freight_score": np.asarray(freight, np.float64),
             "length_m": np.asarray(length_m, np.float64),
             "width_m": np.asarray(width_m, np.float64),
             "azimuth_deg": np.asarray(azimuth_deg, np.float64),
@@ -228,6 +258,7 @@ def _geojson(table: gpd.GeoDataFrame) -> str:
         properties = {
             "score": round(float(row.score), 4),
             "category": row.category,
+            "freight_score": round(float(row.freight_score), 4),
             "length_m": round(float(row.length_m), 2),
             "width_m": round(float(row.width_m), 2),
             "azimuth_deg": round(float(row.azimuth_deg), 2),
