@@ -229,10 +229,10 @@ def random_mix(rng: np.random.Generator, bed: Colour, snow: float) -> Mix:
 
 
 MEASURED_LENGTHS_M = (
-    8.6, 9.7, 10.0, 11.6, 12.3, 13.2, 13.7, 14.0, 14.2, 14.4, 14.5, 14.7, 15.0, 15.5, 16.6, 18.5, 19.4, 20.0,
-    20.7, 22.1, 26.4,
+    2.8, 9.7, 11.0, 11.9, 12.9, 13.2, 13.4, 13.7, 13.9, 14.2, 14.5, 14.8, 15.2, 15.8, 17.0, 18.5,
+    18.7, 18.9, 19.1, 22.1, 31.7,
 )  # fmt: skip
-"""Body lengths of 503 freight cars in the yard of Muttenz (Switzerland), every 20th part of them: from two-axle
+"""Lengths of 503 rail vehicles in the yard of Muttenz (Switzerland), every twentieth part: from two-axle
 vans to articulated units (outlines by Reichel, Lopez and Vogel, 2022, on SWISSIMAGE, (c) swisstopo)."""
 
 # Long wagons without features of their own, whose ends hardly show at 0.8 m.
@@ -311,7 +311,7 @@ def _stretched(rng: np.random.Generator, style: Style, mix: Mix) -> Style:
         return style
     if mix.european and STOCK[style.type].category == FREIGHT:
         steps = np.linspace(0.0, 1.0, len(MEASURED_LENGTHS_M))
-        body = float(np.interp(rng.random(), steps, MEASURED_LENGTHS_M))
+        body = float(np.clip(np.interp(rng.random(), steps, MEASURED_LENGTHS_M), 7.0, 28.6))
         width = float(np.clip(rng.normal(2.85, 0.17), 2.4, 3.2))
         return replace(style, length_m=body + float(rng.uniform(0.9, 1.4)), body_m=body, width_m=width)
     along, across = (float(np.clip(v, 0.85, 1.15)) for v in rng.normal(1.0, (spread, 0.5 * spread)))

@@ -52,7 +52,7 @@ KIND_WEIGHTS: dict[str, float] = {
     "background": 9.0,
     "commuter_yard": 0.0,
 }
-# Passenger trains are shown more often than they come, or freight and coaches aren't learned to be two things.
+# Passenger trains are shown more often than they come, so that freight and coaches are learned to be two.
 LEARNED_WEIGHTS = {**KIND_WEIGHTS, "station": 9.0, "commuter_yard": 9.0}
 WAGON_KINDS = ("yard", "sidings", "mainline", "station", "terminal", "commuter_yard")
 EMPTY_KINDS = ("empty_yard", "empty_line", "empty_sidings")
