@@ -22,7 +22,7 @@ _ENOUGH_SCENES = 30  # with wagons, to set the interval's ends by them alone
 BANDS = (0.0, 15.0, 40.0)
 """Expected counts at which bands of scenes begin whose intervals are set by themselves."""
 _ENOUGH_IN_BAND = 60  # scenes, for one end in twenty to be three of them
-_POOLED = 60.0  # scenes that the ends of all bands together weigh in those of one
+_POOLED = 30.0  # scenes that the ends of all bands together weigh in those of one
 
 
 @dataclass(frozen=True)

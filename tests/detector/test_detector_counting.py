@@ -144,13 +144,13 @@ def test_odd_scenes_give_a_model_that_works(scenes):
 
 class TestBands:
     def scenes(self, seed: int) -> list[tuple[np.ndarray, int]]:
-        """Small counts err three times as much as their doubts say, large ones as much."""
+        """Small counts err twice as much as their doubts say, large ones as much."""
         rng = np.random.default_rng(seed)
         out = []
         for _ in range(600):
             n = int(rng.choice([4, 25, 80]))
             p = np.full(n, 0.9)
-            spread = np.sqrt(n * 0.09) * (3.0 if n == 4 else 1.0)
+            spread = np.sqrt(n * 0.09) * (2.0 if n == 4 else 1.0)
             out.append((p, max(0, round(float(rng.normal(0.9 * n, spread))))))
         return out
 
