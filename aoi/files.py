@@ -3,13 +3,6 @@
 Everything that is kept is first written under a temporary name in the folder where it will live, closed,
 checked, flushed to the disk and then renamed. A kill, a full disk or a power cut at any moment leaves the old
 file, the new file, or a stray temporary one, and never half of one.
-
-Example:
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "note.txt"
-    >>> write_text(path, "whole")
-    >>> path.read_text()
-    'whole'
 """
 
 from __future__ import annotations
@@ -38,6 +31,7 @@ __all__ = [
     "parse_json",
     "parse_toml",
     "read_bytes",
+    "real_path",
     "replacing",
     "safe_name",
     "sweep",
@@ -240,8 +234,7 @@ def _companions(temporary: Path) -> list[Path]:
 def _writer() -> str:
     """A short name of this machine since its start and of this process namespace, without separators.
 
-    A process number means something only there: two containers, or two machines with one disk, may each
-    have a process 17.
+    A process number means something only there: two containers on one disk may each have one 17.
     """
     said = [socket.gethostname()]
     try:
@@ -300,6 +293,14 @@ def safe_name(path: Path | str) -> str:
         return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:
         return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+def real_path(path: Path | str) -> Path:
+    """A path without links and ``..``; of a link that leads to itself, as far as it can be followed.
+
+    `pathlib.Path.resolve` raises for the latter, and one such link in a folder must not end the work on it.
+    """
+    return Path(os.path.realpath(path))
 
 
 def read_bytes(path: Path, error: type[InputError] = InputError) -> bytes:
