@@ -296,10 +296,7 @@ def safe_name(path: Path | str) -> str:
 
 
 def real_path(path: Path | str) -> Path:
-    """A path without links and ``..``; of a link that leads to itself, as far as it can be followed.
-
-    `pathlib.Path.resolve` raises for the latter, and one such link in a folder must not end the work on it.
-    """
+    """A path without links; of a link to itself, for which `pathlib.Path.resolve` raises, as far as it goes."""
     return Path(os.path.realpath(path))
 
 
@@ -323,11 +320,19 @@ def read_bytes(path: Path, error: type[InputError] = InputError) -> bytes:
         raise error(f"{path}: can't be read ({fault.strerror or fault})") from fault
 
 
-def parse_json(content: bytes, name: Path | str, error: type[InputError] = InputError) -> Any:
+def parse_json(
+    content: bytes, name: Path | str, error: type[InputError] = InputError, *, strict: bool = True
+) -> Any:
     """A JSON document; see RFC 8259. Text in UTF-16 is taken too, as Windows PowerShell writes it.
 
+    Args:
+        content: Of the file.
+        name: The file, for messages.
+        error: What is raised.
+        strict: Whether NaN and infinity, which JSON hasn't got, are refused.
+
     Raises:
-        InputError: It isn't JSON, is nested too deep, or has numbers that JSON hasn't got.
+        InputError: It isn't JSON, or is nested too deep.
     """
 
     def no_such_number(text: str) -> float:
@@ -336,7 +341,7 @@ def parse_json(content: bytes, name: Path | str, error: type[InputError] = Input
     if not content.strip():
         raise error(f"{name}: is empty")
     try:
-        return json.loads(decoded(content), parse_constant=no_such_number)
+        return json.loads(decoded(content), parse_constant=no_such_number if strict else None)
     except json.JSONDecodeError as fault:
         where = f"line {fault.lineno}, column {fault.colno}"
         raise error(f"{name}: is not JSON ({fault.msg} at {where})") from fault

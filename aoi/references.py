@@ -122,7 +122,7 @@ def _check(path: Path, roots: tuple[Path, ...], above: tuple[Path, ...]) -> None
         return
     if _SERVICES.search(head):
         raise RefusedFileError(
-            f"{path}: describes a service on the network, and no input may reach out to one"
+            f"{path}: describes a service on the network, and no input may reach out to it"
         )
     if _OGR_VRT.search(head):
         said = ", ".join(one.text or "" for one in _parsed(path).iter() if one.tag.lower() == "srcdatasource")
