@@ -296,7 +296,7 @@ def safe_name(path: Path | str) -> str:
 
 
 def real_path(path: Path | str) -> Path:
-    """A path without links; of a link to itself, for which `pathlib.Path.resolve` raises, as far as it goes."""
+    """A path without links; of a link to itself, where `pathlib.Path.resolve` raises, as far as it goes."""
     return Path(os.path.realpath(path))
 
 
