@@ -98,10 +98,10 @@ def test_published_counts_have_their_publishers_the_ceiling_and_the_verdicts() -
     figure = draw_series(History.gather("Tumangang", [], rows, verdicts))
     written = texts(figure)
     assert "published: CSIS Beyond Parallel" in written
-    assert "at most about 20 (CSIS Beyond Parallel)" in written
+    assert "at most about 20 on any day (CSIS Beyond Parallel)" in written
     assert "73  unprecedented (unconfirmed)" in written
     assert "225  elevated" in written
-    assert "look-back window of 2024-06-17" in written
+    assert "Five years that 17 June 2024 is compared with" in written
     assert any("Published counts: 38 North, ASIAPRESS, CSIS Beyond Parallel" in text for text in written)
 
 
@@ -136,7 +136,7 @@ def test_abstained_dates_are_crosses_at_the_foot_and_no_counts() -> None:
     assert float(crosses[0].get_xdata()[0]) == pytest.approx(mdates.date2num(START + timedelta(days=10)))
     counted = [line for line in main.lines if line.get_marker() == "o"]
     assert len(counted) == 2
-    assert any("1 look without an answer" in text for text in texts(figure))
+    assert any("1 image without an answer" in text for text in texts(figure))
 
 
 def test_a_day_with_one_clear_look_isnt_without_an_answer() -> None:
