@@ -145,7 +145,8 @@ def _read_beside(name: str) -> Callable[[Path], object]:
 def _vrt(folder: Path) -> Path:
     geotiff(folder / "part.tif")
     source = (
-        '<SimpleSource><SourceFilename relativeToVRT="1">part.tif</SourceFilename><SourceBand>{0}</SourceBand>'
+        '<SimpleSource><SourceFilename relativeToVRT="1">part.tif</SourceFilename>'
+        "<SourceBand>{0}</SourceBand>"
         '<SrcRect xOff="0" yOff="0" xSize="64" ySize="64"/><DstRect xOff="0" yOff="0" xSize="64" ySize="64"/>'
         "</SimpleSource>"
     )
