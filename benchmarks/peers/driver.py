@@ -9,6 +9,7 @@ network, tile size, overlap in pixels, thresholds and threads.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import resource
@@ -149,9 +150,8 @@ def railwatch(model: nn.Module, raster: str, setting: str) -> int:
     """railwatch's tiles and suppression around the same network; oriented boxes from the oracle."""
     from concurrent.futures import ThreadPoolExecutor
 
-    import scipy.sparse
-    import scipy.spatial  # imported where it is needed; imports are timed elsewhere, for all contestants
-
+    # Imported where it is needed; imports are timed elsewhere, for all contestants.
+    importlib.import_module("scipy.spatial")
     from detector.wagons.boxes import suppress
     from geo import TileGrid, open_scene, tiles
 

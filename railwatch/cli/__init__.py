@@ -24,7 +24,7 @@ import typer
 from typer.core import TyperGroup
 
 from aoi.errors import InputError
-from railwatch import __version__
+from railwatch import __version__, interrupt
 from railwatch.cli import _common
 
 __all__ = ["app", "main"]
@@ -34,8 +34,18 @@ EXIT_PIPE = 141
 # The panels of the help page, in its order; each name is a module of this package.
 PANELS: dict[str, tuple[str, ...]] = {
     "Count": ("run", "detect", "fetch"),
-    "Understand": ("compare", "chart", "report", "review", "calibrate", "claims", "export", "aoi"),
-    "Try and check": ("demo", "validate"),
+    "Understand": (
+        "compare",
+        "chart",
+        "report",
+        "review",
+        "import_counts",
+        "calibrate",
+        "claims",
+        "export",
+        "aoi",
+    ),
+    "Try and check": ("demo", "validate", "store"),
     "Make a detector": ("simulate", "train", "quantise", "evaluate"),
 }
 COMMANDS: tuple[str, ...] = tuple(name for names in PANELS.values() for name in names)
@@ -125,6 +135,8 @@ def _root(
     session.quiet, session.verbosity, session.debug = quiet, verbose, debug
     session.json_emitted = False  # a test runner calls the app again and again in one process
     _common.set_up_logging(quiet=quiet, verbosity=verbose)
+    if ctx.invoked_subcommand is not None and not {"-h", "--help"} & set(sys.argv):
+        _common.waiting.start(f"railwatch {ctx.invoked_subcommand} ...", quiet=quiet)
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help(), nl=False)
 
@@ -171,8 +183,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except Exception as error:
         return _explain(error, as_json="--json" in arguments)
+    except SystemExit as error:  # only rich raises one, when the reader of a help page goes away
+        return _explain(BrokenPipeError(), as_json=False) if error.code == 1 else _common.EXIT_BUG
     # typer hands an exit code back as the command's result; our commands themselves return None.
     code = result if isinstance(result, int) else 0
+    _common.waiting.stop()
     if code == _common.EXIT_INTERRUPTED:
         _complain("interrupted")
     return code
@@ -180,6 +195,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _explain(error: Exception, *, as_json: bool) -> int:
     """Says what went wrong in one sentence and returns the exit code for it."""
+    if interrupt.interrupted():  # during an import or a callback it comes back as any kind of error
+        _complain("interrupted")
+        return _common.EXIT_INTERRUPTED
     if isinstance(error, _ReaderGone | BrokenPipeError):
         # Nobody reads any more: give the interpreter's last flush somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -237,4 +255,5 @@ def _system_sentence(error: OSError) -> str | None:
 
 def _complain(text: str) -> None:
     """Writes one line on stderr."""
-    sys.stderr.write(f"railwatch: {text}\n")
+    _common.waiting.stop()
+    sys.stderr.write(f"railwatch: {_common.printable(text)}\n")

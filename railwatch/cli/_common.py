@@ -15,6 +15,7 @@ import logging
 import math
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from aoi.errors import InputError
+from aoi.files import safe_name
+from railwatch.cli._tables import table
+from railwatch.cli._waiting import waiting
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,10 +51,12 @@ __all__ = [
     "below_threshold",
     "emit_json",
     "fail",
+    "notes",
     "progress",
     "say",
     "show",
     "table",
+    "waiting",
 ]
 
 EXIT_BELOW_THRESHOLD = 1
@@ -141,7 +147,7 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            text = f"railwatch: {record.levelname.lower()}: {self.format(record)}"
+            text = printable(f"railwatch: {record.levelname.lower()}: {self.format(record)}")
             console().print(text, markup=False, highlight=False, soft_wrap=True)
         except BrokenPipeError:
             raise
@@ -192,9 +198,32 @@ def below_threshold() -> NoReturn:
 # Output
 
 
+def printable(text: str) -> str:
+    r"""Text that a terminal shows and doesn't obey: control characters become ``\x1b`` in four letters.
+
+    A file's name may hold any byte but two; colours, a new title or a cleared screen are none of its
+    business. Bytes that aren't UTF-8 are shown in the same way.
+    """
+    return "".join(map(_escaped, safe_name(text)))
+
+
+def _escaped(character: str) -> str:
+    category = unicodedata.category(character)
+    # A soft hyphen or a joiner belongs to words; what turns the direction of a line around doesn't.
+    harmless = (
+        character in "\n\t" or category[0] != "C" or (category == "Cf" and character not in _DIRECTIONS)
+    )
+    return character if harmless else character.encode("unicode_escape", "backslashreplace").decode()
+
+
+_DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
+
+
 def console(*, stderr: bool = True) -> Console:
     """The console of a stream; the same object every time, so that bars and lines don't collide."""
     from rich.console import Console
+
+    waiting.stop()
 
     class PipeAwareConsole(Console):
         def on_broken_pipe(self) -> None:
@@ -216,47 +245,18 @@ _consoles: dict[bool, tuple[Any, Console]] = {}
 
 def say(text: str = "", *, style: str | None = None) -> None:
     """Prints a line of the result on stdout, as it is (no markup, no wrapping of long paths)."""
-    console(stderr=False).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    console(stderr=False).print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def notes(sentences: Iterable[str]) -> None:
+    """Prints what the reader of a result should know, a line each, on stdout."""
+    for sentence in sentences:
+        say(f"note: {sentence}")
 
 
 def show(renderable: Any) -> None:
     """Prints anything that rich can draw on stdout."""
     console(stderr=False).print(renderable)
-
-
-def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, title: str | None = None) -> None:
-    """Prints a table on stdout; None becomes a dash, numbers are set to the right.
-
-    Args:
-        columns: The headings.
-        rows: One sequence of cells a row, as many as there are headings.
-        title: A line above the table.
-    """
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    headings, cells = list(columns), [list(row) for row in rows]
-    shown = [["-" if cell is None else str(cell) for cell in row] for row in cells]
-    # Wrap between words, not inside them, as long as the words of all columns fit beside each other.
-    widths = [
-        max(len(word) for text in (heading, *(row[index] for row in shown)) for word in (*text.split(), ""))
-        for index, heading in enumerate(headings)
-    ]
-    fits = sum(widths) + 3 * len(widths) < console(stderr=False).width
-    drawn = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    for index, heading in enumerate(headings):
-        values = [row[index] for row in cells if row[index] is not None]
-        numeric = bool(values) and all(isinstance(value, int | float) for value in values)
-        drawn.add_column(
-            heading,
-            justify="right" if numeric else "left",
-            overflow="fold",
-            min_width=widths[index] if fits else None,
-        )
-    for row in shown:
-        drawn.add_row(*map(Text, row))
-    show(drawn)
 
 
 def emit_json(document: object) -> None:
@@ -274,6 +274,7 @@ def emit_json(document: object) -> None:
     if session.json_emitted:
         raise RuntimeError("a command writes one JSON document, this is its second")
     session.json_emitted = True
+    waiting.stop()
     text = json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
@@ -281,8 +282,10 @@ def emit_json(document: object) -> None:
 
 def _plain(value: object) -> object:
     """The value in types that JSON has."""
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool | int):
         return value
+    if isinstance(value, str | Path):
+        return safe_name(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, datetime):
@@ -290,10 +293,8 @@ def _plain(value: object) -> object:
         return moment.isoformat().replace("+00:00", "Z")
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, Path):
-        return str(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(member) for key, member in value.items()}
+        return {safe_name(str(key)): _plain(member) for key, member in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, list | tuple):
@@ -317,10 +318,12 @@ class Reporter:
     The call fits every ``progress=`` parameter of the libraries, which know nothing of terminals.
     """
 
-    def __init__(self, bars: RichProgress | None, label: str) -> None:
+    def __init__(self, bars: RichProgress | None, label: str, *, at_once: bool = False) -> None:
         self._bars = bars
         self._task: TaskID | None = None
         self._label = label
+        if bars is not None and at_once:
+            self._task = bars.add_task(label, total=None)  # moves until the number of steps is known
 
     def __call__(self, done: int, total: int) -> None:
         """Sets the bar: `done` of `total` steps."""
@@ -377,4 +380,4 @@ def progress(label: str) -> Iterator[Reporter]:
         TimeRemainingColumn(),
     )
     with RichProgress(*columns, console=console(), transient=True) as bars:
-        yield Reporter(bars, label)
+        yield Reporter(bars, label, at_once=True)

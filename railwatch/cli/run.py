@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from railwatch.pipeline.run import RunResult
     from railwatch.store.observation import Observation
 
-DEFAULT_STORE = "railwatch-store"
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -47,8 +45,22 @@ def run(
         typer.Option(
             "--dates",
             metavar="CSV",
-            help="When images were taken that don't tell: columns file, datetime and optionally sensor.",
+            help="When images were taken that don't tell: columns file, datetime and optionally sensor and "
+            "gsd_m.",
         ),
+    ] = None,
+    gsd: Annotated[
+        float | None,
+        typer.Option(
+            "--gsd",
+            metavar="METRES",
+            help="Metres a pixel of images without a position (screenshots): all freight cars in them are "
+            "counted, though not by zone or track.",
+        ),
+    ] = None,
+    bbox: Annotated[
+        str | None,
+        typer.Option("--bbox", metavar="W,S,E,N", help="The area as a box in degrees, instead of --aoi."),
     ] = None,
     device: Annotated[
         Device | None,
@@ -89,33 +101,29 @@ def run(
     The chart and the page of the area's whole history are made afresh at the end. Run again, it counts
     only what is new; stopped half-way, it goes on where it was.
     """
-    from aoi import load_area
-    from railwatch.config import load_config
+    from railwatch import api
     from railwatch.pipeline.alerts import send_alerts, split_command
-    from railwatch.pipeline.find_scenes import Dates
-    from railwatch.pipeline.run import run as run_pipeline
-    from railwatch.store.store import Store
 
-    settings = load_config(config).override(
-        aoi=aoi,
-        store=store,
-        detector__device=device,
-        detector__backend=backend,
-        detector__weights=weights,
-        occupancy__device=device,
-        occupancy__hindcast=hindcast or None,
-    )
-    if settings.aoi is None:
-        _common.fail("which area? Give --aoi NAME_OR_FILE, or a --config that names one")
+    if aoi is not None and bbox is not None:
+        _common.fail("--aoi and --bbox exclude each other")
     if alert_command is not None:
         split_command(alert_command)  # better now than after a night's work
-    area = load_area(settings.aoi)
-    declared = Dates.read(dates) if dates is not None else Dates()
-    kept = Store.open(settings.store or DEFAULT_STORE)
     with _common.progress("looking") as progress:
-        result = run_pipeline(scenes, area, settings, kept, dates=declared, progress=progress)
+        result = api.run(
+            scenes,
+            aoi=aoi if bbox is None else bbox,
+            store=store,
+            gsd_m=gsd,
+            config=config,
+            dates=dates,
+            device=device,
+            backend=backend,
+            weights=weights,
+            hindcast=hindcast,
+            progress=progress,
+        )
     alerts = (
-        send_alerts(result.verdicts, alert_command, kept.path, timeout_s=alert_timeout)
+        send_alerts(result.verdicts, alert_command, result.store, timeout_s=alert_timeout)
         if alert_command is not None
         else []
     )
@@ -123,7 +131,7 @@ def run(
         _common.emit_json(result.to_json() | {"alerts": [one.to_json() for one in alerts]})
     if not result.read:
         reasons = "; ".join(f"{one.path}: {one.reason}" for one in result.skipped[:3])
-        _common.fail(f"none of the scenes could be read: {reasons}")
+        _common.fail(f"none of the scenes could be used: {reasons}")
     if not as_json:
         say(result)
         for alert in alerts:

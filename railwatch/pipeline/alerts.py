@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from aoi.files import write_bytes
+from aoi.gdal import outer_environment
 from railwatch.errors import ConfigError, StoreError
 from railwatch.store.observation import iso
 
@@ -196,7 +197,7 @@ class _State:
             return cls(path, {}, {})
         except OSError as error:
             raise StoreError(f"{path}: can't be read ({error.strerror})") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StoreError(
                 f"{path}: isn't JSON, so it doesn't tell what was alerted; delete it to alert anew"
             ) from error
@@ -207,6 +208,15 @@ class _State:
             raise StoreError(f"{path}: railwatch didn't write it; delete it to alert anew")
         if version > _VERSION:
             raise StoreError(f"{path}: was written by a newer railwatch (format {version}, known {_VERSION})")
+        whole = all(
+            isinstance(one, dict) and all(isinstance(one.get(key), str) for key in keys)
+            for name, keys in (("sent", ("verdict", "at")), ("waiting", ("aoi", "datetime", "verdict")))
+            for one in content[name].values()
+        )
+        if not whole:
+            raise StoreError(
+                f"{path}: is damaged, so it doesn't tell what was alerted; delete it to alert anew"
+            )
         return cls(path, content["sent"], content["waiting"])
 
     def alerted(self, key: str) -> int:
@@ -251,7 +261,7 @@ def _run(words: tuple[str, ...], document: Mapping[str, Any], store: Path, timeo
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **_environment(document, store)},
+                env={**outer_environment(), **_environment(document, store)},
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:

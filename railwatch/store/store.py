@@ -6,6 +6,7 @@ Layout::
     STORE/items/<id>/<id>.json                one STAC Item an observation
     STORE/items/<id>/detections.parquet       its boxes (GeoParquet), when there are any to keep
     STORE/items/<id>/evidence.png             its picture (or .webp)
+    STORE/areas/<name>/                       its versions and settings; see `railwatch.store.areas`
     STORE/chips/                              pixels of Sentinel-2 acquisitions; see `railwatch.store.chips`
     STORE/charts/                             drawings of the last run
     STORE/reports/                            its page, one an area
@@ -39,15 +40,18 @@ import filelock
 import pystac
 import shapely
 
-from aoi.files import fsync_file, fsync_folder, sweep, temporary_beside, write_bytes
+from aoi.files import fsync_folder, sweep, temporary_beside, write_bytes
 from railwatch.errors import StoreError
+from railwatch.store.areas import area_files, keep_area
 from railwatch.store.georeference import placement_of
 from railwatch.store.observation import FORMAT_VERSION, PREFIX, Observation, current, iso
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
+    from aoi import AreaOfInterest
     from detector import Detections
+    from railwatch.config import RunConfig
 
 __all__ = ["DETECTIONS", "EVIDENCE", "Damaged", "Store", "is_store"]
 
@@ -98,12 +102,13 @@ class Store:
     _read: dict[str, tuple[tuple[int, int], Observation]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def open(cls, path: str | Path, create: bool = True) -> Store:
+    def open(cls, path: str | Path, create: bool = True, *, tidy: bool = True) -> Store:
         """Open a store.
 
         Args:
             path: The folder.
             create: Make it if it isn't there.
+            tidy: Remove what killed writers have left.
 
         Raises:
             StoreError: If there is none and ``create`` is false, the path is taken by something else, a
@@ -119,7 +124,7 @@ class Store:
                 store._items.mkdir(parents=True)
                 store.refresh()
             store._check_version()
-            for folder in (store.path, store._items):
+            for folder in (store.path, store._items, store.charts, store.reports) if tidy else ():
                 sweep(folder)
         return store
 
@@ -141,7 +146,7 @@ class Store:
         """Return an observation by its id, or None when it isn't there or can't be read."""
         try:
             return self._observation(id)
-        except (OSError, ValueError, pystac.STACError):
+        except (OSError, ValueError):
             return None
 
     def observations(self, aoi: str | None = None, *, superseded: bool = False) -> list[Observation]:
@@ -174,7 +179,7 @@ class Store:
             return _item_from(path)
         except FileNotFoundError:
             raise StoreError(f"The store {self.path} has no observation {id}.") from None
-        except (OSError, ValueError, pystac.STACError) as error:
+        except (OSError, ValueError) as error:
             raise StoreError(f"{path} can't be read: {_said(error)}.") from error
 
     def asset(self, id: str, name: str) -> Path | None:
@@ -186,9 +191,15 @@ class Store:
         asset = self.item(id).assets.get(name)
         if asset is None:
             return None
-        # An item may come from somebody else: its assets lie in its own folder and nowhere else.
+        # An item may come from somebody else: its assets lie in its own folder and nowhere else, and a link
+        # doesn't make another place of it.
         path = self._items / id / Path(asset.href).name
-        return path if path.is_file() else None
+        if not path.is_file():
+            return None
+        if path.resolve() != self._items.resolve() / id / path.name:
+            log.warning("%s is left out: it is a link out of the store", path)
+            return None
+        return path
 
     def detections(self, id: str) -> gpd.GeoDataFrame | None:
         """Return the boxes behind an observation in their scene's CRS, or None if none were kept.
@@ -204,8 +215,25 @@ class Store:
             return None
         try:
             return gpd.read_parquet(path)
-        except (OSError, ValueError, pa.ArrowException) as error:
+        # Arrow and shapely raise many kinds, all of which mean the same here
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException, shapely.GEOSException) as error:
             raise StoreError(f"{path} can't be read: {_said(error)}.") from error
+
+    def readable_detections(self, id: str) -> gpd.GeoDataFrame | None:
+        """Return the boxes of an observation; None, with a warning, where they are damaged.
+
+        One file that a disk has spoilt doesn't keep the others from being exported or drawn.
+
+        Raises:
+            StoreError: If there is no such observation.
+        """
+        try:
+            return self.detections(id)
+        except StoreError as error:
+            if not self.has(id):
+                raise
+            log.warning("the boxes of %s are left out: %s", id, error)
+            return None
 
     def add(
         self,
@@ -241,8 +269,11 @@ class Store:
                 written = self._place(temporary, folder)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
-            if refresh:
+        if written and refresh:
+            try:
                 self.refresh()
+            except StoreError as error:  # only an index: the observation itself is there and whole
+                log.warning("%s", error)
         return written
 
     def review(
@@ -271,6 +302,24 @@ class Store:
             raise StoreError(f"The store {self.path} has no observation {corrected.review_of} to correct.")
         return self.add(corrected, detections=detections, evidence=evidence)
 
+    def keep_area(self, area: AreaOfInterest, config: RunConfig) -> tuple[str, ...]:
+        """Keep an area and the settings of a run, so that nobody needs to give them again.
+
+        Args:
+            area: In longitude and latitude.
+            config: The settings.
+
+        Returns:
+            A sentence for each difference from what was kept before.
+
+        Raises:
+            StoreError: If it can't be written, or what was kept can't be read.
+        """
+        written, said = keep_area(self.path, area, config)
+        if written:
+            self.refresh()
+        return said
+
     def refresh(self) -> None:
         """Write ``collection.json`` anew from the items.
 
@@ -278,7 +327,9 @@ class Store:
             StoreError: If it can't be written. The items are untouched.
         """
         with _explained(self.path, "write to"), self._index_lock():
-            collection = _collection(self._all())
+            collection = _collection(
+                self._all(), [path.relative_to(self.path) for path in area_files(self.path)]
+            )
             text = _json_text(collection.to_dict(include_self_link=False, transform_hrefs=False))
             write_bytes(self.path / COLLECTION, text)
 
@@ -295,7 +346,7 @@ class Store:
         for id in self._ids():
             try:
                 found.append(self._observation(id))
-            except (OSError, ValueError, pystac.STACError) as error:
+            except (OSError, ValueError) as error:
                 damaged.append(Damaged(self._item_path(id), _said(error)))
         for one in damaged:
             if one not in self.damaged:
@@ -316,6 +367,8 @@ class Store:
     def _observation(self, id: str) -> Observation:
         """Read one observation; an item never changes once it is in place, so it is read only once."""
         path = self._item_path(id)
+        if path.resolve() != self._items.resolve() / id / path.name:
+            raise ValueError("it is a link out of the store")
         status = path.stat()
         stamp = (status.st_mtime_ns, status.st_size)
         known = self._read.get(id)
@@ -353,7 +406,7 @@ class Store:
             content = json.loads(path.read_bytes())
         except FileNotFoundError:
             content = None
-        except ValueError:
+        except (ValueError, RecursionError):
             log.warning("%s isn't valid JSON; it is only an index, and is made anew from the items", path)
             content = None
         if content is None:
@@ -391,7 +444,7 @@ def is_store(folder: Path) -> bool:
     """Return whether a folder is a store, so that a search for scenes doesn't walk into one."""
     try:
         content = json.loads((folder / COLLECTION).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and _VERSION_KEY in content
 
@@ -407,7 +460,7 @@ def _write_item(
         item.add_asset(DETECTIONS, _asset(path, "Boxes of the wagons", ["data"]))
     if evidence is not None:
         path = folder / f"{EVIDENCE}{_picture_suffix(evidence)}"
-        path.write_bytes(evidence)
+        write_bytes(path, evidence)
         asset = _asset(path, "What was counted, drawn on the image", ["overview"])
         placement = placement_of(evidence)
         if placement is not None:
@@ -421,9 +474,7 @@ def _write_item(
         item.add_link(pystac.Link("derived_from", other, pystac.MediaType.GEOJSON))
     item.collection_id = _COLLECTION_ID
     text = _json_text(item.to_dict(include_self_link=False, transform_hrefs=False))
-    (folder / f"{observation.id}.json").write_bytes(text)
-    for path in folder.iterdir():
-        fsync_file(path)
+    write_bytes(folder / f"{observation.id}.json", text)
     fsync_folder(folder)
 
 
@@ -446,7 +497,7 @@ def _picture_suffix(picture: bytes) -> str:
     raise ValueError("the evidence picture is neither PNG nor WebP")
 
 
-def _collection(observations: list[Observation]) -> pystac.Collection:
+def _collection(observations: list[Observation], areas: list[Path]) -> pystac.Collection:
     """Return the STAC Collection of these observations, with relative links to their items."""
     boxes = _bounds(observations)
     if boxes:
@@ -471,6 +522,17 @@ def _collection(observations: list[Observation]) -> pystac.Collection:
         link = pystac.Link("item", f"./items/{one.id}/{one.id}.json", pystac.MediaType.GEOJSON)
         link.extra_fields["datetime"] = iso(one.datetime)
         collection.add_link(link)
+    for path in areas:
+        digest = path.stem
+        collection.add_asset(
+            f"area-{path.parent.name}-{digest}",
+            pystac.Asset(
+                href=f"./{path.as_posix()}",
+                title=f"The area {path.parent.name}, version {digest}",
+                media_type=pystac.MediaType.GEOJSON,
+                roles=["metadata"],
+            ),
+        )
     return collection
 
 
@@ -489,17 +551,20 @@ def _summaries(observations: list[Observation]) -> dict[str, list[str]]:
 def _item_from(path: Path) -> pystac.Item:
     try:
         content = json.loads(path.read_bytes())
-        if not isinstance(content, dict):
-            raise ValueError("it isn't a JSON object")
+    except RecursionError:
+        raise ValueError("it isn't JSON that can be read: it is nested too deep") from None
+    if not isinstance(content, dict):
+        raise ValueError("it isn't a JSON object")
+    try:
         return pystac.Item.from_dict(content)
-    except (KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # pystac and dateutil raise a dozen kinds for what isn't an Item
         raise ValueError(f"it isn't a STAC Item ({_said(error)})") from error
 
 
 def _item_version(path: Path) -> int:
     try:
         version = json.loads(path.read_bytes())["properties"][f"{PREFIX}version"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return FORMAT_VERSION
     return version if isinstance(version, int) else FORMAT_VERSION
 

@@ -133,12 +133,21 @@ def test_scenes_come_by_time_and_others_with_their_reason(tmp_path: Path) -> Non
     assert "--dates" in reasons["no_date.tif"]
     assert reasons["away_20230301.tif"] == "it doesn't touch the area yard."
     assert reasons["coarse_20230401.tif"].startswith("10 m a pixel is too coarse to see wagons one by one")
+    assert "PlanetScope" not in reasons["coarse_20230401.tif"]
     assert "no position" in reasons["nowhere_20230501.tif"]
     assert "railwatch detect" in reasons["nowhere_20230501.tif"]
     for reason in reasons.values():
         assert reason.endswith(".")
         assert str(tmp_path) not in reason
         assert "\n" not in reason
+
+
+def test_three_metres_are_refused_with_the_reason(tmp_path: Path) -> None:
+    YARD.write(tmp_path / "planet_20230401.tif", transform=Affine(3.0, 0, WEST - 100, 0, -3.0, NORTH + 100))
+    kept, reasons = choose(tmp_path)
+    assert kept == []
+    assert reasons["planet_20230401.tif"].startswith("3 m a pixel is too coarse to see wagons one by one")
+    assert "no estimator has been trained or measured on them" in reasons["planet_20230401.tif"]
 
 
 def test_copies_count_once(tmp_path: Path) -> None:
@@ -229,13 +238,19 @@ def test_dates_can_be_declared(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "no column datetime and no file"),
+        ("", "is empty"),
+        ("a,b\n", "no column file and no datetime"),
         ("file,date\na,b\n", "no column datetime"),
         ("file,datetime\na.tif,yesterday\n", "line 2: 'yesterday' isn't a time"),
-        ("file,datetime\na.tif\n", "line 2: None isn't a time"),
+        ("file,datetime\na.tif\n", "line 2: '' isn't a time"),
+        ("file,datetime\na.tif,05/10/2023\n", "may be 2023-05-10 or 2023-10-05"),
+        ("file,datetime\na.tif,0001-01-01\n", "line 2: .*before the first satellite"),
+        ("file,datetime\na.tif,2099-01-01\n", "line 2: .*in the future"),
+        ("file,datetime\na.tif,2023-01-01/2023-12-31\n", "two dates"),
+        ("file,datetime,gsd_m\na.tif,2023-01-01,-1\n", "not a number of metres"),
         ("file,datetime\n,2023-01-01\n", "line 2 names no file"),
-        (b"\xff\xfe\x00\x01", "isn't a CSV table in UTF-8"),
-        (None, "can't be read: No such file"),
+        (b"\xff\xfe\x00", "isn't a CSV table in UTF-8"),
+        (None, "can't be read"),
     ],
 )
 def test_a_wrong_table_is_one_sentence(tmp_path: Path, text: str | bytes | None, fault: str) -> None:

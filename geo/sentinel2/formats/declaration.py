@@ -21,12 +21,12 @@ elsewhere, so that images in a folder that can't be written to can be declared t
 from __future__ import annotations
 
 import datetime as dt
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aoi.files import parse_toml
 from geo.errors import SceneError
 from geo.sentinel2.formats.product_names import CLASSES, SWIR_BAND, TEN_METRE_BANDS, iso_time, platform_of
 
@@ -95,10 +95,7 @@ def parse_declaration(content: bytes, path: Path) -> Declaration:
     Raises:
         SceneError: It isn't TOML, or says what can't be.
     """
-    try:
-        table = tomllib.loads(content.decode("utf-8-sig"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SceneError(f"{path}: isn't TOML ({error})") from error
+    table = parse_toml(content, path, SceneError)
     listed = table.pop("acquisition", [])
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
         raise SceneError(f"{path}: acquisitions are written as [[acquisition]]")
@@ -157,18 +154,18 @@ def _declared(table: Mapping[str, Any], path: Path) -> Declared:
 def _when(value: Any, path: Path) -> tuple[dt.datetime | None, bool]:
     if value is None:
         return None, False
-    if isinstance(value, dt.datetime):
-        return (value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)), False
-    if isinstance(value, dt.date):
-        return dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC), True
     try:
+        if isinstance(value, dt.datetime):
+            return (value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)), False
+        if isinstance(value, dt.date):
+            return dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC), True
         return iso_time(str(value)), len(str(value).strip()) <= len("2023-10-05")
-    except ValueError:
+    except (ValueError, OverflowError):
         raise SceneError(f"{path}: {value!r} isn't a time such as 2023-10-05T02:10:01Z") from None
 
 
 def _bands(value: Any, path: Path) -> dict[str, tuple[str, int]]:
-    if isinstance(value, list):
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
         value = {name: index for index, name in enumerate(value, start=1) if name}
     if not isinstance(value, dict):
         raise SceneError(f"{path}: bands are a list of names or a table by name")
