@@ -22,7 +22,6 @@ from aoi.files import real_path
 from geo import Scene, valid_fraction
 from railwatch import __version__
 from railwatch.config import RunConfig
-from railwatch.pages.pictures import boxes as evidence
 from railwatch.pipeline.count_area import count_area, hidden_share, visible_area
 from railwatch.pipeline.find_scenes import (
     Candidate,
@@ -460,7 +459,7 @@ class _RunJob:
             nothing = self._observation(
                 candidate, id, clear, hidden, abstained=True, reason=reason, warnings=_sentences(scene)
             )
-            return _SceneResult(nothing, None, evidence.render(scene, None, self.area, nothing))
+            return _SceneResult(nothing, None, _picture(scene, None, self.area, nothing))
         settings = self.config.detector
         detections = self.detector.detect(
             scene,
@@ -487,7 +486,7 @@ class _RunJob:
             warnings=(*_sentences(scene), *counted.warnings, *self._hidden_warning(scene, hidden)),
         )
         frame = counted.detections.frame.assign(image=candidate.path.name)
-        picture = evidence.render(scene, counted.detections, self.area, observation)
+        picture = _picture(scene, counted.detections, self.area, observation)
         return _SceneResult(observation, replace(counted.detections, frame=frame), picture)
 
     def _count_unplaced(
@@ -523,7 +522,7 @@ class _RunJob:
         )
         frame = detections.frame.assign(image=candidate.path.name, counted=freight)
         found = replace(detections, frame=frame)
-        return _SceneResult(observation, found, evidence.render(scene, found, self.area, observation))
+        return _SceneResult(observation, found, _picture(scene, found, self.area, observation))
 
     def _hidden_warning(self, scene: Scene, hidden: float) -> tuple[str, ...]:
         if hidden == 0.0 or scene.datetime is None:
@@ -589,6 +588,13 @@ def _of_parts(candidate: Candidate) -> dict[str, Any]:
         "acquisition": candidate.content(),
         "acquisition_aliases": list(dict.fromkeys(aliases)),
     }
+
+
+def _picture(*given: Any) -> bytes | None:
+    """The picture that shows what was counted; matplotlib is imported when there is something to show."""
+    from railwatch.pages.pictures.boxes import render
+
+    return render(*given)
 
 
 def _numbers(interval: Any) -> dict[str, float]:
