@@ -101,11 +101,15 @@ def run(
     The chart and the page of the area's whole history are made afresh at the end. Run again, it counts
     only what is new; stopped half-way, it goes on where it was.
     """
+    if aoi is not None and bbox is not None:
+        _common.fail("--aoi and --bbox exclude each other")
+    if not as_json and not any(_may_be_there(path) for path in scenes):
+        # Said before anything heavy is imported; with --json the result lists them.
+        missing = "; ".join(f"{path}: there is no such file or folder." for path in scenes[:3])
+        _common.fail(f"none of the scenes could be used: {missing}")
     from railwatch import api
     from railwatch.pipeline.alerts import send_alerts, split_command
 
-    if aoi is not None and bbox is not None:
-        _common.fail("--aoi and --bbox exclude each other")
     if alert_command is not None:
         split_command(alert_command)  # better now than after a night's work
     with _common.progress("looking") as progress:
@@ -136,6 +140,11 @@ def run(
         say(result)
         for alert in alerts:
             _common.say(alert.sentence)
+
+
+def _may_be_there(path: Path) -> bool:
+    """Whether a path is there or lies in a zip, which is looked into later."""
+    return path.exists() or any(one.suffix.lower() == ".zip" for one in path.parents)
 
 
 def say(result: RunResult) -> None:
