@@ -59,7 +59,8 @@ def _vrt(source: str, *, srs: str = "EPSG:32652", more: str = "") -> str:
 
 
 _WMS = (
-    "<GDAL_WMS><Service name='TMS'><ServerUrl>{url}/${{z}}/${{x}}/${{y}}.png</ServerUrl></Service><DataWindow>"
+    "<GDAL_WMS><Service name='TMS'><ServerUrl>{url}/${{z}}/${{x}}/${{y}}.png</ServerUrl></Service>"
+    "<DataWindow>"
     "<UpperLeftX>0</UpperLeftX><UpperLeftY>1</UpperLeftY>"
     "<LowerRightX>1</LowerRightX><LowerRightY>0</LowerRightY>"
     "<SizeX>64</SizeX><SizeY>64</SizeY></DataWindow><BandsCount>1</BandsCount></GDAL_WMS>"
