@@ -261,12 +261,14 @@ _VERBS = ("is ", "has ", "names ", "holds ", "lies ", "can't ", "needs ", "lacks
 
 def _is_image(path: Path) -> bool:
     """Whether a file can be read as an image, whatever it shows."""
-    import rasterio
+    from rasterio.errors import RasterioError
+
+    from aoi.gdal import open_raster
 
     try:
-        with rasterio.open(path):
+        with open_raster(path):
             return True
-    except rasterio.errors.RasterioError:
+    except (RasterioError, OSError, InputError):
         return False
 
 
