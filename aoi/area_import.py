@@ -139,12 +139,14 @@ def area_document_of(path: Path, name: str | None = None) -> dict[str, Any]:
     Raises:
         AreaError: The file can't be read, has no polygon, or isn't tied to the Earth.
     """
+    if path.is_dir() and path.suffix.lower() != ".gdb":
+        raise AreaError(f"{path}: is a folder, not a file")
     text = None if path.is_dir() else _text(path)
     stripped = "" if text is None else text.lstrip()
-    if stripped[:1] in ("{", "["):
+    if stripped[:1] in ("{", "[") or path.suffix.lower() in _JSON:
         document = parse_json(read_bytes(path, AreaError), path, AreaError)
         if not isinstance(document, dict):
-            raise AreaError(f"{path}: is no GeoJSON object")
+            raise AreaError(f"{path}: is no GeoJSON object, not a FeatureCollection")
         if "elements" in document and "type" not in document:
             raise AreaError(f"{path}: is an answer of Overpass; its railway lines go to 'aoi tracks --from'")
         if has_roles(document):
@@ -163,7 +165,7 @@ def _text(path: Path) -> str | None:
     if not head.strip():
         raise AreaError(f"{path}: is empty")
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    wide = head[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in head[:2]
+    wide = head[:2] in (b"\xff\xfe", b"\xfe\xff")
     if path.suffix.lower() not in _TEXT and start not in (b"{", b"[") and not wide:
         return None
     try:
