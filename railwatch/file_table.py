@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from aoi.errors import InputError
+from aoi.files import real_path
 from aoi.tables import Row, read_table
 
 __all__ = ["FileTable"]
@@ -96,7 +97,7 @@ class FileTable(Generic[Value]):
     def by_path(self) -> dict[str, Value]:
         """The values by absolute path, and by bare name where that is unique."""
         names = [row.path.name for row in self._rows]
-        found = {str((base / row.path).resolve()): row.value for row in self._rows for base in self._bases}
+        found = {str(real_path(base / row.path)): row.value for row in self._rows for base in self._bases}
         return found | {row.path.name: row.value for row in self._rows if names.count(row.path.name) == 1}
 
     def check(self, files: Iterable[Path]) -> None:
@@ -129,17 +130,15 @@ class FileTable(Generic[Value]):
 
     def _meant(self, path: Path) -> list[_Named[Value]]:
         """The rows that mean a file, all equally well."""
-        names = _parts(str(path.absolute())), _parts(str(path.resolve()))
+        names = _parts(str(path.absolute())), _parts(str(real_path(path)))
         ends = [row for row in self._rows if any(one[-len(row.parts) :] == row.parts for one in names)]
         longest = max((len(row.parts) for row in ends), default=0)
         if longest > 1:
             return [row for row in ends if len(row.parts) == longest]
         same = [row for row in self._rows if row.parts[-1] == names[0][-1]]
-        exact = [row for row in same if row.path.name == path.name]
-        for rows in (exact, same):
-            if len(rows) == 1 or (rows and all(len(row.parts) == 1 for row in rows)):
-                return rows
-        return []
+        if len(same) > 1 and any(len(row.parts) > 1 for row in same):
+            return []
+        return [row for row in same if row.path.name == path.name] or same
 
 
 def _parts(text: str) -> tuple[str, ...]:
