@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -127,7 +128,9 @@ def convert(network: nn.Module, example: Tensor | tuple[Tensor, ...], shapes: Se
     """
     openvino = import_openvino()
     # Its converter would report its use to its maker.
-    with left_out("openvino_telemetry"):
+    # It still traces by the way that torch means to give up, and says so.
+    with left_out("openvino_telemetry"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         from openvino.tools.ovc import convert_model
 
         model = convert_model(network.eval(), example_input=example)
@@ -141,7 +144,8 @@ def _quantised(model: Any, samples: Iterable[Any], excluded: Sequence[str]) -> A
     Raises:
         InputError: NNCF isn't installed.
     """
-    with left_out("openvino_telemetry"):
+    with left_out("openvino_telemetry"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
             import nncf
         except ImportError as error:
