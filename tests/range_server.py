@@ -82,10 +82,12 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(302, b"", extra={"Location": "http://169.254.169.254/latest/meta-data/"})
         if fault == "local-file":
             return self.answer(302, b"", extra={"Location": "file:///etc/passwd"})
+        if fault == "port":  # /fault/port8080/...: the same file of another server
+            return self.answer(307, b"", extra={"Location": f"http://127.0.0.1:{number}{file}"})
         if fault == "onward":
             return self.answer(307, b"", extra={"Location": file})
         if fault == "bomb":
-            body = gzip.compress(b"0" * 200_000_000, 9)
+            body = gzip.compress(b"0" * 20_000_000, 9)
             return self.answer(200, body, "application/json", extra={"Content-Encoding": "gzip"})
         target = (FOLDER / file.lstrip("/")).resolve()
         if not target.is_relative_to(FOLDER.resolve()) or not target.is_file():

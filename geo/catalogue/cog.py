@@ -17,6 +17,7 @@ from rasterio.windows import Window
 
 from geo.catalogue.remote_scene import RemoteScene
 from geo.errors import SceneError
+from geo.ground_metric import apply_affine
 
 __all__ = ["BESIDE_PX", "Bounds", "EmptyScene", "tags_of", "window_in", "write_cog"]
 
@@ -37,13 +38,13 @@ def window_in(opened: DatasetReader, crs: CRS, bounds: Bounds) -> Window | None:
     if not all(map(math.isfinite, around)):
         return None
     west, south, east, north = around
-    t = ~opened.transform
-    corners = [t * point for point in ((west, north), (east, north), (west, south), (east, south))]
-    columns, rows = [one[0] for one in corners], [one[1] for one in corners]
+    corners = [(west, north), (east, north), (west, south), (east, south)]
+    columns, rows = apply_affine(~opened.transform, corners).T
     beside = 0 if opened.crs != crs and crs.is_geographic else BESIDE_PX
-    left, top = max(math.floor(min(columns)) - beside, 0), max(math.floor(min(rows)) - beside, 0)
-    right = min(math.ceil(max(columns)) + beside, opened.width)
-    bottom = min(math.ceil(max(rows)) + beside, opened.height)
+    left = max(math.floor(columns.min()) - beside, 0)
+    top = max(math.floor(rows.min()) - beside, 0)
+    right = min(math.ceil(columns.max()) + beside, opened.width)
+    bottom = min(math.ceil(rows.max()) + beside, opened.height)
     return Window(left, top, right - left, bottom - top) if left < right and top < bottom else None
 
 

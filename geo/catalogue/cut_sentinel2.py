@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["cut_sentinel2", "measure_sentinel2"]
 
 _SAMPLE_PX = 512
-"""Rows and columns of the sample by which offsets are decided; see `geo.sentinel2.formats.raster_band.sample`."""
+"""Rows and columns of the sample by which offsets are decided."""
 
 
 def cut_sentinel2(

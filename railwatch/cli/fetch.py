@@ -113,11 +113,11 @@ def fetch(
     """
     from datetime import UTC, datetime, timedelta
 
-    from railwatch.areas import load_areas
-    from railwatch.engine import Dask
     from railwatch.fetch import FetchOptions, plan
     from railwatch.fetch import fetch as fetch_scenes
     from railwatch.fetch.fetch import parse_hosts, parse_time
+    from railwatch.pipeline.areas import load_areas
+    from railwatch.pipeline.engine import Dask
 
     last = parse_time(until, end=True) if until is not None else datetime.now(UTC).replace(microsecond=0)
     first = parse_time(since) if since is not None else last - timedelta(days=DEFAULT_SPAN_DAYS)

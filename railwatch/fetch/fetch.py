@@ -20,15 +20,15 @@ from geo.catalogue.remote_scene import LeftOut, RemoteScene, choose, scenes_of
 from geo.catalogue.signing import signer_of
 from geo.catalogue.stac_search import search
 from geo.errors import UnavailableError
-from railwatch.engine import Threads
 from railwatch.errors import StoreError
 from railwatch.fetch.scene_folder import SceneFolder
+from railwatch.pipeline.engine import Threads
 from railwatch.pipeline.find_scenes import unexpected
 from railwatch.store.observation import iso
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
-    from railwatch.engine import Engine
+    from railwatch.pipeline.engine import Engine
 
 __all__ = ["FetchOptions", "FetchResult", "Fetched", "Plan", "fetch", "plan"]
 

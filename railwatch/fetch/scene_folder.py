@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from geo.catalogue.cog import EmptyScene
 from geo.catalogue.cut import Cut, cut_scene, sweep, window_key
 from railwatch.errors import StoreError
-from railwatch.remote import filesystem, is_url
 from railwatch.store.observation import slug
+from railwatch.store.remote import filesystem, is_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

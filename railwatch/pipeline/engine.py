@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from railwatch.errors import EngineError
 
@@ -184,19 +184,22 @@ class Dask(AbstractContextManager["Dask"]):
 
     def __init__(self, address: str) -> None:
         try:
-            from distributed import Client
+            import distributed
         except ImportError as error:
             raise EngineError("--scheduler needs Dask: pip install 'railwatch[cluster]'") from error
         self.name = f"Dask at {address}"
         try:
-            self._client = Client(address, timeout=_CONNECT_S, set_as_default=False)
+            client: Any = distributed.Client
+            self._client = client(address, timeout=_CONNECT_S, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
             raise EngineError(f"the Dask scheduler at {address} can't be reached: {error}") from error
 
     def each(self, work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[Done[T, R]]:
         """See `Engine.each`."""
-        from distributed import as_completed
+        import distributed
         from distributed.scheduler import KilledWorker
+
+        as_completed: Any = distributed.as_completed
 
         if not tasks:
             return
