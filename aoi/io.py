@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import logging
-import os
 import re
 from collections.abc import Mapping
 from importlib import resources
@@ -14,6 +13,7 @@ from typing import Any
 
 from aoi.check import CheckResult, Problem, check_document
 from aoi.errors import AreaError
+from aoi.files import parse_json, read_bytes, write_text
 from aoi.model import AreaOfInterest
 
 __all__ = [
@@ -79,30 +79,10 @@ def read_document(path: Path) -> dict[str, Any]:
     Raises:
         AreaError: If the file can't be read or holds no JSON object.
     """
-    try:
-        data = path.read_bytes()
-    except IsADirectoryError as error:
-        raise AreaError(f"{path}: is a folder, not an area file") from error
-    except OSError as error:
-        raise AreaError(f"{path}: can't be read ({error.strerror})") from error
-    if not data.strip():
-        raise AreaError(f"{path}: is empty")
-    try:
-        document = json.loads(data.decode("utf-8-sig"), parse_constant=_no_such_number)
-    except UnicodeDecodeError as error:
-        raise AreaError(f"{path}: is not JSON: an area is a GeoJSON text file") from error
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise AreaError(f"{path}: is not JSON ({error.msg} at {where})") from error
-    except (ValueError, RecursionError) as error:
-        raise AreaError(f"{path}: is not JSON ({error})") from error
+    document = parse_json(read_bytes(path, AreaError), path, AreaError)
     if not isinstance(document, dict):
         raise AreaError(f"{path}: is no GeoJSON object, not a FeatureCollection")
     return document
-
-
-def _no_such_number(text: str) -> float:
-    raise ValueError(f"{text} is no JSON number")
 
 
 def check_area(name_or_path: str | Path) -> CheckResult:
@@ -164,16 +144,7 @@ def write_document(document: Mapping[str, Any], path: Path) -> None:
     """
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     text = _TALL_POSITION.sub(lambda found: f"[{', '.join(filter(None, found.groups()))}]", text)
-    # in the same folder, so that the rename can't cross file systems
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        if path.exists():
-            temporary.chmod(path.stat().st_mode & 0o777)
-        temporary.replace(path)
+        write_text(path, text + "\n")
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise AreaError(f"{path}: can't be written ({error.strerror})") from error

@@ -23,9 +23,11 @@ import torch
 
 from detector.training import augment, losses
 from detector.training.calibrate_wagons import finish, look, score
-from detector.training.loop import TrainConfig, train
+from detector.training.config import WagonTraining
+from detector.training.loop import fit as fit_network
 from detector.training.metrics import summarise
 from detector.training.shards import LabelledTile, Shard, find_shards, write_shard
+from detector.training.wagon_task import WagonTask
 from detector.wagons import weights as weights_file
 from detector.wagons.detector import WagonDetector
 
@@ -83,7 +85,7 @@ def filtered(folder: Path, keep: Callable[[LabelledTile], bool], out: Path) -> P
 
 def fit(variant: Variant, options: argparse.Namespace, start: weights_file.Weights) -> dict[str, Any]:
     """Train a variant and measure it."""
-    config = TrainConfig(
+    config = WagonTraining(
         seed=5,
         steps=options.steps,
         view_px=options.view_px,
@@ -104,11 +106,11 @@ def fit(variant: Variant, options: argparse.Namespace, start: weights_file.Weigh
             losses.WEIGHTS.update(variant.weights)
             if not variant.reprocess:
                 augment._reprocess = lambda image, rng: image
-            network = train(
-                [shards],
+            settings = replace(config, **variant.config)
+            network = fit_network(
+                WagonTask([shards], settings, hard=options.hard),
                 Path(scratch) / "out",
-                replace(config, **variant.config),
-                hard=options.hard,
+                settings,
                 start=start.network.state_dict(),
             )
         finally:

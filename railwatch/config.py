@@ -1,4 +1,4 @@
-"""The settings of a run: one TOML file, read into frozen dataclasses, with nothing guessed.
+"""The settings of a run: one TOML file, bound strictly (`aoi.settings`).
 
 A file may hold any of the settings below and nothing else: an unknown key, a wrong type or a value out
 of its range is refused with one sentence that names the file and the key. What a file leaves out keeps
@@ -11,20 +11,19 @@ The bundled files are in the package `configs`, one a use, and go by their names
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
-import math
 import sys
 import tomllib
-import types
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date
+from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal
 
+from aoi.settings import bind, fields_of, kind_of, range_words, read_toml, setting, settings_table, wanted
 from railwatch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,49 +42,20 @@ __all__ = [
     "reference",
 ]
 
-T = TypeVar("T")
-
 # The recipes of `railwatch train` and the assumptions of `railwatch claims` lie beside the settings of runs.
 _RECIPE_PREFIXES = ("train-", "finetune-", "claims")
 
 
-def _setting(
-    default: Any,
-    text: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    step: int | None = None,
-    changes_results: bool = True,
-    later: bool = False,
-    is_path: bool = False,
-) -> Any:
-    """A dataclass field with what its reader and its documentation need.
+_setting = partial(setting, changes_results=True, later=False, is_path=False)
+"""A setting of a run, with what `RunConfig` wants to know of it besides.
 
-    Args:
-        default: The value when a file leaves it out.
-        text: One sentence for the reference table.
-        low: The least value allowed (of each member, for lists).
-        high: The greatest value allowed.
-        step: What the value must be a multiple of.
-        changes_results: False for what only moves files or changes the speed; it isn't in the digest.
-        later: It came when stores existed; at its default it isn't in the digest, so that what they hold
-            stays valid.
-        is_path: The value is a path, relative to the folder of the file that it stands in.
-    """
-    metadata = {
-        "text": text,
-        "low": low,
-        "high": high,
-        "step": step,
-        "changes_results": changes_results,
-        "later": later,
-        "is_path": is_path,
-    }
-    return field(default=default, metadata=metadata)
+``changes_results`` is False for what only moves files or changes the speed: it isn't in the digest. ``later``
+marks what came when stores existed: at its default it isn't in the digest, so that what they hold stays
+valid. ``is_path``: the value is a path, relative to the folder of the file that it stands in.
+"""
 
 
-@dataclass(frozen=True, slots=True)
+@settings_table
 class SceneSettings:
     """How images are read and which are good enough to count on."""
 
@@ -109,7 +79,7 @@ class SceneSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@settings_table
 class DetectorSettings:
     """How the wagon detector works."""
 
@@ -145,7 +115,7 @@ class DetectorSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@settings_table
 class OccupancySettings:
     """How Sentinel-2 scenes (10 m) are answered."""
 
@@ -185,7 +155,7 @@ class OccupancySettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@settings_table
 class BaselineSettings:
     """What a count is compared with.
 
@@ -202,7 +172,7 @@ class BaselineSettings:
         low=0,
         high=3650,
     )
-    not_before: date | None = _setting(  # noqa: RUF009 (the linter doesn't know that days are immutable)
+    not_before: date | None = _setting(
         None, "The window never begins before this day (of a rebuilt yard, for example)."
     )
     min_looks: float = _setting(
@@ -220,11 +190,13 @@ class BaselineSettings:
         from railwatch.history.settings import VerdictSettings
 
         shared = {each.name for each in dataclasses.fields(VerdictSettings)}
-        mine = {name: getattr(self, name) for name in self.__slots__ if name in shared}
+        mine = {
+            each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name in shared
+        }
         return VerdictSettings(**mine)
 
 
-@dataclass(frozen=True, slots=True)
+@settings_table
 class ChartSettings:
     """How the time series is drawn."""
 
@@ -235,7 +207,7 @@ class ChartSettings:
     show_published: bool = _setting(True, "Draw the published counts beside our own.", changes_results=False)
 
 
-@dataclass(frozen=True, slots=True)
+@settings_table
 class RunConfig:
     """All settings of a run.
 
@@ -295,7 +267,7 @@ class RunConfig:
             for table in tables:
                 target = target.setdefault(table, {})
             target[key] = _toml_value(value)
-        return dataclasses.replace(_bind(RunConfig, changed, "options", folder=None), source=self.source)
+        return dataclasses.replace(_bound(changed, "options", None), source=self.source)
 
 
 def config_names() -> list[str]:
@@ -335,143 +307,36 @@ def load_config(name_or_path: str | Path | None = None) -> RunConfig:
     if name_or_path is None:
         return RunConfig()
     if isinstance(name_or_path, str) and name_or_path in config_names():
-        text, shown, folder = bundled_text(name_or_path), f"{name_or_path}.toml (bundled)", None
+        table, shown, folder = (
+            tomllib.loads(bundled_text(name_or_path)),
+            f"{name_or_path}.toml (bundled)",
+            None,
+        )
     else:
         path = Path(name_or_path)
         shown, folder = str(path), path.absolute().parent
-        text = _read(path)
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{shown}: not a valid TOML file: {error}") from error
-    return dataclasses.replace(_bind(RunConfig, table, shown, folder=folder), source=shown)
+        if not path.exists():
+            names = ", ".join(config_names())
+            raise ConfigError(f"{path}: no such settings file (the bundled settings are: {names})")
+        table = read_toml(path, ConfigError)
+    return dataclasses.replace(_bound(table, shown, folder), source=shown)
 
 
-def _read(path: Path) -> str:
-    """The text of a settings file."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        names = ", ".join(config_names())
-        raise ConfigError(f"{path}: no such settings file (the bundled settings are: {names})") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not a TOML file: it isn't UTF-8 text") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+def _bound(table: Mapping[str, Any], shown: str, folder: Path | None) -> RunConfig:
+    """The settings in a table; relative paths are taken from a folder, or left as they are without one."""
 
-
-# --------------------------------------------------------------------------------------------------
-# From a TOML table to a dataclass
-
-
-def _settings(cls: type) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
-    """The fields that a file may set, with their resolved types."""
-    hints = get_type_hints(cls)
-    for each in dataclasses.fields(cls):
-        if not each.metadata.get("internal"):
-            yield each, hints[each.name]
-
-
-def _bind(cls: type[T], table: Mapping[str, Any], shown: str, *, folder: Path | None, prefix: str = "") -> T:
-    """An instance of `cls` from a table, every key and value checked.
-
-    Args:
-        cls: A dataclass whose fields come from `_setting` or are such dataclasses.
-        table: What the file says.
-        shown: The file's name for messages.
-        folder: What relative paths are relative to; None leaves them as they are.
-        prefix: The table's own name with a dot, for messages.
-    """
-    fields = {each.name: (each, hint) for each, hint in _settings(cls)}
-    place = f"of [{prefix.rstrip('.')}]" if prefix else "at the top level"
-    for key in table:
-        if key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1)
-            advice = f"did you mean {near[0]}? All" if near else "the"
-            raise ConfigError(
-                f"{shown}: unknown key {prefix}{key} ({advice} keys {place} are: {', '.join(fields)})"
-            )
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        each, hint = fields[key]
-        name = prefix + key
-        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{shown}: {name} must be a table ([{name}]), not {_described(value)}")
-            values[key] = _bind(hint, value, shown, folder=folder, prefix=f"{name}.")
-            continue
-        converted = _converted(value, hint, each.metadata, f"{shown}: {name}")
-        if each.metadata["is_path"] and folder is not None and converted is not None:
-            converted = str(folder / Path(converted).expanduser())
-        values[key] = converted
-    config = cls(**values)
-    if isinstance(config, RunConfig) and folder is not None and config.aoi is not None:
-        beside = folder / Path(config.aoi).expanduser()
-        # An area is a bundled name or a path; only a file that is there makes it a path.
-        if beside.is_file():
-            config = dataclasses.replace(config, aoi=str(beside))
-    return config
-
-
-def _converted(value: Any, hint: Any, metadata: Mapping[str, Any], where: str) -> Any:
-    """The value as the type `hint`, if it is of that type and in range."""
-    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    kind = next(option for option in options if option is not type(None))
-    if get_origin(kind) is tuple:
-        member = get_args(kind)[0]
-        if not isinstance(value, list) or not value:
-            raise ConfigError(f"{where} must be {_wanted(kind)}, not {_described(value)}")
-        return tuple(_converted(each, member, metadata, where) for each in value)
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise ConfigError(f"{where} must be {_wanted(kind)}, not {_described(value)}")
+    def placed(field: dataclasses.Field[Any], value: Any) -> Any:
+        if folder is None or value is None:
+            return value
+        if field.metadata.get("is_path"):
+            return str(folder / Path(value).expanduser())
+        if field.name == "aoi":
+            # An area is a bundled name or a path; only a file that is there makes it a path.
+            beside = folder / Path(value).expanduser()
+            return str(beside) if beside.is_file() else value
         return value
-    # TOML tells whole numbers from others; a whole number is fine where any number is.
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise ConfigError(f"{where} must be {_wanted(kind)}, not {_described(value)}")
-    low, high = metadata["low"], metadata["high"]
-    if (low is not None and value < low) or (high is not None and value > high):
-        raise ConfigError(f"{where} must be {_range(low, high)}, not {value}")
-    if metadata["step"] is not None and value % metadata["step"]:
-        raise ConfigError(f"{where} must be a multiple of {metadata['step']}, not {value}")
-    return value
 
-
-def _wanted(kind: Any) -> str:
-    """A type in the words of a message."""
-    if get_origin(kind) is tuple:
-        return f"a list, each member {_wanted(get_args(kind)[0])}"
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(f'"{choice}"' for choice in get_args(kind))
-    return {
-        bool: "true or false",
-        int: "a whole number",
-        float: "a number",
-        str: "text in quotes",
-        date: "a day (2023-10-05)",
-    }[kind]
-
-
-def _described(value: object) -> str:
-    """A value of a wrong type in the words of a message."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f'the text "{value}"'
-    if isinstance(value, Mapping):
-        return "a table"
-    if isinstance(value, list):
-        return "a list" if value else "an empty list"
-    return str(value)
-
-
-def _range(low: float | None, high: float | None) -> str:
-    """Limits in the words of a message."""
-    if high is None:
-        return f"{low:g} or more"
-    return f"between {low:g} and {high:g}"
+    return bind(RunConfig, table, shown, error=ConfigError, convert=placed)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -481,7 +346,7 @@ def _range(low: float | None, high: float | None) -> str:
 def _as_table(config: Any) -> dict[str, Any]:
     """The settings as TOML would hold them: tuples as lists, nothing for None."""
     table: dict[str, Any] = {}
-    for each, _ in _settings(type(config)):
+    for each, _ in fields_of(type(config)):
         value = getattr(config, each.name)
         if dataclasses.is_dataclass(value):
             table[each.name] = _as_table(value)
@@ -500,7 +365,7 @@ def _toml_value(value: object) -> object:
 def _content(config: Any) -> dict[str, Any]:
     """What of the settings can change a result."""
     content: dict[str, Any] = {}
-    for each, _ in _settings(type(config)):
+    for each, _ in fields_of(type(config)):
         value = getattr(config, each.name)
         if dataclasses.is_dataclass(value):
             content[each.name] = _content(value)
@@ -531,7 +396,7 @@ def reference() -> str:
         "",
         *_reference_table("Top level", RunConfig),
     ]
-    for each, hint in _settings(RunConfig):
+    for each, hint in fields_of(RunConfig):
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
             parts += ["", *_reference_table(f"`[{each.name}]`", hint)]
     return "\n".join(parts) + "\n"
@@ -545,19 +410,17 @@ def _reference_table(heading: str, cls: type) -> Iterator[str]:
         yield ""
     yield "| key | type | default | what it does |"
     yield "|---|---|---|---|"
-    for each, hint in _settings(cls):
+    for each, hint in fields_of(cls):
         if dataclasses.is_dataclass(hint):
             continue
-        options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-        kind = next(option for option in options if option is not type(None))
-        wanted = _wanted(kind)
+        kind = wanted(kind_of(hint))
         low, high = each.metadata["low"], each.metadata["high"]
         if low is not None or high is not None:
-            wanted += f", {_range(low, high)}"
+            kind += f", {range_words(low, high)}"
         if each.metadata["step"] is not None:
-            wanted += f", a multiple of {each.metadata['step']}"
+            kind += f", a multiple of {each.metadata['step']}"
         default = "none" if each.default is None else f"`{_toml(each.default)}`"
-        yield f"| `{each.name}` | {wanted} | {default} | {each.metadata['text']} |"
+        yield f"| `{each.name}` | {kind} | {default} | {each.metadata['text']} |"
 
 
 def _toml(value: object) -> str:

@@ -29,6 +29,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Transformer
 
+from aoi.files import write_text
 from detector.simulators import CATEGORY_NAMES, Rendered, SceneSpec, render, sensors, yard_series
 from detector.simulators.write import COUNTED_VISIBILITY
 
@@ -261,7 +262,7 @@ def _feature(role: str, shape: shapely.Geometry, properties: dict[str, Any]) -> 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     """Write JSON with one box or position a line, so that a change can be read."""
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def main(arguments: Sequence[str]) -> int:

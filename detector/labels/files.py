@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aoi import files
 from detector.errors import LabelError
 
 
@@ -53,13 +53,9 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         LabelError: It can't be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
+        files.write_text(path, text)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         raise LabelError(f"{path}: can't be written ({error.strerror})") from error
 
 

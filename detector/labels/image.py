@@ -11,6 +11,9 @@ from shapely import Polygon
 
 from detector.wagons.boxes import Boxes, as_boxes
 
+MINIMUM_VISIBILITY = 0.35
+"""A vehicle of which less is seen is neither wagon nor background: it is ignored."""
+
 
 @dataclass(frozen=True, eq=False)
 class LabelledImage:

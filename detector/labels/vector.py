@@ -33,9 +33,8 @@ from shapely.geometry import shape
 from detector.errors import LabelError
 from detector.labels.files import member, number, numbers, read_json, relative, write_json
 from detector.labels.find_images import LabelImage, open_image
-from detector.labels.image import LabelledImage
+from detector.labels.image import MINIMUM_VISIBILITY, LabelledImage
 from detector.labels.oriented_boxes import Context, DrawnLabel, polygon
-from detector.training.shards import MINIMUM_VISIBILITY
 from detector.wagons.network import CATEGORIES
 from geo import Scene, boxes_to_map
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.transform import Affine
 
+from aoi.files import replacing, write_text
 from detector.simulators.backgrounds import BackgroundLibrary
 from detector.simulators.images import pictures
 from detector.simulators.procedural.sensors import Rendered
@@ -94,7 +95,7 @@ def write_scene(
     path = path.with_suffix(".tif")
     labels = path.with_suffix(".geojson")
     _write_image(rendered, path, crs, origin_m, when)
-    labels.write_text(_labels(rendered, path, crs), encoding="utf-8")
+    write_text(labels, _labels(rendered, path, crs))
     shown = rendered.visibility >= COUNTED_VISIBILITY
     count = [int(np.sum(shown & (rendered.category == c))) for c in range(3)]
     h, w = rendered.image.shape[:2]
@@ -135,23 +136,26 @@ def _write_image(
     bands = image[..., :1] if grey else image
     gsd_x, gsd_y = rendered.meta.get("gsd_xy_m", (rendered.gsd_m, rendered.gsd_m))
     transform = Affine(gsd_x, 0.0, origin_m[0], 0.0, -gsd_y, origin_m[1])
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        width=image.shape[1],
-        height=image.shape[0],
-        count=bands.shape[2],
-        dtype="uint8",
-        crs=crs,
-        transform=transform,
-        compress="deflate",
-        predictor=2,
-        tiled=True,
-        blockxsize=256,
-        blockysize=256,
-        photometric="MINISBLACK" if grey else "RGB",
-    ) as out:
+    with (
+        replacing(path) as temporary,
+        rasterio.open(
+            temporary,
+            "w",
+            driver="GTiff",
+            width=image.shape[1],
+            height=image.shape[0],
+            count=bands.shape[2],
+            dtype="uint8",
+            crs=crs,
+            transform=transform,
+            compress="deflate",
+            predictor=2,
+            tiled=True,
+            blockxsize=256,
+            blockysize=256,
+            photometric="MINISBLACK" if grey else "RGB",
+        ) as out,
+    ):
         out.write(np.moveaxis(bands, -1, 0))
         tags = {"SENSOR": "simulated", "SIMULATED": "yes"}
         if when is not None:
@@ -231,7 +235,7 @@ def _plain(value: Any) -> Any:
 def write_index(folder: Path, rows: Sequence[WrittenScene]) -> Path:
     """Write `index.csv`, one line a scene; `file` and `gsd_m` suit `railwatch detect --gsd-file`."""
     path = folder / "index.csv"
-    with path.open("w", newline="", encoding="utf-8") as handle:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
         names = list(WrittenScene.__dataclass_fields__)
         table = csv.DictWriter(handle, names, lineterminator="\n")
         table.writeheader()

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.training.shards import MINIMUM_VISIBILITY, LabelledTile
+from detector.labels.image import MINIMUM_VISIBILITY
+from detector.training.shards import LabelledTile
 from detector.wagons.boxes import Boxes, as_boxes
 from detector.wagons.network import STRIDE
 

@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import shapely
 import torch
 from numpy.typing import NDArray
 
+from detector.training.label_tiles import ignore_areas
 from detector.training.metrics import Scored, clip_boxes, counting_rows, judge_picture, summarise
 from detector.training.shards import LabelledTile
 from detector.wagons.boxes import match, rotated_iou
@@ -111,7 +111,7 @@ def _scored(detector: WagonDetector, number: int, item: Pictured) -> Scored:
         ignored=tile.ignored | outside,
         size_px=(float(width), float(height)),
         gsd_m=WORK_GSD_M,
-        ignore_areas=tuple(shapely.Polygon(ring) for ring in tile.meta.get("ignore_areas", ())),
+        ignore_areas=ignore_areas(tile),
         meta=tile.meta,
     )
     freight = (found.category == 0) & counting_rows(scored)

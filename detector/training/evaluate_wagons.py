@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from aoi.errors import InputError
+from aoi.files import write_bytes
 from detector.errors import LabelError
 from detector.labels import LabelledImage
 from detector.training.calibrate_wagons import look, score
@@ -231,7 +232,7 @@ def failure_sheet(cases: Sequence[Case], threshold: float, path: Path, *, most: 
     sheet = np.concatenate(rows, axis=0)
     ok, data = cv2.imencode(".png", sheet[..., ::-1])
     if ok:
-        path.write_bytes(data.tobytes())
+        write_bytes(path, data.tobytes())
     return path
 
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon
 
 from detector.errors import LabelError
-from detector.labels.image import LabelledImage
+from detector.labels.image import MINIMUM_VISIBILITY, LabelledImage
 from detector.labels.oriented_boxes import normal
-from detector.training.shards import MINIMUM_VISIBILITY, TILE_PX, LabelledTile
+from detector.training.config import TILE_PX
+from detector.training.shards import LabelledTile
 from detector.training.targets import IGNORED
 from detector.wagons.boxes import Boxes, as_boxes
 from detector.wagons.network import STRIDE, WORK_GSD_M

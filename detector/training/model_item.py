@@ -15,6 +15,7 @@ from typing import Any
 import pystac
 from torch import nn
 
+from aoi.files import write_text
 from detector.wagons.network import CATEGORIES, STRIDE, WORK_GSD_M
 
 MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
@@ -141,5 +142,5 @@ def save_item(item: pystac.Item, weights: Path) -> Path:
     """Write an item beside the weights as ``NAME.stac.json``."""
     path = weights.with_suffix(".stac.json")
     document = item.to_dict(include_self_link=False, transform_hrefs=False)
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     return path

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.context import SpawnProcess
@@ -23,61 +20,20 @@ from detector.occupancy.conformal import ConformalScaling, fit_disagreement, fit
 from detector.occupancy.estimate import Pitch
 from detector.occupancy.network import OccupancyNet
 from detector.training import occupancy_scores as scores
-from detector.training.loop import draw_curves
+from detector.training.config import OccupancyRecipe, as_json
+from detector.training.loop import fit, load_average, read_log
 from detector.training.occupancy_item import write_item
-from detector.training.occupancy_loop import OccupancyTrainConfig, load_average, train
 from detector.training.occupancy_predictions import answers, site_features
 from detector.training.occupancy_samples import StoredSite, stored_sites
 from detector.training.occupancy_sites import STRIP_SEEDS, site_path, write_site, write_strip_site
-from detector.training.wagon_recipe import read_document, read_table
+from detector.training.occupancy_task import OccupancyTask
 
 logger = logging.getLogger(__name__)
 
-TASK = "occupancy"
 _TREE_LOOKS = 8  # of each site, for the trees
 _MANY_CARS = 30  # on all looks of a site: so many tell its pitch
+_HELD_OUT_SITES = 8
 _SEEDS = {"train": 1, "val": 2, "test": 3}
-
-
-@dataclass(frozen=True)
-class SitesConfig:
-    """The ``[data]`` table: what to learn from."""
-
-    train_sites: int = 1000
-    """Simulated yards to learn from, each on some tens of dates."""
-    check_sites: int = 130
-    """Further ones for the intervals."""
-    dates: int = 34
-    strips: float = 0.2
-    """Share of the yards that are of the second simulator (`detector.simulators.sentinel2.independent`)."""
-    seed: int = 0
-    """Another one gives other yards in every split."""
-    first_sites: int = 40
-    """The training starts when so many are there; the rest are made beside it."""
-
-
-@dataclass(frozen=True)
-class OccupancyRecipe:
-    """Settings of a whole training."""
-
-    task: str = TASK
-    name: str = "occupancy"
-    version: str = "0"
-    data: SitesConfig = field(default_factory=SitesConfig)
-    train: OccupancyTrainConfig = field(default_factory=OccupancyTrainConfig)
-
-    @classmethod
-    def from_toml(cls, path: Path) -> OccupancyRecipe:
-        """Read a settings file; unknown keys are refused.
-
-        Raises:
-            LabelError: The file can't be read, or a key or a type is wrong.
-        """
-        document = read_document(path)
-        data = read_table(path, SitesConfig, document.pop("data", {}), "data.")
-        fit = read_table(path, OccupancyTrainConfig, document.pop("train", {}), "train.")
-        recipe: OccupancyRecipe = read_table(path, cls, {**document, "data": data, "train": fit}, "")
-        return recipe
 
 
 def make_sites(
@@ -145,29 +101,36 @@ def follow(
         site_path(folder, seed + STRIP_SEEDS * _is_strip(k, data.strips), k, "train")
         for k in range(data.train_sites)
     )
+    task = OccupancyTask(folder, recipe.train)
+    settings: dict[str, Any] = {"seed": data.seed, "dates": data.dates, "strips": data.strips}
     if all(path.exists() for path in wanted):
-        train(folder, out, recipe.train, device=device, stop=stop, progress=progress)
+        fit(task, out, recipe.train, device=device, stop=stop, progress=progress)
     else:
         # Spawned: a forked child would inherit torch's threads in an unknown state.
         worker = get_context("spawn").Process(
-            target=make_sites,
-            args=(folder, "train", data.train_sites),
-            kwargs={"seed": data.seed, "dates": data.dates, "strips": data.strips},
+            target=_make_all,
+            args=(folder, first, min(_HELD_OUT_SITES, data.check_sites), data.train_sites),
+            kwargs=settings,
         )
         worker.start()
         try:
             while worker.is_alive() and len(list(folder.glob("train-*[0-9].npz"))) < first:
                 worker.join(1.0)
             _look_after(worker, folder)
-            train(folder, out, recipe.train, device=device, stop=stop, progress=progress)
+            fit(task, out, recipe.train, device=device, stop=stop, progress=progress)
             worker.join()
             _look_after(worker, folder)
         finally:
             worker.terminate()
             worker.join()
-    draw_curves(out / "log.jsonl", out / "curves.png")
-    make_sites(folder, "val", data.check_sites, seed=data.seed, dates=data.dates, strips=data.strips)
-    return write_weights(recipe, load_average(out / "checkpoint.pt"), folder, out)
+    make_sites(folder, "val", data.check_sites, **settings)
+    return write_weights(recipe, load_average(out / "checkpoint.pt", OccupancyNet()), folder, out)
+
+
+def _make_all(folder: Path, first: int, held_out: int, number: int, **settings: Any) -> None:
+    """Make the sites without which the training can't begin, those of the held-out score, then all others."""
+    for split, wanted in (("train", first), ("val", held_out), ("train", number)):
+        make_sites(folder, split, wanted, **settings)
 
 
 def _look_after(worker: SpawnProcess, folder: Path) -> None:
@@ -188,13 +151,13 @@ def write_weights(recipe: OccupancyRecipe, network: OccupancyNet, folder: Path, 
     trees = fit_classical(learned)
     table = level(answers(check, network, trees), network)
     calibrated = calibration(table)
-    log = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    log = read_log(out / "log.jsonl")
     card = {
         "name": recipe.name,
         "version": recipe.version,
         "task": "occupied track length of freight yards on Sentinel-2 images",
         "trained": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "settings": dataclasses.asdict(recipe),
+        "settings": as_json(recipe),
         "data": {
             "training": f"{len(learned)} simulated yards, {sum(len(s.looks) for s in learned)} looks",
             "trees": f"{_TREE_LOOKS} looks of each of them",

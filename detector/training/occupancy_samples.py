@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -300,39 +299,39 @@ class SampleBatch:
 
 
 class Batches:
-    """An endless, seeded stream of batches; sites that appear meanwhile are taken up.
+    """Seeded batches of samples; sites that appear meanwhile are taken up.
 
     Args:
-        folder: With stored sites of the split "train".
+        folder: With stored sites.
+        split: Of the sites to draw from.
         batch_size: Samples a step.
         size: Rows and columns of a sample.
         seed: Of the draws.
-        start_step: Where a resumed training goes on.
-        trackless: Share of samples shown without their track lines.
+        trackless: Fraction of samples shown without their track lines.
     """
 
     def __init__(
         self,
         folder: Path,
+        split: str = "train",
         *,
         batch_size: int,
         size: tuple[int, int],
         seed: int,
-        start_step: int = 0,
         trackless: float = 0.25,
     ) -> None:
-        self.folder, self.batch_size, self.size, self.seed = folder, batch_size, size, seed
-        self.step, self.trackless = start_step, trackless
+        self.folder, self.split = folder, split
+        self.batch_size, self.size, self.seed, self.trackless = batch_size, size, seed, trackless
         self.sites: list[StoredSite] = []
         self._by_band: list[NDArray[np.int64]] = []
-        self._look_at = start_step
+        self._search_at = 0
 
-    def _look(self, step: int) -> None:
-        if self.sites and step < self._look_at:
+    def _search(self, step: int) -> None:
+        if self.sites and step < self._search_at:
             return
-        self._look_at = step + 200
+        self._search_at = step + 200
         known = {site.path for site in self.sites}
-        found = sorted(self.folder.glob("train-*.npz"))
+        found = sorted(self.folder.glob(f"{self.split}-*.npz"))
         self.sites += [
             StoredSite.open(p) for p in found if p not in known and not p.name.endswith(".part.npz")
         ]
@@ -346,16 +345,13 @@ class Batches:
         table = np.array(rows, dtype=np.int64)
         self._by_band = [table[table[:, 2] == band, :2] for band in range(len(_SHARES))]
 
-    def __iter__(self) -> Iterator[SampleBatch]:
-        with ThreadPoolExecutor(1) as ahead:
-            pending = [ahead.submit(self._batch, self.step + k) for k in range(3)]
-            while True:
-                self.step += 1
-                pending.append(ahead.submit(self._batch, self.step + 2))
-                yield pending.pop(0).result()
+    def batch(self, step: int) -> SampleBatch:
+        """Return the batch of a step: the same sites, step and seed give the same one.
 
-    def _batch(self, step: int) -> SampleBatch:
-        self._look(step)
+        Raises:
+            LabelError: There are no sites.
+        """
+        self._search(step)
         rng = np.random.default_rng([self.seed, step])
         samples = [self._sample(rng) for _ in range(self.batch_size)]
         planes, region, cells, past = zip(*samples, strict=True)

@@ -18,6 +18,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
+from aoi.files import replacing, whole_archive
 from detector.simulators.procedural.spec import FREIGHT, Consist
 from detector.simulators.procedural.yards import Traffic, random_yard
 from detector.simulators.sentinel2.independent import StripYard
@@ -377,17 +378,17 @@ def _store(
     if not stacks:
         return 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path.with_suffix(".npy"), np.stack(stacks))
-    part = path.with_name(path.stem + ".part.npz")
-    np.savez(
-        part,
-        figures=np.array(rows, np.float32),
-        tracks=site.tracks.astype(np.float16),
-        region=site.region.astype(np.float16),
-        boundary=site.boundary.astype(np.float16),
-        early=np.stack(early).astype(np.float16),
-        early_sun=np.array(early_sun, np.float32),
-        about=json.dumps(about),
-    )
-    part.replace(path)
+    with replacing(path.with_suffix(".npy")) as temporary:
+        np.save(temporary, np.stack(stacks))
+    with replacing(path, whole_archive) as temporary:
+        np.savez(
+            temporary,
+            figures=np.array(rows, np.float32),
+            tracks=site.tracks.astype(np.float16),
+            region=site.region.astype(np.float16),
+            boundary=site.boundary.astype(np.float16),
+            early=np.stack(early).astype(np.float16),
+            early_sun=np.array(early_sun, np.float32),
+            about=json.dumps(about),
+        )
     return len(stacks)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from aoi.files import replacing, write_text
 from detector.training.evaluate_occupancy import BY_COUNT, BY_COUNT_BLIND, Study, to_markdown
 
 HEADINGS = {
@@ -70,16 +71,17 @@ def draw(points: pd.DataFrame, path: Path) -> None:
     axes.set(xlabel="freight cars that stand there", ylabel="freight cars by occupancy")
     axes.set(xlim=(0, most), ylim=(0, most), title="Simulated yards that nothing was fitted to")
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=110)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110)
 
 
 def write_study(study: Study, out: Path) -> list[Path]:
     """Write the page, the picture and the table of all looks into a folder."""
     out.mkdir(parents=True, exist_ok=True)
     paths = [out / "occupancy-study.md", out / "occupancy-study.png", out / "occupancy-looks.csv"]
-    paths[0].write_text(page(study), encoding="utf-8")
+    write_text(paths[0], page(study))
     draw(study.points, paths[1])
-    study.points.to_csv(paths[2], index=False, float_format="%.4g")
+    write_text(paths[2], study.points.to_csv(index=False, float_format="%.4g"))
     return paths
 
 

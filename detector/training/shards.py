@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from aoi.files import replacing, whole_archive
 from detector.errors import LabelError
 from detector.training.targets import IGNORED
 from detector.wagons.boxes import Boxes, as_boxes
@@ -27,8 +28,6 @@ from detector.wagons.network import STRIDE, WORK_GSD_M
 
 logger = logging.getLogger(__name__)
 
-TILE_PX = 288
-MINIMUM_VISIBILITY = 0.35
 TRACK_WIDTH_M = 3.2
 
 
@@ -81,19 +80,19 @@ def track_map(
 def write_shard(path: Path, tiles: list[LabelledTile]) -> None:
     """Write tiles of one size as a shard; the labels come last, so that a shard with labels is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path.with_suffix(".images.npy"), np.stack([t.image for t in tiles]))
+    with replacing(path.with_suffix(".images.npy")) as temporary:
+        np.save(temporary, np.stack([t.image for t in tiles]))
     offsets = np.cumsum([0] + [len(t.boxes) for t in tiles])
-    temporary = path.with_suffix(".part.npz")
-    np.savez_compressed(
-        temporary,
-        boxes=np.concatenate([as_boxes(t.boxes) for t in tiles]),
-        category=np.concatenate([t.category for t in tiles]).astype(np.int64),
-        ignored=np.concatenate([t.ignored for t in tiles]).astype(bool),
-        offsets=offsets,
-        track=np.stack([t.track for t in tiles]),
-        meta=np.array([json.dumps(t.meta, default=float) for t in tiles]),
-    )
-    temporary.replace(path.with_suffix(".labels.npz"))
+    with replacing(path.with_suffix(".labels.npz"), whole_archive) as temporary:
+        np.savez_compressed(
+            temporary,
+            boxes=np.concatenate([as_boxes(t.boxes) for t in tiles]),
+            category=np.concatenate([t.category for t in tiles]).astype(np.int64),
+            ignored=np.concatenate([t.ignored for t in tiles]).astype(bool),
+            offsets=offsets,
+            track=np.stack([t.track for t in tiles]),
+            meta=np.array([json.dumps(t.meta, default=float) for t in tiles]),
+        )
 
 
 class Shard:

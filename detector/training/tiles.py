@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from detector.labels.image import MINIMUM_VISIBILITY
 from detector.simulators import BackgroundLibrary, Rendered
 from detector.simulators.images import pictures
-from detector.training.shards import MINIMUM_VISIBILITY, TILE_PX, LabelledTile, track_map, write_shard
+from detector.training.config import TILE_PX
+from detector.training.shards import LabelledTile, track_map, write_shard
 from detector.wagons.network import WORK_GSD_M
 from geo.resample import resample_image
 

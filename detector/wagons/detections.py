@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from aoi.errors import InputError
+from aoi.files import replacing, whole_database, whole_parquet, write_text
 from detector.wagons.boxes import Boxes, as_boxes
 from detector.wagons.count_interval import CountInterval, CountModel
 from detector.wagons.network import CATEGORIES
@@ -170,25 +171,21 @@ def write(detections: Sequence[Detections], path: str | Path) -> Path:
     path = check_target(path)
     suffix = path.suffix.lower()
     table = _joined(detections, lonlat=suffix in {".geojson", ".json"})
-    # To a temporary name first: a full disk leaves the old file, not half of a new one.
-    part = path.with_name(f".{path.stem}.part{suffix}")
     try:
         if suffix in {".geojson", ".json"}:
-            part.write_text(_geojson(table), encoding="utf-8")
+            write_text(path, _geojson(table))
         elif suffix == ".gpkg":
             flat = table.assign(pixel_box=table["pixel_box"].map(json.dumps).astype(str))
-            with warnings.catch_warnings():
+            with replacing(path, whole_database) as temporary, warnings.catch_warnings():
                 # Images without position have no CRS to give.
                 warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
-                flat.to_file(part, layer="detections", driver="GPKG", engine="pyogrio")
+                flat.to_file(temporary, layer="detections", driver="GPKG", engine="pyogrio")
         else:
-            table.to_parquet(part)
-        part.replace(path)
+            with replacing(path, whole_parquet) as temporary:
+                table.to_parquet(temporary)
     except (OSError, DataSourceError, DataLayerError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: can't be written ({reason})") from error
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as tensor_bytes
 from torch import Tensor
 
+from aoi.files import write_bytes, write_text
 from detector.errors import WeightsError
 from detector.wagons.network import WagonNet
 from detector.wagons.rescoring import FEATURES, Rescorer
@@ -65,12 +66,11 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], card: dict[str, Any], f
         if v.dtype.is_floating_point
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file(compact, part, metadata={"format": format})
-    checksum = hashlib.sha256(part.read_bytes()).hexdigest()
-    part.replace(path)
+    content = tensor_bytes(compact, metadata={"format": format})
+    checksum = hashlib.sha256(content).hexdigest()
+    write_bytes(path, content)
     text = json.dumps({**card, "format": format, "sha256": checksum}, indent=2, ensure_ascii=False)
-    path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+    write_text(path.with_suffix(".json"), text + "\n")
     return checksum
 
 

@@ -40,7 +40,7 @@ def claims(
 
     Without a store the published counts of the area are taken. Arithmetic on assumptions, never a proof.
     """
-    from railwatch import atomic
+    from aoi.files import write_bytes
     from railwatch.config import load_config
     from railwatch.history.sources import read_sources
     from railwatch.pages.claims import claims_page, load_assumptions
@@ -66,7 +66,7 @@ def claims(
         settings=settings.baseline.verdict_settings(),
     )
     if out is not None:
-        atomic.write_bytes(out, page.markdown().encode())
+        write_bytes(out, page.markdown().encode())
     if as_json:
         _common.emit_json(page.to_json() | {"out": out})
         return

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from aoi.files import write_text
 from railwatch.cli import _common
 from railwatch.cli._common import CarefulOption, DeviceOption, JsonOption, WeightsOption
 
@@ -161,7 +162,7 @@ def wagons(
         out.mkdir(parents=True, exist_ok=True)
         for name, table in result.items():
             table.to_csv(out / f"{name}.csv", index=False)
-        (out / "tables.md").write_text(_markdown(result), encoding="utf-8")
+        write_text(out / "tables.md", _markdown(result))
         sheet = failure_sheet(cases, detector.threshold, out / "failures.png")
         written = {"tables": str(out / "tables.md")} | ({"failures": str(sheet)} if sheet else {})
     figures = result["all"].iloc[0].to_dict()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from railwatch.cli import _common
 from railwatch.cli._common import DeviceOption, JsonOption
+
+if TYPE_CHECKING:
+    from detector.training.config import OccupancyRecipe
 
 
 def register(app: typer.Typer) -> None:
@@ -56,21 +59,22 @@ def train(
     """
     from importlib.resources import as_file, files
 
-    from detector.training.wagon_recipe import Recipe, follow
+    from detector.training.config import OccupancyRecipe, read_recipe
+    from detector.training.wagon_recipe import follow
 
-    if config is not None and _task(config) == "occupancy":
+    if config is not None:
+        recipe = read_recipe(config)
+    else:
+        name = "finetune-wagon.toml" if labels else "train-wagon.toml"
+        with as_file(files("configs") / name) as path:
+            recipe = read_recipe(path)
+    if isinstance(recipe, OccupancyRecipe):
         if labels or images or gsd is not None or backgrounds:
             _common.fail(
                 "the occupancy estimator learns from simulated yards alone: leave the image options out"
             )
-        _train_occupancy(config, out, steps, device, as_json)
+        _train_occupancy(recipe, out, steps, device, as_json)
         return
-    if config is not None:
-        recipe = Recipe.from_toml(config)
-    else:
-        name = "finetune-wagon.toml" if labels else "train-wagon.toml"
-        with as_file(files("configs") / name) as path:
-            recipe = Recipe.from_toml(path)
     data = replace(
         recipe.data,
         labels=tuple(str(f) for f in labels) if labels else recipe.data.labels,
@@ -84,20 +88,11 @@ def train(
     _report(weights, out, as_json)
 
 
-def _task(config: Path) -> str:
-    """What a settings file trains."""
-    from detector.training.wagon_recipe import read_document
+def _train_occupancy(
+    recipe: OccupancyRecipe, out: Path, steps: int | None, device: str, as_json: bool
+) -> None:
+    from detector.training.occupancy_recipe import follow
 
-    task = read_document(config).get("task", "wagons")
-    if task not in {"wagons", "occupancy"}:
-        _common.fail(f'{config}: task = {task!r}: must be "occupancy", or left out for the wagon detector')
-    return str(task)
-
-
-def _train_occupancy(config: Path, out: Path, steps: int | None, device: str, as_json: bool) -> None:
-    from detector.training.occupancy_recipe import OccupancyRecipe, follow
-
-    recipe = OccupancyRecipe.from_toml(config)
     if steps:
         recipe = replace(recipe, train=replace(recipe.train, steps=steps))
     with _common.progress("training") as report:

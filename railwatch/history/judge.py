@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from statsmodels.stats.multitest import multipletests
+from scipy.stats import false_discovery_control
 
 from railwatch.history.coverage import Coverage, coverage
 from railwatch.history.distribution import laws_for
@@ -417,7 +417,7 @@ def corrected(drafts: Sequence[Verdict], settings: VerdictSettings) -> list[Verd
 
 
 def _q_value(probabilities: Sequence[float], position: int) -> float:
-    return float(multipletests(probabilities, method="fdr_bh")[1][position])
+    return float(false_discovery_control(probabilities)[position])
 
 
 def finished(draft: Verdict, second_look: SecondLook, settings: VerdictSettings) -> Verdict:

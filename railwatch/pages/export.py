@@ -39,7 +39,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from railwatch import atomic
+from aoi.files import replacing
 from railwatch.errors import StoreError
 from railwatch.history.filter import COLUMNS as FILTERED
 from railwatch.history.filter import filtered
@@ -154,7 +154,7 @@ def export(
     if what == "detections" or format == "gpkg":
         tables["detections"] = detections_table(store, observations)
     try:
-        with atomic.replacing(path) as temporary:
+        with replacing(path) as temporary:
             _write(tables, temporary, format)
     except OSError as error:
         raise StoreError(f"{path}: can't be written: {error.strerror or error}.") from error

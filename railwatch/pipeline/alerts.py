@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import filelock
 
-from railwatch import atomic
+from aoi.files import write_bytes
 from railwatch.errors import ConfigError, StoreError
 from railwatch.store.observation import iso
 
@@ -233,7 +233,7 @@ class _State:
         content = {"version": _VERSION, "sent": self.sent, "waiting": self.waiting}
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         try:
-            atomic.write_bytes(self.path, text.encode())
+            write_bytes(self.path, text.encode())
         except OSError as error:
             raise StoreError(f"{self.path}: can't be written ({error.strerror})") from error
         self.changed = False

@@ -19,10 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from aoi.files import write_bytes
 from geo.sentinel2.chip import PIXEL_M
 from geo.sentinel2.site import Site
 from geo.sentinel2.time_series import AcceptedShift, DatedImage, looks
-from railwatch import __version__, atomic
+from railwatch import __version__
 from railwatch.errors import StoreError
 from railwatch.pages.pictures.occupancy import render
 from railwatch.pipeline.count_area import hidden_share
@@ -181,7 +182,7 @@ def _write_history(path: Path, entries: Sequence[_Known]) -> None:
         for one in entries
     ]
     try:
-        atomic.write_bytes(path, json.dumps({"version": 1, "dates": dates}).encode())
+        write_bytes(path, json.dumps({"version": 1, "dates": dates}).encode())
     except OSError as error:
         raise StoreError(f"{path} can't be written: {error.strerror or error}.") from error
 

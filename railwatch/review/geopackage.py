@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,9 +25,10 @@ import shapely
 import shapely.geometry
 
 from aoi import AreaOfInterest
+from aoi.files import replacing, whole_database, write_bytes
 from geo import Scene
 from geo.boxes import box_corners
-from railwatch import __version__, atomic
+from railwatch import __version__
 from railwatch.review.errors import ReviewError
 from railwatch.review.find import area_of, find_observation, reviewed_by_hand
 from railwatch.review.image_cut import find_scene, write_cut
@@ -130,7 +130,7 @@ def export_review(
     transform = scene.transform if scene is not None else pixel_transform(stored)
     facts = _facts(observation, machine, area, transform)
     try:
-        with atomic.replacing(path) as temporary:
+        with replacing(path, whole_database) as temporary:
             _write(temporary, boxes, area, facts, machine.id)
         image, placed = _image(path, scene, area, store, observation, machine)
     except (OSError, sqlite3.Error, pyogrio.errors.DataSourceError) as error:
@@ -329,7 +329,6 @@ def _image(
         evidence = store.asset(one.id, EVIDENCE)
         if evidence is not None:
             target = path.with_suffix(evidence.suffix)
-            with atomic.replacing(target) as temporary:
-                shutil.copyfile(evidence, temporary)
+            write_bytes(target, evidence.read_bytes())
             return target, False
     return None, False

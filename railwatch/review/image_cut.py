@@ -11,8 +11,8 @@ import shapely
 from affine import Affine
 
 from aoi import AreaOfInterest
+from aoi.files import replacing
 from geo import Scene, open_scene
-from railwatch import atomic
 from railwatch.pipeline.find_scenes import find_scenes
 from railwatch.review.errors import ReviewError
 from railwatch.store.observation import Observation
@@ -76,7 +76,7 @@ def write_cut(scene: Scene, area: AreaOfInterest, path: Path) -> Path:
         a * scale, b * scale, a * left + b * top + c, d * scale, e * scale, d * left + e * top + f
     )
     with (
-        atomic.replacing(path) as temporary,
+        replacing(path) as temporary,
         rasterio.open(
             temporary,
             "w",

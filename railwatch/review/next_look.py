@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
-from statsmodels.stats.multitest import multipletests
+from scipy.stats import false_discovery_control
 
 from railwatch.history import RANK, PlaceHistory, Record, Verdict, VerdictSettings, from_observation
 from railwatch.history.judge import corrected, finished, judge
@@ -231,7 +231,7 @@ def _q_value(probability: float, others: Sequence[float]) -> float:
 
     The same as `railwatch.history.judge.corrected`, which corrects every date at once.
     """
-    return float(multipletests([probability, *others], method="fdr_bh")[1][0])
+    return float(false_discovery_control([probability, *others])[0])
 
 
 def _foremost(verdicts: Sequence[Verdict]) -> Verdict | None:

@@ -31,8 +31,8 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
+from aoi.files import replacing, sweep
 from geo.sentinel2.chip import PIXEL_M, Chip, ChipGrid
-from railwatch import atomic
 from railwatch.errors import StoreError
 from railwatch.store.observation import iso, slug
 
@@ -108,7 +108,7 @@ class ChipStore:
         found = cls(store / CHIPS / name, grid)
         if not found.path.is_dir():
             found._take_over(sorted((store / CHIPS).glob(f"{slug(area.name)}-????????")), area)
-        atomic.sweep(found.path)
+        sweep(found.path)
         return found
 
     def kept(self) -> list[StoredChip]:
@@ -163,7 +163,7 @@ class ChipStore:
         path = self.path / f"{slug(chip.id)}-{hashlib.sha256(chip.id.encode()).hexdigest()[:8]}.tif"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with atomic.replacing(path) as temporary:
+            with replacing(path) as temporary:
                 kept = _write(temporary, chip, product)
         except (OSError, RasterioError) as error:
             raise StoreError(f"{path} can't be written: {_said(error)}.") from error

@@ -39,7 +39,7 @@ import filelock
 import pystac
 import shapely
 
-from railwatch import atomic
+from aoi.files import fsync_file, fsync_folder, sweep, temporary_beside, write_bytes
 from railwatch.errors import StoreError
 from railwatch.store.georeference import placement_of
 from railwatch.store.observation import FORMAT_VERSION, PREFIX, Observation, current, iso
@@ -120,7 +120,7 @@ class Store:
                 store.refresh()
             store._check_version()
             for folder in (store.path, store._items):
-                atomic.sweep(folder)
+                sweep(folder)
         return store
 
     @property
@@ -234,7 +234,7 @@ class Store:
         with _explained(self.path, "write to"):
             self._items.mkdir(parents=True, exist_ok=True)
             folder = self._items / observation.id
-            temporary = atomic.temporary_beside(folder)
+            temporary = temporary_beside(folder)
             try:
                 temporary.mkdir()
                 _write_item(temporary, observation, detections, evidence)
@@ -280,7 +280,7 @@ class Store:
         with _explained(self.path, "write to"), self._index_lock():
             collection = _collection(self._all())
             text = _json_text(collection.to_dict(include_self_link=False, transform_hrefs=False))
-            atomic.write_bytes(self.path / COLLECTION, text)
+            write_bytes(self.path / COLLECTION, text)
 
     @property
     def _items(self) -> Path:
@@ -343,7 +343,7 @@ class Store:
                     folder.rename(aside)
                     log.warning("%s couldn't be read and was set aside as %s", folder, aside.name)
             else:
-                atomic.fsync_folder(self._items)
+                fsync_folder(self._items)
                 return True
         raise StoreError(f"{folder} is in the way and can't be moved.")
 
@@ -423,8 +423,8 @@ def _write_item(
     text = _json_text(item.to_dict(include_self_link=False, transform_hrefs=False))
     (folder / f"{observation.id}.json").write_bytes(text)
     for path in folder.iterdir():
-        atomic.fsync_file(path)
-    atomic.fsync_folder(folder)
+        fsync_file(path)
+    fsync_folder(folder)
 
 
 def _asset(path: Path, title: str, roles: list[str]) -> pystac.Asset:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from aoi.files import write_text
 from railwatch.pages.charts.output import write_chart
 from railwatch.pages.charts.style import (
     BLACK,
@@ -209,11 +210,11 @@ def write_study(study: pd.DataFrame, folder: Path) -> list[Path]:
     """
     figure = write_chart(draw_study(study), folder / "images" / "verdict-study.svg", title="Verdict study")
     table = folder / "verdict-study.csv"
-    table.write_text(study.to_csv(index=False, float_format="%.6g", lineterminator="\n"), "utf-8")
+    write_text(table, study.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     missed = meets_targets(study)
     found = "All targets are met." if not missed else "Missed: " + "; ".join(missed) + "."
     page = folder / "verdict-study.md"
-    page.write_text(_PAGE.format(found=found, tables=tables(study)), "utf-8")
+    write_text(page, _PAGE.format(found=found, tables=tables(study)))
     return [page, figure, table]
 
 

@@ -14,20 +14,20 @@ from painted import bright_weights
 
 from detector.errors import LabelError, WeightsError
 from detector.labels import LabelledImage, write_labels
-from detector.training.loop import TrainConfig
+from detector.training.config import WagonData, WagonRecipe, WagonTraining, read_recipe
 from detector.training.shards import write_shard
 from detector.training.tiles import simulate_tiles
-from detector.training.wagon_recipe import DataConfig, Recipe, blend, follow
+from detector.training.wagon_recipe import blend, follow
 from detector.wagons import weights
 from detector.wagons.detector import WagonDetector
 from detector.wagons.network import WagonNet
 
-SMALL = TrainConfig(steps=2, batch_size=1, view_px=64, warmup_steps=1, threads=1, log_steps=1)
+SMALL = WagonTraining(steps=2, batch_size=1, view_px=64, warmup_steps=1, threads=1, log_steps=1)
 
 
-def recipe(**data) -> Recipe:
+def recipe(**data) -> WagonRecipe:
     settings = {"shards": 1, "first_shards": 1, "check_shards": 1, **data}
-    return Recipe(name="trial", version="3", data=DataConfig(**settings), train=SMALL)
+    return WagonRecipe(name="trial", version="3", data=WagonData(**settings), train=SMALL)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def settings_file(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize("name", ["train-wagon.toml", "finetune-wagon.toml"])
 def test_the_shipped_recipes_can_be_read(name):
     with as_file(files("configs") / name) as path:
-        found = Recipe.from_toml(path)
+        found = read_recipe(path)
     assert found.train.steps >= 100
     assert found.data.check_shards >= 2
     assert found.start in {"", "shipped"}
@@ -66,48 +66,50 @@ def test_settings_override_defaults(tmp_path):
         learning_rate = 1
         steps = 7
     """
-    found = Recipe.from_toml(settings_file(tmp_path, text))
+    found = read_recipe(settings_file(tmp_path, text))
     assert (found.name, found.start, found.train.steps) == ("mine", "shipped", 7)
     assert found.data.labels == ("a.geojson",)
     assert found.train.learning_rate == 1.0
     assert isinstance(found.train.learning_rate, float)
-    assert found.train.batch_size == TrainConfig().batch_size
+    assert found.train.batch_size == WagonTraining().batch_size
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name = ", "can't read the training settings"),
-        ("title = 'x'", "unknown key title; known are name"),
-        ("[train]\nlr = 1", r"unknown key train\.lr; known are seed, steps"),
+        ("name = ", "not a valid TOML file"),
+        ("title = 'x'", r"unknown key title \(the keys at the top level are: task, name"),
+        ("[train]\nlr = 1", r"unknown key train\.lr \(the keys of \[train\] are: seed, steps"),
         ("[data]\ncolour = 1", r"unknown key data\.colour"),
         ("train = 3", "train must be a table"),
-        ("[train]\nsteps = 'many'", r"train\.steps must be a whole number, not 'many'"),
-        ("[train]\nsteps = true", r"train\.steps must be a whole number, not True"),
+        ("[train]\nsteps = 'many'", r"train\.steps must be a whole number, not the text \"many\""),
+        ("[train]\nsteps = true", r"train\.steps must be a whole number, not true"),
         ("[train]\nsteps = 1.5", r"train\.steps must be a whole number"),
-        ("[train]\nsteps = 0", r"train\.steps must be at least 1, not 0"),
-        ("[train]\nlog_steps = 0", r"train\.log_steps must be at least 1"),
+        ("[train]\nsteps = 0", r"train\.steps must be 1 or more, not 0"),
+        ("[train]\nlog_steps = 0", r"train\.log_steps must be 1 or more"),
         ("[train]\nview_px = 100", r"train\.view_px must be a multiple of 32"),
-        ("[train]\nview_px = 320", r"train\.view_px must be .* at most 288"),
-        ("[data]\ncollage_share = 1.5", r"data\.collage_share must be at most 1, not 1\.5"),
-        ("[data]\ncoarse_share = -0.5", r"data\.coarse_share must be at least 0"),
-        ("[data]\ncheck_shards = 0", r"data\.check_shards must be at least 1"),
+        ("[train]\nview_px = 320", r"train\.view_px must be between 32 and 288, not 320"),
+        ("[data]\ncollage_share = 1.5", r"data\.collage_share must be between 0 and 1, not 1\.5"),
+        ("[data]\ncoarse_share = -0.5", r"data\.coarse_share must be between 0 and 1, not -0\.5"),
+        ("[data]\ncheck_shards = 0", r"data\.check_shards must be 1 or more"),
         ("[data]\nlabels = 'one.json'", r"data\.labels must be a list"),
+        ("[train]\ntrackless = 0.5", r"unknown key train\.trackless"),
+        ("task = 'ships'", "task must be"),
     ],
 )
 def test_wrong_settings_are_refused_in_a_sentence(tmp_path, text, message):
     path = settings_file(tmp_path, text)
     with pytest.raises(LabelError, match=message) as caught:
-        Recipe.from_toml(path)
+        read_recipe(path)
     assert str(path) in str(caught.value)
 
 
 def test_settings_that_cannot_be_read(tmp_path):
-    with pytest.raises(LabelError, match="can't read the training settings"):
-        Recipe.from_toml(tmp_path / "nowhere.toml")
+    with pytest.raises(LabelError, match="no such settings file"):
+        read_recipe(tmp_path / "nowhere.toml")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(LabelError, match="can't read the training settings"):
-        Recipe.from_toml(tmp_path / "binary.toml")
+    with pytest.raises(LabelError, match="isn't UTF-8 text"):
+        read_recipe(tmp_path / "binary.toml")
 
 
 def test_a_recipe_gives_weights_with_their_card(prepared):
@@ -199,9 +201,15 @@ def test_a_blend_lies_between_two_networks():
             assert torch.allclose(value, 0.75 * first[name] + 0.25 * two.state_dict()[name], atol=1e-6), name
 
 
-@pytest.mark.parametrize("text", ["start_share = 0.5", 'start = "shipped"\nstart_share = 1.5'])
-def test_a_share_of_the_start_needs_one(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("start_share = 0.5", "start_share needs weights to start from"),
+        ('start = "shipped"\nstart_share = 1.5', r"start_share must be between 0 and 1, not 1\.5"),
+    ],
+)
+def test_a_share_of_the_start_needs_one(tmp_path, text, message):
     path = tmp_path / "settings.toml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(LabelError, match="start_share must be at most 1, and needs weights to start from"):
-        Recipe.from_toml(path)
+    with pytest.raises(LabelError, match=message):
+        read_recipe(path)

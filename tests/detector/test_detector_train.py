@@ -12,23 +12,19 @@ import pytest
 import torch
 from painted import bright_wagons
 from PIL import Image
+from stored_yards import write_yard
 
 from detector.errors import LabelError
-from detector.training.loop import (
-    TrainConfig,
-    Views,
-    draw_curves,
-    learning_rate,
-    load_average,
-    train,
-    update_average,
-)
+from detector.training.config import OccupancyTraining, WagonTraining
+from detector.training.loop import AheadOfTime, draw_curves, fit, learning_rate, load_average, update_average
 from detector.training.losses import WEIGHTS
+from detector.training.occupancy_task import OccupancyTask
 from detector.training.shards import LabelledTile, track_map, write_shard
+from detector.training.wagon_task import Views, WagonTask
 from detector.wagons.boxes import as_boxes
 from detector.wagons.network import WagonNet
 
-SETTINGS = TrainConfig(
+SETTINGS = WagonTraining(
     steps=6,
     batch_size=2,
     view_px=64,
@@ -63,6 +59,10 @@ def shards(tmp_path_factory) -> Path:
     return folder
 
 
+def train(folders, out, config, *, check=None, **options):
+    return fit(WagonTask(folders, config, check=check), out, config, **options)
+
+
 def log_of(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
@@ -79,7 +79,7 @@ def test_training_lowers_the_loss(shards, tmp_path):
         torch.equal(a, b)
         for a, b in zip(
             network.state_dict().values(),
-            load_average(tmp_path / "checkpoint.pt").state_dict().values(),
+            load_average(tmp_path / "checkpoint.pt", WagonNet()).state_dict().values(),
             strict=True,
         )
     )
@@ -98,7 +98,7 @@ def test_hard_negatives_are_drawn_by_their_share(shards, tmp_path):
     for share, low, high in ((0.0, 0.0, 0.0), (0.4, 0.2, 0.6), (1.0, 1.0, 1.0)):
         settings = replace(SETTINGS, batch_size=16, hard_share=share)
         views = Views([shards], settings, hard=tmp_path / "hard")
-        views._look()
+        views._search()
         rng = np.random.default_rng(4)
         drawn = [views._tile(rng).image.min() >= 90 for _ in range(80)]
         assert low <= np.mean(drawn) <= high
@@ -110,7 +110,7 @@ def test_empty_tiles_are_put_back_as_often_as_asked(tmp_path):
     write_shard(tmp_path / "shard-00000", full + bare)
     for share, expected in ((0.0, 0.5), (1.0, 0.25)):
         views = Views([tmp_path], replace(SETTINGS, empty_redrawn=share))
-        views._look()
+        views._search()
         rng = np.random.default_rng(4)
         empty = np.mean([not len(views._tile(rng).boxes) for _ in range(400)])
         assert empty == pytest.approx(expected, abs=0.08)
@@ -159,6 +159,60 @@ def test_after_a_kill_the_log_has_no_torn_or_doubled_lines(shards, tmp_path):
     assert found[1]["total"] != 9.9
 
 
+def occupancy_sites(folder: Path) -> Path:
+    write_yard(folder, "train", 0)
+    return folder
+
+
+@pytest.mark.parametrize("detector", ["wagons", "occupancy"])
+def test_a_training_killed_at_any_byte_of_its_log_goes_on_to_the_same_end(shards, tmp_path, detector):
+    """Whatever of the log had reached the disk: the rest of the training doesn't hang on it."""
+    if detector == "wagons":
+        config = replace(SETTINGS, steps=2, log_steps=1)
+        task = WagonTask([shards], config)
+    else:
+        config = OccupancyTraining(steps=2, batch_size=2, warmup_steps=1, threads=1, log_steps=1)
+        task = OccupancyTask(occupancy_sites(tmp_path / "sites"), config)
+    fit(task, tmp_path / "whole", replace(config, steps=1), device="cpu")
+    log, checkpoint = ((tmp_path / "whole" / name).read_bytes() for name in ("log.jsonl", "checkpoint.pt"))
+    torn = log + log.replace(b'"step": 1', b'"step": 2')
+    for end in (*range(0, len(torn), 37), len(torn) - 1, len(torn)):
+        out = tmp_path / "killed"
+        out.mkdir(exist_ok=True)
+        (out / "log.jsonl").write_bytes(torn[:end])
+        (out / "checkpoint.pt").write_bytes(checkpoint)
+        fit(task, out, config, device="cpu")
+        steps = [line["step"] for line in log_of(out)]
+        assert steps == ([1, 2] if end >= len(log) else [2] if end < len(log) - 1 else steps)
+        assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == 2
+
+
+def test_the_held_out_score_is_taken_as_it_goes(shards, tmp_path):
+    write_shard(tmp_path / "check" / "shard-00000", tiles(4, 8))
+    config = replace(SETTINGS, steps=4, log_steps=1, score_steps=2)
+    train([shards], tmp_path / "out", config, check=tmp_path / "check", device="cpu")
+    scored = [(line["step"], line.get("held_out")) for line in log_of(tmp_path / "out")]
+    assert [step for step, value in scored if value is not None] == [2, 4]
+    assert all(value > 0 for _, value in scored if value is not None)
+    # Without anything held out there is no score.
+    train([shards], tmp_path / "without", config, check=tmp_path / "nowhere", device="cpu")
+    assert not any("held_out" in line for line in log_of(tmp_path / "without"))
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_and_harms_nothing(shards, tmp_path):
+    train([shards], tmp_path, replace(SETTINGS, steps=1), device="cpu")
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    class Broken(WagonTask):
+        def losses(self, network, batch, device, dtype):
+            terms = super().losses(network, batch, device, dtype)
+            return terms | {"size": terms["size"] * float("nan")}
+
+    with pytest.raises(LabelError, match="stopped at step 2, since size isn't finite"):
+        fit(Broken([shards], SETTINGS), tmp_path, SETTINGS, device="cpu")
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
 def test_the_log_gives_means_also_of_a_shorter_last_stretch(shards, tmp_path):
     train([shards], tmp_path / "a", replace(SETTINGS, steps=3, log_steps=1), device="cpu")
     train([shards], tmp_path / "b", replace(SETTINGS, steps=3, log_steps=2), device="cpu")
@@ -189,7 +243,10 @@ def test_a_damaged_checkpoint_is_said_in_a_sentence(shards, tmp_path, damage):
     train([shards], tmp_path, replace(SETTINGS, steps=1), device="cpu")
     checkpoint = tmp_path / "checkpoint.pt"
     checkpoint.write_bytes(damage(checkpoint.read_bytes()))
-    for job in (lambda: train([shards], tmp_path, SETTINGS, device="cpu"), lambda: load_average(checkpoint)):
+    for job in (
+        lambda: train([shards], tmp_path, SETTINGS, device="cpu"),
+        lambda: load_average(checkpoint, WagonNet()),
+    ):
         with pytest.raises(LabelError, match=r"checkpoint\.pt: ") as caught:
             job()
         assert "\n" not in str(caught.value)
@@ -213,26 +270,26 @@ def test_nothing_to_train_on(tmp_path):
 
 
 def test_batches_are_the_same_for_the_same_step(shards):
-    first = iter(Views([shards], SETTINGS))
+    first = iter(AheadOfTime(Views([shards], SETTINGS).batch))
     batches = [next(first) for _ in range(3)]
-    again = next(iter(Views([shards], SETTINGS, start_step=2)))
+    again = next(iter(AheadOfTime(Views([shards], SETTINGS).batch, 2)))
     torch.testing.assert_close(again.image, batches[2].image)
     torch.testing.assert_close(again.targets.heat, batches[2].targets.heat)
     assert batches[0].image.shape == (2, 3, 64, 64)
     assert batches[0].image.dtype == torch.uint8
     assert not torch.equal(batches[0].image, batches[1].image)
-    other = next(iter(Views([shards], replace(SETTINGS, seed=2))))
+    other = Views([shards], replace(SETTINGS, seed=2)).batch(0)
     assert not torch.equal(other.image, batches[0].image)
 
 
 def test_shards_that_appear_meanwhile_are_taken_up(tmp_path):
     write_shard(tmp_path / "shard-00000", tiles(2, 0))
     views = Views([tmp_path], SETTINGS)
-    stream = iter(views)
+    stream = iter(AheadOfTime(views.batch))
     next(stream)
     assert len(views.shards) == 1
     write_shard(tmp_path / "shard-00001", tiles(2, 1))
-    views._looked = -1e9  # as if a minute had passed
+    views._searched = -1e9  # as if a minute had passed
     for _ in range(4):  # three batches were made ahead, before the new shard was there
         next(stream)
     assert len(views.shards) == 2
@@ -242,7 +299,7 @@ def test_shards_that_appear_meanwhile_are_taken_up(tmp_path):
 def test_own_tiles_have_their_share_of_the_views(shards, tmp_path, share, bright):
     write_shard(tmp_path / "shard-00000", tiles(2, 0, light=120))
     views = Views([shards], replace(SETTINGS, own_share=share), own=tmp_path)
-    views._look()
+    views._search()
     rng = np.random.default_rng(0)
     own = np.mean([views._tile(rng).image.min() > 100 for _ in range(200)])
     assert own == pytest.approx(bright, abs=0.12)
@@ -250,12 +307,12 @@ def test_own_tiles_have_their_share_of_the_views(shards, tmp_path, share, bright
 
 def test_own_tiles_alone_will_do(tmp_path):
     write_shard(tmp_path / "shard-00000", tiles(2, 0))
-    batch = next(iter(Views([], replace(SETTINGS, own_share=0.3), own=tmp_path)))
+    batch = Views([], replace(SETTINGS, own_share=0.3), own=tmp_path).batch(0)
     assert batch.targets.heat.max() == 1
 
 
 def test_the_learning_rate_warms_up_and_falls():
-    settings = TrainConfig(steps=1000, warmup_steps=100, learning_rate=1.0, final_learning_rate=0.01)
+    settings = WagonTraining(steps=1000, warmup_steps=100, learning_rate=1.0, final_learning_rate=0.01)
     rates = [learning_rate(step, settings) for step in range(1000)]
     assert rates[0] == pytest.approx(0.01)
     assert rates[99] == pytest.approx(1.0)

@@ -15,8 +15,8 @@ from labelling import Pictures, labelled, make_pictures, write_tif
 from PIL import Image
 
 from detector.errors import LabelError
-from detector.labels import LabelledImage, ignore_areas, tiles_of, whole_tile
-from detector.training.label_tiles import strips, visible_share
+from detector.labels import LabelledImage
+from detector.training.label_tiles import ignore_areas, strips, tiles_of, visible_share, whole_tile
 from detector.training.shards import Shard, write_shard
 from detector.wagons.boxes import box_corners
 from geo import SceneError

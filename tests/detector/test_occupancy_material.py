@@ -289,18 +289,15 @@ def test_weather_changes_dates_smoothly_and_each_by_itself():
 
 def test_batches_are_seeded_go_on_and_take_up_new_sites(tmp_path):
     with pytest.raises(LabelError, match="no simulated sites here"):
-        next(iter(Batches(tmp_path, batch_size=2, size=(16, 32), seed=1)))
+        Batches(tmp_path, batch_size=2, size=(16, 32), seed=1).batch(0)
     for number in range(2):
         write_yard(tmp_path, "train", number)
     write_yard(tmp_path, "val", 9)
     (tmp_path / "train-1-00007.part.npz").write_bytes(b"being written")
 
     def draw(start: int, number: int, **more):
-        batches = Batches(tmp_path, batch_size=3, size=(16, 32), seed=1, start_step=start, **more)
-        stream = iter(batches)
-        found = [next(stream) for _ in range(number)]
-        stream.close()
-        return batches, found
+        batches = Batches(tmp_path, batch_size=3, size=(16, 32), seed=1, **more)
+        return batches, [batches.batch(step) for step in range(start, start + number)]
 
     batches, first = draw(0, 4)
     assert [site.path.name for site in batches.sites] == ["train-1-00000.npz", "train-1-00001.npz"]

@@ -17,10 +17,10 @@ from detector.occupancy import weights
 from detector.occupancy.estimator import OccupancyEstimator
 from detector.occupancy.inputs import CHANNELS
 from detector.occupancy.network import OccupancyNet
-from detector.training.occupancy_loop import OccupancyTrainConfig, load_average, train
+from detector.training.config import OccupancyData, OccupancyRecipe, OccupancyTraining, read_recipe
+from detector.training.loop import fit as fit_network
+from detector.training.loop import load_average
 from detector.training.occupancy_recipe import (
-    OccupancyRecipe,
-    SitesConfig,
     calibration,
     fit_classical,
     follow,
@@ -29,8 +29,9 @@ from detector.training.occupancy_recipe import (
     stretch_of,
     write_weights,
 )
+from detector.training.occupancy_task import OccupancyTask
 
-SMALL = OccupancyTrainConfig(steps=2, batch_size=2, warmup_steps=1, threads=1, log_steps=1)
+SMALL = OccupancyTraining(steps=2, batch_size=2, warmup_steps=1, threads=1, log_steps=1)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -56,48 +57,56 @@ def settings_file(folder, text):
 
 def test_the_shipped_recipe_can_be_read():
     with as_file(files("configs") / "train-occupancy.toml") as path:
-        found = OccupancyRecipe.from_toml(path)
+        found = read_recipe(path)
     assert (found.task, found.name) == ("occupancy", "occupancy")
     assert found.data.train_sites >= 100
     assert found.train.steps >= 1000
 
 
 def test_settings_override_defaults(tmp_path):
-    text = 'name = "mine"\n[data]\ntrain_sites = 3\n[train]\nsteps = 7\ntrackless = 0\n'
-    found = OccupancyRecipe.from_toml(settings_file(tmp_path, text))
+    text = 'task = "occupancy"\nname = "mine"\n[data]\ntrain_sites = 3\n[train]\nsteps = 7\ntrackless = 0\n'
+    found = read_recipe(settings_file(tmp_path, text))
     assert (found.name, found.data.train_sites, found.train.steps) == ("mine", 3, 7)
     assert found.train.trackless == 0.0
-    assert found.data.check_sites == SitesConfig().check_sites
+    assert found.data.check_sites == OccupancyData().check_sites
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name = ", "can't read the training settings"),
-        ("colour = 'x'", "unknown key colour; known are task, name"),
-        ("[data]\nshards = 1", r"unknown key data\.shards; known are train_sites"),
+        ("task = ", "not a valid TOML file"),
+        ("colour = 'x'", r"unknown key colour \(the keys at the top level are: task, name"),
+        ("[data]\nshards = 1", r"unknown key data\.shards \(.*are: train_sites"),
         ("[train]\nlr = 1", r"unknown key train\.lr"),
         ("[data]\ntrain_sites = 'many'", r"data\.train_sites must be a whole number"),
-        ("[data]\ntrain_sites = 0", r"data\.train_sites must be at least 1"),
-        ("[data]\ncheck_sites = 0", r"data\.check_sites must be at least 1"),
-        ("[data]\ndates = 5", r"data\.dates must be at least 6"),
-        ("[train]\nsteps = 0", r"train\.steps must be at least 1"),
+        ("[data]\ntrain_sites = 0", r"data\.train_sites must be 1 or more"),
+        ("[data]\ncheck_sites = 0", r"data\.check_sites must be 1 or more"),
+        ("[data]\ndates = 5", r"data\.dates must be 6 or more"),
+        ("[train]\nsteps = 0", r"train\.steps must be 1 or more"),
         ("data = 3", "data must be a table"),
+        *(
+            (f"[train]\n{key} = 0.5", rf"unknown key train\.{key}")
+            for key in ("hard_share", "own_share", "view_px", "empty_redrawn")
+        ),
     ],
 )
 def test_wrong_settings_are_refused_in_a_sentence(tmp_path, text, message):
-    path = settings_file(tmp_path, text)
+    path = settings_file(tmp_path, f'task = "occupancy"\n{text}')
     with pytest.raises(LabelError, match=message) as caught:
-        OccupancyRecipe.from_toml(path)
+        read_recipe(path)
     assert str(path) in str(caught.value)
 
 
 def test_settings_that_cant_be_read(tmp_path):
-    with pytest.raises(LabelError, match="can't read the training settings"):
-        OccupancyRecipe.from_toml(tmp_path / "nowhere.toml")
+    with pytest.raises(LabelError, match="no such settings file"):
+        read_recipe(tmp_path / "nowhere.toml")
 
 
 # ------------------------------------------------------------------------------------------ training
+
+
+def train(folder, out, config, **options):
+    return fit_network(OccupancyTask(folder, config), out, config, **options)
 
 
 def test_a_training_learns_stops_and_goes_on(yards, tmp_path):
@@ -110,9 +119,10 @@ def test_a_training_learns_stops_and_goes_on(yards, tmp_path):
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [record["step"] for record in log] == [1, 2, 3]
     assert {"total", "length", "cells", "stretches", "doubt", "lr", "seconds"} <= set(log[0])
+    assert "held_out" in log[-1]
     assert all(np.isfinite(record["total"]) for record in log)
     assert not network.training
-    kept = load_average(tmp_path / "checkpoint.pt")
+    kept = load_average(tmp_path / "checkpoint.pt", OccupancyNet())
     for name, value in network.state_dict().items():
         assert torch.equal(value.cpu(), kept.state_dict()[name]), name
     # Stopped after a step and taken up again, it comes to the same.
@@ -132,7 +142,7 @@ def test_a_training_without_yards_or_with_a_damaged_checkpoint_is_refused(yards,
     with pytest.raises(LabelError, match="a damaged checkpoint; delete it to start afresh"):
         train(yards, tmp_path / "run", SMALL, device="cpu")
     with pytest.raises(LabelError, match="missing, damaged or not a checkpoint of ours"):
-        load_average(tmp_path / "nowhere.pt")
+        load_average(tmp_path / "nowhere.pt", OccupancyNet())
 
 
 # -------------------------------------------------------------------------------------- calibration
@@ -241,7 +251,10 @@ def test_a_share_of_the_yards_is_of_the_second_simulator(tmp_path, monkeypatch):
 
 def test_a_recipe_gives_weights_with_their_card(yards, tmp_path):
     recipe = OccupancyRecipe(
-        name="trial", version="3", data=SitesConfig(train_sites=2, check_sites=3, first_sites=2), train=SMALL
+        name="trial",
+        version="3",
+        data=OccupancyData(train_sites=2, check_sites=3, first_sites=2),
+        train=SMALL,
     )
     path = follow(recipe, tmp_path, device="cpu")  # all yards are there: nothing is simulated
     assert path == tmp_path / "trial.safetensors"
@@ -262,7 +275,7 @@ def test_a_recipe_gives_weights_with_their_card(yards, tmp_path):
 
 def test_following_a_recipe_from_nothing(tmp_path):
     """A yard to learn from and one to check on, really simulated, by the worker process and here."""
-    data = SitesConfig(train_sites=1, check_sites=1, dates=8)
+    data = OccupancyData(train_sites=1, check_sites=1, dates=8)
     recipe = OccupancyRecipe(name="tiny", data=data, train=replace(SMALL, steps=1))
     steps = []
     path = follow(recipe, tmp_path, device="cpu", progress=lambda done, total: steps.append(done))
@@ -275,6 +288,6 @@ def test_following_a_recipe_from_nothing(tmp_path):
 
 
 def test_a_simulator_that_finds_nothing_ends_in_a_sentence(tmp_path):
-    data = SitesConfig(train_sites=1, check_sites=1, dates=2, first_sites=1)
+    data = OccupancyData(train_sites=1, check_sites=1, dates=6, first_sites=1)
     with pytest.raises(LabelError, match="no simulated sites here"):
         follow(OccupancyRecipe(data=data, train=SMALL), tmp_path, device="cpu")

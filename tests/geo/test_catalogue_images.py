@@ -263,7 +263,7 @@ def test_hostile_links_and_ids_reach_nothing(scene_folder, area, tmp_path, href)
         item["assets"]["red"]["href"] = href
         scenes, _ = scenes_of([item], profile_of("earth-search").collections, area)
         assert ".." not in scenes[0].stem
-        with pytest.raises(NetworkError, match="refused|can't be read"):
+        with pytest.raises(NetworkError, match=r"refused|can't be read"):
             cut_scene(Network(Policy(frozenset({server.host}))), scenes, area, tmp_path / "kept")
     assert [one.name for one in tmp_path.iterdir()] == ["kept"]
 
@@ -283,7 +283,7 @@ def test_a_scene_without_a_pixel_in_the_area(tmp_path, area):
 
 def test_a_picture_cut_into_tiles_becomes_one(tmp_path, area):
     """Two tiles of one aerial photo, each with half of the area, as NAIP and Maxar's open data have them."""
-    west, south, east, north = area.to_crs(UTM).boundary.bounds
+    west, _, east, north = area.to_crs(UTM).boundary.bounds
     left, top = np.floor(west) - 300.0, np.ceil(north) + 300.0
     pixels = numbers((4, 900, 1400), seed=5, dtype="uint8")
     half = round((west + east) / 2 - left)

@@ -19,7 +19,7 @@ from making import abstained, observation, picture
 from pystac.stac_object import STACObjectType
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
-from railwatch import atomic
+from aoi.files import replacing, temporary_beside, write_bytes
 from railwatch.errors import StoreError
 from railwatch.store.observation import FORMAT_VERSION
 from railwatch.store.store import DETECTIONS, EVIDENCE, Store, is_store
@@ -400,7 +400,7 @@ def test_a_read_only_store_can_be_read_and_says_so(tmp_path_factory: pytest.Temp
 
 def test_only_abandoned_temporary_files_are_swept(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
-    mine = atomic.temporary_beside(store.path / "items" / "mine")
+    mine = temporary_beside(store.path / "items" / "mine")
     mine.mkdir()
     dead = mine.with_name(mine.name.replace(f".{os.getpid()}-", ".99999999-"))
     dead.mkdir()
@@ -424,10 +424,10 @@ def test_only_abandoned_temporary_files_are_swept(tmp_path: Path) -> None:
 
 def test_a_failed_replacement_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
-    atomic.write_bytes(path, b"old")
+    write_bytes(path, b"old")
 
     def fail() -> None:
-        with atomic.replacing(path) as temporary:
+        with replacing(path) as temporary:
             temporary.write_bytes(b"half of the n")
             raise RuntimeError("stopped")
 

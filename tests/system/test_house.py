@@ -38,7 +38,6 @@ HEAVY = {
     "rasterio",
     "scipy",
     "shapely",
-    "statsmodels",
     "torch",
     "torchvision",
 }

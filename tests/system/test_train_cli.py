@@ -103,7 +103,7 @@ def test_fine_tuning_on_ones_own_labels(railwatch, prepared, tmp_path):
     [
         ("[train]\nstepps = 3\n", "unknown key train.stepps"),
         ("[train]\nsteps = 'x'\n", "train.steps must be a whole number"),
-        ("not toml at all", "can't read the training settings"),
+        ("not toml at all", "not a valid TOML file"),
         ("[data]\nshards = 0\n", "neither simulated shards"),
         ("start = 'old.safetensors'\n", "old.safetensors: no such weights file"),
         ("[data]\nbackgrounds = 'nowhere'\n", "nowhere: no such folder"),

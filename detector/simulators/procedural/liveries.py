@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from detector.simulators.procedural.materials import encode, rgb
 from detector.simulators.procedural.rolling_stock import CONTAINER_PAINTS, pick
-
-if TYPE_CHECKING:
-    from detector.simulators.procedural.roofs import Sheet
+from detector.simulators.procedural.sheet import Sheet
 
 
 def paint_livery(sheet: Sheet, rng: np.random.Generator) -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from detector.simulators.procedural import noise
 from detector.simulators.procedural.materials import encode, ramp_table, rgb
-from detector.simulators.procedural.roofs import Patch, prop_patch, wagon_patch
+from detector.simulators.procedural.roofs import prop_patch, wagon_patch
+from detector.simulators.procedural.sheet import Patch
 from detector.simulators.procedural.spec import (
     Area,
     Colour,

@@ -67,7 +67,7 @@ def write_chart(figure: Figure, path: Path, style: PageStyle | None = None, *, t
     Raises:
         ChartError: If the suffix is none of png, svg, pdf, or the file can't be written.
     """
-    from railwatch.atomic import write_bytes
+    from aoi.files import write_bytes
 
     content = to_bytes(figure, format_of(path), style, title=title)
     try:

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aoi import AreaOfInterest
+from aoi.files import write_bytes
 from geo import Scene, box_corners
-from railwatch import atomic
 from railwatch.store.georeference import Georeference
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def write_overlay(
         OSError: If the file can't be written.
     """
     path = Path(path)
-    atomic.write_bytes(path, render(scene, detections, area, observation))
+    write_bytes(path, render(scene, detections, area, observation))
     return path
 
 

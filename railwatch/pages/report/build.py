@@ -21,7 +21,8 @@ import shapely
 import shapely.geometry
 from markupsafe import Markup
 
-from railwatch import __version__, atomic
+from aoi.files import write_bytes
+from railwatch import __version__
 from railwatch.config import RunConfig
 from railwatch.history import RANK
 from railwatch.history.filter import Filtered
@@ -147,7 +148,7 @@ def write_report(
     content = page.encode("utf-8", "replace")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(out, content)
+        write_bytes(out, content)
     except OSError as error:
         raise ReportError(f"{out} can't be written ({error.strerror or error})") from error
     return Written(

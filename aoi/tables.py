@@ -1,0 +1,212 @@
+r"""Tables: one reader for every CSV file, as spreadsheets of any country save them.
+
+Cells stand between commas, semicolons, tabs or bars; the text is in UTF-8 or UTF-16 with or without a byte
+order mark; numbers have a decimal point or a decimal comma.
+
+Example:
+    >>> table = read_table(Path("gsd.csv"), ["file", "gsd_m"], content=b"file;gsd_m\nyard.png;0,5\n")
+    >>> table.rows[0]["file"], table.rows[0].number("gsd_m")
+    ('yard.png', 0.5)
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aoi.errors import InputError
+from aoi.files import decoded, read_bytes
+
+__all__ = ["Row", "Table", "parse_number", "read_table"]
+
+_SEPARATORS = (",", ";", "\t", "|")
+_SPACES = re.compile(r"[\s'\u2019]+")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
+
+
+@dataclass(frozen=True)
+class Row(Mapping[str, str]):
+    """A row of a table: text by column, stripped, empty where the row has none.
+
+    Attributes:
+        line: Where it ends in the file, from 1, as text editors count.
+        cells: The text by column.
+        where: The file and the line, for messages.
+        separator: What stands between the table's cells.
+        error: What is raised for a cell that can't be read.
+    """
+
+    line: int
+    cells: Mapping[str, str]
+    where: str
+    separator: str
+    error: type[InputError]
+
+    def __getitem__(self, column: str) -> str:
+        return self.cells[column]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.cells)
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def number(self, column: str) -> float:
+        """The number in a cell; see `parse_number`.
+
+        Raises:
+            InputError: There is none, or nobody can tell which one it is.
+        """
+        try:
+            return parse_number(self.cells[column], decimal_comma=self.separator != ",")
+        except ValueError as fault:
+            raise self.error(f"{self.where}: {column} {fault}") from None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        columns: Their names as the file spells them.
+        rows: In the file's order, without empty ones.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def read_table(
+    path: Path,
+    required: Iterable[str] = (),
+    error: type[InputError] = InputError,
+    *,
+    content: bytes | None = None,
+) -> Table:
+    """Read a CSV file (RFC 4180) in any of the dialects that spreadsheets save.
+
+    The separator is the one with which the first line names the required columns. Letter case and spaces
+    around a column's name don't matter where it is a required one.
+
+    Args:
+        path: The file.
+        required: Columns that there must be.
+        error: What is raised.
+        content: The file's content, if it is at hand.
+
+    Raises:
+        InputError: It can't be read, isn't text, lacks a column, has one twice, or a row has more cells than
+            there are columns.
+    """
+    wanted = list(required)
+    data = read_bytes(path, error) if content is None else content
+    try:
+        text = decoded(data)
+    except UnicodeError as fault:
+        raise error(f"{path}: isn't a CSV table in UTF-8: save it as CSV with that encoding") from fault
+    if "\0" in text:
+        raise error(f"{path}: isn't a CSV table: it holds bytes that no text has")
+    if not text.strip():
+        raise error(f"{path}: is empty")
+    first = text.split("\n", 1)[0].strip()
+    declared = re.fullmatch(r'"?sep=(.)"?', first, re.IGNORECASE)
+    skipped = 0
+    if declared:  # the line by which Excel is told
+        text, skipped = text.split("\n", 1)[1] if "\n" in text else "", 1
+    separators = (declared[1],) if declared else _SEPARATORS
+    separator = max(separators, key=lambda one: _fit(text, one, wanted))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    rows: list[Row] = []
+    columns: tuple[str, ...] | None = None
+    try:
+        for cells in reader:
+            cells = [cell.strip() for cell in cells]
+            if not any(cells):
+                continue
+            if columns is None:
+                columns = _columns(cells, wanted, path, error)
+                continue
+            where = f"{path}: line {reader.line_num + skipped}"
+            while len(cells) > len(columns) and not cells[-1]:
+                cells.pop()
+            if len(cells) > len(columns):
+                hint = (
+                    '; a number with a decimal comma needs quotes ("0,5") or another separator'
+                    if separator == ","
+                    else ""
+                )
+                raise error(f"{where} has {len(cells)} cells for {len(columns)} columns{hint}")
+            padded = [*cells, *[""] * (len(columns) - len(cells))]
+            named = {name: cell for name, cell in zip(columns, padded, strict=True) if name}
+            rows.append(Row(reader.line_num + skipped, named, where, separator, error))
+    except csv.Error as fault:
+        raise error(f"{path}: line {reader.line_num + skipped}: is no right CSV ({fault})") from fault
+    return Table(tuple(name for name in columns or () if name), tuple(rows))
+
+
+def _fit(text: str, separator: str, wanted: list[str]) -> tuple[int, int]:
+    """How well a separator fits: columns of the first line that are wanted, and columns in all."""
+    try:
+        header = next(csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=separator), [])
+    except csv.Error:
+        return 0, 0
+    names = {cell.strip().casefold() for cell in header}
+    return len(names & {name.casefold() for name in wanted}), len(header)
+
+
+def _columns(header: list[str], wanted: list[str], path: Path, error: type[InputError]) -> tuple[str, ...]:
+    spelt = {name.casefold(): name for name in wanted}
+    columns = tuple(spelt.get(name.casefold(), name) for name in header)
+    missing = [name for name in wanted if name not in columns]
+    if missing:
+        raise error(f"{path}: the table has no column {' and no '.join(missing)}")
+    named = [name for name in columns if name]
+    if len(set(named)) < len(named):
+        twice = next(name for name in named if named.count(name) > 1)
+        raise error(f"{path}: the table has the column {twice} twice")
+    return columns
+
+
+def parse_number(text: str, *, decimal_comma: bool = True) -> float:
+    """A finite number as people write it: ``1.5``, ``1,5``, ``1 234,5``, ``1,234.5``.
+
+    Args:
+        text: The number.
+        decimal_comma: Whether a lone comma is taken for a decimal sign even where three digits follow it.
+            Otherwise ``1,234`` may be either of two numbers.
+
+    Raises:
+        ValueError: It isn't a number, or may be either of two.
+
+    Example:
+        >>> parse_number("1,5"), parse_number("1.234,5"), parse_number("0.5")
+        (1.5, 1234.5, 0.5)
+    """
+    bare = _SPACES.sub("", text).replace("\u2212", "-")  # the minus of typesetters
+    comma, point = bare.rfind(","), bare.rfind(".")
+    if comma >= 0 and point >= 0:
+        bare = bare.replace(",", "") if point > comma else bare.replace(".", "").replace(",", ".")
+    elif bare.count(",") > 1:
+        bare = bare.replace(",", "") if _THOUSANDS.fullmatch(bare) else "x"
+    elif comma >= 0:
+        if not decimal_comma and _THOUSANDS.fullmatch(bare):
+            raise ValueError(f"is {text!r}, which may be {bare.replace(',', '')} or {bare.replace(',', '.')}")
+        bare = bare.replace(",", ".")
+    try:
+        value = float(bare) if re.fullmatch(r"[+-]?[\d.]+([eE][+-]?\d+)?", bare) else math.nan
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"is {text!r}, not a number")
+    return value
