@@ -63,6 +63,23 @@ def run(
             "again if the verdict gets higher. No shell is used.",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=1,
+            help="Processes on this machine; by default as many as its cores and the work ask for.",
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            metavar="ADDRESS",
+            help="Work on the Dask cluster of this scheduler; its workers have to reach scenes and store.",
+        ),
+    ] = None,
     alert_timeout: Annotated[
         float,
         typer.Option("--alert-timeout", metavar="SECONDS", min=0.1, help="How long that command may take."),
@@ -77,11 +94,11 @@ def run(
     The chart and the page of the area's whole history are made afresh at the end. Run again, it counts
     only what is new; stopped half-way, it goes on where it was.
     """
-    from aoi import load_area
     from railwatch.config import load_config
     from railwatch.pipeline.alerts import send_alerts, split_command
+    from railwatch.pipeline.areas import load_areas
     from railwatch.pipeline.find_scenes import Dates
-    from railwatch.pipeline.run import run as run_pipeline
+    from railwatch.pipeline.many import run_areas
     from railwatch.store.store import Store
 
     settings = load_config(config).override(
@@ -96,25 +113,56 @@ def run(
         _common.fail("which area? Give --aoi NAME_OR_FILE, or a --config that names one")
     if alert_command is not None:
         split_command(alert_command)  # better now than after a night's work
-    area = load_area(settings.aoi)
+    areas = load_areas(settings.aoi)
     declared = Dates.read(dates) if dates is not None else Dates()
     kept = Store.open(settings.store or DEFAULT_STORE)
     with _common.progress("looking") as progress:
-        result = run_pipeline(scenes, area, settings, kept, dates=declared, progress=progress)
+        results = run_areas(
+            scenes,
+            areas,
+            settings,
+            kept,
+            scheduler=scheduler,
+            workers=workers,
+            dates=declared,
+            progress=progress,
+        )
+    verdicts = [verdict for one in results for verdict in one.verdicts]
     alerts = (
-        send_alerts(result.verdicts, alert_command, kept.path, timeout_s=alert_timeout)
+        send_alerts(verdicts, alert_command, kept.path, timeout_s=alert_timeout)
         if alert_command is not None
         else []
     )
+    kept.push()
     if as_json:
-        _common.emit_json(result.to_json() | {"alerts": [one.to_json() for one in alerts]})
-    if not result.read:
-        reasons = "; ".join(f"{one.path}: {one.reason}" for one in result.skipped[:3])
+        document = together(results) | {"store": kept.location, "alerts": [one.to_json() for one in alerts]}
+        _common.emit_json(document)
+    if not any(result.read for result in results):
+        reasons = "; ".join(f"{one.path}: {one.reason}" for one in results[0].skipped[:3])
         _common.fail(f"none of the scenes could be read: {reasons}")
     if not as_json:
-        say(result)
+        for result in results:
+            say(result)
         for alert in alerts:
             _common.say(alert.sentence)
+
+
+def together(results: Sequence[RunResult]) -> dict[str, Any]:
+    """The JSON of one area's run; of several areas' runs the lists are joined, and ``areas`` names them."""
+    documents = [one.to_json() for one in results]
+    if len(documents) == 1:
+        return documents[0]
+    lists = ("observations", "verdicts", "charts", "warnings")
+    joined: dict[str, Any] = {name: [each for one in documents for each in one[name]] for name in lists}
+    # A scene that one area has no use for may show another one.
+    skipped = {(each["path"], each["reason"]): each for one in documents for each in one["skipped"]}
+    reports = [one["report"] for one in documents if one["report"] is not None]
+    return joined | {
+        "skipped": list(skipped.values()),
+        "report": reports[0] if reports else None,
+        "reports": reports,
+        "areas": [one.area for one in results],
+    }
 
 
 def say(result: RunResult) -> None:

@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 _ATTEMPTS = 2
 _CONNECT_S = 30
-_TASKS_A_WORKER = 4
+_TASKS_A_WORKER = 32
 """Tasks from which on a further process is worth its start."""
 
 

@@ -7,22 +7,34 @@ from typing import Any
 
 from railwatch.errors import StoreError
 
-__all__ = ["filesystem", "is_url", "shown"]
+__all__ = ["as_url", "filesystem", "is_url", "shown"]
 
-_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_HINTS = {
-    "s3": "s3fs: pip install 'railwatch[s3]'",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "az": "adlfs",
-    "abfs": "adlfs",
-}
+# A path class makes one slash of the two; a scheme of one letter is a drive of Windows.
+_SCHEME = re.compile(r"^([a-z][a-z0-9+.-]+):[/\\]{1,2}(.*)$", re.IGNORECASE | re.DOTALL)
+_LIBRARIES = {"s3": "s3fs (pip install 'railwatch[s3]')", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs"}
+
+
+def as_url(location: object) -> str | None:
+    """The fsspec URL that a location is, None for a path.
+
+    Args:
+        location: As a user gave it, also as a `pathlib.Path`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> as_url(Path("s3://bucket/store")), as_url("C:/store"), as_url("my/store")
+        ('s3://bucket/store', None, None)
+    """
+    match = _SCHEME.match(str(location))
+    if match is None:
+        return None
+    rest = match[2].replace("\\", "/").lstrip("/").rstrip("/")
+    return f"{match[1].lower()}://{rest}"
 
 
 def is_url(location: object) -> bool:
     """Whether a location is an fsspec URL, and not a path."""
-    text = str(location)
-    return _SCHEME.match(text) is not None
+    return as_url(location) is not None
 
 
 def filesystem(url: str) -> tuple[Any, str]:
@@ -45,9 +57,8 @@ def filesystem(url: str) -> tuple[Any, str]:
     try:
         fs, path = fsspec.core.url_to_fs(url.rstrip("/"))
     except ImportError as error:
-        raise StoreError(
-            f"{shown(url)} needs {_HINTS.get(scheme, f'an fsspec library for {scheme}')}"
-        ) from error
+        library = _LIBRARIES.get(scheme, f"an fsspec library for {scheme}")
+        raise StoreError(f"{shown(url)} needs {library}") from error
     except (ValueError, OSError) as error:
         raise StoreError(f"{shown(url)} can't be opened: {error}") from error
     return fs, str(path)

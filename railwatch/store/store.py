@@ -43,6 +43,7 @@ from aoi.files import fsync_file, fsync_folder, sweep, temporary_beside, write_b
 from railwatch.errors import StoreError
 from railwatch.store.georeference import placement_of
 from railwatch.store.observation import FORMAT_VERSION, PREFIX, Observation, current, iso
+from railwatch.store.remote import as_url
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -102,26 +103,54 @@ class Store:
         """Open a store.
 
         Args:
-            path: The folder.
+            path: The folder, or an fsspec URL such as ``s3://bucket/store``.
             create: Make it if it isn't there.
 
         Raises:
             StoreError: If there is none and ``create`` is false, the path is taken by something else, a
                 newer railwatch wrote it, or it can't be read or made.
         """
+        url = as_url(path)
+        if url is not None:
+            from railwatch.store.remote_store import RemoteStore
+
+            return RemoteStore.open_url(url, create)
         store = cls(Path(path))
-        with _explained(store.path, "open"):
-            if store.path.exists() and not store.path.is_dir():
-                raise StoreError(f"{store.path} is a file, so it can't be a store.")
-            if not (store.path / COLLECTION).exists() and not store._items.is_dir():
-                if not create:
-                    raise StoreError(f"There is no store at {store.path}; 'railwatch run' makes one.")
-                store._items.mkdir(parents=True)
-                store.refresh()
-            store._check_version()
-            for folder in (store.path, store._items):
-                sweep(folder)
+        store.prepare(create=create)
         return store
+
+    def prepare(self, *, create: bool) -> None:
+        """Make the folder if it isn't there, and check that it is a store that this railwatch knows.
+
+        Raises:
+            StoreError: See `open`.
+        """
+        with _explained(self.path, "open"):
+            if self.path.exists() and not self.path.is_dir():
+                raise StoreError(f"{self.path} is a file, so it can't be a store.")
+            if not (self.path / COLLECTION).exists() and not self._items.is_dir():
+                if not create:
+                    raise StoreError(f"There is no store at {self.path}; 'railwatch run' makes one.")
+                self._items.mkdir(parents=True)
+                self.refresh()
+            self._check_version()
+            for folder in (self.path, self._items):
+                sweep(folder)
+
+    @property
+    def location(self) -> str:
+        """What a user calls it: its path, or its URL."""
+        return str(self.path)
+
+    def pull(self) -> None:
+        """Bring here what others have made, where the store lies elsewhere."""
+
+    def push(self) -> None:
+        """Put there what was made here, where the store lies elsewhere.
+
+        Raises:
+            StoreError: It can't be written.
+        """
 
     @property
     def charts(self) -> Path:
