@@ -1,18 +1,22 @@
-"""A public archive on this machine: a STAC API of an independent implementation, and the images behind it.
+"""What railwatch meets in the world, on this machine: a public archive, a Dask cluster, an S3 server.
 
-The API is rustac's server, the images lie behind `range_server`; both run in processes of their own.
+The STAC API is rustac's server, the images lie behind `range_server`, the buckets behind moto's server.
+All of them run in processes of their own, and end with the block that started them.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
+import sys
 import sysconfig
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,7 @@ import shapely
 from range_server import RangeServer, range_server
 from rasterio.warp import transform_bounds
 
+ROOT = Path(__file__).resolve().parent.parent
 RUSTAC = Path(sysconfig.get_path("scripts")) / "rustac"
 
 needs_rustac = pytest.mark.skipif(not RUSTAC.exists(), reason="rustac, the STAC server, isn't installed")
@@ -124,4 +129,50 @@ def archive(folder: Path, products: Callable[[Path], Sequence[Path]], **changes:
             yield Archive(api, server, items)
 
 
-__all__ = ["Archive", "archive", "free_port", "needs_rustac", "served", "stac_api", "wait_for"]
+@contextmanager
+def dask_cluster(folder: Path, workers: int = 2) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """A Dask scheduler and workers of one thread, each a process; gives its address and the workers."""
+    port, dashboard = free_port(), free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    quiet: dict[str, Any] = {
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+        "start_new_session": True,
+        "cwd": folder,
+        "env": {**os.environ, "PYTHONPATH": str(ROOT)},
+    }
+    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1"]
+    scheduler += ["--port", str(port), "--dashboard-address", f"127.0.0.1:{dashboard}"]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--host", "127.0.0.1"]
+    worker += ["--nthreads", "1", "--no-dashboard", "--no-nanny", "--local-directory", str(folder)]
+    started = [subprocess.Popen(scheduler, **quiet)]
+    try:
+        wait_for(f"http://127.0.0.1:{dashboard}/health")
+        started += [subprocess.Popen(worker, **quiet) for _ in range(workers)]
+        yield address, started[1:]
+    finally:
+        for process in started:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[dict[str, str]]:
+    """An S3 server; gives the environment that clients find it by, with a bucket ``railwatch``."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for(f"http://127.0.0.1:{port}/moto-api/")
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/railwatch", method="PUT")
+            with urllib.request.urlopen(request, timeout=10):
+                pass
+            yield {
+                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": "test",
+                "AWS_DEFAULT_REGION": "us-east-1",
+            }
+        finally:
+            process.kill()

@@ -101,7 +101,10 @@ def cut_sentinel2(
             nearest=band.name == CLASSES,
             nothing=band.nothing,
         )
-        planes.append(np.nan_to_num(np.rint(numbers), nan=0.0).clip(0, 65535).astype(np.uint16))
+        valid = np.isfinite(numbers)
+        # 0 and 65535 mean that there is nothing: a kernel's overshoot must not.
+        least = 0 if band.name == CLASSES else 1
+        planes.append(np.where(valid, np.rint(numbers).clip(least, 65534), 0).astype(np.uint16))
     if not any(plane.any() for plane in planes[: len(TEN_METRE_BANDS)]):
         raise EmptyScene("it has no pixel in the area")
     bands = [_band_entry(product, name) for name in names]

@@ -257,7 +257,8 @@ def _shape(page: Any, source: RangeFile, url: str) -> Shape:
     ranges = []
     for offset, count in zip(offsets[:expected], counts[:expected], strict=True):
         # GDAL looks at the bytes around a tile's own: COGs keep its size before it, and a repetition behind.
-        whole = (max(int(offset) - 4, 0), min(int(offset + count) + 4, source.length))
+        stop = int(offset + count)
+        whole = (max(int(offset) - 4, 0), max(min(stop + 4, source.length), stop))
         ranges.append(whole if count else (0, 0))
     return Shape(height, width, tile, planes, ranges)
 

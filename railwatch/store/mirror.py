@@ -1,8 +1,8 @@
-"""A folder on this machine that stands for one behind an fsspec URL: what changes here goes there, and back.
+"""A folder on this machine that stands for one behind an fsspec URL: what changes here goes there.
 
-All that works on a folder so works on a bucket too. Object stores have no renaming and no locks, but an object
-is there as a whole or not at all: an item's pictures and boxes are put there before its JSON, by which it is
-known.
+All that works on a folder so works on a bucket too. Object stores have no renaming and no locks, but an
+object is there as a whole or not at all: an item's pictures and boxes are put there before its JSON, by
+which it is known.
 """
 
 from __future__ import annotations
