@@ -195,7 +195,7 @@ class _Chain:
     """
 
     def __init__(self) -> None:
-        self._before = hashlib.sha256(b"railwatch history 1").hexdigest()
+        self._before = hashlib.sha256(b"railwatch history 2").hexdigest()
 
     def digest(self, content: str) -> str:
         """Return the digest of the next date with all accepted ones before it."""
@@ -329,9 +329,12 @@ class _AreaJob:
         estimate = None
         if reason is None:
             estimate = self.estimator.estimate(look, self.site, pitch=self._pitch())
-            values = _values(estimate) | {
-                "warnings": (*look.warnings, *estimate.warnings, *self._hidden_warning(hidden, look))
-            }
+            if estimate.uninformative is None:
+                values = _values(estimate) | {
+                    "warnings": (*look.warnings, *estimate.warnings, *self._hidden_warning(hidden, look))
+                }
+            else:
+                values["reason"], estimate = estimate.uninformative, None
         observation = Observation(
             id=id,
             aoi=self.area.name,
