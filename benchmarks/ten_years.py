@@ -1,9 +1,9 @@
 """Ten years of one yard, from a public archive on this machine to a chart, killed again and again.
 
-An archive is made (a STAC API by rustac's server and an HTTP server with range requests, each in a
-process of its own) with one item every five days. `railwatch watch` fetches and counts all of it three
-times: undisturbed, killed at random moments and started again, and on two Dask workers of which one is
-killed. The three stores have to hold the same observations.
+An archive is made (a STAC API by rustac's server and an HTTP server with range requests, each in a process
+of its own) with one item every five days. `railwatch watch` fetches and counts all of it three times:
+undisturbed, killed at random moments and started again, and on two Dask workers of which one is killed. The
+three stores have to hold the same observations.
 
     python benchmarks/ten_years.py --dates 700 --kills 10
 """
@@ -81,7 +81,8 @@ def undisturbed(there: Archive, area: Path, folder: Path) -> dict[str, Any]:
     }
     print(
         f"undisturbed: {len(scenes)} scenes, {len(one['run']['observations'])} observations in "
-        f"{seconds:.0f} s, of which fetching {fetched['seconds']:.0f} s ({fetched['seconds'] / len(scenes):.2f} s a scene)"
+        f"{seconds:.0f} s, of which fetching {fetched['seconds']:.0f} s, "
+        f"{fetched['seconds'] / len(scenes):.2f} s a scene"
     )
     print(
         f"  a scene: {each['requests']:.1f} requests, {each['bytes'] / 1e3:.0f} kB read, "

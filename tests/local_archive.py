@@ -1,7 +1,7 @@
 """What railwatch meets in the world, on this machine: a public archive, a Dask cluster, an S3 server.
 
-The STAC API is rustac's server, the images lie behind `range_server`, the buckets behind moto's server.
-All of them run in processes of their own, and end with the block that started them.
+The STAC API is rustac's server, the images lie behind `range_server`, the buckets behind moto's server. All
+of them run in processes of their own, and end with the block that started them.
 """
 
 from __future__ import annotations

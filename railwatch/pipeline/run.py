@@ -209,7 +209,7 @@ def run(
             log.debug("%s", candidate.path, exc_info=True)
             skipped.append(Skipped(candidate.path, unexpected(error)))
         else:
-            store.add(work.observation, detections=work.detections, evidence=work.picture, refresh=conclude)
+            store.add(work.observation, detections=work.detections, evidence=work.picture, refresh=False)
             observations.append(work.observation)
             new.add(id)
     report(len(candidates), len(candidates))
@@ -228,6 +228,8 @@ def run(
             store=store.path,
             warnings=(),
         )
+    if new:
+        store.refresh()
     ids = [one.id for one in observations]
     history = current(store.observations(area.name, superseded=True), prefer=ids)
     sources = sources_of(history, area, config, store)

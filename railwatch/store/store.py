@@ -3,6 +3,7 @@
 Layout::
 
     STORE/collection.json                     links, extent, format version; rebuilt from the items
+    STORE/index.parquet                       all items in one file; see `railwatch.store.index`
     STORE/items/<id>/<id>.json                one STAC Item an observation
     STORE/items/<id>/detections.parquet       its boxes (GeoParquet), when there are any to keep
     STORE/items/<id>/evidence.png             its picture (or .webp)
@@ -29,7 +30,7 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,8 @@ import shapely
 from aoi.files import fsync_file, fsync_folder, sweep, temporary_beside, write_bytes
 from railwatch.errors import StoreError
 from railwatch.store.georeference import placement_of
-from railwatch.store.observation import FORMAT_VERSION, PREFIX, Observation, current, iso
+from railwatch.store.index import INDEX, read_index, write_index
+from railwatch.store.observation import FORMAT_VERSION, PREFIX, Observation, current, iso, slug
 from railwatch.store.remote import as_url
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ _VERSION_KEY = f"{PREFIX}store_version"
 _COLLECTION_ID = "railwatch-observations"
 _ASIDE = ".damaged-"
 _LOCK_PATIENCE_S = 60
+_WORTH_AN_INDEX = 400
 _MULTIHASH_SHA256 = "1220"  # the file extension wants multihashes: code 0x12, 32 bytes
 
 _MEDIA = {
@@ -187,7 +190,7 @@ class Store:
         Raises:
             StoreError: If the folder can't be listed.
         """
-        found = self._all()
+        found = self._all(aoi)
         if aoi is not None:
             found = [observation for observation in found if observation.aoi == aoi]
         return found if superseded else current(found)
@@ -307,7 +310,9 @@ class Store:
             StoreError: If it can't be written. The items are untouched.
         """
         with _explained(self.path, "write to"), self._index_lock():
-            collection = _collection(self._all())
+            observations = self._all()
+            self._index(observations)
+            collection = _collection(observations)
             text = _json_text(collection.to_dict(include_self_link=False, transform_hrefs=False))
             write_bytes(self.path / COLLECTION, text)
 
@@ -318,10 +323,15 @@ class Store:
     def _item_path(self, id: str) -> Path:
         return self._items / id / f"{id}.json"
 
-    def _all(self) -> list[Observation]:
+    def _all(self, aoi: str | None = None) -> list[Observation]:
         """Read every item; what can't be read is kept in `damaged` and named in a warning."""
         found, damaged = [], []
-        for id in self._ids():
+        # An id begins with the name of its area; those of areas with longer names are sorted out later.
+        start = "" if aoi is None else f"{slug(aoi)}-"
+        wanted = [id for id in self._ids() if id.startswith(start)]
+        if not self._read and len(wanted) >= _WORTH_AN_INDEX:
+            self._read = {one.id: (stamp, one) for stamp, one in read_index(self.path / INDEX, aoi)}
+        for id in wanted:
             try:
                 found.append(self._observation(id))
             except (OSError, ValueError, pystac.STACError) as error:
@@ -331,6 +341,17 @@ class Store:
                 log.warning("%s is left out: %s", one.path, one.reason)
         self.damaged = tuple(damaged)
         return sorted(found, key=lambda one: (one.datetime, one.id))
+
+    def _index(self, observations: Sequence[Observation]) -> None:
+        """Write the index anew when many items aren't in it."""
+        if len(observations) < _WORTH_AN_INDEX:
+            return
+        path = self.path / INDEX
+        indexed = {one.id: stamp for stamp, one in read_index(path)} if path.exists() else {}
+        stamps = {id: known[0] for id, known in self._read.items()}
+        missing = sum(indexed.get(one.id) != stamps.get(one.id) for one in observations)
+        if missing >= max(_WORTH_AN_INDEX // 4, len(observations) // 50):
+            write_index(path, ((stamps[one.id], one) for one in observations if one.id in stamps))
 
     def _ids(self) -> list[str]:
         with _explained(self.path, "read"):

@@ -220,9 +220,9 @@ def test_watch_looks_again_from_where_it_was(there, yard, tmp_path, railwatch):
 def test_watch_says_when_a_server_is_gone(yard, tmp_path, railwatch):
     source = f"http://127.0.0.1:{free_port()}"
     done = railwatch(
-        "watch", "--aoi", yard, "--store", tmp_path / "store", "--source", source, "--allow-host", "127.0.0.1",
-        "--attempts", 1, "--json",
-    )  # fmt: skip
+        *("watch", "--aoi", yard, "--store", tmp_path / "store", "--attempts", 1, "--json"),
+        *("--source", source, "--allow-host", "127.0.0.1"),
+    )
     assert done.code == 69
     assert "can't be reached" in json.loads(done.out)["areas"][0]["error"]
 
