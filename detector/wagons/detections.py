@@ -19,6 +19,7 @@ from aoi.files import replacing, whole_database, whole_parquet, write_text
 from detector.wagons.boxes import Boxes, as_boxes
 from detector.wagons.count_interval import CountInterval, CountModel
 from detector.wagons.maps import CATEGORIES
+from geo.boxes import box_corners
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -300,7 +301,8 @@ def write(detections: Sequence[Detections], path: str | Path) -> Path:
     """Write the wagons of one or more scenes.
 
     GeoJSON is in WGS84 longitude and latitude; GeoPackage and GeoParquet keep the images' CRS (WGS84 when the
-    images differ). Wagons of images without position have a null geometry.
+    images differ). Wagons of images without position have a null geometry, and in a GeoPackage or GeoParquet
+    file of such images alone that of the picture: see `joined`.
 
     Raises:
         InputError: The ending isn't one of .geojson, .json, .gpkg, .parquet, .geoparquet, or the file can't
@@ -312,7 +314,7 @@ def write(detections: Sequence[Detections], path: str | Path) -> Path:
         if suffix in {".geojson", ".json"}:
             write_text(path, _geojson(detections))
         else:
-            _write_table(_joined(detections), path)
+            _write_table(joined(detections), path)
     except OSError as error:
         raise InputError(f"{path}: can't be written ({error.strerror or error})") from error
     return path
@@ -340,7 +342,17 @@ def _write_table(table: gpd.GeoDataFrame, path: Path) -> None:
         raise OSError(str(error)) from error
 
 
-def _joined(detections: Sequence[Detections]) -> gpd.GeoDataFrame:
+def joined(detections: Sequence[Detections]) -> gpd.GeoDataFrame:
+    """Return the wagons of one or more scenes as one table.
+
+    Args:
+        detections: Of any scenes.
+
+    Returns:
+        In the images' CRS, in longitude and latitude where they differ. Where no image has a position, the
+        rectangles are in pixels, x to the right and -y down, which is how QGIS lays such a picture out, and
+        there is no CRS; among images with a position, they have no geometry.
+    """
     import geopandas as gpd
     import pandas as pd
 
@@ -353,7 +365,11 @@ def _joined(detections: Sequence[Detections]) -> gpd.GeoDataFrame:
     filled = [f for f in frames if len(f)] or frames[:1]
     if not filled:
         filled = [BoxTable.none().frame()]
-    return gpd.GeoDataFrame(pd.concat(filled, ignore_index=True), geometry="geometry", crs=crs)
+    table = gpd.GeoDataFrame(pd.concat(filled, ignore_index=True), geometry="geometry", crs=crs)
+    if crs is None and len(table):
+        corners = box_corners(np.array(table["pixel_box"].to_list(), np.float64)) * (1.0, -1.0)
+        table = table.set_geometry(list(shapely.polygons(corners)))
+    return table
 
 
 def _rows(detections: Detections) -> Iterable[dict[str, Any]]:

@@ -41,6 +41,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         "report",
         "overview",
         "review",
+        "import_counts",
         "calibrate",
         "claims",
         "export",

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from railwatch.pipeline.run import RunResult
     from railwatch.store.observation import Observation
 
-DEFAULT_STORE = "railwatch-store"
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -94,49 +92,42 @@ def run(
     The chart and the page of the area's whole history are made afresh at the end. Run again, it counts
     only what is new; stopped half-way, it goes on where it was.
     """
-    from railwatch.config import load_config
+    from railwatch import api
     from railwatch.pipeline.alerts import send_alerts, split_command
     from railwatch.pipeline.areas import load_areas
-    from railwatch.pipeline.find_scenes import Dates
-    from railwatch.pipeline.many import run_areas
+    from railwatch.store.remote import as_url
     from railwatch.store.store import Store
 
-    settings = load_config(config).override(
-        aoi=aoi,
-        store=store,
-        detector__device=device,
-        detector__weights=weights,
-        occupancy__device=device,
-        occupancy__hindcast=hindcast or None,
-    )
-    if settings.aoi is None:
-        _common.fail("which area? Give --aoi NAME_OR_FILE, or a --config that names one")
     if alert_command is not None:
         split_command(alert_command)  # better now than after a night's work
-    areas = load_areas(settings.aoi)
-    declared = Dates.read(dates) if dates is not None else Dates()
-    kept = Store.open(settings.store or DEFAULT_STORE)
+    # A folder of area files is many areas.
+    chosen = load_areas(aoi) if aoi is not None and Path(aoi).is_dir() else aoi
     with _common.progress("looking") as progress:
-        results = run_areas(
+        results = api.run_areas(
             scenes,
-            areas,
-            settings,
-            kept,
-            scheduler=scheduler,
+            aoi=chosen,
+            store=store,
+            config=config,
+            dates=dates,
+            device=device,
+            weights=weights,
+            hindcast=hindcast,
             workers=workers,
-            dates=declared,
+            scheduler=scheduler,
             progress=progress,
         )
     verdicts = [verdict for one in results for verdict in one.verdicts]
     alerts = (
-        send_alerts(verdicts, alert_command, kept.path, timeout_s=alert_timeout)
+        send_alerts(verdicts, alert_command, results[0].store, timeout_s=alert_timeout)
         if alert_command is not None
         else []
     )
-    kept.push()
+    url = None if store is None else as_url(store)
+    if url is not None and alerts:
+        Store.open(url).push()
     if as_json:
-        document = together(results) | {"store": kept.location, "alerts": [one.to_json() for one in alerts]}
-        _common.emit_json(document)
+        document = together(results) | {"alerts": [one.to_json() for one in alerts]}
+        _common.emit_json(document if url is None else document | {"store": url})
     if not any(result.read for result in results):
         reasons = "; ".join(f"{one.path}: {one.reason}" for one in results[0].skipped[:3])
         _common.fail(f"none of the scenes could be read: {reasons}")

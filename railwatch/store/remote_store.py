@@ -44,6 +44,7 @@ class RemoteStore(Store):
         if not known and not create:
             raise StoreError(f"There is no store at {shown(url)}; 'railwatch run' makes one.")
         mirror.pull(["items"], endings=(".json",))
+        mirror.pull(["areas"])
         store = cls(mirror.folder, mirror=mirror)
         store.prepare(create=True)
         if not known:
@@ -76,7 +77,7 @@ class RemoteStore(Store):
     def pull(self) -> None:
         """Bring here what others have made: items and pixels."""
         self._there.pull(["items"], endings=(".json",))
-        self._there.pull(["chips", "alerts.json", "watch.json"])
+        self._there.pull(["areas", "chips", "alerts.json", "watch.json"])
 
     def push(self) -> None:
         """Put there what was made here."""
