@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -71,9 +72,9 @@ def command(there: Archive, area: Path, folder: Path, *more: str) -> list[str]:
 
 
 def undisturbed(there: Archive, area: Path, folder: Path) -> dict[str, Any]:
-    started = time.monotonic()
+    started, before = time.monotonic(), processor_s()
     done = subprocess.run(command(there, area, folder), stdout=subprocess.PIPE, check=True)
-    seconds = time.monotonic() - started
+    seconds, worked = time.monotonic() - started, processor_s() - before
     (one,) = json.loads(done.stdout)["areas"]
     fetched, scenes = one["fetch"], one["fetch"]["scenes"]
     each = {
@@ -82,7 +83,7 @@ def undisturbed(there: Archive, area: Path, folder: Path) -> dict[str, Any]:
     print(
         f"undisturbed: {len(scenes)} scenes, {len(one['run']['observations'])} observations in "
         f"{seconds:.0f} s, of which fetching {fetched['seconds']:.0f} s, "
-        f"{fetched['seconds'] / len(scenes):.2f} s a scene"
+        f"{fetched['seconds'] / len(scenes):.2f} s a scene; {worked:.0f} s of processor"
     )
     print(
         f"  a scene: {each['requests']:.1f} requests, {each['bytes'] / 1e3:.0f} kB read, "
@@ -90,6 +91,12 @@ def undisturbed(there: Archive, area: Path, folder: Path) -> dict[str, Any]:
         flush=True,
     )
     return observations(folder / "store")
+
+
+def processor_s() -> float:
+    """Processor time of the ended children, seconds: what the run takes where nothing else is at work."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def disturbed(there: Archive, area: Path, folder: Path, kills: int, longest: float) -> dict[str, Any]:
