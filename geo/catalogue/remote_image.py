@@ -127,7 +127,8 @@ class RemoteImage:
     @contextmanager
     def _opened(self) -> Iterator[DatasetReader]:
         try:
-            with DatasetReader(str(self.path), driver=["GTiff"]) as image:
+            # A thread of its own knows no drivers before it has entered an environment.
+            with rasterio.Env(), DatasetReader(str(self.path), driver=["GTiff"]) as image:
                 yield image
         except RasterioError as error:
             raise SceneError(f"{self.url}: it can't be read as an image: {error}") from error

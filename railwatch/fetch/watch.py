@@ -199,8 +199,9 @@ def _look(
             seconds=said["seconds"],
         )
         if not fetched.new and not planned.held:
-            event("nothing", aoi=area.name)
-            return AreaLook(area.name, fetched, unavailable=fetched.unavailable)
+            reason = next((one.reason for one in fetched.failed), None)
+            event("nothing", aoi=area.name, reason=reason)
+            return AreaLook(area.name, fetched, error=reason, unavailable=fetched.unavailable)
         (result,) = run_areas(
             [planned.folder.location],
             [area],

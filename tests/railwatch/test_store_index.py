@@ -21,8 +21,10 @@ def observation(number):
     when = datetime(2020, 1, 1, 2, tzinfo=UTC) + timedelta(days=number // 3)
     aoi = ("yard", "yard-two", "other")[number % 3]
     return Observation(
-        id=f"{aoi}-{when:%Y%m%dt%H%M%Sz}-wagons-{number:012x}", aoi=aoi, scene=f"scene-{number}",
-        datetime=when, sensor="Pléiades", method="wagons", count=float(number % 70), count_low=0.0, count_high=90.0,
+        id=f"{aoi}-{when:%Y%m%dt%H%M%Sz}-wagons-{number:012x}",
+        aoi=aoi, scene=f"scene-{number}",
+        datetime=when, sensor="Pléiades", method="wagons", count=float(number % 70), count_low=0.0,
+        count_high=90.0,
         clear_fraction=1.0, hidden_fraction=0.0, abstained=False, reason=None, warnings=("a warning",),
         zones={"west": {"count": 1.0}}, tracks={},
         provenance={"sha256": f"{number:064x}", "nested": {"a": [1, 2]}},
