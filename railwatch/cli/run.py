@@ -37,8 +37,22 @@ def run(
         typer.Option(
             "--dates",
             metavar="CSV",
-            help="When images were taken that don't tell: columns file, datetime and optionally sensor.",
+            help="When images were taken that don't tell: columns file, datetime and optionally sensor and "
+            "gsd_m.",
         ),
+    ] = None,
+    gsd: Annotated[
+        float | None,
+        typer.Option(
+            "--gsd",
+            metavar="METRES",
+            help="Metres a pixel of images without a position (screenshots): all freight cars in them are "
+            "counted, though not by zone or track.",
+        ),
+    ] = None,
+    bbox: Annotated[
+        str | None,
+        typer.Option("--bbox", metavar="W,S,E,N", help="The area as a box in degrees, instead of --aoi."),
     ] = None,
     device: Annotated[
         Device | None,
@@ -98,6 +112,8 @@ def run(
     from railwatch.store.remote import as_url
     from railwatch.store.store import Store
 
+    if aoi is not None and bbox is not None:
+        _common.fail("--aoi and --bbox exclude each other")
     if alert_command is not None:
         split_command(alert_command)  # better now than after a night's work
     # A folder of area files is many areas.
@@ -105,8 +121,9 @@ def run(
     with _common.progress("looking") as progress:
         results = api.run_areas(
             scenes,
-            aoi=chosen,
+            aoi=chosen if bbox is None else bbox,
             store=store,
+            gsd_m=gsd,
             config=config,
             dates=dates,
             device=device,
@@ -130,7 +147,7 @@ def run(
         _common.emit_json(document if url is None else document | {"store": url})
     if not any(result.read for result in results):
         reasons = "; ".join(f"{one.path}: {one.reason}" for one in results[0].skipped[:3])
-        _common.fail(f"none of the scenes could be read: {reasons}")
+        _common.fail(f"none of the scenes could be used: {reasons}")
     if not as_json:
         for result in results:
             say(result)

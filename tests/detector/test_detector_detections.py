@@ -267,3 +267,18 @@ def test_a_doubtful_picture_has_a_wider_interval(utm):
     wide = replace(usual, widening=2.0)
     assert wide.count == usual.count
     assert wide.count_high - wide.count_low > usual.count_high - usual.count_low
+
+
+def test_a_coach_that_may_be_a_freight_car_widens_the_interval(utm):
+    sure, unsure = found(utm), found(utm)
+    assert (unsure.frame["category"] == "locomotive").any()
+    doubt = np.where(unsure.frame["category"] == "freight", 1.0, 0.4)
+    unsure = replace(unsure, frame=unsure.frame.assign(freight_score=doubt))
+    assert unsure.count == sure.count
+    assert unsure.count_high >= sure.count_high
+    everything = np.ones(len(sure.frame), bool)
+    wide, narrow = (
+        d.count_model.moments(d.frame["score"] * d.frame["freight_score"]) for d in (unsure, sure)
+    )
+    assert wide[1] > narrow[1]
+    assert unsure.count_in(everything).count == sure.count
