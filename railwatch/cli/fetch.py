@@ -32,7 +32,7 @@ AreasOption = Annotated[
     typer.Option(
         "--aoi",
         metavar="NAME_FILE_OR_FOLDER",
-        help="The area: a bundled name, a GeoJSON file, or a folder of such files.",
+        help="The area: a bundled name, a GeoJSON file, a folder of such files, or a box W,S,E,N in degrees.",
     ),
 ]
 CloudOption = Annotated[
