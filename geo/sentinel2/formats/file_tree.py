@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from aoi.files import real_path
 from geo.errors import SceneError
 
 LARGEST_TEXT = 32 * 2**20
@@ -105,7 +106,7 @@ class FolderFileTree:
     def file(self, name: str) -> Path:
         """The file's path; a name may lead out of the folder."""
         path = self.path / name
-        return path.resolve() if name.startswith(("../", "/")) else path
+        return real_path(path) if name.startswith(("../", "/")) else path
 
 
 @dataclass(frozen=True)
