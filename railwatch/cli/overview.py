@@ -39,7 +39,8 @@ def overview(
     from railwatch.fetch.fetch import parse_time
     from railwatch.pages.overview import gather_yards, write_overview
 
-    settings = load_config(config).baseline.verdict_settings()
+    # Each yard is judged as its own store says, unless other settings are asked for.
+    settings = None if config is None else load_config(config).baseline.verdict_settings()
     last = None if until is None else parse_time(until, end=True)
     yards = gather_yards(stores, days=days, until=last, settings=settings)
     if out is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,7 +105,10 @@ def gather_yards(
         sources = read_sources(Path(store))
         for name in sources.names:
             observations = tuple(one for one in sources.observations if one.aoi == name)
-            alone = Sources((name,), sources.areas, observations, sources.published_of(name), sources.store)
+            published = sources.published_of(name)
+            # Rows of an empty table lose its columns.
+            published = None if published is None or published.empty else published
+            alone = replace(sources, names=(name,), observations=observations, published=published)
             own = {one.id for one in observations}
             verdicts = [one for one in alone.verdicts(settings) if one.record.id in own]
             found.append(_summary(str(store), name, alone, observations, verdicts, now, days))

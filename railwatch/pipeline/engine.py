@@ -207,7 +207,7 @@ class Dask(AbstractContextManager["Dask"]):
         futures = self._client.map(work, tasks, pure=False, batch_size=100)
         places = {one.key: task for one, task in zip(futures, tasks, strict=True)}
         try:
-            for future in as_completed(futures):
+            for future in as_completed(futures, loop=self._client.loop):
                 task = places[future.key]
                 error = future.exception()
                 if error is None:

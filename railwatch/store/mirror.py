@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -226,7 +227,10 @@ def _tag(path: Path) -> str:
 
 def _remote_tag(info: dict[str, Any]) -> str:
     changed = info.get("ETag") or info.get("etag") or info.get("md5Hash") or info.get("LastModified")
-    return f"{info.get('size')} {changed or info.get('created') or info.get('mtime') or ''}"
+    changed = changed or info.get("created") or info.get("mtime") or ""
+    # One file system gives a time in one answer, and seconds in another.
+    seconds = changed.timestamp() if isinstance(changed, datetime) else changed
+    return f"{info.get('size')} {round(seconds, 3) if isinstance(seconds, float) else seconds}"
 
 
 def _is_safe(name: str) -> bool:
