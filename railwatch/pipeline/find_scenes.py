@@ -181,6 +181,13 @@ def select(
     return kept, [*skipped, *doubles]
 
 
+_TEN_METRES = 9.0
+_BETWEEN = (
+    " Images between that and the 10 m of Sentinel-2, such as PlanetScope's, aren't answered: no estimator "
+    "has been trained or measured on them."
+)
+
+
 class _Unfit(Exception):
     """A scene that can be read, but not counted for this area."""
 
@@ -192,7 +199,7 @@ def _look(
     if scene.gsd_m > COARSEST_GSD_M:
         raise _Unfit(
             f"{scene.gsd_m:.3g} m a pixel is too coarse to see wagons one by one; counting needs "
-            f"{COARSEST_GSD_M:g} m or finer."
+            f"{COARSEST_GSD_M:g} m or finer.{_BETWEEN if scene.gsd_m < _TEN_METRES else ''}"
         )
     if scene.datetime is None:
         why = "neither its tags nor its name tell when it was taken, and a time series needs that"

@@ -12,7 +12,7 @@ from aoi.files import real_path
 from geo.errors import SceneError
 from geo.sentinel2.formats.declaration import DECLARATION
 from geo.sentinel2.formats.export import is_export, open_exports
-from geo.sentinel2.formats.file_tree import FileTree, FolderFileTree, ZipFileTree
+from geo.sentinel2.formats.file_tree import FileTree, FolderFileTree, ZipFileTree, below, joined
 from geo.sentinel2.formats.product import Product, Refusal
 from geo.sentinel2.formats.safe import aws_roots, open_aws, open_safe, safe_roots
 from geo.sentinel2.formats.stac_item import is_item, open_items
@@ -167,8 +167,7 @@ def _scan(tree: FileTree) -> _FoundProducts:
     taken: set[str] = set()
 
     def take(root: str) -> None:
-        start = f"{root}/" if root else ""
-        taken.update(name for name in names if name.startswith(start))
+        taken.update(joined(root, name) for name in below(names, root))
 
     for root, xml in sorted(safe_roots(names).items()):
         found.extend(open_safe(tree, root, xml))
