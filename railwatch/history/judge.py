@@ -60,6 +60,15 @@ def compare(
 
     Returns:
         One verdict an observation (and published count, if asked), oldest first.
+
+    Example:
+        >>> from datetime import date
+        >>> from seeds import comparable
+        >>> (verdict,) = compare(
+        ...     published=comparable("tumangang"), judge_published=True, dates=[date(2023, 10, 5)]
+        ... )
+        >>> verdict.verdict, verdict.count
+        ('unprecedented', 73.0)
     """
     from railwatch.history.published import published_records
     from railwatch.store.observation import current
