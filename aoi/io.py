@@ -11,12 +11,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import shapely.geometry
+
 from aoi.check import CheckResult, Problem, check_document
 from aoi.errors import AreaError
 from aoi.files import parse_json, read_bytes, write_text
 from aoi.model import AreaOfInterest
 
 __all__ = [
+    "area_document",
     "area_from_document",
     "area_names",
     "bundled_folder",
@@ -134,6 +137,50 @@ def area_from_document(document: Mapping[str, Any], path: Path) -> AreaOfInteres
     for warning in result.warnings:
         _log.info("%s: %s", path, warning)
     return result.area
+
+
+def area_document(area: AreaOfInterest) -> dict[str, Any]:
+    """An area as the GeoJSON document that `area_from_document` reads back, with the same digest.
+
+    Args:
+        area: In longitude and latitude.
+
+    Returns:
+        A FeatureCollection: the boundary, then tracks, zones and masks with all their properties.
+    """
+    features: list[dict[str, Any]] = []
+
+    def add(geometry: Any, **properties: Any) -> None:
+        kept = {key: value for key, value in properties.items() if value is not None}
+        shape = shapely.geometry.mapping(geometry)
+        features.append({"type": "Feature", "properties": kept, "geometry": shape})
+
+    add(area.boundary, role="boundary")
+    for track in area.tracks:
+        own = {**track.properties, "role": "track", "id": track.id, "gauge_mm": track.gauge_mm}
+        add(track.line, **own)
+    for zone in area.zones:
+        add(zone.polygon, **{**zone.properties, "role": "zone", "id": zone.id, "title": zone.title})
+    for mask in area.masks:
+        days = {
+            key: day.isoformat() for key, day in (("from", mask.start), ("to", mask.end)) if day is not None
+        }
+        add(mask.polygon, **{**mask.properties, "role": "mask", "reason": mask.reason, **days})
+    sources = [
+        {
+            key: value
+            for key in ("title", "url", "licence", "used_for", "date")
+            if (value := getattr(source, key))
+        }
+        for source in area.sources
+    ]
+    return {
+        "type": "FeatureCollection",
+        "name": area.name,
+        "title": area.title,
+        "sources": sources,
+        "features": features,
+    }
 
 
 def write_document(document: Mapping[str, Any], path: Path) -> None:

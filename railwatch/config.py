@@ -269,6 +269,23 @@ class RunConfig:
             target[key] = _toml_value(value)
         return dataclasses.replace(_bound(changed, "options", None), source=self.source)
 
+    def to_table(self) -> dict[str, Any]:
+        """These settings as the tables of a settings file would hold them; what isn't set is left out."""
+        return _as_table(self)
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any], shown: str) -> RunConfig:
+        """The settings of such tables, checked like those of a file.
+
+        Args:
+            table: As `to_table` gives it.
+            shown: Where it was read, for messages.
+
+        Raises:
+            ConfigError: If a key is unknown or a value isn't allowed.
+        """
+        return dataclasses.replace(_bound(table, shown, None), source=shown)
+
 
 def config_names() -> list[str]:
     """The names of the bundled settings of runs, sorted."""

@@ -22,6 +22,7 @@ from aoi.files import replacing, whole_database, whole_parquet, write_text
 from detector.wagons.boxes import Boxes, as_boxes
 from detector.wagons.count_interval import CountInterval, CountModel
 from detector.wagons.network import CATEGORIES
+from geo import box_corners
 
 COLUMNS = (
     "score",
@@ -162,7 +163,8 @@ def write(detections: Sequence[Detections], path: str | Path) -> Path:
     """Write the wagons of one or more scenes.
 
     GeoJSON is in WGS84 longitude and latitude; GeoPackage and GeoParquet keep the images' CRS (WGS84 when the
-    images differ). Wagons of images without position have a null geometry.
+    images differ). Wagons of images without position have a null geometry, and in a GeoPackage or GeoParquet
+    file of such images alone that of the picture: see `joined`.
 
     Raises:
         InputError: The ending isn't one of .geojson, .json, .gpkg, .parquet, .geoparquet, or the file can't
@@ -170,7 +172,7 @@ def write(detections: Sequence[Detections], path: str | Path) -> Path:
     """
     path = check_target(path)
     suffix = path.suffix.lower()
-    table = _joined(detections, lonlat=suffix in {".geojson", ".json"})
+    table = joined(detections, lonlat=suffix in {".geojson", ".json"})
     try:
         if suffix in {".geojson", ".json"}:
             write_text(path, _geojson(table))
@@ -189,7 +191,18 @@ def write(detections: Sequence[Detections], path: str | Path) -> Path:
     return path
 
 
-def _joined(detections: Sequence[Detections], *, lonlat: bool) -> gpd.GeoDataFrame:
+def joined(detections: Sequence[Detections], *, lonlat: bool = False) -> gpd.GeoDataFrame:
+    """Return the wagons of one or more scenes as one table.
+
+    Args:
+        detections: Of any scenes.
+        lonlat: In longitude and latitude, whatever the images' CRS.
+
+    Returns:
+        In the images' CRS, in longitude and latitude where they differ. Where no image has a position, the
+        rectangles are in pixels, x to the right and -y down, which is how QGIS lays such a picture out, and
+        there is no CRS; with ``lonlat``, or among images with a position, they have no geometry.
+    """
     frames = [d.frame for d in detections]
     systems = {f.crs.to_wkt() for f in frames if f.crs is not None}
     if lonlat or len(systems) > 1:
@@ -212,7 +225,11 @@ def _joined(detections: Sequence[Detections], *, lonlat: bool) -> gpd.GeoDataFra
                 gsd_m=0.0,
             )
         ]
-    return gpd.GeoDataFrame(pd.concat(filled, ignore_index=True), geometry="geometry", crs=crs)
+    table = gpd.GeoDataFrame(pd.concat(filled, ignore_index=True), geometry="geometry", crs=crs)
+    if crs is None and not lonlat and len(table):
+        corners = box_corners(np.array(table["pixel_box"].to_list(), np.float64)) * (1.0, -1.0)
+        table = table.set_geometry(list(shapely.polygons(corners)))
+    return table
 
 
 def _geojson(table: gpd.GeoDataFrame) -> str:

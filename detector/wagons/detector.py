@@ -287,7 +287,7 @@ class WagonDetector:
                 width_m=placed.width_m[rows],
                 azimuth_deg=placed.azimuth_deg[rows],
                 pixel_box=source[rows],
-                image=str(scene.path),
+                image=_image_name(scene.path),
                 gsd_m=scene.gsd_m,
             )
 
@@ -320,3 +320,11 @@ def _owned(candidates: Candidates, tile: Tile) -> Candidates:
     column = np.clip((x - left).astype(int), 0, tile.valid.shape[1] - 1)
     row = np.clip((y - top).astype(int), 0, tile.valid.shape[0] - 1)
     return moved.take(inside & tile.valid[row, column])
+
+
+def _image_name(path: Path) -> str:
+    """How a table names an image: as it was given, but no more than its name of a path from the root.
+
+    A table that is passed on shall not tell how its maker's disk is laid out.
+    """
+    return path.name if path.is_absolute() else path.as_posix()

@@ -34,7 +34,17 @@ EXIT_PIPE = 141
 # The panels of the help page, in its order; each name is a module of this package.
 PANELS: dict[str, tuple[str, ...]] = {
     "Count": ("run", "detect", "fetch"),
-    "Understand": ("compare", "chart", "report", "review", "calibrate", "claims", "export", "aoi"),
+    "Understand": (
+        "compare",
+        "chart",
+        "report",
+        "review",
+        "import_counts",
+        "calibrate",
+        "claims",
+        "export",
+        "aoi",
+    ),
     "Try and check": ("demo", "validate"),
     "Make a detector": ("simulate", "train", "evaluate"),
 }

@@ -47,6 +47,7 @@ __all__ = [
     "below_threshold",
     "emit_json",
     "fail",
+    "notes",
     "progress",
     "say",
     "show",
@@ -209,6 +210,12 @@ _consoles: dict[bool, tuple[Any, Console]] = {}
 def say(text: str = "", *, style: str | None = None) -> None:
     """Prints a line of the result on stdout, as it is (no markup, no wrapping of long paths)."""
     console(stderr=False).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def notes(sentences: Iterable[str]) -> None:
+    """Prints what the reader of a result should know, a line each, on stdout."""
+    for sentence in sentences:
+        say(f"note: {sentence}")
 
 
 def show(renderable: Any) -> None:

@@ -37,17 +37,14 @@ def calibrate(
     Verdicts put both methods on one scale by it. With too few pairs, or pairs that leave it open, there is
     no line: then the methods meet with the systematic error of each added.
     """
-    from railwatch.config import load_config
     from railwatch.history.sources import read_sources
+    from railwatch.store.areas import choose_settings
 
-    settings = load_config(config).override(aoi=aoi, store=store)
-    sources = read_sources(
-        Path(settings.store) if settings.store else None,
-        settings.aoi,
-        with_seeds=seeds and settings.baseline.use_published,
-    )
+    given = choose_settings(config, store=store, aoi=aoi, baseline__use_published=None if seeds else False)
+    settings = given.config
+    sources = read_sources(Path(settings.store) if settings.store else None, settings.aoi, chosen=given)
     chosen = settings.baseline.verdict_settings()
-    found = sources.meetings(chosen)
+    found = sources.meetings()
     pictures = {} if out is None else _draw(out, found, sources.titles, settings.chart.dpi)
     if as_json:
         rule = {"days": chosen.calibration_days, "pairs": chosen.calibration_pairs}
@@ -55,8 +52,9 @@ def calibrate(
             {"aoi": name, **one.to_json(), "picture": pictures.get((name, one.method, one.reference))}
             for name, one in found
         ]
-        _common.emit_json({"calibrations": calibrations, "wanted": rule})
+        _common.emit_json({"calibrations": calibrations, "wanted": rule, "notes": list(sources.notes)})
         return
+    _common.notes(sources.notes)
     if not found:
         _common.say("No place has counts of two methods, so there is nothing to calibrate.")
         return

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from railwatch.cli import _common
 from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from railwatch.history.sources import Sources
-    from railwatch.pages.charts import History, PageStyle
 
 Kind = Literal["series", "zones", "calendar", "tracks"]
 SvgText = Literal["path", "text"]
@@ -69,59 +63,49 @@ def chart(
     as_json: JsonOption = False,
 ) -> None:
     """Draw the history of a place as [bold]PNG, SVG or PDF[/bold], for print and for colour-blind readers."""
-    from railwatch.config import load_config
     from railwatch.history.sources import read_sources
-    from railwatch.pages.charts import History, PageStyle, format_of, read_events, write_chart
+    from railwatch.pages.charts import PageStyle, format_of, read_events, write_chart
+    from railwatch.pages.charts.draw import draw_chart
+    from railwatch.store.areas import choose_settings
 
     format_of(out)
     first, last = (None if one is None else one.date() for one in (since, until))
     if first is not None and last is not None and first >= last:
         _common.fail(f"--since {first} isn't before --until {last}")
-    settings = load_config(config).override(aoi=aoi, store=store)
-    sources = read_sources(
-        Path(settings.store) if settings.store else None,
-        settings.aoi,
-        seeds_only=seeds_only,
-        with_seeds=seeds and settings.chart.show_published,
+    given = choose_settings(
+        config,
+        store=None if seeds_only else store,
+        aoi=aoi,
+        baseline__use_published=None if seeds else False,
     )
-    if len(sources.names) != 1:
-        listed = ", ".join(sources.names) or "none yet"
-        _common.fail(f"a chart is about one area; choose it with --aoi (the store has {listed})")
-    name = sources.names[0]
-    chosen = settings.baseline.verdict_settings()
-    history = History.gather(
-        sources.titles[name],
-        sources.observations,
-        sources.published,
-        sources.verdicts(chosen) if kind == "series" else (),
+    settings = given.config
+    style = PageStyle(width_mm=width_mm, dpi=settings.chart.dpi, svg_text=svg_text)
+    drawn = draw_chart(
+        read_sources(
+            Path(settings.store) if settings.store else None,
+            settings.aoi,
+            seeds_only=seeds_only,
+            chosen=given,
+        ),
+        kind,
+        style,
         events=read_events(events) if events is not None else (),
         since=first,
         until=last,
-        settings=chosen,
+        show_published=seeds_only or settings.chart.show_published,
+        gap_days=line_days,
     )
-    style = PageStyle(width_mm=width_mm, dpi=settings.chart.dpi, svg_text=svg_text)
-    figure = _draw(kind, history, sources, style, line_days)
-    write_chart(figure, out, style, title=history.title)
+    write_chart(drawn.figure, out, style, title=drawn.history.title)
     if as_json:
-        _common.emit_json({"out": out, "kind": kind, "aoi": name, "observations": len(history.shown())})
+        _common.emit_json(
+            {
+                "out": out,
+                "kind": kind,
+                "aoi": drawn.aoi,
+                "observations": len(drawn.history.shown()),
+                "notes": drawn.notes,
+            }
+        )
     else:
-        _common.say(f"{kind} of {name} written to {out}")
-
-
-def _draw(kind: Kind, history: History, sources: Sources, style: PageStyle, line_days: float) -> Figure:
-    from railwatch.pages import charts as charts
-
-    area = sources.areas.get(sources.names[0])
-    if kind == "calendar":
-        return charts.draw_calendar(history, style)
-    if kind == "zones":
-        titles = {zone.id: zone.title for zone in area.zones} if area is not None and area.zones else None
-        return charts.draw_zones(history, titles, style, gap_days=line_days)
-    if kind == "tracks":
-        if area is None:
-            _common.fail(
-                f"the tracks of {sources.names[0]} aren't known here: give its area file with --aoi FILE"
-            )
-        looks = charts.track_looks(area, history, sources.store)
-        return charts.draw_tracks(history.title, charts.track_lengths(area), looks, history.credits(), style)
-    return charts.draw_series(history, style, gap_days=line_days)
+        _common.notes(drawn.notes)
+        _common.say(f"{kind} of {drawn.aoi} written to {out}")

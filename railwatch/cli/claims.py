@@ -41,21 +41,23 @@ def claims(
     Without a store the published counts of the area are taken. Arithmetic on assumptions, never a proof.
     """
     from aoi.files import write_bytes
-    from railwatch.config import load_config
     from railwatch.history.sources import read_sources
     from railwatch.pages.claims import claims_page, load_assumptions
+    from railwatch.store.areas import choose_settings
     from seeds import load_claims
 
-    settings = load_config(config).override(aoi=aoi, store=store)
-    if settings.aoi is None:
+    given = choose_settings(config, store=store, aoi=aoi)
+    settings = given.config
+    name = settings.aoi or (next(iter(given.kept)) if len(given.kept) == 1 else None)
+    if name is None:
         _common.fail("whose counts? Give --aoi NAME_OR_FILE")
     chosen, rows = load_assumptions(assumptions), load_claims(table)
     folder = None if settings.store is None else Path(settings.store)
     sources = read_sources(
         folder,
-        settings.aoi,
+        name,
         seeds_only=folder is None,
-        with_seeds=settings.baseline.use_published,
+        chosen=given,
     )
     page = claims_page(
         sources.titles[sources.names[0]],
@@ -63,13 +65,14 @@ def claims(
         sources.published,
         rows,
         chosen,
-        settings=settings.baseline.verdict_settings(),
+        settings=sources.settings_of(sources.names[0]),
     )
     if out is not None:
         write_bytes(out, page.markdown().encode())
     if as_json:
-        _common.emit_json(page.to_json() | {"out": out})
+        _common.emit_json(page.to_json() | {"out": out, "notes": list(sources.notes)})
         return
+    _common.notes(sources.notes)
     _common.table(
         ("said on", "by", "claim", "wagons", "wagons a month", "needed / possible", "route", "counts"),
         (

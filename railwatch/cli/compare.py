@@ -53,19 +53,24 @@ def compare(
     Each count is set against a look-back window that ends some days before it. The rule behind the words
     is written in docs/verdicts.md; --json gives all its figures.
     """
-    from railwatch.config import load_config
     from railwatch.history.filter import COLUMNS, filtered
     from railwatch.history.sources import nearest, read_sources
+    from railwatch.store.areas import choose_settings
     from railwatch.store.observation import current
 
-    settings = load_config(config).override(
-        aoi=aoi, store=store, baseline__lookback_years=lookback_years, baseline__gap_days=gap_days
+    given = choose_settings(
+        config,
+        store=None if seeds_only else store,
+        aoi=aoi,
+        baseline__lookback_years=lookback_years,
+        baseline__gap_days=gap_days,
+        baseline__use_published=None if seeds else False,
     )
+    settings = given.config
     folder = Path(settings.store) if settings.store else None
-    use_seeds = seeds and settings.baseline.use_published
-    sources = read_sources(folder, settings.aoi, seeds_only=seeds_only, with_seeds=use_seeds)
+    sources = read_sources(folder, settings.aoi, seeds_only=seeds_only, chosen=given)
     chosen = settings.baseline.verdict_settings()
-    verdicts = sources.verdicts(chosen)
+    verdicts = sources.verdicts()
     if date is not None:
         day = date.date()
         days = [one.record.day for one in verdicts]
@@ -75,7 +80,7 @@ def compare(
             near = [str(one) for one in nearest(days, day)]
             hint = f"; the nearest are those of {', '.join(near)}" if near else ""
             _common.fail(f"there is no count of {place} on {day}{hint}")
-    calibrations = sources.calibrations(chosen)
+    calibrations = sources.calibrations()
     if as_json:
         combined = filtered(current(sources.observations, reviewed=True), chosen)
         nothing = dict.fromkeys(COLUMNS)
@@ -88,6 +93,7 @@ def compare(
                 ],
                 "calibrations": calibrations,
                 "settings": _window(chosen),
+                "notes": list(sources.notes),
             }
         )
         return
@@ -102,6 +108,7 @@ def compare(
     )
     for one in verdicts:
         _common.say(one.sentence)
+    _common.notes(sources.notes)
     for line in calibrations:
         equation = f"{line['gain']:.2f} x {line['reference']} + {line['offset']:.1f}"
         _common.say(f"{line['aoi']}: {line['method']} = {equation}, from {line['pairs']} pairs of looks.")

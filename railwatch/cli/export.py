@@ -10,7 +10,7 @@ import typer
 from railwatch.cli import _common
 from railwatch.cli._common import JsonOption
 
-Format = Literal["gpkg", "geoparquet", "csv"]
+Format = Literal["gpkg", "geoparquet", "csv", "xlsx", "geojson"]
 What = Literal["observations", "detections"]
 
 
@@ -32,11 +32,29 @@ def export(
         str | None, typer.Option("--aoi", metavar="NAME", help="Only the observations of this area.")
     ] = None,
     what: Annotated[
-        What, typer.Option("--what", help="The table to write; a GeoPackage gets both, as layers.")
+        What, typer.Option("--what", help="The table to write; a GeoPackage and an XLSX file get both.")
     ] = "observations",
+    locale: Annotated[
+        str | None,
+        typer.Option(
+            "--locale",
+            metavar="LANGUAGE",
+            help="CSV for spreadsheets of a language, such as de or fr_CA: decimal commas where it has them.",
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images", metavar="DIR", help="Write the evidence pictures as GeoTIFFs, to lay under the boxes."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the observations of a store, or the boxes behind them, as [bold]one flat table[/bold]."""
+    """Write the observations of a store, or the boxes behind them, as [bold]one flat table[/bold].
+
+    With verdicts, by the settings that the store keeps. In QGIS a GeoPackage has its styles, and the time
+    slider (temporal controller) steps through its dates.
+    """
     from railwatch.pages import export as exporting
     from railwatch.store.store import Store
 
@@ -44,9 +62,18 @@ def export(
     chosen = format or known.get(out.suffix.lower())
     if chosen is None:
         _common.fail(f"{out}: its ending tells no format; use one of {', '.join(known)}")
-    rows = exporting.export(Store.open(store, create=False), out, chosen, aoi=aoi, what=what)
+    if locale is not None and chosen != "csv":
+        _common.fail(f"--locale is for CSV: a {chosen} file has numbers that no language changes")
+    opened = Store.open(store, create=False)
+    with _common.progress("writing") as report:
+        report(0, 1)
+        rows = exporting.export(opened, out, chosen, aoi=aoi, what=what, locale=locale)
+        pictures = [] if images is None else exporting.export_images(opened, images, aoi=aoi)
     if as_json:
-        _common.emit_json({"out": out, "format": chosen, "rows": rows})
+        _common.emit_json({"out": out, "format": chosen, "rows": rows, "images": pictures})
     else:
         noun = what if rows != 1 else what.removesuffix("s")
         _common.say(f"{rows} {noun} written to {out}")
+        if images is not None:
+            noun = "picture" if len(pictures) == 1 else "pictures"
+            _common.say(f"{len(pictures)} {noun} written to {images}")

@@ -50,16 +50,22 @@ def report(
     It loads nothing and sends nothing: mail it, or put it on a USB stick. SOURCE_DATE_EPOCH fixes the time
     that it gives as that of its making; all else depends on the store alone.
     """
-    from railwatch.config import load_config
     from railwatch.history.sources import read_sources
     from railwatch.pages.charts.events import read_events
     from railwatch.pages.claims import load_assumptions
     from railwatch.pages.report import write_report
+    from railwatch.store.areas import choose_settings
     from seeds import load_claims
 
     if out.suffix.lower() not in (".html", ".htm"):
         _common.fail(f"{out}: a report is an HTML file, so its name ends in .html")
-    settings = load_config(config).override(aoi=aoi, store=store)
+    given = choose_settings(
+        config,
+        store=None if seeds_only else store,
+        aoi=aoi,
+        baseline__use_published=None if seeds else False,
+    )
+    settings = given.config
     happened = read_events(events) if events is not None else []
     claimed = load_claims(claims) if claims is not None else None
     assumed = load_assumptions(assumptions) if assumptions is not None else None
@@ -67,7 +73,7 @@ def report(
         Path(settings.store) if settings.store else None,
         settings.aoi,
         seeds_only=seeds_only,
-        with_seeds=seeds and settings.baseline.use_published,
+        chosen=given,
     )
     with _common.progress("pictures") as progress:
         written = write_report(
@@ -80,8 +86,9 @@ def report(
             progress=progress,
         )
     if as_json:
-        _common.emit_json(written.to_json())
+        _common.emit_json(written.to_json() | {"notes": list(sources.notes)})
         return
+    _common.notes(sources.notes)
     for warning in written.warnings:
         _common.say(f"note: {warning}")
     _common.say(

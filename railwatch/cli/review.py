@@ -163,12 +163,14 @@ def propose(
     from railwatch.config import load_config
     from railwatch.history.sources import read_sources
     from railwatch.review import proposals
+    from railwatch.store.areas import choose_settings
 
-    settings = load_config(config).override(aoi=aoi, store=store)
-    folder = Path(settings.store or _DEFAULT_STORE)
-    sources = read_sources(folder, settings.aoi, with_seeds=seeds and settings.baseline.use_published)
+    base = load_config(config).store if store is None and config is not None else store
+    folder = Path(base or _DEFAULT_STORE)
+    given = choose_settings(config, store=folder, aoi=aoi, baseline__use_published=None if seeds else False)
+    sources = read_sources(folder, given.config.aoi, chosen=given)
     found = proposals(
-        sources.observations, sources.published, settings.baseline.verdict_settings(), limit=limit
+        sources.observations, sources.published, given.config.baseline.verdict_settings(), limit=limit
     )
     if as_json:
         _common.emit_json({"proposals": [one.to_json() for one in found], "store": folder})

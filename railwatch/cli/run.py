@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from railwatch.pipeline.run import RunResult
     from railwatch.store.observation import Observation
 
-DEFAULT_STORE = "railwatch-store"
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -77,32 +75,25 @@ def run(
     The chart and the page of the area's whole history are made afresh at the end. Run again, it counts
     only what is new; stopped half-way, it goes on where it was.
     """
-    from aoi import load_area
-    from railwatch.config import load_config
+    from railwatch import api
     from railwatch.pipeline.alerts import send_alerts, split_command
-    from railwatch.pipeline.find_scenes import Dates
-    from railwatch.pipeline.run import run as run_pipeline
-    from railwatch.store.store import Store
 
-    settings = load_config(config).override(
-        aoi=aoi,
-        store=store,
-        detector__device=device,
-        detector__weights=weights,
-        occupancy__device=device,
-        occupancy__hindcast=hindcast or None,
-    )
-    if settings.aoi is None:
-        _common.fail("which area? Give --aoi NAME_OR_FILE, or a --config that names one")
     if alert_command is not None:
         split_command(alert_command)  # better now than after a night's work
-    area = load_area(settings.aoi)
-    declared = Dates.read(dates) if dates is not None else Dates()
-    kept = Store.open(settings.store or DEFAULT_STORE)
     with _common.progress("looking") as progress:
-        result = run_pipeline(scenes, area, settings, kept, dates=declared, progress=progress)
+        result = api.run(
+            scenes,
+            aoi=aoi,
+            store=store,
+            config=config,
+            dates=dates,
+            device=device,
+            weights=weights,
+            hindcast=hindcast,
+            progress=progress,
+        )
     alerts = (
-        send_alerts(result.verdicts, alert_command, kept.path, timeout_s=alert_timeout)
+        send_alerts(result.verdicts, alert_command, result.store, timeout_s=alert_timeout)
         if alert_command is not None
         else []
     )

@@ -16,6 +16,7 @@ from railwatch.errors import StoreError
 from railwatch.history import Verdict, VerdictSettings, compare, from_observation
 from railwatch.history.matchups import Matchup, meetings
 from railwatch.history.published import published_records
+from railwatch.store.areas import ChosenSettings, choose_settings
 from railwatch.store.observation import Observation
 from railwatch.store.store import Store
 
@@ -28,10 +29,13 @@ class Sources:
 
     Attributes:
         names: The areas, in alphabetical order.
-        areas: Their geometry, where it is known (a store keeps only the name).
+        areas: Their geometry, where it is known: that of the store, or that of a bundled area.
         observations: Of all of them, superseded ones left out.
         published: Comparable published rows of all of them, or None without seeds.
         store: The store they come from, or None.
+        settings: What the verdicts of each area are made with, where that is known.
+        headings: Titles that a store keeps, by area.
+        notes: What differs from what the store keeps, a sentence each.
     """
 
     names: tuple[str, ...]
@@ -39,11 +43,19 @@ class Sources:
     observations: tuple[Observation, ...]
     published: pd.DataFrame | None
     store: Store | None = field(default=None, compare=False)
+    settings: Mapping[str, VerdictSettings] = field(default_factory=dict)
+    headings: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def titles(self) -> dict[str, str]:
         """Names for people, by area."""
-        return {name: self.areas[name].title if name in self.areas else name for name in self.names}
+        known = {name: area.title for name, area in self.areas.items()} | dict(self.headings)
+        return {name: known.get(name, name) for name in self.names}
+
+    def settings_of(self, name: str) -> VerdictSettings:
+        """Return what the verdicts of one of the areas are made with."""
+        return self.settings.get(name) or VerdictSettings()
 
     def published_of(self, name: str) -> pd.DataFrame | None:
         """Published rows about one of the areas, or None without seeds."""
@@ -52,10 +64,24 @@ class Sources:
         return self.published[[name in str(site).split(";") for site in self.published["site"]]]
 
     def verdicts(self, settings: VerdictSettings | None = None) -> list[Verdict]:
-        """Return a verdict on each observation and published count, oldest first."""
-        return compare(
-            self.observations, self.published, judge_published=True, titles=self.titles, settings=settings
-        )
+        """Return a verdict on each observation and published count, oldest first.
+
+        Each area is judged by itself, as a run does it, so that a verdict doesn't change with the other
+        areas of a store.
+
+        Args:
+            settings: For all areas; by default those of each (`settings_of`).
+        """
+        found: list[Verdict] = []
+        for name in self.names:
+            found += compare(
+                [one for one in self.observations if one.aoi == name],
+                self.published_of(name),
+                judge_published=True,
+                titles=self.titles,
+                settings=settings or self.settings_of(name),
+            )
+        return sorted(found, key=lambda one: (one.datetime, one.aoi, one.record.id))
 
     def calibrations(self, settings: VerdictSettings | None = None) -> list[dict[str, Any]]:
         """Return the lines between methods that the areas' pairs of looks support, as plain JSON values."""
@@ -71,9 +97,9 @@ class Sources:
         The less precise method stands against the more precise one. A machine's count and its reviewed one
         make a pair too.
         """
-        chosen = settings or VerdictSettings()
         found = []
         for name in self.names:
+            chosen = settings or self.settings_of(name)
             records = [from_observation(one, chosen) for one in self.observations if one.aoi == name]
             rows = self.published_of(name)
             if rows is not None:
@@ -83,15 +109,24 @@ class Sources:
 
 
 def read_sources(
-    store: Path | None, aoi: str | None = None, *, seeds_only: bool = False, with_seeds: bool = True
+    store: Path | None,
+    aoi: str | None = None,
+    *,
+    seeds_only: bool = False,
+    with_seeds: bool | None = None,
+    chosen: ChosenSettings | None = None,
 ) -> Sources:
     """Read what there is about an area, or about every area of a store.
+
+    The areas' geometry, titles and settings are those that the store keeps, so that the verdicts are those
+    of the run that wrote it.
 
     Args:
         store: The store's folder; not needed with ``seeds_only``.
         aoi: A bundled area's name, an area file, or the name of an area in the store.
         seeds_only: Published counts alone.
-        with_seeds: Published counts too.
+        with_seeds: Published counts too; by default as the settings of each area say.
+        chosen: The settings; by default those that the store keeps.
 
     Raises:
         StoreError: If the store can't be read, or holds nothing of the area.
@@ -101,40 +136,72 @@ def read_sources(
     if seeds_only:
         if aoi is None:
             raise InputError("--seeds-only needs --aoi: whose published counts?")
-        name, areas = _named(aoi, ())
-        counts = published_of((name,))
+        area = load_area(aoi)
+        counts = published_of((area.name,))
         if counts.empty:
-            raise InputError(f"there are no published counts of {name} to compare")
-        return Sources((name,), areas, (), counts)
+            raise InputError(f"there are no published counts of {area.name} to compare")
+        settings = {} if chosen is None else {area.name: chosen.config.baseline.verdict_settings()}
+        return Sources((area.name,), {area.name: area}, (), counts, settings=settings)
     if store is None:
         raise InputError("which history? Give --store DIR, or --seeds-only with --aoi NAME")
     opened = Store.open(store, create=False)
+    known = chosen or choose_settings(store=store, aoi=aoi)
     everything = opened.observations()
     stored = tuple(sorted({one.aoi for one in everything}))
+    notes = list(known.notes)
     if aoi is None:
-        names, areas = stored, _bundled(stored)
+        names = stored
+        areas = {name: load_area(name) for name in set(names) & set(area_names())}
+        areas |= {name: one.area for name, one in known.kept.items() if name in names}
     else:
-        name, areas = _named(aoi, stored)
+        name, areas = _named(aoi, stored, known, notes)
         names = (name,)
-    published = published_of(names) if with_seeds else None
-    chosen = tuple(one for one in everything if one.aoi in names)
-    if aoi is not None and not chosen and (published is None or published.empty):
-        known = f"; it has {', '.join(stored)}" if stored else ""
-        raise StoreError(f"The store {store} has no observation of {names[0]}{known}.")
-    return Sources(names, areas, chosen, published, opened)
+    published = _published(names, known, with_seeds)
+    held = tuple(one for one in everything if one.aoi in names)
+    if aoi is not None and not held and (published is None or published.empty):
+        others = f"; it has {', '.join(stored)}" if stored else ""
+        raise StoreError(f"The store {store} has no observation of {names[0]}{others}.")
+    return Sources(
+        names,
+        areas,
+        held,
+        published,
+        opened,
+        settings={name: known.areas.get(name, known.config).baseline.verdict_settings() for name in names},
+        headings={
+            name: known.areas[name].title or one.title for name, one in known.kept.items() if name in names
+        },
+        notes=tuple(notes),
+    )
 
 
-def _named(aoi: str, stored: tuple[str, ...]) -> tuple[str, dict[str, AreaOfInterest]]:
-    """The name that an option means and, if it is known, the area."""
+def _named(
+    aoi: str, stored: tuple[str, ...], known: ChosenSettings, notes: list[str]
+) -> tuple[str, dict[str, AreaOfInterest]]:
+    """The name that an option means and, if it is known, the area: the store's, unless a file is given."""
+    if aoi in known.kept:
+        return aoi, {aoi: known.kept[aoi].area}
     if aoi in stored and aoi not in area_names():
         return aoi, {}
     area = load_area(aoi)
+    kept = known.kept.get(area.name)
+    if kept is not None and kept.area.digest != area.digest:
+        notes.append(
+            f"{aoi} differs from the area {area.name} that the store keeps and its counts rest on; "
+            "the file is "
+            "taken here."
+        )
     return area.name, {area.name: area}
 
 
-def _bundled(names: tuple[str, ...]) -> dict[str, AreaOfInterest]:
-    bundled = set(area_names())
-    return {name: load_area(name) for name in names if name in bundled}
+def _published(names: tuple[str, ...], known: ChosenSettings, with_seeds: bool | None) -> pd.DataFrame | None:
+    """Published counts of the areas that want them, or None if none does."""
+    wanted = tuple(
+        name
+        for name in names
+        if (known.areas.get(name, known.config).baseline.use_published if with_seeds is None else with_seeds)
+    )
+    return published_of(wanted) if wanted or with_seeds else None
 
 
 def published_of(names: tuple[str, ...]) -> pd.DataFrame:

@@ -1,139 +1,101 @@
-"""The store as flat tables for QGIS, pandas and spreadsheets.
+"""A store in the files of other people's tools: CSV, GeoPackage, GeoParquet, XLSX and GeoJSON.
 
-Observations, one row each (`OBSERVATION_COLUMNS`):
-
-=================================  ==========================================================================
-``id``, ``aoi``, ``scene``         as in the store
-``datetime``                       UTC, ISO 8601 in CSV
-``sensor``, ``method``             as in the store
-``count``, ``_low``, ``_high``     freight cars with the 90% interval; empty when abstained
-``occupied_length_m``              track length under counted cars, with ``_low_m`` and ``_high_m``
-``filtered_count``, ``_low``,      a look of ten metres combined with those before it, see
-``_high``                          `railwatch.history.filter`; empty for other methods
-``clear_fraction``                 share (0-1) of the visible area that is seen
-``hidden_fraction``                share (0-1) of the area under masks
-``abstained``, ``reason``          whether and why there is no count
-``lower_bound``                    whether count and length are the least there can be
-``warnings``                       joined by a bar
-``review_of``                      id of the observation that a reviewer corrected
-``file`` ... ``code_version``      what made the number: see `railwatch.store.observation`
-``zone_<id>``, ``track_<id>``      freight cars of each zone and track (one column each, after the others)
-``geometry``                       the area's boundary in longitude and latitude (not in CSV)
-=================================  ==========================================================================
-
-Detections, one row a box (`DETECTION_COLUMNS`): ``observation``, ``aoi``, ``datetime``, then ``category``,
-``score``, ``length_m``, ``width_m``, ``azimuth_deg``, ``track``, ``counted``, ``image``, ``gsd_m``, the
-pixel box as ``pixel_cx``, ``pixel_cy``, ``pixel_length``, ``pixel_width``, ``pixel_angle_deg``, and the
-rectangle in longitude and latitude.
+All of them have the columns of `railwatch.pages.tables`. A GeoPackage and an XLSX file hold both tables, the
+counts and the boxes; the others hold the one that is asked for.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import io
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import shapely
 
-from aoi.files import replacing
+from aoi.files import replacing, whole_archive, whole_database, whole_parquet
 from railwatch.errors import StoreError
-from railwatch.history.filter import COLUMNS as FILTERED
-from railwatch.history.filter import filtered
-from railwatch.store.observation import Observation, iso
-from railwatch.store.store import Store
+from railwatch.history.sources import read_sources
+from railwatch.pages.qgis_style import Rule, SymbolStyle, rule_style, write_styles
+from railwatch.pages.tables import COUNT_COLUMNS, DETECTION_COLUMNS, counts_table, csv_text, detections_table
+from railwatch.store.georeference import placement_of
+from railwatch.store.store import EVIDENCE, Store
+
+if TYPE_CHECKING:
+    from openpyxl.worksheet.worksheet import Worksheet
 
 __all__ = [
     "DETECTION_COLUMNS",
     "FORMATS",
     "OBSERVATION_COLUMNS",
-    "detections_table",
+    "Format",
+    "What",
+    "decimal_of",
     "export",
-    "observations_table",
+    "export_images",
 ]
 
-Format = Literal["gpkg", "geoparquet", "csv"]
+Format = Literal["gpkg", "geoparquet", "csv", "xlsx", "geojson"]
 What = Literal["observations", "detections"]
 
 FORMATS: dict[Format, tuple[str, ...]] = {
     "gpkg": (".gpkg",),
     "geoparquet": (".parquet", ".geoparquet"),
     "csv": (".csv",),
+    "xlsx": (".xlsx",),
+    "geojson": (".geojson", ".json"),
 }
+_CHECKS = {"gpkg": whole_database, "geoparquet": whole_parquet, "xlsx": whole_archive}
+_BOTH: tuple[Format, ...] = ("gpkg", "xlsx")
 
-_PROVENANCE = (
-    "file",
-    "sha256",
-    "gsd_m",
-    "model",
-    "model_version",
-    "model_checksum",
-    "settings",
-    "area",
-    "code_version",
+OBSERVATION_COLUMNS = COUNT_COLUMNS
+
+# The colours of charts and pictures, which people with colour-blindness can tell apart as well.
+_AREA_RULES = (
+    Rule("unprecedented", "\"verdict\" = 'unprecedented'", SymbolStyle((213, 94, 0), 40, width_mm=0.8)),
+    Rule("elevated", "\"verdict\" = 'elevated'", SymbolStyle((230, 159, 0), 30, width_mm=0.6)),
+    Rule("low", "\"verdict\" = 'low'", SymbolStyle((86, 180, 233), 20, width_mm=0.5)),
+    Rule("typical", "\"verdict\" = 'typical'", SymbolStyle((0, 114, 178), 0, width_mm=0.4)),
+    Rule("no verdict", "ELSE", SymbolStyle((120, 120, 120), 0, "dash", 0.4)),
 )
-OBSERVATION_COLUMNS = (
-    "id",
-    "aoi",
-    "scene",
-    "datetime",
-    "sensor",
-    "method",
-    "count",
-    "count_low",
-    "count_high",
-    "occupied_length_m",
-    "occupied_length_low_m",
-    "occupied_length_high_m",
-    *FILTERED,
-    "clear_fraction",
-    "hidden_fraction",
-    "abstained",
-    "lower_bound",
-    "reason",
-    "warnings",
-    "review_of",
-    *_PROVENANCE,
+_BOX_RULES = (
+    Rule("freight car, counted", '"category" = \'freight\' and "counted"', SymbolStyle((230, 159, 0), 35)),
+    Rule(
+        "freight car, not counted",
+        '"category" = \'freight\' and not "counted"',
+        SymbolStyle((240, 240, 240), 0, "dot"),
+    ),
+    Rule("locomotive", "\"category\" = 'locomotive'", SymbolStyle((86, 180, 233), 25, "dash")),
+    Rule("passenger coach", "\"category\" = 'coach'", SymbolStyle((204, 121, 167), 25, "dot")),
 )
-_NUMBERS = (
-    *OBSERVATION_COLUMNS[OBSERVATION_COLUMNS.index("count") : OBSERVATION_COLUMNS.index("abstained")],
-    "gsd_m",
-)
-_PIXEL_BOX = ("pixel_cx", "pixel_cy", "pixel_length", "pixel_width", "pixel_angle_deg")
-_BOX_COLUMNS = (
-    "category",
-    "score",
-    "length_m",
-    "width_m",
-    "azimuth_deg",
-    "track",
-    "counted",
-    "image",
-    "gsd_m",
-)
-DETECTION_COLUMNS = ("observation", "aoi", "datetime", *_BOX_COLUMNS, *_PIXEL_BOX)
-_WGS84 = "OGC:CRS84"
+_GEOMETRY = "geom"
 
 
 def export(
-    store: Store, path: str | Path, format: Format, *, aoi: str | None = None, what: What = "observations"
+    store: Store,
+    path: str | Path,
+    format: Format,
+    *,
+    aoi: str | None = None,
+    what: What = "observations",
+    locale: str | None = None,
 ) -> int:
     """Write a store's observations or detections to one file.
 
-    A GeoPackage gets both, as layers. An existing file is replaced, and only by a whole new one.
+    An existing file is replaced, and only by a whole new one.
 
     Args:
         store: The store.
         path: The file.
-        format: Its format.
+        format: Its format. A GeoPackage has styles, and its dates are known to QGIS's time slider.
         aoi: Only this area.
-        what: Which table a CSV or GeoParquet file holds.
+        what: Which table a CSV, GeoParquet or GeoJSON file holds.
+        locale: For a CSV file: a language such as ``de`` or ``fr_CA``, whose spreadsheets may want decimal
+            commas, with semicolons between the cells.
 
     Returns:
-        The number of observations or detections written (of a GeoPackage: of observations).
+        The number of observations or detections written (of a file with both: of observations).
 
     Raises:
         StoreError: If there is nothing to export, the file's name doesn't fit its format, or it can't be
@@ -142,104 +104,196 @@ def export(
     path = Path(path)
     if path.suffix.lower() not in FORMATS[format]:
         raise StoreError(f"{path}: the name of a {format} file ends in {' or '.join(FORMATS[format])}.")
-    observations = store.observations(aoi)
-    if not observations:
+    decimal = "." if locale is None else decimal_of(locale)
+    if not any(aoi in (None, one.aoi) for one in store.observations()):
         whose = "" if aoi is None else f" of the area {aoi}"
         raise StoreError(f"The store {store.path} holds no observations{whose}: there is nothing to export.")
     if not path.absolute().parent.is_dir():
         raise StoreError(f"{path}: the folder {path.absolute().parent} doesn't exist.")
-    tables = {}
-    if what == "observations" or format == "gpkg":
-        tables["observations"] = observations_table(observations)
-    if what == "detections" or format == "gpkg":
-        tables["detections"] = detections_table(store, observations)
+    sources = read_sources(store.path, aoi)
+    tables: dict[str, gpd.GeoDataFrame] = {}
+    if what == "observations" or format in _BOTH:
+        tables["observations"] = counts_table(sources)
+    if what == "detections" or format in _BOTH:
+        words = {one.record.id: one.verdict for one in sources.verdicts()}
+        tables["detections"] = detections_table(store, sources.observations, words)
     try:
-        with replacing(path) as temporary:
-            _write(tables, temporary, format)
+        with replacing(path, _CHECKS.get(format)) as temporary:
+            _write(tables, temporary, format, decimal, localised=locale is not None)
     except OSError as error:
         raise StoreError(f"{path}: can't be written: {error.strerror or error}.") from error
     return len(tables[what])
 
 
-def _write(tables: dict[str, gpd.GeoDataFrame], path: Path, format: Format) -> None:
-    for name, table in tables.items():
-        if format == "gpkg":
-            table.to_file(path, layer=name, driver="GPKG", engine="pyogrio")
-        elif format == "geoparquet":
-            table.to_parquet(path)
-        else:
-            flat = pd.DataFrame(table.drop(columns="geometry"))
-            flat["datetime"] = [iso(when.to_pydatetime()) for when in flat["datetime"]]
-            flat.to_csv(path, index=False, lineterminator="\r\n", encoding="utf-8")
-
-
-def observations_table(observations: Sequence[Observation]) -> gpd.GeoDataFrame:
-    """Return observations as a flat table; see the module's documentation for its columns.
-
-    Args:
-        observations: At least one.
-    """
-    rows: list[dict[str, Any]] = []
-    combined = filtered(observations)
-    for one in observations:
-        values = one.to_json()
-        if one.id in combined:
-            values |= combined[one.id].columns()
-        row = {name: values.get(name, one.provenance.get(name)) for name in OBSERVATION_COLUMNS}
-        row["datetime"] = pd.Timestamp(one.datetime)
-        row["warnings"] = " | ".join(one.warnings)
-        row |= {f"zone_{name}": zone["count"] for name, zone in one.zones.items()}
-        row |= {f"track_{name}": track["count"] for name, track in one.tracks.items()}
-        rows.append(row)
-    table = pd.DataFrame(rows)
-    places = sorted(set(table.columns) - set(OBSERVATION_COLUMNS), key=lambda name: (name[0] == "t", name))
-    for name in (*_NUMBERS, *places):
-        table[name] = table[name].astype(np.float64)
-    for name in set(OBSERVATION_COLUMNS) - set(_NUMBERS) - {"datetime", "abstained", "lower_bound"}:
-        table[name] = table[name].astype("string")
-    geometry = [
-        None if one.geometry is None else shapely.from_geojson(json.dumps(one.geometry))
-        for one in observations
-    ]
-    ordered = table[[*OBSERVATION_COLUMNS, *places]]
-    return gpd.GeoDataFrame(ordered, geometry=gpd.GeoSeries(geometry, crs=_WGS84), crs=_WGS84)
-
-
-def detections_table(store: Store, observations: Sequence[Observation]) -> gpd.GeoDataFrame:
-    """Return the boxes behind observations as one flat table in longitude and latitude.
+def decimal_of(locale: str) -> str:
+    """Return the decimal sign of a language, after the Unicode CLDR.
 
     Raises:
-        StoreError: If the boxes of an observation can't be read.
+        StoreError: If there is no such language.
     """
-    parts = []
-    for one in observations:
-        frame = store.detections(one.id)
-        if frame is None or frame.empty:
-            continue
-        moved = frame if frame.crs is None else frame.to_crs(_WGS84)
-        boxes = np.array(frame["pixel_box"].to_list(), np.float64).reshape(-1, 5)
-        columns: dict[str, Any] = {
-            "observation": one.id,
-            "aoi": one.aoi,
-            "datetime": pd.Timestamp(one.datetime),
-            **{name: frame.get(name) for name in _BOX_COLUMNS},
-            **dict(zip(_PIXEL_BOX, boxes.T, strict=True)),
-        }
-        geometry = gpd.GeoSeries(moved.geometry.to_numpy(), crs=_WGS84, index=frame.index)
-        parts.append(gpd.GeoDataFrame(columns, index=frame.index, geometry=geometry, crs=_WGS84))
-    if not parts:
-        empty = pd.DataFrame({name: pd.Series(dtype=_dtype(name)) for name in DETECTION_COLUMNS})
-        return gpd.GeoDataFrame(empty, geometry=gpd.GeoSeries([], crs=_WGS84), crs=_WGS84)
-    table = gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=_WGS84)
-    for name in DETECTION_COLUMNS:
-        table[name] = table[name].astype(_dtype(name))
-    return table
+    from babel.core import UnknownLocaleError
+    from babel.numbers import get_decimal_symbol
+
+    try:
+        return get_decimal_symbol(locale.replace("-", "_"))
+    except (UnknownLocaleError, ValueError):
+        raise StoreError(
+            f"there is no language {locale!r}; --locale takes one like de, fr_CA or en"
+        ) from None
 
 
-def _dtype(column: str) -> str:
-    """Return the type of a detections column, the same whether or not there are any rows."""
-    if column == "datetime":
-        return "datetime64[us, UTC]"
-    if column == "counted":
-        return "bool"
-    return "string" if column in ("observation", "aoi", "category", "track", "image") else "float64"
+def _write(
+    tables: dict[str, gpd.GeoDataFrame], path: Path, format: Format, decimal: str, *, localised: bool
+) -> None:
+    if format == "gpkg":
+        _write_geopackage(tables, path)
+        return
+    if format == "xlsx":
+        path.write_bytes(_workbook(tables))
+        return
+    (table,) = tables.values()
+    if format == "geoparquet":
+        table.to_parquet(path)
+    elif format == "geojson":
+        # RFC 7946: longitude and latitude, seven decimals (a centimetre), no CRS member.
+        table.to_file(path, driver="GeoJSON", engine="pyogrio", RFC7946="YES")
+    else:
+        flat = pd.DataFrame(table.drop(columns="geometry"))
+        separator = ";" if decimal == "," else ","
+        names = [str(name) for name in flat]
+        rows = ({str(name): value for name, value in row.items()} for row in flat.to_dict("records"))
+        text = csv_text(rows, names, decimal=decimal, separator=separator)
+        # A spreadsheet of another language than English guesses wrongly without the mark.
+        path.write_bytes(text.encode("utf-8-sig" if localised else "utf-8"))
+
+
+def _write_geopackage(tables: dict[str, gpd.GeoDataFrame], path: Path) -> None:
+    import pyogrio
+
+    for number, (name, table) in enumerate(tables.items()):
+        pyogrio.write_dataframe(
+            table,
+            path,
+            layer=name,
+            driver="GPKG",
+            append=number > 0,
+            geometry_type="MultiPolygon" if name == "observations" else "Polygon",
+            promote_to_multi=name == "observations",
+            # GDAL's newest version of the format makes QGIS 3.22 warn.
+            dataset_options=None if number else {"VERSION": "1.2"},
+            layer_options={"GEOMETRY_NAME": _GEOMETRY},
+        )
+    rules = {"observations": _AREA_RULES, "detections": _BOX_RULES}
+    styles = {name: rule_style(rules[name], instant="datetime") for name in tables}
+    write_styles(path, styles, dict.fromkeys(styles, _GEOMETRY))
+
+
+def _workbook(tables: dict[str, gpd.GeoDataFrame]) -> bytes:
+    """An XLSX file, a sheet a table: dates are dates, text is text whatever it begins with."""
+    from openpyxl import Workbook
+
+    book = Workbook()
+    book.remove(book.worksheets[0])
+    for name, table in tables.items():
+        _fill(book.create_sheet(name), pd.DataFrame(table.drop(columns="geometry")))
+    content = io.BytesIO()
+    book.save(content)
+    return content.getvalue()
+
+
+def _fill(sheet: Worksheet, table: pd.DataFrame) -> None:
+    from openpyxl.styles import Font
+    from openpyxl.utils import get_column_letter
+
+    for column, name in enumerate(table.columns, start=1):
+        head = sheet.cell(1, column, str(name))
+        head.font = Font(bold=True)
+        widest = len(str(name))
+        for row, value in enumerate(table[name], start=2):
+            plain = _spreadsheet_value(value, day=name == "date")
+            if plain is None:
+                continue
+            cell = sheet.cell(row, column)
+            cell.value = plain
+            if isinstance(plain, str):
+                cell.data_type = "s"  # not a formula, whatever it begins with
+            elif name == "date":
+                cell.number_format = "yyyy-mm-dd"
+            elif hasattr(plain, "year"):
+                cell.number_format = "yyyy-mm-dd hh:mm:ss"
+            widest = max(widest, 19 if hasattr(plain, "year") else len(str(plain)))
+        sheet.column_dimensions[get_column_letter(column)].width = min(widest + 2, 40)
+    sheet.freeze_panes = "A2"
+    sheet.auto_filter.ref = sheet.dimensions
+
+
+def _spreadsheet_value(value: Any, *, day: bool) -> Any:
+    """A value as a spreadsheet has it: times in UTC without a zone, which XLSX doesn't know."""
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
+        return None
+    if day:
+        return pd.Timestamp(str(value)).to_pydatetime().date()
+    if isinstance(value, pd.Timestamp):
+        return value.tz_convert("UTC").tz_localize(None).to_pydatetime()
+    if isinstance(value, np.generic):
+        return value.item()
+    # A control character has no place in XML.
+    return "".join(one for one in value if one >= " " or one in "\t\n") if isinstance(value, str) else value
+
+
+def export_images(store: Store, folder: str | Path, *, aoi: str | None = None) -> list[Path]:
+    """Write the evidence pictures of a store as GeoTIFFs in their places, to lay under the boxes.
+
+    The caption under each picture is left out. A picture without a position is left out, too.
+
+    Args:
+        store: The store.
+        folder: Where to; made if it isn't there.
+        aoi: Only of this area.
+
+    Returns:
+        The files, named by date and observation, oldest first.
+
+    Raises:
+        StoreError: If they can't be written.
+    """
+    import rasterio
+    from affine import Affine
+    from PIL import Image
+
+    folder = Path(folder)
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for one in store.observations(aoi):
+            picture = store.asset(one.id, EVIDENCE)
+            if picture is None:
+                continue
+            with Image.open(picture) as opened:
+                place = placement_of(opened)
+                if place is None:
+                    continue
+                left, top, right, lower = (round(edge) for edge in place.image)
+                pixels = np.asarray(opened.convert("RGB").crop((left, top, right, lower)))
+            path = folder / f"{one.datetime:%Y-%m-%d}-{one.id}.tif"
+            profile = {
+                "driver": "GTiff",
+                "count": 3,
+                "height": pixels.shape[0],
+                "width": pixels.shape[1],
+                "dtype": "uint8",
+                "crs": place.crs,
+                "transform": Affine(*place.transform) @ Affine.translation(left, top),
+                "compress": "deflate",
+                "predictor": 2,
+                "photometric": "RGB",
+            }
+            with replacing(path) as temporary, rasterio.open(temporary, "w", **profile) as raster:
+                raster.write(pixels.transpose(2, 0, 1))
+                raster.update_tags(TIFFTAG_DATETIME=f"{one.datetime:%Y:%m:%d %H:%M:%S}", RAILWATCH=one.id)
+            written.append(path)
+    except (OSError, rasterio.errors.RasterioError) as error:
+        raise StoreError(
+            f"{folder}: can't be written: {getattr(error, 'strerror', None) or error}."
+        ) from error
+    return written

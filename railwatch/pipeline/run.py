@@ -174,6 +174,7 @@ def run(
     skipped += passed_over
     stored = store.observations(area.name, superseded=True)
     candidates, unfit = select(found, area, config.scenes, declared, stored, report)
+    changed = store.keep_area(area, config) if candidates or products else ()
     skipped += unfit
     observations: list[Observation] = []
     new: set[str] = set()
@@ -208,7 +209,7 @@ def run(
     ids = [one.id for one in observations]
     history = current(store.observations(area.name, superseded=True), prefer=ids)
     sources = sources_of(history, area, config, store)
-    verdicts = sources.verdicts(config.baseline.verdict_settings())
+    verdicts = sources.verdicts()
     # A reviewed count stands in for the machine's, so its verdict is the one on that scene.
     shown = {(one.datetime, one.scene) for one in observations}
     judged = {one.id for one in history if (one.datetime, one.scene) in shown}
@@ -228,7 +229,9 @@ def run(
         store=store.path,
         warnings=(
             *area.limitations,
+            *changed,
             *_renewed(answered.renewed),
+            *_other_weights(history, new),
             *(f"{one.path} is left out: {one.reason}." for one in store.damaged),
         ),
         charts=charts,
@@ -302,6 +305,22 @@ def _renewed(number: int) -> tuple[str, ...]:
     )
 
 
+def _other_weights(history: Sequence[Observation], new: set[str]) -> tuple[str, ...]:
+    """Say it where a history now holds counts of two sets of weights: they aren't quite alike."""
+    said = []
+    for method in sorted({one.method for one in history if one.id in new}):
+        own = [one for one in history if one.method == method]
+        checksums = {one.provenance.get("model_checksum") for one in own if one.id in new}
+        others = [one for one in own if one.provenance.get("model_checksum") not in checksums]
+        if others:
+            noun = "date was" if len(others) == 1 else "dates were"
+            said.append(
+                f"{len(others)} earlier {noun} counted with other weights ({method}): run on their images "
+                "again to compare like with like."
+            )
+    return tuple(said)
+
+
 def sources_of(
     observations: Sequence[Observation], area: AreaOfInterest, config: RunConfig, store: Store | None = None
 ) -> Sources:
@@ -316,7 +335,15 @@ def sources_of(
     from railwatch.history.sources import Sources, published_of
 
     published = published_of((area.name,)) if config.baseline.use_published else None
-    return Sources((area.name,), {area.name: area}, tuple(observations), published, store)
+    return Sources(
+        (area.name,),
+        {area.name: area},
+        tuple(observations),
+        published,
+        store,
+        settings={area.name: config.baseline.verdict_settings()},
+        headings={area.name: config.title or area.title},
+    )
 
 
 def draw(sources: Sources, verdicts: Sequence[Verdict], config: RunConfig, folder: Path) -> tuple[Path, ...]:
@@ -340,7 +367,7 @@ def draw(sources: Sources, verdicts: Sequence[Verdict], config: RunConfig, folde
     from railwatch.pages.charts.style import PageStyle
 
     (name,) = sources.names
-    title = config.title or sources.titles[name]
+    title = sources.titles[name]
     published = sources.published if config.chart.show_published else None
     history = History.gather(
         title, sources.observations, published, verdicts, settings=config.baseline.verdict_settings()

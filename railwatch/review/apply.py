@@ -132,7 +132,7 @@ def apply_review(
     if id is None:
         raise ReviewError(f"{path}: doesn't say which observation it corrects; give --observation ID")
     machine = reviewed_by_hand(find_observation(store, id), store)
-    area = _area(corrections, machine, aoi)
+    area = _area(store, corrections, machine, aoi)
     given = list(scenes)
     scene = find_scene(given, machine) if given else None
     stored = store.detections(machine.id)
@@ -220,10 +220,12 @@ def _interval(count: int) -> dict[str, float]:
     return interval_json(count, *count_interval(count))
 
 
-def _area(corrections: Corrections, machine: Observation, aoi: str | Path | None) -> AreaOfInterest:
+def _area(
+    store: Store, corrections: Corrections, machine: Observation, aoi: str | Path | None
+) -> AreaOfInterest:
     document = area_in(corrections.facts) if aoi is None else None
     if document is None:
-        return area_of(machine, aoi)
+        return area_of(store, machine, aoi)
     area = area_from_document(document, corrections.path)
     if area.name != machine.aoi:
         raise ReviewError(f"{corrections.path}: carries the area {area.name}, not {machine.aoi}")

@@ -10,6 +10,7 @@ import shapely.geometry
 
 from aoi import AreaOfInterest, area_names, load_area
 from railwatch.review.errors import ReviewError
+from railwatch.store.areas import area_version
 from railwatch.store.observation import Observation, current
 from railwatch.store.store import Store
 
@@ -82,10 +83,13 @@ def latest_review(store: Store, machine: Observation) -> Observation | None:
     return max(reviews, key=lambda one: (one.created, one.id), default=None)
 
 
-def area_of(observation: Observation, aoi: str | Path | None = None) -> AreaOfInterest:
-    """Return the area of an observation: as given, else the bundled one of its name, else its outline.
+def area_of(store: Store, observation: Observation, aoi: str | Path | None = None) -> AreaOfInterest:
+    """Return the area of an observation: as given, else the version that it was counted by.
+
+    A store of an older railwatch doesn't keep it: then the bundled area of its name, else its outline.
 
     Args:
+        store: The store that holds the observation.
         observation: The machine's observation.
         aoi: A bundled name or an area file.
 
@@ -94,6 +98,11 @@ def area_of(observation: Observation, aoi: str | Path | None = None) -> AreaOfIn
         ReviewError: If it is another area, or if the observation was counted on tracks or in zones that
             only the area's file knows.
     """
+    digest = observation.provenance.get("area")
+    if aoi is None and digest is not None:
+        kept = area_version(store.path, observation.aoi, str(digest))
+        if kept is not None:
+            return kept
     if aoi is None and observation.aoi in area_names():
         aoi = observation.aoi
     if aoi is not None:

@@ -21,23 +21,22 @@ import numpy as np
 import pandas as pd
 import pyogrio
 import pyproj
-import shapely
-import shapely.geometry
 
 from aoi import AreaOfInterest
 from aoi.files import replacing, whole_database, write_bytes
+from aoi.io import area_document
 from geo import Scene
 from geo.boxes import box_corners
 from railwatch import __version__
+from railwatch.pages.qgis_style import SymbolStyle, box_style, plain_style, write_styles
 from railwatch.review.errors import ReviewError
 from railwatch.review.find import area_of, find_observation, reviewed_by_hand
 from railwatch.review.image_cut import find_scene, write_cut
 from railwatch.review.layers import AREA_LAYERS, BOXES, FACTS, FORMAT, GEOMETRY
-from railwatch.review.qgis_style import SymbolStyle, box_style, plain_style, write_styles
 from railwatch.store.observation import Observation, iso
 from railwatch.store.store import EVIDENCE, Store
 
-__all__ = ["Exported", "area_document", "export_review", "pixel_transform"]
+__all__ = ["Exported", "export_review", "pixel_transform"]
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +121,7 @@ def export_review(
             f"{machine.id} is of an image of 10 m, on which wagons can't be seen one by one: there is "
             "nothing to correct by eye"
         )
-    area = area_of(machine, aoi)
+    area = area_of(store, machine, aoi)
     given = list(scenes)
     scene = find_scene(given, machine) if given else None
     stored = store.detections(observation.id)
@@ -163,43 +162,6 @@ def pixel_transform(boxes: gpd.GeoDataFrame | None) -> tuple[float, ...] | None:
     offset = centre - solution @ middle
     (a, b), (d, e) = solution.tolist()
     return a, b, float(offset[0]), d, e, float(offset[1])
-
-
-def area_document(area: AreaOfInterest) -> dict[str, Any]:
-    """Return an area as the GeoJSON document that `aoi.io.area_from_document` reads."""
-    features: list[dict[str, Any]] = []
-
-    def add(geometry: Any, **properties: Any) -> None:
-        kept = {key: value for key, value in properties.items() if value is not None}
-        shape = shapely.geometry.mapping(geometry)
-        features.append({"type": "Feature", "properties": kept, "geometry": shape})
-
-    add(area.boundary, role="boundary")
-    for track in area.tracks:
-        own = {**track.properties, "role": "track", "id": track.id, "gauge_mm": track.gauge_mm}
-        add(track.line, **own)
-    for zone in area.zones:
-        add(zone.polygon, **{**zone.properties, "role": "zone", "id": zone.id, "title": zone.title})
-    for mask in area.masks:
-        days = {
-            key: day.isoformat() for key, day in (("from", mask.start), ("to", mask.end)) if day is not None
-        }
-        add(mask.polygon, **{**mask.properties, "role": "mask", "reason": mask.reason, **days})
-    sources = [
-        {
-            key: value
-            for key in ("title", "url", "licence", "used_for", "date")
-            if (value := getattr(source, key))
-        }
-        for source in area.sources
-    ]
-    return {
-        "type": "FeatureCollection",
-        "name": area.name,
-        "title": area.title,
-        "sources": sources,
-        "features": features,
-    }
 
 
 def _boxes(

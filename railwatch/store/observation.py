@@ -91,7 +91,8 @@ class Observation:
         tracks: Track id to the same.
         provenance: File, hash, model, settings, area and code behind the number (plain JSON values).
         geometry: The area's boundary as GeoJSON (WGS84), or None.
-        review_of: Id of the observation that this one corrects (method ``reviewed``).
+        review_of: Id of the observation that this one corrects (method ``reviewed``), or None: a person's
+            count of an image that no machine has counted corrects nothing.
 
     Raises:
         ValueError: If the values contradict each other.
@@ -140,8 +141,8 @@ class Observation:
                 raise ValueError(f"{name} {getattr(self, name)} isn't between 0 and 1")
         if self.lower_bound and self.count is None:
             raise ValueError("a lower bound needs a count")
-        if (self.method == "reviewed") != (self.review_of is not None):
-            raise ValueError("a reviewed observation, and only that, names the one it corrects")
+        if self.review_of is not None and self.method != "reviewed":
+            raise ValueError("only a reviewed observation names the one it corrects")
 
     @property
     def created(self) -> str:

@@ -6,6 +6,7 @@ Layout::
     STORE/items/<id>/<id>.json                one STAC Item an observation
     STORE/items/<id>/detections.parquet       its boxes (GeoParquet), when there are any to keep
     STORE/items/<id>/evidence.png             its picture (or .webp)
+    STORE/areas/<name>/                       its versions and settings; see `railwatch.store.areas`
     STORE/chips/                              pixels of Sentinel-2 acquisitions; see `railwatch.store.chips`
     STORE/charts/                             drawings of the last run
     STORE/reports/                            its page, one an area
@@ -41,13 +42,16 @@ import shapely
 
 from aoi.files import fsync_file, fsync_folder, sweep, temporary_beside, write_bytes
 from railwatch.errors import StoreError
+from railwatch.store.areas import area_files, keep_area
 from railwatch.store.georeference import placement_of
 from railwatch.store.observation import FORMAT_VERSION, PREFIX, Observation, current, iso
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
+    from aoi import AreaOfInterest
     from detector import Detections
+    from railwatch.config import RunConfig
 
 __all__ = ["DETECTIONS", "EVIDENCE", "Damaged", "Store", "is_store"]
 
@@ -271,6 +275,24 @@ class Store:
             raise StoreError(f"The store {self.path} has no observation {corrected.review_of} to correct.")
         return self.add(corrected, detections=detections, evidence=evidence)
 
+    def keep_area(self, area: AreaOfInterest, config: RunConfig) -> tuple[str, ...]:
+        """Keep an area and the settings of a run, so that nobody needs to give them again.
+
+        Args:
+            area: In longitude and latitude.
+            config: The settings.
+
+        Returns:
+            A sentence for each difference from what was kept before.
+
+        Raises:
+            StoreError: If it can't be written, or what was kept can't be read.
+        """
+        written, said = keep_area(self.path, area, config)
+        if written:
+            self.refresh()
+        return said
+
     def refresh(self) -> None:
         """Write ``collection.json`` anew from the items.
 
@@ -278,7 +300,9 @@ class Store:
             StoreError: If it can't be written. The items are untouched.
         """
         with _explained(self.path, "write to"), self._index_lock():
-            collection = _collection(self._all())
+            collection = _collection(
+                self._all(), [path.relative_to(self.path) for path in area_files(self.path)]
+            )
             text = _json_text(collection.to_dict(include_self_link=False, transform_hrefs=False))
             write_bytes(self.path / COLLECTION, text)
 
@@ -446,7 +470,7 @@ def _picture_suffix(picture: bytes) -> str:
     raise ValueError("the evidence picture is neither PNG nor WebP")
 
 
-def _collection(observations: list[Observation]) -> pystac.Collection:
+def _collection(observations: list[Observation], areas: list[Path]) -> pystac.Collection:
     """Return the STAC Collection of these observations, with relative links to their items."""
     boxes = _bounds(observations)
     if boxes:
@@ -471,6 +495,17 @@ def _collection(observations: list[Observation]) -> pystac.Collection:
         link = pystac.Link("item", f"./items/{one.id}/{one.id}.json", pystac.MediaType.GEOJSON)
         link.extra_fields["datetime"] = iso(one.datetime)
         collection.add_link(link)
+    for path in areas:
+        digest = path.stem
+        collection.add_asset(
+            f"area-{path.parent.name}-{digest}",
+            pystac.Asset(
+                href=f"./{path.as_posix()}",
+                title=f"The area {path.parent.name}, version {digest}",
+                media_type=pystac.MediaType.GEOJSON,
+                roles=["metadata"],
+            ),
+        )
     return collection
 
 

@@ -97,7 +97,7 @@ def test_geojson_is_longitude_and_latitude(utm, tmp_path):
         assert properties["category"] == row.category
         assert properties["length_m"] == pytest.approx(row.length_m, abs=0.006)
         np.testing.assert_allclose(properties["pixel_box"], row.pixel_box, atol=1e-3)
-        assert properties["image"] == str(utm.path)
+        assert properties["image"] == Path(utm.path).name
         assert properties["gsd_m"] == pytest.approx(0.5, rel=1e-3)
 
 

@@ -12,12 +12,11 @@ import pytest
 from making import observation
 from yards import Yard
 
-from aoi.io import write_document
+from aoi.io import area_document, write_document
 from railwatch.errors import ConfigError, StoreError
 from railwatch.history import RANK as ALL_RANKS
 from railwatch.history import Verdict, Word, compare
 from railwatch.pipeline.alerts import RANK, STATE, Alert, send_alerts, split_command
-from railwatch.review.geopackage import area_document
 from railwatch.store.store import Store
 
 SCRIPT = """\

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_stores import yard_store
 
-from railwatch.config import load_config
 from railwatch.history.sources import read_sources
 from railwatch.pages.report import words
 from railwatch.pages.report.gather import gather
@@ -21,7 +20,7 @@ DAYS = st.floats(-20_000, 60_000)
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     store = yard_store(tmp_path_factory.mktemp("words") / "store")
-    (place,) = gather(read_sources(store.path), load_config())
+    (place,) = gather(read_sources(store.path))
     return place
 
 

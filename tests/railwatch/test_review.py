@@ -20,7 +20,7 @@ from making import abstained, observation
 from yards import NORTH, WEST, BrightDetector, Yard
 
 from aoi import Mask
-from aoi.io import area_from_document, write_document
+from aoi.io import area_document, area_from_document, write_document
 from railwatch.config import RunConfig
 from railwatch.history import compare
 from railwatch.history.record import from_observation
@@ -36,7 +36,7 @@ from railwatch.review import (
     proposals,
     set_count,
 )
-from railwatch.review.geopackage import area_document, pixel_transform
+from railwatch.review.geopackage import pixel_transform
 from railwatch.review.interval import count_interval
 from railwatch.review.layers import BOXES, FACTS
 from railwatch.review.next_look import as_reviewed, values_of
@@ -208,7 +208,9 @@ def test_an_unknown_observation_names_near_ones(place: Path) -> None:
         find_observation(store, "nonsense")
 
 
-def test_the_area_file_is_asked_for_where_tracks_were_counted(place: Path) -> None:
+def test_the_store_knows_the_area_and_an_older_one_asks_for_it(place: Path) -> None:
+    export_review(store_of(place), machine_of(place).id, place / "known.gpkg")
+    shutil.rmtree(place / "store" / "areas")
     with pytest.raises(ReviewError, match="give it with --aoi"):
         export_review(store_of(place), machine_of(place).id, place / "review.gpkg")
 

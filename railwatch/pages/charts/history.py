@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -85,6 +85,15 @@ class History:
             until=until,
             filtered=filtered(own, chosen),
         )
+
+    def wagon_by_wagon(self) -> tuple[History, int]:
+        """Return the history without Sentinel-2 dates, which say nothing about parts of a place.
+
+        Returns:
+            The history of the other observations, and how many are left out.
+        """
+        fine = tuple(one for one in self.observations if one.method != "occupancy")
+        return replace(self, observations=fine), len(self.observations) - len(fine)
 
     def span(self) -> tuple[date, date]:
         """Return the first and last day to draw, with a little room on either side.

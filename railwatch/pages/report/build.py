@@ -136,7 +136,7 @@ def write_report(
         StoreError: If the store can't be read.
     """
     settings = config or RunConfig()
-    places = gather(sources, settings, events)
+    places = gather(sources, events)
     if not places:
         whose = sources.store.path if sources.store is not None else ", ".join(sources.names)
         raise ReportError(f"There is nothing to report: {whose} has no observation and no published count.")

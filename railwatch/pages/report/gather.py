@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from railwatch.config import RunConfig
 from railwatch.history import RANK, Calibration, Record, Verdict, calibrate, from_observation
 from railwatch.history.matchups import METHODS_BY_PRECISION
 from railwatch.history.sources import Sources
@@ -156,21 +155,20 @@ class ReportedArea:
         return sorted(found, key=lambda one: (-_rank(one), -(one.record.value or 0.0), one.record.when))
 
 
-def gather(sources: Sources, config: RunConfig, events: Sequence[Event] = ()) -> list[ReportedArea]:
+def gather(sources: Sources, events: Sequence[Event] = ()) -> list[ReportedArea]:
     """Collect what there is to say about each area.
 
     Args:
         sources: Observations and published counts.
-        config: Gives the window of the verdicts.
         events: What happened when.
 
     Returns:
         The areas of which anything is known, in the order of the sources.
     """
-    settings = config.baseline.verdict_settings()
-    verdicts = sources.verdicts(settings)
+    verdicts = sources.verdicts()
     places = []
     for name in sources.names:
+        settings = sources.settings_of(name)
         observations = [one for one in sources.observations if one.aoi == name]
         published = sources.published_of(name)
         place = _place(

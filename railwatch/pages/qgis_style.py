@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as xml
 
-__all__ = ["Rule", "SymbolStyle", "box_style", "plain_style", "write_styles"]
+__all__ = ["Rule", "SymbolStyle", "box_style", "plain_style", "rule_style", "write_styles"]
 
 _VERSION = "3.22.0-Bia\u0142owie\u017ca"
 _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
@@ -177,6 +177,36 @@ def plain_style(look: SymbolStyle, kind: str) -> str:
     root = _root()
     renderer = xml.SubElement(root, "renderer-v2", type="singleSymbol", symbollevels="0", forceraster="0")
     _symbol(xml.SubElement(renderer, "symbols"), "0", kind, look)
+    return _text(root)
+
+
+def rule_style(rules: Sequence[Rule], *, instant: str) -> str:
+    """Return the style of a layer of polygons, by rules, whose features QGIS's time slider shows by day.
+
+    Args:
+        rules: Which features look how.
+        instant: The field with each feature's time.
+    """
+    root = _root()
+    # Mode 1: a feature is an instant, read from a field; it is shown for a day.
+    temporal = xml.SubElement(
+        root,
+        "temporal",
+        enabled="1",
+        mode="1",
+        startField=instant,
+        endField="",
+        durationField="",
+        durationUnit="d",
+        fixedDuration="1",
+        accumulate="0",
+        startExpression="",
+        endExpression="",
+    )
+    fixed = xml.SubElement(temporal, "fixedRange")
+    xml.SubElement(fixed, "start")
+    xml.SubElement(fixed, "end")
+    _renderer(root, rules, "fill")
     return _text(root)
 
 

@@ -1,0 +1,113 @@
+"""One chart of one area, of any kind, as command line and Python ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Literal
+
+from railwatch.pages.charts.coverage import draw_calendar
+from railwatch.pages.charts.events import Event
+from railwatch.pages.charts.history import History
+from railwatch.pages.charts.output import ChartError
+from railwatch.pages.charts.series import GAP_DAYS, draw_series
+from railwatch.pages.charts.style import PageStyle
+from railwatch.pages.charts.tracks import draw_tracks, track_lengths, track_looks
+from railwatch.pages.charts.zones import draw_zones
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from railwatch.history.sources import Sources
+
+__all__ = ["ChartKind", "DrawnChart", "draw_chart"]
+
+ChartKind = Literal["series", "zones", "calendar", "tracks"]
+
+
+@dataclass(frozen=True)
+class DrawnChart:
+    """A chart that is drawn and not yet written.
+
+    Attributes:
+        figure: The figure.
+        aoi: The area's name.
+        history: What it was drawn from.
+        notes: What its reader should know, a sentence each.
+    """
+
+    figure: Figure
+    aoi: str
+    history: History
+    notes: tuple[str, ...]
+
+
+def draw_chart(
+    sources: Sources,
+    kind: ChartKind = "series",
+    style: PageStyle | None = None,
+    *,
+    events: Sequence[Event] = (),
+    since: date | None = None,
+    until: date | None = None,
+    show_published: bool = True,
+    gap_days: float = GAP_DAYS,
+) -> DrawnChart:
+    """Draw the history of an area.
+
+    Args:
+        sources: Of one area.
+        kind: ``series`` counts over time; ``zones`` the same by zone; ``calendar`` what was seen when;
+            ``tracks`` which stretches of track were occupied.
+        style: Size and type.
+        events: What happened when.
+        since: First day to draw.
+        until: Last day to draw.
+        show_published: Draw the published counts that belong to the history.
+        gap_days: Longest time between two observations that a line may cross.
+
+    Raises:
+        ChartError: If the sources are about several areas or none, or don't hold what this kind shows.
+    """
+    chosen = style or PageStyle()
+    if len(sources.names) != 1:
+        listed = ", ".join(sources.names) or "none yet"
+        raise ChartError(f"a chart is about one area; choose it with --aoi (the store has {listed})")
+    name = sources.names[0]
+    area = sources.areas.get(name)
+    history = History.gather(
+        sources.titles[name],
+        sources.observations,
+        sources.published if show_published else None,
+        sources.verdicts() if kind == "series" else (),
+        events=events,
+        since=since,
+        until=until,
+        settings=sources.settings_of(name),
+    )
+    notes = list(sources.notes)
+    if kind == "zones" and not any(one.zones for one in history.observations):
+        raise ChartError(f"no count of {name} is given by zone: use --kind series, or give its area zones")
+    if kind == "tracks":
+        history, left_out = history.wagon_by_wagon()
+        if left_out and not history.observations:
+            raise ChartError(
+                f"--kind tracks needs images on which wagons are counted one by one, and all {left_out} "
+                f"dates of {name} are Sentinel-2: use --kind zones, series or calendar"
+            )
+        if left_out:
+            notes.append(f"{left_out} Sentinel-2 dates aren't drawn: they say nothing about single tracks.")
+    if kind == "calendar":
+        figure = draw_calendar(history, chosen)
+    elif kind == "zones":
+        titles = {zone.id: zone.title for zone in area.zones} if area is not None and area.zones else None
+        figure = draw_zones(history, titles, chosen, gap_days=gap_days)
+    elif kind == "tracks":
+        if area is None:
+            raise ChartError(f"the tracks of {name} aren't known here: give its area file with --aoi FILE")
+        looks = track_looks(area, history, sources.store)
+        figure = draw_tracks(history.title, track_lengths(area), looks, history.credits(), chosen)
+    else:
+        figure = draw_series(history, chosen, gap_days=gap_days)
+    return DrawnChart(figure, name, history, tuple(notes))
