@@ -241,7 +241,7 @@ def _show_fit(fit: TrackFit, as_json: bool) -> None:
         return
     _say_written(fit.done)
     table(
-        ("track", "length", "wagons on it", "of looks", "track likelihood", "within"),
+        ("track", "length", "wagons on it", "of images", "track likelihood", "within"),
         (
             (
                 track.id,

@@ -23,7 +23,7 @@ def calibrate(
     store: StoreOption = None,
     aoi: AoiOption = None,
     seeds: Annotated[
-        bool, typer.Option("--seeds/--no-seeds", help="Pair looks with the published counts too.")
+        bool, typer.Option("--seeds/--no-seeds", help="Pair observations with the published counts too.")
     ] = True,
     out: Annotated[
         Path | None,
