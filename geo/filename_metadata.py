@@ -2,41 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
-_MONTHS = {
-    name: number
-    for number, name in enumerate(
-        ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"), start=1
-    )
-}
-_EARLIEST_YEAR, _LATEST_YEAR = 1970, 2099
-
-# Most telling first; a date alone comes last. Each is kept apart from neighbouring digits, so that no piece
-# of a longer number is read as a date.
-_TIMES = (
-    # 20231005T021001, 20231005_021001_55 (Planet, SkySat), 2023-10-05T02:10:01Z, 2023-10-05T02-10-01
-    re.compile(
-        r"(?<!\d)(?P<year>\d{4})(?P<sep>[-_.]?)(?P<month>\d\d)(?P=sep)(?P<day>\d\d)[T_ -]"
-        r"(?P<hour>\d\d)[-:_.]?(?P<minute>\d\d)[-:_.]?(?P<second>\d\d)(?!\d)"
-    ),
-    # IMG_PHR1A_PMS_202310050210012_... (Pleiades, SPOT: a tenth of a second at the end) and plain
-    # 20231005021001
-    re.compile(
-        r"(?<!\d)(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)\d?(?!\d)"
-    ),
-    # 23OCT05021001-M2AS-... (Maxar)
-    re.compile(
-        r"(?<![A-Za-z0-9])(?P<yy>\d\d)(?P<mon>[A-Z]{3})(?P<day>\d\d)"
-        r"(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)(?!\d)"
-    ),
-    # 2023-10-05, 2023_10_05, 2023.10.05, 20231005
-    re.compile(r"(?<!\d)(?P<year>\d{4})(?P<sep>[-_.]?)(?P<month>\d\d)(?P=sep)(?P<day>\d\d)(?!\d)"),
-    # 5OCT2023, 05-Oct-2023
-    re.compile(r"(?<!\d)(?P<day>\d{1,2})[-_ ]?(?P<mon>[A-Za-z]{3})[-_ ]?(?P<year>\d{4})(?!\d)"),
-)
+from geo.dates_in_names import NameTime, date_in_name, parse_time
 
 # Templates for re.Match.expand.
 _SENSORS = (
@@ -64,66 +34,58 @@ _TIME_TAGS = (
     "DATETIME",
     "DATE_ACQUIRED",
 )
+_TIFF_TIME, _SOFTWARE = "TIFFTAG_DATETIME", "TIFFTAG_SOFTWARE"
+# Programs that set TIFFTAG_DATETIME to the time of saving.
+_EDITORS = re.compile(
+    r"adobe|photoshop|lightroom|gimp|paint|imagemagick|graphicsmagick|irfan|xnview|affinity|corel|acdsee|"
+    r"capture one|darktable|faststone|snagit|greenshot|qgis|arcgis|arcmap|esri|global mapper|gdal|erdas|envi|"
+    r"pillow|python|matlab|opencv|vips",
+    re.IGNORECASE,
+)
 
 
-def find_datetime(text: str) -> dt.datetime | None:
-    """The first acquisition time in a name, in UTC; midnight where only a date is given; None without one."""
-    for pattern in _TIMES:
-        for match in pattern.finditer(text):
-            found = _as_datetime(match.groupdict())
-            if found is not None:
-                return found
-    return None
+def acquisition_time(stem: str, tags: Mapping[str, str]) -> NameTime:
+    """When an image was taken.
 
-
-def _as_datetime(parts: Mapping[str, str | None]) -> dt.datetime | None:
-    year = int(parts.get("year") or 2000 + int(parts.get("yy") or 0))
-    name = parts.get("mon")
-    month = _MONTHS.get(name.upper(), 0) if name else int(parts.get("month") or 0)
-    hour, minute, second = (int(parts.get(key) or 0) for key in ("hour", "minute", "second"))
-    if not _EARLIEST_YEAR <= year <= _LATEST_YEAR:
-        return None
-    try:
-        return dt.datetime(year, month, int(parts.get("day") or 0), hour, minute, second, tzinfo=dt.UTC)
-    except ValueError:
-        return None
-
-
-def acquisition_time(
-    stem: str, tags: Mapping[str, str], tiff_datetime: str | None = None
-) -> dt.datetime | None:
-    """When an image was taken, in UTC.
-
-    Tags that name the acquisition come first, then the file's name, then TIFFTAG_DATETIME (which many
-    programs set to the time of processing). A name that gives only the day takes its time of day from
-    TIFFTAG_DATETIME if that is on the same day.
+    Tags that name the acquisition come first, then the file's name (see `geo.dates_in_names`), then
+    TIFFTAG_DATETIME, which many programs set to the time of writing: it is used with a doubt. A name with
+    only the day takes its time of day from there if that is on the same day and no image editor
+    wrote it.
 
     Args:
         stem: The file's name without its ending.
         tags: The image's metadata.
-        tiff_datetime: TIFFTAG_DATETIME, "2023:10:05 02:10:01".
+
+    Returns:
+        The time with its doubt, or why there is none.
+
+    Example:
+        >>> acquisition_time("yard", {"acquired": "2023-10-05T11:10:01+0900"}).when.isoformat()
+        '2023-10-05T02:10:01+00:00'
     """
     upper = {key.upper(): value for key, value in tags.items()}
+    fault = None
     for key in _TIME_TAGS:
-        if key in upper and (tagged := _parse_tag(upper[key])) is not None:
+        tagged = parse_time(upper[key]) if key in upper else NameTime()
+        if tagged.when is not None:
             return tagged
-    named, written = find_datetime(stem), _parse_tag(tiff_datetime or "")
-    if named is None:
-        return written
-    day_only = named.time() == dt.time(0)
-    return written if day_only and written is not None and written.date() == named.date() else named
-
-
-def _parse_tag(text: str) -> dt.datetime | None:
-    """An ISO 8601 or TIFF time; one without a zone is UTC."""
-    clean = re.sub(r"^(\d{4}):(\d\d):(\d\d)", r"\1-\2-\3", text.strip())
-    try:
-        value = dt.datetime.fromisoformat(clean)
-    except ValueError:
-        return find_datetime(clean)
-    if not _EARLIEST_YEAR <= value.year <= _LATEST_YEAR:
-        return None
-    return value.astimezone(dt.UTC) if value.tzinfo else value.replace(tzinfo=dt.UTC)
+        if tagged.fault is not None:
+            fault = fault or f"its tag {key} can't be used: {tagged.fault}"
+    named, written = date_in_name(stem), parse_time(upper.get(_TIFF_TIME, ""))
+    software = upper.get(_SOFTWARE, "").strip()
+    edited = _EDITORS.search(software) is not None
+    if named.when is not None:
+        same_day = written.when is not None and written.when.date() == named.when.date()
+        if named.day_only and same_day and not edited and not written.day_only:
+            return replace(written, doubt=named.doubt)
+        return named
+    if named.fault is None and fault is None and written.when is not None:
+        by = f"the program {software!r}" if software else "many programs"
+        return replace(
+            written,
+            doubt=f"only its {_TIFF_TIME} tells when it was taken, which {by} may set on saving",
+        )
+    return NameTime(fault=named.fault or fault)
 
 
 def sensor_name(stem: str, tags: Mapping[str, str]) -> str:

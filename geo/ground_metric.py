@@ -20,6 +20,7 @@ from pyproj import Geod, Transformer
 from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
 
+from aoi.datum import DatumDoubt, datum_doubt, has_no_place
 from geo.errors import SceneError
 
 FloatArray = npt.NDArray[np.float64]
@@ -65,6 +66,24 @@ def _transformer(crs: CRS, path: Path) -> Transformer:
                 f"{path}: its coordinate reference system has no known place on Earth"
             ) from error
     return cache[wkt]
+
+
+def is_local(crs: CRS) -> bool:
+    """Whether a CRS is a local or engineering one, without a place on the Earth."""
+    return has_no_place(ProjCRS.from_wkt(crs.to_wkt()))
+
+
+def doubt_at(crs: CRS, xy: npt.ArrayLike, path: Path) -> DatumDoubt | None:
+    """What is doubtful about the WGS84 place of a point, see `aoi.datum.datum_doubt`.
+
+    Raises:
+        SceneError: The CRS can't be brought to WGS84.
+    """
+    x, y = np.asarray(xy, np.float64)
+    try:
+        return datum_doubt(ProjCRS.from_wkt(crs.to_wkt()), float(x), float(y))
+    except ProjError as error:
+        raise SceneError(f"{path}: its coordinate reference system has no known place on Earth") from error
 
 
 @dataclass(frozen=True)

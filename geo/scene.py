@@ -21,12 +21,14 @@ from rasterio.crs import CRS
 from shapely import Polygon, segmentize
 from shapely.geometry import box
 
+from aoi.datum import DatumDoubt
 from geo.errors import SceneError
-from geo.ground_metric import FloatArray, GroundMetric, apply_affine, to_lonlat
+from geo.ground_metric import FloatArray, GroundMetric, apply_affine, doubt_at, to_lonlat
 from geo.picture import paint
 from geo.pixels import PixelReader, PixelSource, RawPixels
 from geo.rendering import Stretch
 from geo.resample import Axis, Resampler, Window
+from geo.zipped import open_binary
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,10 @@ class Scene:
         nodata: The number that means "nothing here" where all shown bands hold it, or None.
         declared_stretch: The stretch given by the caller, or None for the robust one.
         source: Where the pixels come from.
+        day_only: Whether ``datetime`` is the midnight of a day whose hour isn't known.
+        time_fault: Why there is no ``datetime`` though something seemed to tell it, or None.
+        datum: What is doubtful about the place on the Earth, or None.
+        warnings: Sentences that whoever reads a count made on the scene should know.
     """
 
     path: Path
@@ -93,6 +99,10 @@ class Scene:
     nodata: float | None
     declared_stretch: Stretch | None
     source: PixelSource = field(repr=False, compare=False)
+    day_only: bool = False
+    time_fault: str | None = None
+    datum: DatumDoubt | None = None
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def build(
@@ -104,6 +114,7 @@ class Scene:
         width: int,
         height: int,
         given_gsd_m: float | None,
+        warnings: tuple[str, ...] = (),
         **values: Any,
     ) -> Scene:
         """Make a scene, working out its ground sampling distance at its centre.
@@ -116,6 +127,7 @@ class Scene:
         """
         if given_gsd_m is not None and not (math.isfinite(given_gsd_m) and given_gsd_m > 0):
             raise SceneError(f"{path}: a ground sampling distance of {given_gsd_m:g} m makes no sense")
+        datum: DatumDoubt | None = None
         if crs is None:
             if given_gsd_m is None:
                 raise SceneError(
@@ -126,6 +138,8 @@ class Scene:
             gsd_xy_m = GroundMetric(path, crs, transform, (0.0, 0.0)).gsd_xy_at((width / 2, height / 2))
             if not all(math.isfinite(gsd) and gsd > 0 for gsd in gsd_xy_m) or transform.determinant == 0:
                 raise SceneError(f"{path}: its transform gives pixels of no size on the ground")
+            datum = doubt_at(crs, apply_affine(transform, [(width / 2, height / 2)])[0], path)
+            warnings = (*warnings, *([] if datum is None else [datum.sentence]))
         gsd_m = math.sqrt(gsd_xy_m[0] * gsd_xy_m[1])
         if given_gsd_m is not None and abs(given_gsd_m / gsd_m - 1) > 0.05:
             log.warning(
@@ -142,6 +156,8 @@ class Scene:
             height=height,
             gsd_m=gsd_m,
             gsd_xy_m=gsd_xy_m,
+            datum=datum,
+            warnings=warnings,
             **values,
         )
 
@@ -255,7 +271,7 @@ class Scene:
         digest = hashlib.sha256()
         for name in self.source.files():
             try:
-                with Path(name).open("rb") as file:
+                with open_binary(Path(name)) as (file, _):
                     while block := file.read(_SHA_BLOCK):
                         digest.update(block)
             except OSError as error:
@@ -310,13 +326,15 @@ def scene_id(path: Path, files: Iterable[Path]) -> str:
         files: The files with its pixels.
     """
     digest = hashlib.sha256()
-    for part in (file for file in files if file.is_file()):
-        size = part.stat().st_size
-        digest.update(str(size).encode())
-        with part.open("rb") as file:
-            digest.update(file.read(1 << 16))
-            for block in range(1, 33):
-                file.seek(max(0, block * size // 32 - 4096))
-                digest.update(file.read(4096))
+    for part in files:
+        try:
+            with open_binary(part) as (file, size):
+                digest.update(str(size).encode())
+                digest.update(file.read(1 << 16))
+                for block in range(1, 33):
+                    file.seek(max(0, block * size // 32 - 4096))
+                    digest.update(file.read(4096))
+        except (FileNotFoundError, IsADirectoryError):
+            continue
     name = re.sub(r"[^\w.-]+", "-", path.stem)
     return f"{name}-{digest.hexdigest()[:8]}"

@@ -22,7 +22,6 @@ EDGES = (0.0, 2.5, 8.0, 20.0, 50.0, 100.0, 150.0)
 
 TAIL = 0.05
 _FEWEST = 30
-_ANYTHING = 1e6
 
 
 @dataclass(frozen=True)
@@ -85,27 +84,6 @@ def fit_stretch(
         level = min(1.0, (1 - TAIL) * (1 + 1 / len(numbers)))
         upper.append(max(0.05, _quantile(over, weight, level)))
         lower.append(max(0.05, _quantile(under, weight, level)))
-    return ConformalScaling(tuple(knots), tuple(lower), tuple(upper))
-
-
-def fit_disagreement(answer: F64, other: F64) -> ConformalScaling:
-    """By how much a cross-check lies below and above an answer once in forty times, by answer.
-
-    Args:
-        answer: In cars (N,).
-        other: The cross-check's, in cars (N,).
-    """
-    knots, lower, upper = [], [], []
-    for low, high in zip(EDGES, (*EDGES[1:], np.inf), strict=True):
-        rows = (answer >= low) & (answer < high)
-        if rows.sum() < _FEWEST:
-            continue
-        rest = other[rows] - answer[rows]
-        knots.append(float(answer[rows].mean()))
-        lower.append(max(0.0, -float(np.quantile(rest, TAIL / 2))))
-        upper.append(max(0.0, float(np.quantile(rest, 1 - TAIL / 2))))
-    if not knots:
-        return ConformalScaling((0.0,), (_ANYTHING,), (_ANYTHING,))  # too few to say what is odd
     return ConformalScaling(tuple(knots), tuple(lower), tuple(upper))
 
 

@@ -46,12 +46,13 @@ class OccupancyEstimate:
         trusted_to: Count from which they are.
         zones: By zone id, freight cars.
         zone_lengths: By zone id, metres.
-        classical: Freight cars by the classical estimator, a cross-check.
         pitch: That the count rests on.
         budget: Standard deviation in freight cars by cause: where the width of the interval comes from.
         density: (h, w) metres of occupied track in each cell of the yard's frame.
         used_tracks: Whether track lines were used.
         warnings: Sentences for whoever reads the figures.
+        uninformative: Why the figures say nothing (their interval is as wide as the yard), a sentence; None
+            if they do.
     """
 
     length: FigureInterval
@@ -60,12 +61,12 @@ class OccupancyEstimate:
     trusted_to: float
     zones: Mapping[str, FigureInterval]
     zone_lengths: Mapping[str, FigureInterval]
-    classical: float
     pitch: Pitch
     budget: Mapping[str, float]
     density: NDArray[np.float32] = field(repr=False)
     used_tracks: bool = True
     warnings: tuple[str, ...] = ()
+    uninformative: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The figures as plain JSON values, without the density."""
@@ -74,7 +75,6 @@ class OccupancyEstimate:
             "count": [round(v, 1) for v in self.count],
             "at_least": self.at_least,
             "trusted_to": self.trusted_to,
-            "classical_count": round(self.classical, 1),
             "pitch_m": [self.pitch.mean_m, self.pitch.sd_m],
             "budget": {name: round(sd, 2) for name, sd in self.budget.items()},
             "used_tracks": self.used_tracks,

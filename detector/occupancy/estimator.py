@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from detector.device import choose_device
 from detector.occupancy import weights as weights_file
-from detector.occupancy.classical import features, metres
 from detector.occupancy.estimate import FigureInterval, OccupancyEstimate, Pitch
 from detector.occupancy.inputs import CHANNELS, FIRST_MASK, Inputs, inputs_of
 from detector.occupancy.network import Past
@@ -33,6 +32,8 @@ _DRAWS = 4
 _BUDGET_DATES = 6
 _Z90 = 1.645
 _BANDS = 4
+_USUAL_RESIDUAL_M = 2.0
+"""Standard error of a place that the calibrated intervals hold already: more widens them."""
 
 
 class _Answer(NamedTuple):
@@ -112,13 +113,9 @@ class OccupancyEstimator:
         density = np.zeros(site.frame.shape, np.float32)
         density[window] = answer.density[0] * given.region
         used = pitch or self.weights.pitch
-        length, count = self._intervals(given, answer, used)
-        b = look.background
-        current, low, median, high = (plane[:, *window] for plane in (look.current, b.low, b.median, b.high))
-        classical = float(metres(self.weights.trees, features(current, low, median, high, given)[None])[0])
-        classical /= used.mean_m
-        zones = {name: float((density * share).sum()) for name, share in site.shares.items()}
         residual = look.registration.residual_m if look.registration else 0.0
+        length, count = self._intervals(given, answer, used, residual)
+        zones = {name: float((density * share).sum()) for name, share in site.shares.items()}
         budget = self._budget(given, answer, used, residual, count)
         at_least = count.value > self.weights.trusted_to
         return OccupancyEstimate(
@@ -128,12 +125,12 @@ class OccupancyEstimator:
             trusted_to=self.weights.trusted_to,
             zones={name: _part(count, metres / used.mean_m) for name, metres in zones.items()},
             zone_lengths={name: _part(length, metres) for name, metres in zones.items()},
-            classical=classical,
             pitch=used,
             budget=budget,
             density=density,
             used_tracks=tracks and site.has_tracks,
-            warnings=self._warnings(look, site, count, classical, given, tracks),
+            warnings=self._warnings(look, site, count, given, tracks),
+            uninformative=_uninformative(length, site, residual),
         )
 
     def intervals(self, look: DatedImage, site: Site) -> tuple[FigureInterval, FigureInterval]:
@@ -145,7 +142,8 @@ class OccupancyEstimator:
         if look.reason is not None:
             raise ValueError(f"{look.id} must not be answered: {look.reason}")
         given, _ = _near(inputs_of(look, site))
-        return self._intervals(given, self._ask([given]), self.weights.pitch)
+        residual = look.registration.residual_m if look.registration else 0.0
+        return self._intervals(given, self._ask([given]), self.weights.pitch, residual)
 
     # ----------------------------------------------------------------------------------- the network
 
@@ -161,11 +159,14 @@ class OccupancyEstimator:
         )
 
     def _intervals(
-        self, given: Inputs, answer: _Answer, pitch: Pitch
+        self, given: Inputs, answer: _Answer, pitch: Pitch, residual_m: float
     ) -> tuple[FigureInterval, FigureInterval]:
         raw = float(answer.length_m[0]), float(answer.below_m[0]), float(answer.above_m[0])
         hidden = _hidden(given)
         length, count = (self._interval(*raw, pitch.mean_m, used) for used in (None, pitch))
+        more = _Z90 * self._displaced(given, answer, residual_m)
+        if more:
+            length, count = _widened(length, more), _widened(count, more / pitch.mean_m)
         return _allowing(length, hidden), _allowing(count, hidden)
 
     def _interval(
@@ -185,6 +186,17 @@ class OccupancyEstimator:
             max(0.0, count - math.hypot(lower * below_m / pitch_m, more)),
             count + math.hypot(upper * above_m / pitch_m, more),
         )
+
+    def _displaced(self, given: Inputs, answer: _Answer, residual_m: float) -> float:
+        """What an uncertain place adds to a length's standard deviation beyond what is calibrated, metres."""
+        if residual_m <= _USUAL_RESIDUAL_M:
+            return 0.0
+        step = residual_m / math.sqrt(2.0) / PIXEL_M  # an axis
+        beside = [_shifted(given, *by) for by in ((step, 0.0), (-step, 0.0), (0.0, step), (0.0, -step))]
+        moved = self._ask(beside).length_m - answer.length_m[0]
+        # Phantom wagons come whichever way an image is moved: deviations count, not differences.
+        whole = math.sqrt(float((moved**2).reshape(2, 2).mean(axis=1).sum()))
+        return whole * math.sqrt(1.0 - (_USUAL_RESIDUAL_M / residual_m) ** 2)
 
     # ------------------------------------------------------------------------------- where width is from
 
@@ -220,17 +232,6 @@ class OccupancyEstimator:
                 planes[CHANNELS.index(name)] *= 1.0 + sign * _SHADOW_SD
             return given._replace(planes=planes)
 
-        def shifted(dx: float, dy: float) -> Inputs:
-            planes = given.planes.copy()
-            move = np.array([[1.0, 0.0, dx], [0.0, 1.0, dy]])
-            h, w = given.region.shape
-            for index in (*range(*level.indices(99)), *range(*change.indices(99))):
-                planes[index] = cv2.warpAffine(
-                    planes[index], move, (w, h), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-                )
-            planes[:FIRST_MASK, ~given.known] = 0.0
-            return given._replace(planes=planes)
-
         rng = np.random.default_rng(0)
         smooth = np.array(
             [float(cv2.GaussianBlur(p, (0, 0), 4.0)[beside].std()) for p in given.planes[change]]
@@ -251,10 +252,10 @@ class OccupancyEstimator:
             moved(0.0, 1 - _CONTRAST_SD),
             turned(1),
             turned(-1),
-            shifted(step, 0.0),
-            shifted(-step, 0.0),
-            shifted(0.0, step),
-            shifted(0.0, -step),
+            _shifted(given, step, 0.0),
+            _shifted(given, -step, 0.0),
+            _shifted(given, 0.0, step),
+            _shifted(given, 0.0, -step),
             *grain,
         ]
         unmoved, *cars = self._ask(batch).length_m / pitch.mean_m
@@ -282,7 +283,6 @@ class OccupancyEstimator:
         look: DatedImage,
         site: Site,
         count: FigureInterval,
-        classical: float,
         given: Inputs,
         tracks: bool,
     ) -> tuple[str, ...]:
@@ -292,11 +292,11 @@ class OccupancyEstimator:
                 f"Above {self.weights.trusted_to:.0f} freight cars the estimate is a lower bound: full yards "
                 "are underestimated."
             )
-        below, above = (float(room) for room in self.weights.disagreement.factors(count.value))
-        if not -below <= classical - count.value <= above:
+        residual = look.registration.residual_m if look.registration else 0.0
+        if residual > _USUAL_RESIDUAL_M:
             found.append(
-                f"The classical estimator says {classical:.0f} freight cars, the network {count.value:.0f}: "
-                "look at the picture before you rely on either."
+                f"The image lies uncertain by {residual:.1f} m over the earlier ones: the interval is wider "
+                "for it."
             )
         if not (tracks and site.has_tracks):
             found.append(
@@ -328,6 +328,40 @@ def _near(given: Inputs) -> tuple[Inputs, tuple[slice, slice]]:
     return (
         Inputs(given.planes[:, *window], region[window], given.known[window], given.past.window(*window)),
         window,
+    )
+
+
+def _shifted(given: Inputs, dx: float, dy: float) -> Inputs:
+    """The date moved over its background, cells along and across."""
+    planes = given.planes.copy()
+    move = np.array([[1.0, 0.0, dx], [0.0, 1.0, dy]])
+    h, w = given.region.shape
+    first = CHANNELS.index("difference_B02")
+    for index in (*range(_BANDS), *range(first, first + _BANDS)):
+        planes[index] = cv2.warpAffine(
+            planes[index], move, (w, h), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
+    planes[:FIRST_MASK, ~given.known] = 0.0
+    return given._replace(planes=planes)
+
+
+def _widened(interval: FigureInterval, more: float) -> FigureInterval:
+    """An interval with an independent doubt added to both sides."""
+    low, value, high = interval.low, interval.value, interval.high
+    return interval._replace(
+        low=max(0.0, value - math.hypot(value - low, more)), high=value + math.hypot(high - value, more)
+    )
+
+
+def _uninformative(length: FigureInterval, site: Site, residual_m: float) -> str | None:
+    """Why an answer from an uncertain place says nothing: it may be none of the tracks or all of them."""
+    if residual_m <= _USUAL_RESIDUAL_M or site.track_m is None:
+        return None
+    if length.low > 0.05 * site.track_m or length.high < site.track_m:
+        return None
+    return (
+        f"The image lies uncertain by {residual_m:.1f} m over the earlier ones, and so the answer would be "
+        f"anything from none to all of the {site.track_m:.0f} m of track."
     )
 
 

@@ -1,4 +1,4 @@
-"""The occupancy weights: network, trees and calibration in one file with a card beside it."""
+"""The occupancy weights: network and calibration in one file with a card beside it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from detector.errors import WeightsError
-from detector.occupancy.classical import Trees
 from detector.occupancy.conformal import ConformalScaling
 from detector.occupancy.estimate import Pitch
 from detector.occupancy.network import OccupancyNet
-from detector.wagons.weights import fill, load_tensors, save_tensors
+from detector.tensor_file import fill, load_tensors, save_tensors
 
 FORMAT = "railwatch-occupancy-2"
 SHIPPED = "occupancy"
-_TREES = ("feature", "threshold", "left", "right", "value", "base")
 
 
 @dataclass(frozen=True)
@@ -27,10 +23,8 @@ class OccupancyWeights:
 
     Attributes:
         network: Ready to answer.
-        trees: The classical estimator.
         length: Calibration of the length's interval.
         count: Of the count's.
-        disagreement: Cars by which the classical answer seldom lies below and above the network's, by answer.
         pitch: Track length a car.
         trusted_to: Count above which answers are lower bounds.
         card: Data, training and figures.
@@ -39,10 +33,8 @@ class OccupancyWeights:
     """
 
     network: OccupancyNet
-    trees: Trees
     length: ConformalScaling
     count: ConformalScaling
-    disagreement: ConformalScaling
     pitch: Pitch
     trusted_to: float
     card: dict[str, Any]
@@ -50,14 +42,13 @@ class OccupancyWeights:
     path: Path
 
 
-def save(path: Path, network: OccupancyNet, trees: Trees, card: dict[str, Any]) -> str:
+def save(path: Path, network: OccupancyNet, card: dict[str, Any]) -> str:
     """Write the weights; the card holds what `detector.training.occupancy_recipe.calibration` gives.
 
     Returns:
         The file's sha256.
     """
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
-    tensors |= {f"trees.{k}": torch.from_numpy(v).float() for k, v in trees.arrays().items()}
     return save_tensors(path, tensors, card, FORMAT)
 
 
@@ -78,14 +69,11 @@ def _load(path: Path) -> OccupancyWeights:
     network = OccupancyNet()
     try:
         fill(network, tensors, "network.")
-        trees = Trees.from_arrays({name: tensors[f"trees.{name}"].numpy() for name in _TREES})
         mean, sd = card["pitch_m"]
         return OccupancyWeights(
             network.eval(),
-            trees,
             ConformalScaling.from_json(card["length_stretch"]),
             ConformalScaling.from_json(card["count_stretch"]),
-            ConformalScaling.from_json(card["disagreement"]),
             Pitch(float(mean), float(sd)),
             float(card["trusted_to"]),
             card,

@@ -83,18 +83,16 @@ def evaluate(
         make_sites(folder, "test", k + 1, first=k)
         report(k, total)
     stored = stored_sites(folder, "test")[:sites]
-    weights = estimator.weights
     length, count, pitch = stretch_of(estimator.card)
-    network, trees = estimator.network, weights.trees
-    table = scores.intervals(answers(stored, network, trees), length, count, pitch)
+    network = estimator.network
+    table = scores.intervals(answers(stored, network), length, count, pitch)
     report(sites + 1, total)
-    blind = scores.intervals(answers(stored, network, trees, tracks=False), length, count, pitch)
+    blind = scores.intervals(answers(stored, network, tracks=False), length, count, pitch)
     report(sites + 2, total)
     enough = table[table["dates"] >= 10]
     blind_enough = blind[blind["dates"] >= 10]
     tables = {
         BY_COUNT: scores.by_count(enough),
-        "The same by the classical estimator": scores.by_count(enough, "classical_cars"),
         BY_COUNT_BLIND: scores.by_count(blind_enough),
         "By past looks": scores.grouped(table, _cut(table["dates"], (5, 10, 20, 30, 31)), "past looks"),
         "By the shadow across the tracks of a metre of height": scores.grouped(
@@ -113,7 +111,6 @@ def evaluate(
     }
     figures = {f"with_tracks_{k}": v for k, v in scores.slope(enough).items()}
     figures |= {f"boundary_alone_{k}": v for k, v in scores.slope(blind_enough).items()}
-    figures |= {f"classical_{k}": v for k, v in scores.slope(enough, "classical_cars").items()}
     figures["looks"] = float(len(enough))
     figures["sites"] = float(len(stored))
     figures |= _by_site(enough)

@@ -73,4 +73,4 @@ def write_item(card: Mapping[str, Any], weights: Path, network: OccupancyNet) ->
             "steps": card.get("training", {}).get("steps"),
         },
     }
-    return save_item(weights_item(card, weights, properties, "Network and trees"), weights)
+    return save_item(weights_item(card, weights, properties, "Network"), weights)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.context import SpawnProcess
@@ -15,22 +15,20 @@ import pandas as pd
 
 from detector.errors import LabelError
 from detector.occupancy import weights as weights_file
-from detector.occupancy.classical import Trees, fit_trees
-from detector.occupancy.conformal import ConformalScaling, fit_disagreement, fit_stretch
+from detector.occupancy.conformal import ConformalScaling, fit_stretch
 from detector.occupancy.estimate import Pitch
 from detector.occupancy.network import OccupancyNet
 from detector.training import occupancy_scores as scores
 from detector.training.config import OccupancyRecipe, as_json
 from detector.training.loop import fit, load_average, read_log
 from detector.training.occupancy_item import write_item
-from detector.training.occupancy_predictions import answers, site_features
-from detector.training.occupancy_samples import StoredSite, stored_sites
+from detector.training.occupancy_predictions import answers
+from detector.training.occupancy_samples import stored_sites
 from detector.training.occupancy_sites import STRIP_SEEDS, site_path, write_site, write_strip_site
 from detector.training.occupancy_task import OccupancyTask
 
 logger = logging.getLogger(__name__)
 
-_TREE_LOOKS = 8  # of each site, for the trees
 _MANY_CARS = 30  # on all looks of a site: so many tell its pitch
 _HELD_OUT_SITES = 8
 _SEEDS = {"train": 1, "val": 2, "test": 3}
@@ -140,16 +138,15 @@ def _look_after(worker: SpawnProcess, folder: Path) -> None:
 
 
 def write_weights(recipe: OccupancyRecipe, network: OccupancyNet, folder: Path, out: Path) -> Path:
-    """Fit the trees, calibrate on the sites of the split "val", and write weights and card.
+    """Calibrate on the sites of the split "val", and write weights and card.
 
     Raises:
-        LabelError: There are no sites to fit or to calibrate on.
+        LabelError: There are no sites to calibrate on.
     """
     learned, check = stored_sites(folder, "train"), stored_sites(folder, "val")
     if not learned or not check:
         raise LabelError(f"{folder}: simulated sites are missing, or none has enough dates to be answered")
-    trees = fit_classical(learned)
-    table = level(answers(check, network, trees), network)
+    table = level(answers(check, network), network)
     calibrated = calibration(table)
     log = read_log(out / "log.jsonl")
     card = {
@@ -160,7 +157,6 @@ def write_weights(recipe: OccupancyRecipe, network: OccupancyNet, folder: Path, 
         "settings": as_json(recipe),
         "data": {
             "training": f"{len(learned)} simulated yards, {sum(len(s.looks) for s in learned)} looks",
-            "trees": f"{_TREE_LOOKS} looks of each of them",
             "intervals": f"{len(check)} further simulated yards, {len(table)} looks",
         },
         "training": {"steps": log[-1]["step"], "last_losses": log[-1]} if log else {},
@@ -170,21 +166,9 @@ def write_weights(recipe: OccupancyRecipe, network: OccupancyNet, folder: Path, 
     seen = scores.intervals(table, length, count, pitch)
     card["figures"] = {"validation": scores.by_count(seen).to_dict("records"), "slope": scores.slope(seen)}
     path = out / f"{recipe.name}.safetensors"
-    checksum = weights_file.save(path, network, trees, card)
+    checksum = weights_file.save(path, network, card)
     write_item({**card, "sha256": checksum}, path, network)
     return path
-
-
-def fit_classical(sites: Sequence[StoredSite]) -> Trees:
-    """Fit the trees on some looks of each site, with and without their track lines."""
-    x, y = [], []
-    for number, site in enumerate(sites):
-        rng = np.random.default_rng([number, 99])
-        chosen = rng.choice(len(site.looks), min(_TREE_LOOKS, len(site.looks)), replace=False)
-        for k, row in enumerate(sorted(int(r) for r in chosen)):
-            x.append(site_features(site, row, tracks=k % 4 != 0))
-            y.append(float(site.figure("length_m")[row]))
-    return fit_trees(np.stack(x), np.sqrt(np.array(y)))
 
 
 def level(table: pd.DataFrame, network: OccupancyNet) -> pd.DataFrame:
@@ -207,7 +191,7 @@ def calibration(table: pd.DataFrame) -> dict[str, Any]:
     """What raw answers on held-out sites say of pitch, intervals and the range that can be trusted.
 
     Returns:
-        ``pitch_m``, ``length_stretch``, ``count_stretch``, ``disagreement`` and ``trusted_to`` for a card.
+        ``pitch_m``, ``length_stretch``, ``count_stretch`` and ``trusted_to`` for a card.
 
     Raises:
         LabelError: No site holds a car.
@@ -235,9 +219,6 @@ def calibration(table: pd.DataFrame) -> dict[str, Any]:
         "pitch_m": [pitch.mean_m, pitch.sd_m],
         "length_stretch": length.to_json(),
         "count_stretch": count.to_json(),
-        "disagreement": fit_disagreement(
-            said / pitch.mean_m, table["classical"].to_numpy(float) / pitch.mean_m
-        ).to_json(),
         "trusted_to": trusted_range(scores.intervals(table, length, count, pitch)),
     }
 

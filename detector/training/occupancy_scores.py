@@ -38,7 +38,6 @@ def intervals(
         cars_high=cars + above * table["above"] / pitch.mean_m,
         length_low=np.maximum(table["said"] - lower * table["below"], 0.0),
         length_high=table["said"] + upper * table["above"],
-        classical_cars=table["classical"] / pitch.mean_m,
     )
 
 

@@ -19,7 +19,6 @@ HEADINGS = {
     "boundary_alone_slope": "slope with the boundary alone",
     "second_simulator_slope": "slope on yards of the second simulator",
     "second_simulator_correlation": "correlation on yards of the second simulator",
-    "classical_slope": "slope of the classical estimator",
     "between_site_sd": "yards differ by (standard deviation of a yard's mean error, cars)",
     "within_site_sd": "dates of a yard differ by (cars)",
     "site_coverage_p10": "interval coverage of single yards, 10th percentile",

@@ -42,6 +42,11 @@ class Composite:
     count: NDArray[np.int64]
     dates: int
 
+    def window(self, rows: slice, columns: slice) -> Composite:
+        """A part of the cells."""
+        low, median, high = (one[:, rows, columns] for one in (self.low, self.median, self.high))
+        return Composite(low, median, high, self.count[rows, columns], self.dates)
+
     @property
     def spread(self) -> NDArray[np.float32]:
         """(bands, h, w) half the distance between the outer quantiles: about a standard deviation."""

@@ -28,7 +28,11 @@ from geo.ground_metric import apply_affine
 from geo.sentinel2.chip import PIXEL_M, ChipGrid
 
 MARGIN_CELLS = 14
-"""Cells of ground beside the boundary: dates are laid over each other by them."""
+"""Cells of ground beside the boundary that estimators see."""
+
+STABLE_CELLS = 12_000
+"""Cells of ground outside the yard that dates are laid over each other by, where the chips show so many."""
+_MOST_SURROUNDINGS = 26  # cells beside the frame: what chips show beyond its own margin
 
 TRACK_WIDTH_M = 3.2
 """Width of what stands on a track, metres.
@@ -59,6 +63,13 @@ class TrackAlignedGrid:
     def turn_deg(self) -> float:
         """Direction of the frame's x axis, degrees clockwise from the grid's x axis (east)."""
         return math.degrees(math.atan2(self.to_grid.d, self.to_grid.a))
+
+    def grown(self, cells: int) -> TrackAlignedGrid:
+        """The frame with so many more cells on each side; its own are a window of it."""
+        h, w = self.shape
+        return TrackAlignedGrid(
+            (h + 2 * cells, w + 2 * cells), self.to_grid @ Affine.translation(-cells, -cells)
+        )
 
     def centres(self) -> NDArray[np.float64]:
         """Grid pixel coordinates of the cells' centres, (2, h, w): x, y."""
@@ -241,6 +252,37 @@ class Site:
     def ring(self) -> NDArray[np.bool_]:
         """(h, w) the ground around the yard."""
         return ~_grown_mask(self.yard, 1)
+
+    @cached_property
+    def track_m(self) -> float | None:
+        """Length of track inside the boundary, metres; None where that isn't known."""
+        if self.area is None or not self.has_tracks:
+            return None
+        plane = self.area.to_crs(self.grid.crs)
+        return float(sum(track.line.intersection(plane.boundary).length for track in plane.tracks))
+
+    @cached_property
+    def rim(self) -> int:
+        """Cells by which the surroundings reach beyond the frame on each side: as many as it needs."""
+        h, w = self.frame.shape
+        yard = int(self.yard.sum())
+        enough = (m for m in range(_MOST_SURROUNDINGS) if (h + 2 * m) * (w + 2 * m) - yard >= STABLE_CELLS)
+        return next(enough, _MOST_SURROUNDINGS)
+
+    @cached_property
+    def surroundings(self) -> TrackAlignedGrid:
+        """The frame that dates are laid over each other in: the yard's with the ground around it."""
+        return self.frame.grown(self.rim)
+
+    @property
+    def core(self) -> tuple[slice, slice]:
+        """Where the yard's frame lies in its surroundings."""
+        h, w = self.frame.shape
+        return slice(self.rim, self.rim + h), slice(self.rim, self.rim + w)
+
+    def around(self, mask: NDArray[np.bool_], *, fill: bool) -> NDArray[np.bool_]:
+        """A mask (h, w) of the frame on the cells of its surroundings."""
+        return np.pad(mask, self.rim, constant_values=fill)
 
     def hidden(self, day: dt.date) -> NDArray[np.float32]:
         """(h, w) share of each cell under a mask (a canopy) that is active on a day."""

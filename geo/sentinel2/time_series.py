@@ -30,7 +30,7 @@ from geo.sentinel2.composite import (
     choose_history,
     composite,
 )
-from geo.sentinel2.coregistration import Registration, register
+from geo.sentinel2.coregistration import PRIOR_SD_M, Registration, register
 from geo.sentinel2.site import Site, TrackAlignedBands, sample_nearest
 
 log = logging.getLogger(__name__)
@@ -39,9 +39,13 @@ BANDS = ("B02", "B03", "B04", "B08")
 Judge = Callable[..., ClearSkyAssessment]
 """Says what of a date is clear; takes what `geo.sentinel2.clear_sky.assess.assess` takes."""
 LARGEST_RESIDUAL_M = 2.0
-"""Standard error of the registration beyond which a date isn't answered, metres."""
+"""Standard error of the registration beyond which a date doesn't stand in the history of others, metres.
+
+It is answered all the same: the estimator's interval allows for the error."""
 
 _UNLIKE = 2.5  # times the usual change of the ground beside the tracks, from which a look is warned of
+_LEAST_PRIOR_M = 2.0
+_UNSTABLE_CLASSES = (3, 8, 9, 10, 11)  # of the scene classification: shadow, clouds, cirrus, snow
 _GRAIN_M = 0.5  # the place of a stack is set in steps of this, so that it seldom moves
 _KEPT_BYTES = 256 << 20  # of resampled dates held in memory
 
@@ -155,6 +159,21 @@ class _HistoryDate:
     sun: tuple[float, float] | None
 
 
+@dataclass(frozen=True)
+class _WideComposite:
+    """A background with the ground around it, by which dates are laid over each other.
+
+    Attributes:
+        core: On the yard's frame.
+        median: (bands, h, w) on its surroundings.
+        spread: The same.
+    """
+
+    core: Composite
+    median: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+
 class _Stack:
     """The accepted dates of a place, resampled where they lie.
 
@@ -166,7 +185,7 @@ class _Stack:
         self.kept: list[_HistoryDate] = []
         self._root = _place_digest(site)
         self._samples: dict[tuple[str, float, float], NDArray[np.float32]] = {}
-        each = 4 * len(BANDS) * site.frame.shape[0] * site.frame.shape[1]
+        each = 4 * len(BANDS) * math.prod(site.surroundings.shape)
         self._most_samples = max(MOST_HISTORY, _KEPT_BYTES // max(each, 1))
 
     def digest(self, chip: Chip) -> str:
@@ -188,9 +207,18 @@ class _Stack:
         east, south = np.median(places, axis=0)
         return round(east / _GRAIN_M) * _GRAIN_M, round(south / _GRAIN_M) * _GRAIN_M
 
-    def background(self, rows: Sequence[int], middle: tuple[float, float]) -> Composite:
+    def background(self, rows: Sequence[int], middle: tuple[float, float]) -> _WideComposite:
         """The composite of some dates, placed at their middle."""
-        return composite([self._sample(self.kept[i], middle) for i in rows])
+        whole = composite([self._sample(self.kept[i], middle) for i in rows])
+        return _WideComposite(whole.window(*self.site.core), whole.median, whole.spread)
+
+    def usual_error(self, rows: Sequence[int], middle: tuple[float, float]) -> float:
+        """How far dates of this place lie from its middle, standard deviation an axis, metres."""
+        if len(rows) < LEAST_HISTORY:
+            return PRIOR_SD_M
+        places = np.array([(self.kept[i].registration.dx_m, self.kept[i].registration.dy_m) for i in rows])
+        own = 1.4826 * float(np.median(np.abs(places - middle)))
+        return min(max(own, _LEAST_PRIOR_M), PRIOR_SD_M)
 
     def past(
         self, when: dt.datetime, rows: Sequence[int], middle: tuple[float, float]
@@ -198,7 +226,8 @@ class _Stack:
         """The nearest of some dates one by one, placed at their middle."""
         nearest = choose_history(when, [self.kept[i].chip.datetime for i in rows], most=MOST_COMPARED)
         return tuple(
-            PastDate(self._sample(one, middle), one.sun) for one in (self.kept[rows[k]] for k in nearest)
+            PastDate(self._sample(one, middle)[:, *self.site.core], one.sun)
+            for one in (self.kept[rows[k]] for k in nearest)
         )
 
     def sun(self, rows: Sequence[int]) -> tuple[float, float] | None:
@@ -212,7 +241,7 @@ class _Stack:
         key = (one.chip.id, *middle)
         if key not in self._samples:
             place = one.registration
-            values = _current(_planes(one.chip), self.site, place, middle, one.usable)
+            values = _around(one.chip, _planes(one.chip), self.site, place, middle, one.usable)
             if len(self._samples) >= self._most_samples:
                 self._samples.pop(next(iter(self._samples)))
             self._samples[key] = values
@@ -282,7 +311,7 @@ def _planes(chip: Chip) -> TrackAlignedBands:
 
 def _place_digest(site: Site) -> str:
     """Of what a site's dates are laid out by."""
-    about = f"railwatch looks 4 {site.frame.shape} {tuple(site.frame.to_grid)} {site.grid.shape}"
+    about = f"railwatch looks 5 {site.frame.shape} {tuple(site.frame.to_grid)} {site.grid.shape} {site.rim}"
     return hashlib.sha256(about.encode() + site.yard.tobytes() + site.inside.tobytes()).hexdigest()
 
 
@@ -339,16 +368,16 @@ def _look(chip: Chip, stack: _Stack, chain: str, earlier: AcceptedShift | None) 
         if earlier is not None and earlier.accepted and not earlier.begins:
             found = earlier.registration
         else:
-            found = _place(planes, site, background, alone.usable & ~site.yard, middle)
+            found = _place(chip, planes, stack, background, alone.usable, rows, middle)
         fault = _misplaced(found, middle)
         if fault is None:
-            clearness = _assess(chip, planes, stack, middle, found, background)
+            clearness = _assess(chip, planes, stack, middle, found, background.core)
         if len(stack.kept) == 1 and (fault or clearness.reason) is not None:
             # Nothing has proved the one before right: if it was bad, it would turn away all that follow.
             rows, middle, found, background, clearness = [], (0.0, 0.0), first, None, alone
         elif fault is not None:
             return replace(nothing, reason=alone.reason or fault, registration=found)
-    accepted = clearness.reason is None
+    accepted = clearness.reason is None and found.residual_m <= LARGEST_RESIDUAL_M
     placement = AcceptedShift(
         chip.id, chain, found, accepted, not rows, _pack(clearness.usable) if accepted else ""
     )
@@ -361,7 +390,7 @@ def _look(chip: Chip, stack: _Stack, chain: str, earlier: AcceptedShift | None) 
         registration=found,
         history=tuple(stack.kept[i].chip.id for i in rows),
         placement=placement,
-        background=background,
+        background=None if background is None else background.core,
         past=stack.past(chip.datetime, rows, middle),
         current=_current(planes, site, found, middle, clearness.usable),
         history_sun=stack.sun(rows),
@@ -409,19 +438,19 @@ def _both_sides(look: DatedImage, stack: _Stack) -> DatedImage:
     found = own.registration
     if len(look.history) < LEAST_HISTORY:
         # Laid over too little at its time: there is better now.
-        found = _place(planes, site, background, own.usable & ~site.yard, middle)
+        found = _place(own.chip, planes, stack, background, own.usable, rows, middle)
     history = tuple(stack.kept[i].chip.id for i in rows)
     fault = _misplaced(found, middle)
     if fault is not None:
         return replace(look, reason=fault, registration=found, history=history)
-    clearness = _assess(own.chip, planes, stack, middle, found, background)
+    clearness = _assess(own.chip, planes, stack, middle, found, background.core)
     return replace(
         look,
         reason=clearness.reason,
         clearness=clearness,
         registration=found,
         history=history,
-        background=background,
+        background=background.core,
         past=stack.past(look.datetime, rows, middle),
         current=_current(planes, site, found, middle, clearness.usable),
         history_sun=stack.sun(rows),
@@ -441,15 +470,50 @@ def _current(
     return values
 
 
-def _place(
+def _around(
+    chip: Chip,
     planes: TrackAlignedBands,
     site: Site,
-    background: Composite,
-    stable: NDArray[np.bool_],
+    place: Registration,
+    middle: tuple[float, float],
+    usable: NDArray[np.bool_],
+) -> NDArray[np.float32]:
+    """A date's values on the yard's surroundings; NaN where unknown or not clear."""
+    values = place.level(place.sample(planes, site.surroundings, middle)[0])
+    clear = _clear_around(chip, site, place.displacement_px(middle))
+    clear[site.core] &= usable
+    values[:, ~clear] = np.nan
+    return values
+
+
+def _clear_around(chip: Chip, site: Site, displacement_px: tuple[float, float]) -> NDArray[np.bool_]:
+    """(h, w) of the surroundings: what no scene classification calls cloud, shadow or snow."""
+    if chip.scl is None:
+        return np.ones(site.surroundings.shape, np.bool_)
+    return ~np.isin(sample_nearest(chip.scl, site.surroundings, *displacement_px), _UNSTABLE_CLASSES)
+
+
+def _place(
+    chip: Chip,
+    planes: TrackAlignedBands,
+    stack: _Stack,
+    background: _WideComposite,
+    usable: NDArray[np.bool_],
+    rows: Sequence[int],
     middle: tuple[float, float],
 ) -> Registration:
     """Register against a composite that stands at the stack's middle."""
-    found = register(planes, site.frame, background.median, stable)
+    site = stack.site
+    clear = _clear_around(chip, site, (0.0, 0.0))
+    found = register(
+        planes,
+        site.surroundings,
+        background.median,
+        clear & site.around(usable & ~site.yard, fill=True),
+        spread=background.spread if len(rows) >= LEAST_HISTORY else None,
+        near=site.around(usable & ~site.yard, fill=False),
+        prior_sd_m=stack.usual_error(rows, middle),
+    )
     # The composite's cells show what lies `middle` beside them on the grid.
     return replace(found, dx_m=found.dx_m + middle[0], dy_m=found.dy_m + middle[1])
 
@@ -457,11 +521,6 @@ def _place(
 def _misplaced(found: Registration, middle: tuple[float, float]) -> str | None:
     if not found.converged:
         return "The image could not be laid over the earlier ones: too little stable ground looks the same."
-    if found.residual_m > LARGEST_RESIDUAL_M:
-        return (
-            f"The image lies uncertain by {found.residual_m:.1f} m over the earlier ones; "
-            f"{LARGEST_RESIDUAL_M:g} m is the most that is taken."
-        )
     if math.hypot(found.dx_m - middle[0], found.dy_m - middle[1]) > 40.0:
         return "The image lies more than 40 m beside the earlier ones."
     return None

@@ -24,8 +24,8 @@ import typer
 from typer.core import TyperGroup
 
 from aoi.errors import InputError
-from railwatch import __version__
 from railwatch.cli import _common
+from railwatch.version import __version__
 
 __all__ = ["app", "main"]
 

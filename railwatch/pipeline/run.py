@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from aoi import AreaOfInterest
 from aoi.errors import InputError
 from geo import Scene, valid_fraction
-from railwatch import __version__
 from railwatch.config import RunConfig
 from railwatch.pages.pictures import boxes as evidence
 from railwatch.pipeline.count_area import count_area, hidden_share, visible_area
@@ -35,6 +34,7 @@ from railwatch.pipeline.find_scenes import (
 )
 from railwatch.store.observation import Observation, current, geometry_json, iso, observation_id
 from railwatch.store.store import Store
+from railwatch.version import __version__
 
 if TYPE_CHECKING:
     from detector import Detections

@@ -23,7 +23,6 @@ from aoi.files import write_bytes
 from geo.sentinel2.chip import PIXEL_M
 from geo.sentinel2.site import Site
 from geo.sentinel2.time_series import AcceptedShift, DatedImage, looks
-from railwatch import __version__
 from railwatch.errors import StoreError
 from railwatch.pages.pictures.occupancy import render
 from railwatch.pipeline.count_area import hidden_share
@@ -31,6 +30,7 @@ from railwatch.pipeline.find_scenes import Skipped, unexpected
 from railwatch.pipeline.ingest_chips import Date, gather
 from railwatch.store.chips import ChipStore
 from railwatch.store.observation import Observation, geometry_json, iso, observation_id
+from railwatch.version import __version__
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
@@ -195,7 +195,7 @@ class _Chain:
     """
 
     def __init__(self) -> None:
-        self._before = hashlib.sha256(b"railwatch history 1").hexdigest()
+        self._before = hashlib.sha256(b"railwatch history 2").hexdigest()
 
     def digest(self, content: str) -> str:
         """Return the digest of the next date with all accepted ones before it."""
@@ -329,9 +329,12 @@ class _AreaJob:
         estimate = None
         if reason is None:
             estimate = self.estimator.estimate(look, self.site, pitch=self._pitch())
-            values = _values(estimate) | {
-                "warnings": (*look.warnings, *estimate.warnings, *self._hidden_warning(hidden, look))
-            }
+            if estimate.uninformative is None:
+                values = _values(estimate) | {
+                    "warnings": (*look.warnings, *estimate.warnings, *self._hidden_warning(hidden, look))
+                }
+            else:
+                values["reason"], estimate = estimate.uninformative, None
         observation = Observation(
             id=id,
             aoi=self.area.name,

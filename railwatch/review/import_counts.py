@@ -21,12 +21,12 @@ from aoi import AreaOfInterest
 from aoi.errors import InputError
 from aoi.files import read_bytes
 from aoi.tables import parse_number, read_table
-from railwatch import __version__
 from railwatch.review.apply import Applied, set_count
 from railwatch.review.errors import ReviewError
 from railwatch.review.interval import count_interval
 from railwatch.store.observation import Observation, geometry_json, iso, observation_id
 from railwatch.store.store import Store
+from railwatch.version import __version__
 
 __all__ = ["ImportResult", "SkippedRow", "import_counts"]
 

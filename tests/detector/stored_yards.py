@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from detector.occupancy import weights
-from detector.occupancy.classical import FEATURES, Trees, fit_trees
 from detector.occupancy.conformal import ConformalScaling
 from detector.occupancy.network import OccupancyNet
 from detector.training.occupancy_samples import FIGURES, StoredSite
@@ -20,7 +19,6 @@ CARD = {
     "version": "7",
     "pitch_m": [PITCH_M, 1.0],
     "length_stretch": {"at": [1.0, 50.0], "below": [1.0, 1.2], "above": [1.1, 1.3]},
-    "disagreement": {"at": [1.0, 50.0], "below": [5.0, 25.0], "above": [8.0, 40.0]},
     "count_stretch": {"at": [1.0, 50.0], "below": [1.1, 1.3], "above": [1.2, 1.4]},
     "trusted_to": 150.0,
 }
@@ -78,24 +76,11 @@ def stored_yard(folder: Path, number: int = 0, split: str = "train") -> StoredSi
     return StoredSite.open(folder / f"{split}-{SEEDS[split]}-{number:05d}.npz")
 
 
-def plain_trees(answer_m: float = 90.0) -> Trees:
-    """Trees that always give one answer."""
-    one = np.zeros((1, 1), np.int64)
-    return Trees(one, np.zeros((1, 1)), one - 1, one - 1, np.zeros((1, 1)), answer_m)
-
-
-def small_trees(seed: int = 0) -> Trees:
-    """A few real ones."""
-    rng = np.random.default_rng(seed)
-    x = rng.standard_normal((60, len(FEATURES)))
-    return fit_trees(x, np.abs(x[:, 0]) * 100, trees=4, depth=2)
-
-
 def untrained_weights(folder: Path, **card: object) -> Path:
     """A weights file of a network with random weights."""
     torch.manual_seed(0)
     path = folder / "untrained.safetensors"
-    weights.save(path, OccupancyNet(), plain_trees(), CARD | card)
+    weights.save(path, OccupancyNet(), CARD | card)
     return path
 
 

@@ -12,12 +12,12 @@ import shapely
 import torch
 from affine import Affine
 from rasterio.crs import CRS
-from stored_yards import CARD, PITCH_M, plain_trees, untrained_weights
+from stored_yards import CARD, PITCH_M, untrained_weights
 
 from detector.errors import WeightsError
 from detector.occupancy import weights
-from detector.occupancy.estimate import Pitch
-from detector.occupancy.estimator import WIDEST_WITHOUT_TRACKS_M, OccupancyEstimator
+from detector.occupancy.estimate import FigureInterval, Pitch
+from detector.occupancy.estimator import WIDEST_WITHOUT_TRACKS_M, OccupancyEstimator, _uninformative
 from detector.occupancy.inputs import inputs_of
 from detector.occupancy.network import OccupancyNet
 from geo.sentinel2.chip import Chip, ChipGrid
@@ -112,7 +112,6 @@ def test_an_estimate_is_whole(estimator):
     assert found.count.value == pytest.approx(found.length.value / PITCH_M)
     assert found.pitch == Pitch(PITCH_M, 1.0)
     assert found.used_tracks
-    assert found.classical == pytest.approx(90.0**2 / PITCH_M)  # trees speak in roots
     # The density holds exactly what the length holds, and zones that cover the boundary share it out.
     assert found.density.shape == site.frame.shape
     assert found.density.sum() == pytest.approx(found.length.value, rel=1e-4)
@@ -189,7 +188,6 @@ def test_only_ground_near_the_tracks_has_a_say(estimator):
     found = estimator.estimate(plain, wide)
     other = estimator.estimate(replace(plain, current=changed), wide)
     assert other.count.value == pytest.approx(found.count.value, rel=1e-5)
-    assert other.classical == found.classical
 
 
 def test_hidden_parts_are_said_and_widen_the_upper_end(estimator):
@@ -217,14 +215,40 @@ def test_warnings(tmp_path):
     site = site_of()
     torch.manual_seed(0)
     path = tmp_path / "w.safetensors"
-    weights.save(path, OccupancyNet(), plain_trees(60_000.0**0.5), CARD)
+    weights.save(path, OccupancyNet(), CARD)
     found = OccupancyEstimator.load(path, "cpu").estimate(
         look_at(site, sun=None, warnings=("A sentence of the look.",)), site
     )
-    assert any("The classical estimator says 4000" in s for s in found.warnings)
     assert any("where the sun stood" in s for s in found.warnings)
     assert "A sentence of the look." not in found.warnings  # whoever holds the look has it already
     assert all(s.endswith(".") for s in found.warnings)
+
+
+def test_an_uncertain_place_widens_the_interval_and_may_leave_nothing(estimator):
+    site = site_of()
+
+    def at(residual_m):
+        place = replace(look_at(site).registration, residual_m=residual_m)
+        return estimator.estimate(look_at(site, registration=place), site)
+
+    usual, known, doubtful = at(0.5), at(2.0), at(5.0)
+    assert known.count == usual.count  # what the calibration yards held, too
+    assert doubtful.count.value == usual.count.value
+    assert doubtful.count.low <= usual.count.low
+    assert doubtful.count.high > usual.count.high
+    assert any("lies uncertain by 5.0 m" in s for s in doubtful.warnings)
+    assert not any("uncertain" in s for s in known.warnings)
+    assert doubtful.uninformative is None
+
+
+def test_an_answer_as_wide_as_the_yard_is_none():
+    site = replace(site_of())
+    site.__dict__["track_m"] = 300.0
+    wide = FigureInterval(150.0, 0.0, 320.0)
+    assert _uninformative(wide, site, 1.9) is None
+    assert "anything from none to all of the 300 m of track" in (_uninformative(wide, site, 3.0) or "")
+    assert _uninformative(FigureInterval(150.0, 40.0, 320.0), site, 3.0) is None
+    assert _uninformative(FigureInterval(150.0, 0.0, 290.0), site, 3.0) is None
 
 
 def test_a_wide_boundary_without_tracks_is_refused(estimator):
@@ -251,7 +275,6 @@ def test_weights_come_back_as_they_were_written(tmp_path):
     assert loaded.card["name"] == "untrained"
     assert (loaded.pitch, loaded.trusted_to) == (Pitch(PITCH_M, 1.0), 150.0)
     assert loaded.count.at == (1.0, 50.0)
-    assert loaded.trees.base == 90.0
     torch.manual_seed(0)
     ours = OccupancyNet().eval()
     planes, region = torch.randn(1, 31, 16, 24), torch.ones(1, 16, 24)
@@ -266,13 +289,11 @@ def test_weights_come_back_as_they_were_written(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    "missing", ["pitch_m", "length_stretch", "count_stretch", "disagreement", "trusted_to"]
-)
+@pytest.mark.parametrize("missing", ["pitch_m", "length_stretch", "count_stretch", "trusted_to"])
 def test_a_card_that_lacks_something_is_refused(tmp_path, missing):
     torch.manual_seed(0)
     path = tmp_path / "poor.safetensors"
-    weights.save(path, OccupancyNet(), plain_trees(), {k: v for k, v in CARD.items() if k != missing})
+    weights.save(path, OccupancyNet(), {k: v for k, v in CARD.items() if k != missing})
     with pytest.raises(
         WeightsError, match=rf"poor\.safetensors: its tensors or its card don't fit.*{missing}"
     ):
@@ -288,7 +309,7 @@ def test_files_that_are_no_occupancy_weights_are_refused(tmp_path):
         weights.load(path)
     from safetensors.torch import save_file
 
-    from detector.wagons.weights import save_tensors
+    from detector.tensor_file import save_tensors
 
     save_tensors(tmp_path / "other.safetensors", {"a": torch.zeros(1)}, {}, "railwatch-wagon-1")
     with pytest.raises(WeightsError, match="not railwatch occupancy weights"):
@@ -299,3 +320,14 @@ def test_files_that_are_no_occupancy_weights_are_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "alone.safetensors")
     with pytest.raises(WeightsError, match="the card"):
         weights.load(tmp_path / "alone.safetensors")
+
+
+def test_ten_metres_are_answered_without_the_wagon_network():
+    from importlib.resources import files
+
+    sources = [
+        one.read_text(encoding="utf-8") for one in files("detector.occupancy").iterdir() if one.is_file()
+    ]
+    assert len(sources) > 5
+    assert not any("detector.wagons" in text for text in sources)
+    assert "detector.wagons" not in files("detector").joinpath("tensor_file.py").read_text(encoding="utf-8")

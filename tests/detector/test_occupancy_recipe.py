@@ -22,7 +22,6 @@ from detector.training.loop import fit as fit_network
 from detector.training.loop import load_average
 from detector.training.occupancy_recipe import (
     calibration,
-    fit_classical,
     follow,
     level,
     make_sites,
@@ -180,7 +179,6 @@ def test_calibration_of_a_table():
             "said": np.maximum(count * pitch + rng.normal(0, 20, len(count)), 1.0),
             "below": 30.0,
             "above": 30.0,
-            "classical": 0.0,
         }
     )
     found = calibration(table)
@@ -195,22 +193,6 @@ def test_calibration_of_a_table():
     assert few["pitch_m"][1] == 0
     with pytest.raises(LabelError, match="hold no freight cars at all"):
         calibration(table.assign(count=0.0))
-
-
-def test_trees_learn_what_stands_there(yards):
-    from detector.training.occupancy_predictions import site_features
-    from detector.training.occupancy_samples import stored_sites
-
-    trees = fit_classical(stored_sites(yards, "train"))
-    check = stored_sites(yards, "val")
-    said = np.concatenate(
-        [
-            trees.predict(np.stack([site_features(site, row) for row in range(len(site.looks))]))
-            for site in check
-        ]
-    )
-    true = np.concatenate([site.figure("length_m") for site in check])
-    assert np.corrcoef(said, true)[0, 1] > 0.6
 
 
 def test_seeds_of_splits_stay_apart(tmp_path, monkeypatch):

@@ -34,9 +34,7 @@ def table(counts, cars, width: float = 5.0, **more) -> pd.DataFrame:
 
 
 def test_raw_answers_become_calibrated_intervals():
-    raw = pd.DataFrame(
-        {"said": [150.0, 15.0], "below": [30.0, 30.0], "above": [60.0, 60.0], "classical": [75.0, 0]}
-    )
+    raw = pd.DataFrame({"said": [150.0, 15.0], "below": [30.0, 30.0], "above": [60.0, 60.0]})
     length = ConformalScaling((1.0, 10.0), (1.0, 2.0), (1.0, 1.0))
     count = ConformalScaling((1.0, 10.0), (0.5, 0.5), (2.0, 1.0))
     found = scores.intervals(raw, length, count, Pitch(15.0, 1.0))
@@ -45,7 +43,6 @@ def test_raw_answers_become_calibrated_intervals():
     assert found["cars_high"].tolist() == pytest.approx([14.0, 9.0])
     assert found["length_low"].tolist() == pytest.approx([90.0, 0.0])
     assert found["length_high"].tolist() == pytest.approx([210.0, 75.0])
-    assert found["classical_cars"].tolist() == pytest.approx([5.0, 0.0])
 
 
 def test_errors_by_true_count():
@@ -60,7 +57,7 @@ def test_errors_by_true_count():
     assert found.at["all", "length_coverage"] == pytest.approx(0.8)
     assert found.at["all", "looks"] == 5
     assert math.isnan(found.at["0", "to_bound"])
-    other = scores.by_count(table([5.0], [1.0], classical_cars=[5.0]), "classical_cars")
+    other = scores.by_count(table([5.0], [1.0], other_cars=[5.0]), "other_cars")
     assert other.at[0, "bias"] == 0
     assert "coverage" not in other.columns
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import shapely
 import torch
-from stored_yards import PITCH_M, plain_trees, stored_yard, untrained_weights
+from stored_yards import PITCH_M, stored_yard, untrained_weights
 
 from detector.occupancy.network import OccupancyNet
 from detector.occupancy.weights import load
@@ -137,18 +137,14 @@ def test_answers_are_one_table_of_all_looks(tmp_path):
     torch.manual_seed(0)
     network = OccupancyNet().eval()
     steps = []
-    found = answers(
-        sites, network, plain_trees(45.0), progress=lambda done, total: steps.append((done, total))
-    )
+    found = answers(sites, network, progress=lambda done, total: steps.append((done, total)))
     assert len(found) == 16
-    assert set(FIGURES) | {"site", "row", "said", "below", "above", "classical"} == set(found.columns)
+    assert set(FIGURES) | {"site", "row", "said", "below", "above"} == set(found.columns)
     assert steps[-1] == (2, 2)
-    assert (found["classical"] == 45.0**2).all()  # trees speak in roots
     for column in ("said", "below", "above"):
         assert (found[column] > 0).all()
     some = answers(sites, network, rows=lambda site: [1, 3])
     assert some["row"].tolist() == [1, 3, 1, 3]
-    assert some["classical"].isna().all()
     same = found[found["row"].isin([1, 3])]["said"].to_numpy()
     assert some["said"].to_numpy() == pytest.approx(same, rel=1e-4)
     blind = answers(sites, network, tracks=False)

@@ -178,7 +178,6 @@ class BrightEstimator:
                 name: FigureInterval(metres, max(metres - spread, 0.0), metres + spread)
                 for name, metres in zones.items()
             },
-            classical=length / used.mean_m * 0.9,
             pitch=used,
             budget={"texture": sd / used.mean_m, "pitch": length / used.mean_m * used.sd_m / used.mean_m},
             density=density,

@@ -494,9 +494,10 @@ def _when(tree: FileTree, path: Path, image: _Image, declared: Declared) -> tupl
     tags = image.header.tags
     for text, inside in zip(texts, (tags, {}), strict=True):
         found = acquisition_time(text, inside)
-        if found is not None:
-            day_only = found.time() == dt.time(0)
-            return found.replace(microsecond=0), "day" if day_only else "tile"
+        if found.fault is not None:
+            raise SceneError(f"{path}: when it was taken can't be told: {found.fault}; {HOW}")
+        if found.when is not None:
+            return found.when.replace(microsecond=0), "day" if found.day_only else "tile"
     raise SceneError(f"{path}: neither its name nor its tags tell when it was taken; {HOW}")
 
 

@@ -22,7 +22,6 @@ import shapely.geometry
 from markupsafe import Markup
 
 from aoi.files import write_bytes
-from railwatch import __version__
 from railwatch.config import RunConfig
 from railwatch.history import RANK
 from railwatch.history.filter import Filtered
@@ -38,6 +37,7 @@ from railwatch.pages.report.plot import MISSING, days_of, plot_of, window_label
 from railwatch.pages.report.table import csv_text
 from railwatch.store.observation import Observation, iso
 from railwatch.store.store import EVIDENCE, Store
+from railwatch.version import __version__
 from seeds import load_claims
 
 __all__ = ["Written", "build_report", "write_report"]
