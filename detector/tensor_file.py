@@ -1,23 +1,27 @@
-"""Tensors in a safetensors file with a card beside it: nothing that could run code, and no network."""
+"""Weights on disk: safetensors with a card beside them, and nothing that could run code.
+
+No tensor library is imported: arrays are numpy's, and `detector.state_dict` carries them into a network.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as tensor_bytes
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from aoi.files import write_bytes, write_text
 from detector.errors import WeightsError
 
+Arrays = dict[str, NDArray[np.float32]]
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], card: dict[str, Any], format: str) -> str:
-    """Write tensors and the card beside them.
+
+def save_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], card: dict[str, Any], format: str) -> str:
+    """Write arrays and the card beside them.
 
     Convolutions are stored as float16, which halves the file at no measurable cost; the small rest stays as
     it is. Counters of integers, which no inference needs, are left out.
@@ -31,40 +35,83 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], card: dict[str, Any], f
     Returns:
         The sha256 of the safetensors file, which is also written into the card.
     """
+    from safetensors.numpy import save as tensor_bytes
+
     compact = {
-        k: (v.half() if v.ndim == 4 else v).contiguous().cpu()
-        for k, v in tensors.items()
-        if v.dtype.is_floating_point
+        name: np.ascontiguousarray(values, np.float16 if values.ndim == 4 else values.dtype)
+        for name, values in tensors.items()
+        if np.issubdtype(values.dtype, np.floating)
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     content = tensor_bytes(compact, metadata={"format": format})
     checksum = hashlib.sha256(content).hexdigest()
     write_bytes(path, content)
-    text = json.dumps({**card, "format": format, "sha256": checksum}, indent=2, ensure_ascii=False)
-    write_text(path.with_suffix(".json"), text + "\n")
+    write_card(path, {**card, "format": format, "sha256": checksum})
     return checksum
 
 
-def load_tensors(path: Path, format: str, kind: str) -> tuple[dict[str, Tensor], dict[str, Any], str]:
-    """Read tensors and the card beside them.
+def write_card(path: Path, card: Mapping[str, Any]) -> None:
+    """Write the card that lies beside a weights file."""
+    text = json.dumps(card, indent=2, ensure_ascii=False)
+    write_text(path.with_suffix(".json"), text + "\n")
+
+
+def load_tensors(
+    path: Path, format: str, kind: str, *, beginning: str = ""
+) -> tuple[Arrays, dict[str, Any], str]:
+    """Read arrays and the card beside them.
 
     Args:
         path: Of the .safetensors file.
         format: The kind of weights that is wanted, as `save_tensors` wrote it.
         kind: The same for people: "wagon".
+        beginning: Only arrays whose names begin with this.
 
     Returns:
-        The tensors as float32, the card, and the file's sha256.
+        The arrays as float32, the card, and the file's sha256.
 
     Raises:
-        WeightsError: The file is missing, damaged, not of this kind, or doesn't match its card's checksum.
+        WeightsError: The file is missing, damaged, not of this kind, doesn't match its card's checksum, or
+            holds numbers that aren't finite.
     """
+    from safetensors import SafetensorError, safe_open
+
     if path.suffix != ".safetensors":
         raise WeightsError(
             f"{path}: only .safetensors weights are read, since other formats can run code when loaded"
         )
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
+    card_path = path.with_suffix(".json")
+    card = read_card(path)
+    try:
+        checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+        with safe_open(path, framework="numpy") as file:
+            found = (file.metadata() or {}).get("format")
+            if found != format:
+                raise WeightsError(
+                    f"{path}: not railwatch {kind} weights (format {found!r}, expected {format!r})"
+                )
+            names = [name for name in file.keys() if name.startswith(beginning)]  # noqa: SIM118 (not a dict)
+            tensors = {name: np.asarray(file.get_tensor(name), np.float32) for name in names}
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: damaged or not a safetensors file ({error})") from error
+    if checksum != card.get("sha256"):
+        raise WeightsError(
+            f"{path}: its checksum differs from the one in {card_path.name}: damaged or exchanged"
+        )
+    for name, values in tensors.items():
+        if not np.isfinite(values).all():
+            raise WeightsError(f"{path}: its tensor {name} holds numbers that aren't finite: train it again")
+    return tensors, card, checksum
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card beside a weights file.
+
+    Raises:
+        WeightsError: It is missing or not a card.
+    """
     card_path = path.with_suffix(".json")
     try:
         card = json.loads(card_path.read_text(encoding="utf-8"))
@@ -74,31 +121,4 @@ def load_tensors(path: Path, format: str, kind: str) -> tuple[dict[str, Tensor],
         raise WeightsError(f"{card_path}: not a readable card ({error})") from error
     if not isinstance(card, dict):
         raise WeightsError(f"{card_path}: not a card of weights")
-    try:
-        checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-        with safe_open(path, framework="pt") as file:
-            found = (file.metadata() or {}).get("format")
-            if found != format:
-                raise WeightsError(
-                    f"{path}: not railwatch {kind} weights (format {found!r}, expected {format!r})"
-                )
-            tensors = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: damaged or not a safetensors file ({error})") from error
-    if checksum != card.get("sha256"):
-        raise WeightsError(
-            f"{path}: its checksum differs from the one in {card_path.name}: damaged or exchanged"
-        )
-    return tensors, card, checksum
-
-
-def fill(module: torch.nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:
-    """Give a module its tensors, whose names begin with a prefix.
-
-    Raises:
-        KeyError, RuntimeError: One is missing or has another shape.
-    """
-    own = module.state_dict()
-    # The counters of batch normalisation play no part in inference and aren't stored.
-    state = {k: tensors[prefix + k] if v.dtype.is_floating_point else v for k, v in own.items()}
-    module.load_state_dict(state)
+    return card

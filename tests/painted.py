@@ -24,8 +24,10 @@ from detector.wagons import weights
 from detector.wagons.boxes import as_boxes
 from detector.wagons.decode import MAP_FEATURES
 from detector.wagons.detector import WagonDetector
-from detector.wagons.network import CATEGORIES, STRIDE, TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX, Maps, WagonNet
-from detector.wagons.rescoring import FEATURES, Rescorer
+from detector.wagons.map_network import TorchMaps
+from detector.wagons.maps import CATEGORIES, STRIDE, TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX, Maps
+from detector.wagons.network import WagonNet
+from detector.wagons.rescoring import FEATURES, Rescorer, shapes
 
 WIDTH_PX = 6.0
 LENGTHS_PX = (20.0, 56.0)
@@ -73,7 +75,7 @@ class PaintedNet(nn.Module):
     It looks only two pixels around a place, so that what it says of a place is the same in any tile.
     """
 
-    def forward(self, image: Tensor) -> Maps:
+    def forward(self, image: Tensor) -> Maps[Tensor]:
         rgb = (image.float() * 255).round() / 255
         line = torch.tensor([0.25, 0.5, 0.25], device=rgb.device)
         kernel = (line[:, None] * line[None, :]).expand(3, 1, 3, 3)
@@ -110,25 +112,18 @@ class PaintedNet(nn.Module):
 
 def heat_judge() -> Rescorer:
     """A judge that goes by the heat alone: a logit of 0 is an even chance."""
-    judge = Rescorer()
-    first, last = (layer for layer in judge.layers if isinstance(layer, nn.Linear))
-    with torch.no_grad():
-        for parameter in judge.layers.parameters():
-            parameter.zero_()
-        first.weight[0, FEATURES.index(MAP_FEATURES[0])] = 0.3
-        last.weight[0, 0] = 6.0
-    return judge.eval()
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in shapes(16).items()}
+    arrays["deviation"][:] = 1.0
+    arrays["layers.0.weight"][0, FEATURES.index(MAP_FEATURES[0])] = 0.3
+    arrays["layers.2.weight"][0, 0] = 6.0
+    return Rescorer.from_arrays(arrays)
 
 
 def painted_detector(**card: Any) -> WagonDetector:
     """A whole detector, in single precision, that finds the wagons of `paint`."""
     card = {"name": "painted", **card}
-    detector = WagonDetector(
-        weights.Weights(WagonNet().eval(), heat_judge(), card, "0" * 64, Path("painted")), "cpu"
-    )
-    detector.dtype = torch.float32
-    detector._network = PaintedNet()
-    return detector
+    head = weights.WeightsHead(heat_judge(), card, "0" * 64, Path("painted"))
+    return WagonDetector(head, network=TorchMaps(PaintedNet(), "cpu", torch.float32))
 
 
 def bright_net() -> WagonNet:

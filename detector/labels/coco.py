@@ -23,7 +23,7 @@ from detector.labels.find_images import LabelImage
 from detector.labels.image import LabelledImage
 from detector.labels.oriented_boxes import Context, DrawnLabel, polygon, upright
 from detector.wagons.boxes import box_corners
-from detector.wagons.network import CATEGORIES
+from detector.wagons.maps import CATEGORIES
 
 
 def read(files: Sequence[Path], context: Context) -> list[LabelledImage]:

@@ -25,7 +25,7 @@ from detector.labels.image import LabelledImage
 from detector.labels.names import says_ignored
 from detector.labels.oriented_boxes import Context, DrawnLabel, polygon
 from detector.wagons.boxes import box_corners
-from detector.wagons.network import CATEGORIES
+from detector.wagons.maps import CATEGORIES
 
 LOCAL_FILES = "/data/local-files/?d="
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-(.+)$")

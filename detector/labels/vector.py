@@ -35,7 +35,7 @@ from detector.labels.files import member, number, numbers, read_json, relative, 
 from detector.labels.find_images import LabelImage, open_image
 from detector.labels.image import MINIMUM_VISIBILITY, LabelledImage
 from detector.labels.oriented_boxes import Context, DrawnLabel, polygon
-from detector.wagons.network import CATEGORIES
+from detector.wagons.maps import CATEGORIES
 from geo import Scene, boxes_to_map
 
 logger = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from detector.labels.files import number, read_text, write_text
 from detector.labels.image import LabelledImage
 from detector.labels.oriented_boxes import Context, DrawnLabel, polygon, upright
 from detector.wagons.boxes import box_corners
-from detector.wagons.network import CATEGORIES
+from detector.wagons.maps import CATEGORIES
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -25,7 +25,7 @@ from detector.labels.folders import area_boxes, label_files
 from detector.labels.image import LabelledImage
 from detector.labels.oriented_boxes import Context, DrawnLabel, polygon, upright
 from detector.wagons.boxes import box_corners
-from detector.wagons.network import CATEGORIES
+from detector.wagons.maps import CATEGORIES
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from detector.errors import WeightsError
 from detector.occupancy.conformal import ConformalScaling
 from detector.occupancy.estimate import Pitch
 from detector.occupancy.network import OccupancyNet
-from detector.tensor_file import fill, load_tensors, save_tensors
+from detector.state_dict import arrays_of, fill
+from detector.tensor_file import load_tensors, save_tensors
 
 FORMAT = "railwatch-occupancy-2"
 SHIPPED = "occupancy"
@@ -48,7 +49,7 @@ def save(path: Path, network: OccupancyNet, card: dict[str, Any]) -> str:
     Returns:
         The file's sha256.
     """
-    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    tensors = arrays_of(network, "network.")
     return save_tensors(path, tensors, card, FORMAT)
 
 

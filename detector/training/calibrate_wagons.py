@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from detector.training.label_tiles import ignore_areas
 from detector.training.metrics import Scored, clip_boxes, counting_rows, judge_picture, summarise
+from detector.training.rescorer import fit_judge
 from detector.training.shards import LabelledTile
 from detector.wagons.boxes import match, rotated_iou
 from detector.wagons.count_interval import CountModel, fit_count_model
 from detector.wagons.decode import Candidates
 from detector.wagons.detector import WagonDetector
-from detector.wagons.network import WORK_GSD_M
-from detector.wagons.rescoring import Rescorer, features, fit_judge
+from detector.wagons.maps import WORK_GSD_M
+from detector.wagons.rescoring import Rescorer, features
 from detector.wagons.weights import Weights
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from detector.training.config import TILE_PX
 from detector.training.shards import LabelledTile
 from detector.training.targets import IGNORED
 from detector.wagons.boxes import Boxes, as_boxes
-from detector.wagons.network import STRIDE, WORK_GSD_M
+from detector.wagons.maps import STRIDE, WORK_GSD_M
 from geo import Scene, TileGrid, TileSpec, open_scene
 
 logger = logging.getLogger(__name__)

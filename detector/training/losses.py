@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
 
 from detector.training.targets import Targets
-from detector.wagons.network import Maps
+from detector.wagons.maps import Maps
 
 WEIGHTS = {
     "heat": 1.0,
@@ -30,7 +30,7 @@ def centre_focal_loss(logit: Tensor, heat: Tensor, weight: Tensor) -> Tensor:
     return -(gain + pain).sum() / positive.sum().clamp(min=8.0)
 
 
-def losses(maps: Maps, target: Targets) -> dict[str, Tensor]:
+def losses(maps: Maps[Tensor], target: Targets) -> dict[str, Tensor]:
     """The unweighted terms of the loss, by name; the total is their sum with WEIGHTS."""
     regression = target.regression
     total = regression.sum().clamp(min=1.0)

@@ -16,7 +16,8 @@ import pystac
 from torch import nn
 
 from aoi.files import write_text
-from detector.wagons.network import CATEGORIES, STRIDE, WORK_GSD_M
+from detector.wagons.maps import CATEGORIES, STRIDE, WORK_GSD_M
+from detector.wagons.rescoring import Rescorer
 
 MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
@@ -132,9 +133,10 @@ def weights_item(
     return item
 
 
-def write_item(card: Mapping[str, Any], weights: Path, *modules: nn.Module) -> Path:
-    """Write the item beside the weights as ``NAME.stac.json``; ``modules`` are what the weights fill."""
-    parameters = sum(each.numel() for module in modules for each in module.parameters())
+def write_item(card: Mapping[str, Any], weights: Path, network: nn.Module, judge: Rescorer) -> Path:
+    """Write the item beside the weights as ``NAME.stac.json``, for what the weights fill."""
+    fitted = (values for name, values in judge.arrays().items() if name.startswith("layers."))
+    parameters = sum(each.numel() for each in network.parameters()) + sum(each.size for each in fitted)
     return save_item(model_item(card, weights, parameters), weights)
 
 

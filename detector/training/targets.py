@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from detector.wagons.boxes import Boxes
-from detector.wagons.network import STRIDE, TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX
+from detector.wagons.maps import STRIDE, TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX
 
 REGRESSION_HEAT = 0.35
 IGNORED = 255

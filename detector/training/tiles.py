@@ -17,7 +17,7 @@ from detector.simulators import BackgroundLibrary, Rendered
 from detector.simulators.images import pictures
 from detector.training.config import TILE_PX
 from detector.training.shards import LabelledTile, track_map, write_shard
-from detector.wagons.network import WORK_GSD_M
+from detector.wagons.maps import WORK_GSD_M
 from geo.resample import resample_image
 
 logger = logging.getLogger(__name__)

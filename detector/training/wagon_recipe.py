@@ -22,12 +22,12 @@ from detector.training.hard_negatives import make_hard_shards
 from detector.training.label_tiles import tiles_of
 from detector.training.loop import fit, load_average, read_log
 from detector.training.model_item import write_item
+from detector.training.rescorer import untrained
 from detector.training.shards import LabelledTile, Shard, find_shards, write_shard
 from detector.training.tiles import make_shards
 from detector.training.wagon_task import WagonTask
 from detector.wagons import weights as weights_file
 from detector.wagons.network import WagonNet
-from detector.wagons.rescoring import Rescorer
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ def write_weights(
         "trained": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "settings": as_json(recipe),
     }
-    draft = weights_file.Weights(network, Rescorer(), card, "", out / f"{recipe.name}.safetensors")
+    draft = weights_file.Weights(network, untrained(), card, "", out / f"{recipe.name}.safetensors")
     finished, figures = finish(draft, _tiles(paths[:half]), _tiles(paths[half:] or paths), device=device)
     log = read_log(out / "log.jsonl")
     training = {"steps": log[-1]["step"], "last_losses": log[-1]} if log else {}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import grid_sample, max_pool2d
+from scipy.special import expit, softmax
 
 from detector.wagons.boxes import Boxes
-from detector.wagons.network import CATEGORIES, STRIDE, TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX, Maps
+from detector.wagons.maps import CATEGORIES, F32, STRIDE, TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX, Maps
 
 LENGTH_RANGE_PX = (12.0, 64.0)  # 6 m to 32 m: nothing on rails that we count is shorter or longer
 WIDTH_RANGE_PX = (4.0, 9.0)
@@ -27,6 +26,9 @@ MAP_FEATURES = (
     "track_beside",  # 2.3 m to the side, between two tracks: a surface that is track everywhere is none
     "angle_agreement",  # of the angle map along the middle line with the box
 )
+
+
+_NEIGHBOURS = np.ones((3, 3), np.uint8)
 
 
 class Candidates(NamedTuple):
@@ -64,7 +66,7 @@ class Candidates(NamedTuple):
         return cls(*(np.concatenate(field) for field in zip(*parts, strict=True)))
 
 
-def decode(maps: Maps, *, minimum_heat: float, maximum: int) -> tuple[list[Candidates], bool]:
+def decode(maps: Maps[F32], *, minimum_heat: float, maximum: int) -> tuple[list[Candidates], bool]:
     """Peaks of the heat of each tile as boxes in the tile's work pixels.
 
     Args:
@@ -75,76 +77,111 @@ def decode(maps: Maps, *, minimum_heat: float, maximum: int) -> tuple[list[Candi
     Returns:
         Candidates a tile, and whether a tile had more than ``maximum``.
     """
-    heat = maps.heat.sigmoid()
-    peak = (heat == max_pool2d(heat, 3, 1, 1)) & (heat >= minimum_heat)
-    surfaces = torch.cat([maps.mask.sigmoid(), maps.track.sigmoid(), maps.angle], dim=1)
     found: list[Candidates] = []
     capped = False
-    for b in range(len(heat)):
-        row, column = torch.nonzero(peak[b, 0], as_tuple=True)
-        order = torch.argsort(heat[b, 0, row, column], descending=True, stable=True)
+    # As a logit: the maps are large, and nearly all of their cells are no peak.
+    least = np.float32(np.log(minimum_heat / (1.0 - minimum_heat)))
+    for b in range(len(maps.heat)):
+        heat = np.ascontiguousarray(maps.heat[b, 0], np.float32)
+        row, column = np.nonzero((heat >= least) & (heat == cv2.dilate(heat, _NEIGHBOURS)))
+        order = np.argsort(-heat[row, column], kind="stable")
         capped |= len(order) > maximum
-        order = order[:maximum]
-        row, column = row[order], column[order]
+        row, column = row[order[:maximum]], column[order[:maximum]]
         if not len(row):
             found.append(Candidates.none())
             continue
-        at = (b, slice(None), row, column)
-        offset, angle, size = maps.offset[at], maps.angle[at], maps.size[at]
-        centre = (torch.stack([column, row]) + 0.5 + offset) * STRIDE
-        theta = torch.rad2deg(torch.atan2(angle[1], angle[0]) / 2) % 180.0
-        theta = torch.where(theta < 180.0, theta, 0.0)  # -1e-9 % 180 is 180 in floating point
-        length = (size[0].clamp(-3, 3).exp() * TYPICAL_LENGTH_PX).clamp(*LENGTH_RANGE_PX)
-        width = (size[1].clamp(-3, 3).exp() * TYPICAL_WIDTH_PX).clamp(*WIDTH_RANGE_PX)
-        boxes = torch.stack([centre[0], centre[1], length, width, theta], dim=1)
-        logit = maps.heat[b, 0, row, column]
-        features = torch.cat([logit[:, None], _surroundings(boxes, surfaces[b])], dim=1)
-        probability = maps.category[at].softmax(dim=0).T
-        found.append(Candidates(*(t.double().cpu().numpy() for t in (boxes, probability, features))))
+        offset, angle, size, category = (
+            np.asarray(field[b][:, row, column], np.float64)
+            for field in (maps.offset, maps.angle, maps.size, maps.category)
+        )
+        centre = (np.stack([column, row]) + 0.5 + offset) * STRIDE
+        theta = np.rad2deg(np.arctan2(angle[1], angle[0]) / 2) % 180.0
+        theta[theta >= 180.0] = 0.0  # -1e-17 % 180 is 180 in floating point
+        length, width = (
+            np.clip(np.exp(np.clip(values, -3, 3)) * typical, *limits)
+            for values, typical, limits in zip(
+                size,
+                (TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX),
+                (LENGTH_RANGE_PX, WIDTH_RANGE_PX),
+                strict=True,
+            )
+        )
+        boxes = np.stack([centre[0], centre[1], length, width, theta], axis=1)
+        surfaces = [maps.mask[b, 0], maps.track[b, 0], maps.angle[b, 0], maps.angle[b, 1]]
+        features = np.concatenate(
+            [heat[row, column].astype(np.float64)[:, None], _surroundings(boxes, surfaces)], axis=1
+        )
+        found.append(Candidates(boxes, softmax(category, axis=0).T, features))
     return found, capped
 
 
-def _surroundings(boxes: Tensor, surfaces: Tensor) -> Tensor:
+def _surroundings(boxes: Boxes, surfaces: list[F32]) -> NDArray[np.float64]:
     """Features read off the maps in the frame of each box, ``(N, len(MAP_FEATURES) - 1)``.
 
     Args:
         boxes: ``(N, 5)`` in work pixels.
-        surfaces: ``(4, h, w)``: mask, track, cos and sin of twice the angle.
+        surfaces: Four maps ``(h, w)``: logits of mask and track, cos and sin of twice the angle.
     """
     metre = 2.0  # work pixels
-    theta = torch.deg2rad(boxes[:, 4])
-    length, width = boxes[:, 2], boxes[:, 3]
-    inside = torch.linspace(-0.42, 0.42, 9, device=boxes.device)[None] * length[:, None]
-    beyond = (
-        torch.linspace(EXTENSION_M[0], EXTENSION_M[1], 13, device=boxes.device)[None] * metre
-        + length[:, None] / 2
-    )
-    zero = torch.zeros_like(inside)
+    theta = np.deg2rad(boxes[:, 4:5])
+    cos, sin = np.cos(theta), np.sin(theta)
+    length, width = boxes[:, 2:3], boxes[:, 3:4]
+    inside = np.linspace(-0.42, 0.42, 9)[None] * length
+    beyond = np.linspace(EXTENSION_M[0], EXTENSION_M[1], 13)[None] * metre + length / 2
+    mask, track, cos_twice, sin_twice = surfaces
 
-    def sample(along: Tensor, across: Tensor) -> Tensor:
-        x = boxes[:, 0:1] + along * theta.cos()[:, None] - across * theta.sin()[:, None]
-        y = boxes[:, 1:2] + along * theta.sin()[:, None] + across * theta.cos()[:, None]
-        h, w = surfaces.shape[-2:]
-        grid = torch.stack([x / (w * STRIDE) * 2 - 1, y / (h * STRIDE) * 2 - 1], dim=-1)
-        # Outside the tile the border speaks: a wagon cut by the picture's edge isn't a wagon off the rails.
-        return grid_sample(surfaces[None], grid[None], padding_mode="border", align_corners=False)[0]
+    def sample(
+        surface: F32,
+        along: NDArray[np.float64],
+        across: NDArray[np.float64] | float,
+        *,
+        probability: bool = True,
+    ) -> NDArray[np.float64]:
+        x = boxes[:, 0:1] + along * cos - across * sin
+        y = boxes[:, 1:2] + along * sin + across * cos
+        return _bilinear(surface, x / STRIDE - 0.5, y / STRIDE - 0.5, probability=probability)
 
-    middle = sample(inside, zero)
-    side = width[:, None] / 2
-    rims = [sample(inside, sign * (side + 1.0 * metre) + zero)[0] for sign in (-1, 1)]
-    between = [sample(inside, sign * (side + 0.8 * metre) + zero)[1] for sign in (-1, 1)]
-    ends = torch.stack([sample(sign * beyond, torch.zeros_like(beyond))[1].mean(dim=1) for sign in (-1, 1)])
-    agreement = middle[2] * (2 * theta).cos()[:, None] + middle[3] * (2 * theta).sin()[:, None]
-    return torch.stack(
+    side = width / 2
+    middle_mask, middle_track = sample(mask, inside, 0.0), sample(track, inside, 0.0)
+    rims = [sample(mask, inside, sign * (side + 1.0 * metre)) for sign in (-1, 1)]
+    between = [sample(track, inside, sign * (side + 0.8 * metre)) for sign in (-1, 1)]
+    ends = np.stack([sample(track, sign * beyond, 0.0).mean(axis=1) for sign in (-1, 1)])
+    agreement = sample(cos_twice, inside, 0.0, probability=False) * np.cos(2 * theta) + sample(
+        sin_twice, inside, 0.0, probability=False
+    ) * np.sin(2 * theta)
+    return np.stack(
         [
-            middle[0].mean(dim=1),
-            middle[0].amin(dim=1),
-            (rims[0].mean(dim=1) + rims[1].mean(dim=1)) / 2,
-            middle[1].mean(dim=1),
-            ends.amax(dim=0),
-            ends.amin(dim=0),
-            (between[0].mean(dim=1) + between[1].mean(dim=1)) / 2,
-            agreement.mean(dim=1),
+            middle_mask.mean(axis=1),
+            middle_mask.min(axis=1),
+            (rims[0].mean(axis=1) + rims[1].mean(axis=1)) / 2,
+            middle_track.mean(axis=1),
+            ends.max(axis=0),
+            ends.min(axis=0),
+            (between[0].mean(axis=1) + between[1].mean(axis=1)) / 2,
+            agreement.mean(axis=1),
         ],
-        dim=1,
+        axis=1,
     )
+
+
+def _bilinear(
+    surface: F32, x: NDArray[np.float64], y: NDArray[np.float64], *, probability: bool
+) -> NDArray[np.float64]:
+    """Values of a map between the centres of its cells, those of its rim beyond them.
+
+    Outside the tile the border speaks: a wagon cut by the picture's edge isn't a wagon off the rails.
+
+    Args:
+        surface: ``(h, w)``.
+        x: Columns, 0 the centre of the first.
+        y: Rows.
+        probability: Turn the map's logits into probabilities before they are mixed.
+    """
+    height, width = surface.shape
+    x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
+    left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    corners = (surface[r, c].astype(np.float64) for r in (top, bottom) for c in (left, right))
+    a, b, c, d = (expit(one) if probability else one for one in corners)
+    across, down = x - left, y - top
+    return np.asarray((a + (b - a) * across) * (1 - down) + (c + (d - c) * across) * down)

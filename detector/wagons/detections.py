@@ -5,24 +5,24 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
-import geopandas as gpd
 import numpy as np
-import pandas as pd
 import shapely
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError
 
 from aoi.errors import InputError
 from aoi.files import replacing, whole_database, whole_parquet, write_text
 from detector.wagons.boxes import Boxes, as_boxes
 from detector.wagons.count_interval import CountInterval, CountModel
-from detector.wagons.network import CATEGORIES
-from geo import box_corners
+from detector.wagons.maps import CATEGORIES
+from geo.boxes import box_corners
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 COLUMNS = (
     "score",
@@ -38,13 +38,132 @@ COLUMNS = (
 WRITERS = (".geojson", ".json", ".gpkg", ".parquet", ".geoparquet")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class BoxTable:
+    """The boxes of one scene as arrays: the table that `Detections.frame` gives, before anybody asks for it.
+
+    Geopandas takes longer to import than a small image to count, and a count doesn't need it.
+
+    Attributes:
+        polygons: The oriented rectangles in ``crs``, ``(N,)`` of shapely's; all None without position.
+        crs: Of the scene, None without position.
+        score: ``(N,)``, best first.
+        category: ``(N,)``, indices of `CATEGORIES`.
+        length_m: ``(N,)``, on the ground.
+        width_m: ``(N,)``, on the ground.
+        azimuth_deg: ``(N,)``.
+        pixel_box: ``(N, 5)`` in source pixels.
+        image: The scene's file.
+        gsd_m: Its ground sampling distance.
+    """
+
+    polygons: NDArray[np.object_]
+    crs: Any
+    score: NDArray[np.float64]
+    category: NDArray[np.int64]
+    length_m: NDArray[np.float64]
+    width_m: NDArray[np.float64]
+    azimuth_deg: NDArray[np.float64]
+    pixel_box: Boxes
+    image: str
+    gsd_m: float
+
+    @classmethod
+    def none(cls) -> BoxTable:
+        """No boxes of no image."""
+        nothing = np.zeros(0)
+        return cls(
+            polygons=np.zeros(0, object),
+            crs=None,
+            score=nothing,
+            category=np.zeros(0, np.int64),
+            length_m=nothing,
+            width_m=nothing,
+            azimuth_deg=nothing,
+            pixel_box=as_boxes([]),
+            image="",
+            gsd_m=0.0,
+        )
+
+    def __len__(self) -> int:
+        """Number of boxes."""
+        return len(self.score)
+
+    def frame(self) -> gpd.GeoDataFrame:
+        """The table with its documented columns."""
+        return frame_of(
+            self.polygons,
+            self.crs,
+            score=self.score,
+            category=self.category,
+            length_m=self.length_m,
+            width_m=self.width_m,
+            azimuth_deg=self.azimuth_deg,
+            pixel_box=self.pixel_box,
+            image=self.image,
+            gsd_m=self.gsd_m,
+        )
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows as `frame` has them, with the geometry in longitude and latitude."""
+        polygons = self.polygons
+        if self.crs is not None and len(polygons):
+            from pyproj import Transformer
+
+            there = Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True)
+            polygons = shapely.transform(polygons, there.transform, interleaved=False)
+        for number in range(len(self)):
+            yield {
+                "geometry": polygons[number],
+                "score": self.score[number],
+                "category": CATEGORIES[self.category[number]],
+                "length_m": self.length_m[number],
+                "width_m": self.width_m[number],
+                "azimuth_deg": self.azimuth_deg[number],
+                "track": None,
+                "image": self.image,
+                "gsd_m": self.gsd_m,
+                "pixel_box": self.pixel_box[number],
+            }
+
+
+class _TableOnDemand:
+    """A field that is given as a `BoxTable` or a GeoDataFrame and read as a GeoDataFrame."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_{name}"
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> _TableOnDemand: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> gpd.GeoDataFrame: ...
+
+    def __get__(self, instance: object | None, owner: type) -> Any:
+        if instance is None:
+            raise AttributeError(self._name)  # the field has no default
+        value = vars(instance)[self._name]
+        if isinstance(value, BoxTable):
+            value = vars(instance)[self._name] = value.frame()
+        return value
+
+    def __set__(self, instance: object, value: gpd.GeoDataFrame | BoxTable) -> None:
+        vars(instance)[self._name] = value
+
+    @staticmethod
+    def raw(instance: object, name: str) -> gpd.GeoDataFrame | BoxTable:
+        """What a field was given as, or has become."""
+        value: gpd.GeoDataFrame | BoxTable = vars(instance)[f"_{name}"]
+        return value
+
+
+@dataclass(frozen=True, eq=False)
 class Detections:
     """What the detector found in one scene.
 
     Attributes:
         frame: One row a wagon (see COLUMNS); geometry is the oriented rectangle in the scene's CRS, or null
-            for a scene without position. Sorted by score, best first.
+            for a scene without position. Sorted by score, best first. Made when first asked for.
         doubtful: The same table of candidates under the threshold: not wagons, but part of the interval.
         scene_id: The scene's id.
         gsd_m: Ground sampling distance of the picture, metres.
@@ -54,19 +173,23 @@ class Detections:
         widening: Factor on the interval's half-width (unsure ground sampling distance...).
     """
 
-    frame: gpd.GeoDataFrame
-    doubtful: gpd.GeoDataFrame
-    scene_id: str
-    gsd_m: float
-    valid_fraction: float
+    frame: _TableOnDemand = _TableOnDemand()
+    doubtful: _TableOnDemand = _TableOnDemand()
+    scene_id: str = ""
+    gsd_m: float = 0.0
+    valid_fraction: float = 1.0
     warnings: tuple[str, ...] = ()
     count_model: CountModel = field(default_factory=CountModel)
     widening: float = 1.0
 
+    def __len__(self) -> int:
+        """Number of wagons: the rows of `frame`, counted without making it."""
+        return len(_TableOnDemand.raw(self, "frame"))
+
     @property
     def interval(self) -> CountInterval:
         """Freight cars of the whole scene, with the 90% interval."""
-        return self.count_in(np.ones(len(self.frame), bool), np.ones(len(self.doubtful), bool))
+        return self.count_in()
 
     @property
     def count(self) -> int:
@@ -83,26 +206,38 @@ class Detections:
         """Upper end of the 90% interval of the freight cars."""
         return self.interval.high
 
-    def count_in(self, rows: NDArray[np.bool_], doubtful: NDArray[np.bool_] | None = None) -> CountInterval:
+    def count_in(
+        self, rows: NDArray[np.bool_] | None = None, doubtful: NDArray[np.bool_] | None = None
+    ) -> CountInterval:
         """Freight cars among some rows, such as those of a zone.
 
         Args:
-            rows: ``(len(frame),)`` mask.
+            rows: ``(len(frame),)`` mask; None for all rows of both tables.
             doubtful: ``(len(doubtful),)`` mask of the same place; without it the doubtful candidates of the
                 scene count in proportion to the rows chosen.
         """
-        sure = self.frame[np.asarray(rows, bool) & (self.frame["category"] == "freight").to_numpy()]
-        unsure_freight = (self.doubtful["category"] == "freight").to_numpy()
+        score, freight = _scores(_TableOnDemand.raw(self, "frame"))
+        unsure, unsure_freight = _scores(_TableOnDemand.raw(self, "doubtful"))
+        if rows is None:
+            return self.count_model.interval(score[freight], unsure[unsure_freight], widening=self.widening)
+        sure = score[np.asarray(rows, bool) & freight]
         if doubtful is not None:
-            unsure = self.doubtful["score"].to_numpy(np.float64)[np.asarray(doubtful, bool) & unsure_freight]
+            unsure = unsure[np.asarray(doubtful, bool) & unsure_freight]
         else:
-            share = len(sure) / max(1, int((self.frame["category"] == "freight").sum()))
-            unsure = self.doubtful["score"].to_numpy(np.float64)[unsure_freight] * min(1.0, share)
-        return self.count_model.interval(sure["score"].to_numpy(np.float64), unsure, widening=self.widening)
+            share = len(sure) / max(1, int(freight.sum()))
+            unsure = unsure[unsure_freight] * min(1.0, share)
+        return self.count_model.interval(sure, unsure, widening=self.widening)
 
     def write(self, path: str | Path) -> Path:
         """Write the wagons to a file; see :func:`write`."""
         return write([self], path)
+
+
+def _scores(table: gpd.GeoDataFrame | BoxTable) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Scores of a table's rows, and which of them are freight cars."""
+    if isinstance(table, BoxTable):
+        return table.score, table.category == CATEGORIES.index("freight")
+    return table["score"].to_numpy(np.float64), (table["category"] == "freight").to_numpy()
 
 
 def frame_of(
@@ -119,6 +254,9 @@ def frame_of(
     gsd_m: float,
 ) -> gpd.GeoDataFrame:
     """The table of detections with its documented columns; an empty one has them too."""
+    import geopandas as gpd
+    import pandas as pd
+
     n = len(score)
     return gpd.GeoDataFrame(
         {
@@ -172,86 +310,98 @@ def write(detections: Sequence[Detections], path: str | Path) -> Path:
     """
     path = check_target(path)
     suffix = path.suffix.lower()
-    table = joined(detections, lonlat=suffix in {".geojson", ".json"})
     try:
         if suffix in {".geojson", ".json"}:
-            write_text(path, _geojson(table))
-        elif suffix == ".gpkg":
-            flat = table.assign(pixel_box=table["pixel_box"].map(json.dumps).astype(str))
-            with replacing(path, whole_database) as temporary, warnings.catch_warnings():
-                # Images without position have no CRS to give.
-                warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
-                flat.to_file(temporary, layer="detections", driver="GPKG", engine="pyogrio")
+            write_text(path, _geojson(detections))
         else:
-            with replacing(path, whole_parquet) as temporary:
-                table.to_parquet(temporary)
-    except (OSError, DataSourceError, DataLayerError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: can't be written ({reason})") from error
+            _write_table(joined(detections), path)
+    except OSError as error:
+        raise InputError(f"{path}: can't be written ({error.strerror or error})") from error
     return path
 
 
-def joined(detections: Sequence[Detections], *, lonlat: bool = False) -> gpd.GeoDataFrame:
+def _write_table(table: gpd.GeoDataFrame, path: Path) -> None:
+    """Write a GeoPackage or GeoParquet.
+
+    Raises:
+        OSError: It can't be written.
+    """
+    from pyogrio.errors import DataLayerError, DataSourceError
+
+    try:
+        if path.suffix != ".gpkg":
+            with replacing(path, whole_parquet) as temporary:
+                table.to_parquet(temporary)
+            return
+        flat = table.assign(pixel_box=table["pixel_box"].map(json.dumps).astype(str))
+        with replacing(path, whole_database) as temporary, warnings.catch_warnings():
+            # Images without position have no CRS to give.
+            warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
+            flat.to_file(temporary, layer="detections", driver="GPKG", engine="pyogrio")
+    except (DataSourceError, DataLayerError) as error:
+        raise OSError(str(error)) from error
+
+
+def joined(detections: Sequence[Detections]) -> gpd.GeoDataFrame:
     """Return the wagons of one or more scenes as one table.
 
     Args:
         detections: Of any scenes.
-        lonlat: In longitude and latitude, whatever the images' CRS.
 
     Returns:
         In the images' CRS, in longitude and latitude where they differ. Where no image has a position, the
         rectangles are in pixels, x to the right and -y down, which is how QGIS lays such a picture out, and
-        there is no CRS; with ``lonlat``, or among images with a position, they have no geometry.
+        there is no CRS; among images with a position, they have no geometry.
     """
+    import geopandas as gpd
+    import pandas as pd
+
     frames = [d.frame for d in detections]
     systems = {f.crs.to_wkt() for f in frames if f.crs is not None}
-    if lonlat or len(systems) > 1:
+    if len(systems) > 1:
         frames = [f if f.crs is None else f.to_crs("OGC:CRS84") for f in frames]
     crs = next((f.crs for f in frames if f.crs is not None), None)
     frames = [f if f.crs is not None or crs is None else f.set_crs(crs) for f in frames]
     filled = [f for f in frames if len(f)] or frames[:1]
     if not filled:
-        filled = [
-            frame_of(
-                [],
-                None,
-                score=np.zeros(0),
-                category=np.zeros(0, np.int64),
-                length_m=np.zeros(0),
-                width_m=np.zeros(0),
-                azimuth_deg=np.zeros(0),
-                pixel_box=as_boxes([]),
-                image="",
-                gsd_m=0.0,
-            )
-        ]
+        filled = [BoxTable.none().frame()]
     table = gpd.GeoDataFrame(pd.concat(filled, ignore_index=True), geometry="geometry", crs=crs)
-    if crs is None and not lonlat and len(table):
+    if crs is None and len(table):
         corners = box_corners(np.array(table["pixel_box"].to_list(), np.float64)) * (1.0, -1.0)
         table = table.set_geometry(list(shapely.polygons(corners)))
     return table
 
 
-def _geojson(table: gpd.GeoDataFrame) -> str:
+def _rows(detections: Detections) -> Iterable[dict[str, Any]]:
+    """The rows of `Detections.frame`, their geometry in longitude and latitude."""
+    table = _TableOnDemand.raw(detections, "frame")
+    if isinstance(table, BoxTable):
+        return table.rows()
+    turned = table if table.crs is None else table.to_crs("OGC:CRS84")
+    rows: list[dict[str, Any]] = turned.to_dict("records")
+    return rows
+
+
+def _geojson(detections: Sequence[Detections]) -> str:
     """RFC 7946 text: longitude and latitude to 1e-8 degree (a millimetre)."""
     features = []
-    for row in table.itertuples(index=False):
+    for row in (row for one in detections for row in _rows(one)):
         geometry = None
-        if row.geometry is not None:
+        if row["geometry"] is not None:
             # RFC 7946 wants outer rings counter-clockwise.
-            outline = shapely.orient_polygons(row.geometry).exterior
+            outline = shapely.orient_polygons(row["geometry"]).exterior
             ring = np.round(np.asarray(outline.coords)[:, :2], 8).tolist()
             geometry = {"type": "Polygon", "coordinates": [ring]}
         properties = {
-            "score": round(float(row.score), 4),
-            "category": row.category,
-            "length_m": round(float(row.length_m), 2),
-            "width_m": round(float(row.width_m), 2),
-            "azimuth_deg": round(float(row.azimuth_deg), 2),
-            "track": row.track,
-            "image": row.image,
-            "gsd_m": float(row.gsd_m),
-            "pixel_box": [round(float(v), 3) for v in row.pixel_box],
+            "score": round(float(row["score"]), 4),
+            "category": row["category"],
+            "length_m": round(float(row["length_m"]), 2),
+            "width_m": round(float(row["width_m"]), 2),
+            "azimuth_deg": round(float(row["azimuth_deg"]), 2),
+            "track": row["track"],
+            "image": row["image"],
+            "gsd_m": float(row["gsd_m"]),
+            "pixel_box": [round(float(v), 3) for v in row["pixel_box"]],
         }
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
     return json.dumps({"type": "FeatureCollection", "features": features}, indent=1, ensure_ascii=False)

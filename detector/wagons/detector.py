@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from aoi import AreaOfInterest
-from detector.device import choose_device, fast_dtype
 from detector.errors import ResolutionError, WeightsError
-from detector.wagons import weights as weights_file
 from detector.wagons.boxes import Boxes, suppress
 from detector.wagons.count_interval import CountModel
 from detector.wagons.decode import Candidates, decode
-from detector.wagons.detections import Detections, frame_of
-from detector.wagons.network import STRIDE, WORK_GSD_M, Maps, fused
+from detector.wagons.detections import BoxTable, Detections
+from detector.wagons.map_network import MapNetwork, torch_maps
+from detector.wagons.map_network import load as load_network
+from detector.wagons.maps import F32, STRIDE, WORK_GSD_M, Maps, mirrored
 from detector.wagons.rescoring import Rescorer, features
+from detector.wagons.weights import Weights, WeightsHead
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
 
 logger = logging.getLogger(__name__)
@@ -34,9 +35,9 @@ SMALLEST_PLOT_M2 = 32.0
 GSD_RANGE_M = (0.1, 1.2)
 TRAINED_GSD_M = (0.28, 1.05)
 MIRRORS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
-"""Axes along which a careful look turns a tile over."""
+"""Axes of the maps along which a careful look turns a tile over."""
 
-Watch = Callable[[Tile, Maps], None]
+Watch = Callable[[Tile, Maps[F32]], None]
 """Sees the maps of each tile as they come."""
 
 
@@ -59,10 +60,20 @@ class WagonDetector:
         card: Data, training and figures of the weights.
         threshold: Probability from which a candidate is drawn as a wagon.
         gsd_range_m: Ground sampling distances that are accepted, metres.
-        device: Where it runs.
+
+    Args:
+        loaded: Weights; without their network where one is given.
+        device: Where torch runs the network, unless one is given.
+        network: What runs the network, as `load` chooses it.
     """
 
-    def __init__(self, loaded: weights_file.Weights, device: str = "auto"):
+    def __init__(
+        self,
+        loaded: Weights | WeightsHead,
+        device: str = "auto",
+        *,
+        network: MapNetwork | None = None,
+    ):
         self.card: dict[str, Any] = loaded.card
         self.name = str(loaded.card.get("name", loaded.path.stem))
         self.version = str(loaded.card.get("version", "0"))
@@ -74,19 +85,27 @@ class WagonDetector:
             self.gsd_range_m = (float(low), float(high))
         except (TypeError, ValueError, AttributeError) as error:
             raise WeightsError(f"{loaded.path}: its card holds a wrong figure ({error})") from error
-        self.device = choose_device(device)
-        self.dtype = fast_dtype(self.device)
-        network = fused(loaded.network).to(self.device, self.dtype)
-        self._network = network.to(memory_format=torch.channels_last)
+        if network is None:
+            if isinstance(loaded, WeightsHead):
+                raise TypeError("a detector needs a network: whole weights, or something that runs it")
+            network = torch_maps(loaded, device)
+        self._network = network
         self._judge: Rescorer = loaded.judge
 
     @classmethod
-    def load(cls, path: str | Path | None = None, device: str = "auto") -> WagonDetector:
+    def load(
+        cls, path: str | Path | None = None, device: str = "auto", backend: str = "auto"
+    ) -> WagonDetector:
         """The shipped weights, or those of a .safetensors file with its card beside it.
+
+        Args:
+            path: The file; None for the shipped weights.
+            device: auto, cpu or cuda.
+            backend: auto, openvino (with a form of the network beside the weights) or torch.
 
         Raises:
             WeightsError: The weights are missing, damaged or not ours.
-            InputError: The device isn't there.
+            InputError: The device or the backend isn't there.
 
         Example:
             >>> from importlib.resources import files
@@ -95,7 +114,13 @@ class WagonDetector:
             >>> WagonDetector.load(device="cpu").detect(scene).frame.columns.tolist()[:3]
             ['score', 'category', 'length_m']
         """
-        return cls(weights_file.load(path), device)
+        head, network = load_network(path, device, backend)
+        return cls(head, network=network)
+
+    @property
+    def backend(self) -> str:
+        """What runs the network, for the record: "openvino int8"."""
+        return self._network.name
 
     def check_resolution(self, scene: Scene) -> None:
         """Refuse a scene on which wagons can't be told apart.
@@ -171,7 +196,7 @@ class WagonDetector:
             scene,
             grid,
             found,
-            threshold or self.threshold,
+            self.threshold if threshold is None else threshold,
             covered,
             tuple(dict.fromkeys(notes)),
             1.0 + 2.0 * outside,
@@ -204,26 +229,23 @@ class WagonDetector:
         """Candidates of images of one shape ``(H, W, 3)`` at 0.5 m, H and W multiples of 32."""
         return self._decoded(self.maps(images, careful=careful), minimum_heat)
 
-    @torch.inference_mode()
-    def maps(self, images: list[NDArray[np.uint8]], *, careful: bool = False) -> Maps:
+    def maps(self, images: Sequence[NDArray[np.uint8]], *, careful: bool = False) -> Maps[F32]:
         """What the network says of images of one shape ``(H, W, 3)`` at 0.5 m, H and W multiples of 32.
 
         Args:
             images: The images.
             careful: The mean of what it says of them and of their three mirror images.
         """
-        batch = torch.from_numpy(np.stack(images)).to(self.device)
-        batch = batch.permute(0, 3, 1, 2).to(self.dtype).div_(255)
+        batch = images[0][None] if len(images) == 1 else np.stack(images)
         if not careful:
-            return self._seen(batch)
-        views = [self._seen(batch.flip(axes)).mirrored(*axes) for axes in MIRRORS]
-        return Maps(*(torch.stack(fields).mean(dim=0) for fields in zip(*views, strict=True)))
+            return self._network.maps(batch)
+        views = []
+        for axes in MIRRORS:
+            turned = np.flip(batch, tuple(axis - 1 for axis in axes))  # the pictures have their channels last
+            views.append(mirrored(self._network.maps(np.ascontiguousarray(turned)), *axes))
+        return Maps(*(np.asarray(np.mean(fields, axis=0), np.float32) for fields in zip(*views, strict=True)))
 
-    def _seen(self, batch: torch.Tensor) -> Maps:
-        return cast(Maps, self._network(batch.contiguous(memory_format=torch.channels_last)))
-
-    @torch.inference_mode()
-    def _decoded(self, maps: Maps, minimum_heat: float = MINIMUM_HEAT) -> tuple[list[Candidates], bool]:
+    def _decoded(self, maps: Maps[F32], minimum_heat: float = MINIMUM_HEAT) -> tuple[list[Candidates], bool]:
         cells = maps.heat.shape[-2] * maps.heat.shape[-1]
         room = int(cells * (STRIDE * WORK_GSD_M) ** 2 / SMALLEST_PLOT_M2)
         return decode(maps, minimum_heat=minimum_heat, maximum=max(50, room))
@@ -237,28 +259,30 @@ class WagonDetector:
         watch: Watch | None = None,
         careful: bool = False,
     ) -> Iterator[tuple[Candidates, Tile, bool]]:
-        pending: list[Tile] = []
         total = len(grid)
 
-        def flush() -> Iterator[tuple[Candidates, Tile, bool]]:
-            if not pending:
-                return
-            maps = self.maps([t.image for t in pending], careful=careful)
+        def finished(answer: Future[Maps[F32]], batch: list[Tile]) -> Iterator[tuple[Candidates, Tile, bool]]:
+            maps = answer.result()
             if watch is not None:
-                for number, tile in enumerate(pending):
+                for number, tile in enumerate(batch):
                     watch(tile, Maps(*(field[number : number + 1] for field in maps)))
             found, capped = self._decoded(maps)
-            for candidates, tile in zip(found, pending, strict=True):
+            for candidates, tile in zip(found, batch, strict=True):
                 yield candidates, tile, capped
             if progress is not None:
-                progress(pending[-1].index + 1, total)
-            pending.clear()
+                progress(batch[-1].index + 1, total)
 
-        for tile in tiles(scene, grid):
-            if pending and (tile.image.shape != pending[0].image.shape or len(pending) == batch_size):
-                yield from flush()
-            pending.append(tile)
-        yield from flush()
+        # Three things go on at once: a thread reads tiles ahead, the network has one batch at work, and here
+        # the batch before it becomes candidates.
+        with ThreadPoolExecutor(1, "network") as worker:
+            at_work: tuple[Future[Maps[F32]], list[Tile]] | None = None
+            for batch in _batches(tiles(scene, grid), batch_size):
+                begun = worker.submit(self.maps, [tile.image for tile in batch], careful=careful), batch
+                if at_work is not None:
+                    yield from finished(*at_work)
+                at_work = begun
+            if at_work is not None:
+                yield from finished(*at_work)
         if progress is not None:
             progress(total, total)
 
@@ -275,11 +299,13 @@ class WagonDetector:
         source = grid.work_to_source(found.boxes)
         placed = boxes_to_map(scene, source)
 
-        def table(rows: NDArray[np.bool_]) -> Any:
-            return frame_of(
-                np.asarray(placed.polygons, dtype=object)[rows]
-                if scene.georeferenced
-                else [None] * int(rows.sum()),
+        polygons = np.full(len(source), None, dtype=object)
+        if scene.georeferenced:
+            polygons[:] = placed.polygons
+
+        def table(rows: NDArray[np.bool_]) -> BoxTable:
+            return BoxTable(
+                polygons[rows],
                 scene.crs if scene.georeferenced else None,
                 score=found.probability[rows],
                 category=found.category[rows],
@@ -303,6 +329,18 @@ class WagonDetector:
             count_model=self.count_model,
             widening=widening,
         )
+
+
+def _batches(ordered: Iterable[Tile], size: int) -> Iterator[list[Tile]]:
+    """Tiles of one shape, so many at a time."""
+    pending: list[Tile] = []
+    for tile in ordered:
+        if pending and (tile.image.shape != pending[0].image.shape or len(pending) == size):
+            yield pending
+            pending = []
+        pending.append(tile)
+    if pending:
+        yield pending
 
 
 def _owned(candidates: Candidates, tile: Tile) -> Candidates:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from itertools import pairwise
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,43 +17,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import BasicBlock
 from torchvision.ops import FeaturePyramidNetwork
 
-STRIDE = 4
-WORK_GSD_M = 0.5
-CATEGORIES = ("freight", "locomotive", "coach")
+from detector.wagons.maps import CATEGORIES, Maps
+
 WIDTHS = (32, 64, 128, 192, 256)
 PYRAMID_CHANNELS = 64
-# Regression starts from a typical wagon, so that the first predictions are sensible: 15 m x 3 m.
-TYPICAL_LENGTH_PX = 30.0
-TYPICAL_WIDTH_PX = 6.0
-
-
-class Maps(NamedTuple):
-    """The network's output; every map is ``(B, C, H / 4, W / 4)``, float32 logits unless said otherwise."""
-
-    heat: Tensor  # C=1, logit of a wagon's centre in this cell
-    offset: Tensor  # C=2, centre minus cell centre, in cells (x, y)
-    angle: Tensor  # C=2, cos and sin of twice the angle of the long axis
-    size: Tensor  # C=2, log of length and width over the typical ones
-    category: Tensor  # C=3, logits
-    mask: Tensor  # C=1, logit of a cell covered by a wagon
-    track: Tensor  # C=1, logit of a cell on a railway track
-
-    def mirrored(self, *axes: int) -> Maps:
-        """What these maps of a picture say of its mirror image.
-
-        Args:
-            axes: 3 to swap left and right, 2 to swap up and down, both for half a turn.
-        """
-        maps = self
-        for axis in axes:
-            flipped = Maps(*(field.flip(axis) for field in maps))
-            # Along the axis the offset changes its sign, and so does the sine of twice the angle.
-            sign = flipped.offset.new_tensor([-1.0 if axis == 3 else 1.0, -1.0 if axis == 2 else 1.0])
-            turn = flipped.angle.new_tensor([1.0, -1.0])
-            maps = flipped._replace(
-                offset=flipped.offset * sign.view(1, 2, 1, 1), angle=flipped.angle * turn.view(1, 2, 1, 1)
-            )
-        return maps
 
 
 def _conv(inputs: int, outputs: int) -> nn.Sequential:
@@ -127,7 +94,7 @@ class WagonNet(nn.Module):
             for channel, logit in priors.items():
                 cast(Tensor, last.bias).data[channel] = logit
 
-    def forward(self, image: Tensor) -> Maps:
+    def forward(self, image: Tensor) -> Maps[Tensor]:
         """Maps of a batch of tiles.
 
         Args:

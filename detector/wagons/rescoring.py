@@ -8,21 +8,17 @@ that its answer is a probability that can be summed to a count.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from torch import Tensor, nn
 
 from detector.wagons.boxes import Boxes
 from detector.wagons.decode import MAP_FEATURES, Candidates
 
 METRE_PX = 2.0
-HIDDEN = 16  # units of one judge's hidden layer
-MEMBERS = 8  # judges fitted to different parts of the scenes, whose mean judges
 STRING_FEATURES = (
     "string_ahead",  # heat of the best collinear neighbour on the better side
     "string_behind",  # and on the other side
@@ -92,131 +88,69 @@ def features(candidates: Candidates, source_gsd_m: float) -> NDArray[np.float64]
     return np.concatenate([candidates.features, string_features(candidates, source_gsd_m)], axis=1)
 
 
-class Rescorer(nn.Module):
-    """Features to a probability: standardised, one hidden layer.
+@dataclass(frozen=True, eq=False)
+class Rescorer:
+    """Features to a probability: standardised, one hidden layer. `detector.training.rescorer` fits it.
 
-    Args:
-        hidden: Units of the hidden layer; the mean of several judges has all of theirs.
+    Attributes:
+        mean: ``(F,)`` of the features.
+        deviation: ``(F,)`` of the features.
+        hidden_weight: ``(units, F)``.
+        hidden_bias: ``(units,)``.
+        weight: ``(1, units)``.
+        bias: ``(1,)``.
+
+    >>> arrays = {name: np.ones(shape) * (name == "deviation") for name, shape in shapes(4).items()}
+    >>> blind = Rescorer.from_arrays(arrays)
+    >>> blind.probability(np.zeros((2, len(FEATURES)))).tolist()
+    [0.5, 0.5]
     """
 
-    mean: Tensor
-    deviation: Tensor
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+    hidden_weight: NDArray[np.float32]
+    hidden_bias: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
 
-    def __init__(self, hidden: int = HIDDEN) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(len(FEATURES)))
-        self.register_buffer("deviation", torch.ones(len(FEATURES)))
-        self.layers = nn.Sequential(nn.Linear(len(FEATURES), hidden), nn.Tanh(), nn.Linear(hidden, 1))
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.float32]]) -> Rescorer:
+        """One from its arrays by their names in a weights file.
 
-    def forward(self, x: Tensor) -> Tensor:
+        Raises:
+            KeyError: One is missing.
+            ValueError: One has another shape.
+        """
+        units = len(arrays["layers.0.bias"])
+        for name, shape in shapes(units).items():
+            if arrays[name].shape != shape:
+                raise ValueError(f"{name} has the shape {arrays[name].shape}, not {shape}")
+        return cls(*(np.asarray(arrays[name], np.float32) for name in shapes(units)))
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Its arrays by their names in a weights file."""
+        values = (self.mean, self.deviation, self.hidden_weight, self.hidden_bias, self.weight, self.bias)
+        return dict(zip(shapes(len(self.hidden_bias)), values, strict=True))
+
+    def logits(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Logits ``(N,)`` of features ``(N, F)``."""
-        return torch.as_tensor(self.layers((x - self.mean) / self.deviation)[:, 0])
+        standard = (x - self.mean) / self.deviation
+        hidden = np.tanh(standard @ self.hidden_weight.T.astype(np.float64) + self.hidden_bias)
+        return np.asarray((hidden @ self.weight.T.astype(np.float64) + self.bias)[:, 0])
 
-    @torch.no_grad()
     def probability(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probability ``(N,)`` that each candidate is a wagon."""
-        return np.asarray(self(torch.from_numpy(x).float()).sigmoid().double().numpy())
+        return np.asarray(1 / (1 + np.exp(-np.clip(self.logits(x), -500, 500))))
 
 
-def mean_judge(judges: Sequence[Rescorer]) -> Rescorer:
-    """One judge whose logits are the mean of several ones' (all standardise alike).
-
-    Their hidden layers stand side by side, so that it is a judge like any other, only wider.
-    """
-    states = [j.state_dict() for j in judges]
-    joined = Rescorer(sum(len(s["layers.0.bias"]) for s in states))
-    joined.load_state_dict(
-        {
-            **states[0],
-            "layers.0.weight": torch.cat([s["layers.0.weight"] for s in states]),
-            "layers.0.bias": torch.cat([s["layers.0.bias"] for s in states]),
-            "layers.2.weight": torch.cat([s["layers.2.weight"] for s in states], dim=1) / len(states),
-            "layers.2.bias": torch.stack([s["layers.2.bias"] for s in states]).mean(dim=0),
-        }
-    )
-    return joined.eval()
-
-
-class RescorerFit(NamedTuple):
-    """How well judges fit what they were fitted to and what they weren't, on average."""
-
-    loss: float
-    held_out_loss: float
-
-
-def fit_judge(
-    x: NDArray[np.float64],
-    y: NDArray[np.bool_],
-    scene: NDArray[np.int64],
-    *,
-    weight: NDArray[np.float64] | None = None,
-    seed: int = 0,
-    epochs: int = 400,
-    members: int = MEMBERS,
-) -> tuple[Rescorer, RescorerFit]:
-    """Fit judges by maximum likelihood and take their mean.
-
-    Each holds out another fifth of the scenes, to stop in time. One judge's start and held-out scenes move
-    the counts of single pictures by some wagons; the mean of several is steadier.
-
-    Args:
-        x: Features ``(N, F)``.
-        y: Whether each candidate is a wagon.
-        scene: Scene of each candidate: candidates of one scene are never split.
-        weight: Weight of each candidate.
-        seed: Of the splits and the starts.
-        epochs: Full-batch steps at most.
-        members: How many judges.
-    """
-    if not len(x):
-        # A network that has seen nothing yet raises no candidates; what nobody has judged isn't believed.
-        torch.manual_seed(seed)
-        judge = Rescorer()
-        slopes, bias = judge.layers[-1].parameters()
-        nn.init.zeros_(slopes)
-        nn.init.constant_(bias, -5.0)
-        return judge.eval(), RescorerFit(float("nan"), float("nan"))
-    inputs, wanted = torch.from_numpy(x).float(), torch.from_numpy(y).float()
-    share = torch.ones(len(y)) if weight is None else torch.from_numpy(weight).float()
-    mean, deviation = torch.from_numpy(x.mean(axis=0)), torch.from_numpy(x.std(axis=0) + 1e-3)
-    scenes = np.unique(scene)
-    judges, fits = [], []
-    for member in range(members):
-        torch.manual_seed(1000 * seed + member)
-        rng = np.random.default_rng(1000 * seed + member)
-        judge = Rescorer()
-        judge.mean.copy_(mean)
-        judge.deviation.copy_(deviation)
-        apart = rng.choice(scenes, len(scenes) // 5 or int(len(scenes) > 1), replace=False)
-        fits.append(_descend(judge, inputs, wanted, share, np.isin(scene, apart), epochs))
-        judges.append(judge)
-    loss, held_out = np.mean(fits, axis=0)
-    return mean_judge(judges), RescorerFit(float(loss), float(held_out))
-
-
-def _descend(
-    judge: Rescorer, inputs: Tensor, wanted: Tensor, share: Tensor, held: NDArray[np.bool_], epochs: int
-) -> RescorerFit:
-    """Train a judge on the rows that aren't held out, and leave it where the held-out ones fit best."""
-    fit_rows, held_rows = torch.from_numpy(~held), torch.from_numpy(held)
-
-    def loss(rows: Tensor) -> Tensor:
-        each = nn.functional.binary_cross_entropy_with_logits(
-            judge(inputs[rows]), wanted[rows], reduction="none"
-        )
-        return (each * share[rows]).sum() / share[rows].sum()
-
-    optimiser = torch.optim.AdamW(judge.parameters(), lr=0.02, weight_decay=1e-3)
-    best, best_state = np.inf, {k: v.clone() for k, v in judge.state_dict().items()}
-    for _ in range(epochs):
-        optimiser.zero_grad()
-        value = loss(fit_rows)
-        value.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        with torch.no_grad():
-            now = float(loss(held_rows)) if held.any() else float(value)
-        if now < best:
-            best, best_state = now, {k: v.clone() for k, v in judge.state_dict().items()}
-    judge.load_state_dict(best_state)
-    with torch.no_grad():
-        return RescorerFit(float(loss(fit_rows)), best)
+def shapes(units: int) -> dict[str, tuple[int, ...]]:
+    """The arrays of a `Rescorer` of so many hidden units: their names in a weights file, and their shapes."""
+    n = len(FEATURES)
+    return {
+        "mean": (n,),
+        "deviation": (n,),
+        "layers.0.weight": (units, n),
+        "layers.0.bias": (units,),
+        "layers.2.weight": (1, units),
+        "layers.2.bias": (1,),
+    }

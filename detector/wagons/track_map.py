@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from aoi import AreaOfInterest
 from detector.wagons.detector import HALO_PX, WagonDetector
-from detector.wagons.network import STRIDE, WORK_GSD_M, Maps
+from detector.wagons.maps import F32, STRIDE, WORK_GSD_M, Maps
 from geo import Scene, Tile, TileGrid
 from geo.tracks import PlaneGrid, Sightings, TrackObservation
 
@@ -123,17 +123,17 @@ def sightings_of(frame: gpd.GeoDataFrame, grid: PlaneGrid) -> Sightings:
     return Sightings.from_polygons(list(polygons), placed["score"].to_numpy(np.float64), grid)
 
 
-def _fine_map(detector: WagonDetector, tile: Tile, maps: Maps) -> NDArray[np.float32]:
+def _fine_map(detector: WagonDetector, tile: Tile, maps: Maps[F32]) -> NDArray[np.float32]:
     """The logit of a track in cells of 1 m, over a tile's window."""
     rows, columns = maps.track.shape[-2:]
     fine = np.empty((2 * rows, 2 * columns), np.float32)
-    fine[::2, ::2] = maps.track[0, 0].float().cpu().numpy()
+    fine[::2, ::2] = maps.track[0, 0]
     half = STRIDE // 2
     for down, right in ((0, 1), (1, 0), (1, 1)):
         moved = tile.image[down * half :, right * half :]
         padding = ((0, down * half), (0, right * half), (0, 0))
         track = detector.maps([np.pad(moved, padding, mode="edge")]).track
-        fine[down::2, right::2] = track[0, 0].float().cpu().numpy()
+        fine[down::2, right::2] = track[0, 0]
     return fine
 
 

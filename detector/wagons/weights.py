@@ -1,19 +1,43 @@
-"""The weights file: safetensors with a card beside it, and nothing that could run code."""
+"""The weights file of the wagon detector: the network, its re-scorer, and the card beside them.
+
+`load_head` reads what lies around the network without importing torch; `load` reads the network too.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detector.errors import WeightsError
-from detector.tensor_file import fill, load_tensors, save_tensors
-from detector.wagons.network import WagonNet
+from detector.tensor_file import load_tensors, save_tensors
 from detector.wagons.rescoring import FEATURES, Rescorer
+
+if TYPE_CHECKING:
+    from detector.wagons.network import WagonNet
 
 FORMAT = "railwatch-wagon-2"
 SHIPPED = "wagon"
+
+
+@dataclass(frozen=True)
+class WeightsHead:
+    """All of a weights file but the network.
+
+    Attributes:
+        judge: The re-scorer.
+        card: Data, training and figures.
+        checksum: SHA-256 of the safetensors file.
+        path: The safetensors file.
+    """
+
+    judge: Rescorer
+    card: dict[str, Any]
+    checksum: str
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -26,6 +50,11 @@ class Weights:
     checksum: str  # sha256 of the safetensors file
     path: Path
 
+    @property
+    def head(self) -> WeightsHead:
+        """All of it but the network."""
+        return WeightsHead(self.judge, self.card, self.checksum, self.path)
+
 
 def save(path: Path, network: WagonNet, judge: Rescorer, card: dict[str, Any]) -> str:
     """Write ``path`` (.safetensors) and the card beside it (.json).
@@ -33,9 +62,21 @@ def save(path: Path, network: WagonNet, judge: Rescorer, card: dict[str, Any]) -
     Returns:
         The sha256 of the safetensors file, which is also written into the card.
     """
-    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
-    tensors |= {f"judge.{k}": v for k, v in judge.state_dict().items()}
+    from detector.state_dict import arrays_of
+
+    tensors = arrays_of(network, "network.")
+    tensors |= {f"judge.{name}": values for name, values in judge.arrays().items()}
     return save_tensors(path, tensors, card, FORMAT)
+
+
+@contextmanager
+def located(path: str | Path | None, shipped: str = SHIPPED) -> Iterator[Path]:
+    """The path of a weights file, or of the shipped one of a name."""
+    if path is not None:
+        yield Path(path)
+        return
+    with as_file(files("detector") / "weights") as folder:
+        yield folder / f"{shipped}.safetensors"
 
 
 def load(path: str | Path | None = None) -> Weights:
@@ -44,21 +85,40 @@ def load(path: str | Path | None = None) -> Weights:
     Raises:
         WeightsError: The file is missing, damaged, not ours, or doesn't match the checksum in its card.
     """
-    if path is None:
-        with as_file(files("detector") / "weights") as folder:
-            return _load(folder / f"{SHIPPED}.safetensors")
-    return _load(Path(path))
+    from detector.state_dict import fill
+    from detector.wagons.network import WagonNet
+
+    with located(path) as file:
+        tensors, card, checksum = load_tensors(file, FORMAT, "wagon")
+        network = WagonNet()
+        judge = _judge(tensors, file)
+        try:
+            fill(network, tensors, "network.")
+        except (RuntimeError, KeyError) as error:
+            raise _unfit(file) from error
+        return Weights(network.eval(), judge, card, checksum, file)
 
 
-def _load(path: Path) -> Weights:
-    tensors, card, checksum = load_tensors(path, FORMAT, "wagon")
-    network = WagonNet()
+def load_head(path: str | Path | None = None) -> WeightsHead:
+    """Load everything but the network.
+
+    Raises:
+        WeightsError: As `load` does.
+    """
+    with located(path) as file:
+        tensors, card, checksum = load_tensors(file, FORMAT, "wagon", beginning="judge.")
+        return WeightsHead(_judge(tensors, file), card, checksum, file)
+
+
+def _judge(tensors: dict[str, Any], path: Path) -> Rescorer:
+    start = "judge."
     try:
-        judge = Rescorer(len(tensors["judge.layers.0.bias"]))
-        fill(network, tensors, "network.")
-        fill(judge, tensors, "judge.")
-    except (RuntimeError, KeyError) as error:
-        raise WeightsError(
-            f"{path}: its tensors don't fit this version's network of {len(FEATURES)} features"
-        ) from error
-    return Weights(network.eval(), judge.eval(), card, checksum, path)
+        return Rescorer.from_arrays(
+            {name.removeprefix(start): values for name, values in tensors.items() if name.startswith(start)}
+        )
+    except (KeyError, ValueError) as error:
+        raise _unfit(path) from error
+
+
+def _unfit(path: Path) -> WeightsError:
+    return WeightsError(f"{path}: its tensors don't fit this version's network of {len(FEATURES)} features")

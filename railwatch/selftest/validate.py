@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from aoi.errors import InputError
 from detector.training.metrics import Scored, judge_picture
-from detector.wagons.network import CATEGORIES
+from detector.wagons.maps import CATEGORIES
 from geo import Scene, open_scene
 from railwatch.pipeline.count_area import count_area
 from railwatch.pipeline.run import Detector

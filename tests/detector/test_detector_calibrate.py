@@ -19,11 +19,11 @@ from detector.training.calibrate_wagons import (
     truth_of,
 )
 from detector.training.metrics import Scored
+from detector.training.rescorer import untrained
 from detector.training.shards import LabelledTile
 from detector.wagons import weights
 from detector.wagons.boxes import as_boxes
 from detector.wagons.detector import WagonDetector
-from detector.wagons.rescoring import Rescorer
 
 SIZE = (160, 224)
 
@@ -36,7 +36,7 @@ def _one_thread():
 def draft() -> weights.Weights:
     """A network that sees bright spots, with a judge that knows nothing."""
     torch.manual_seed(0)
-    return weights.Weights(bright_net(), Rescorer().eval(), {"name": "draft"}, "", Path("draft.safetensors"))
+    return weights.Weights(bright_net(), untrained(), {"name": "draft"}, "", Path("draft.safetensors"))
 
 
 def tile(seed: int, *, meta=None, ignored=()) -> LabelledTile:

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.wagons.decode import LENGTH_RANGE_PX, MAP_FEATURES, WIDTH_RANGE_PX, Candidates, decode
-from detector.wagons.network import TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX, Maps
+from detector.wagons.maps import F32, TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX, Maps
 
 CELLS = 64
 COLUMN = {name: i for i, name in enumerate(MAP_FEATURES)}
 
 
-def quiet(batch: int = 1) -> Maps:
+def quiet(batch: int = 1) -> Maps[F32]:
     """Maps that see nothing; sizes and angles are those of a typical wagon lying east to west."""
 
-    def flat(channels: int, value: float) -> torch.Tensor:
-        return torch.full((batch, channels, CELLS, CELLS), value)
+    def flat(channels: int, value: float) -> F32:
+        return np.full((batch, channels, CELLS, CELLS), value, np.float32)
 
-    angle = torch.cat([flat(1, 1.0), flat(1, 0.0)], dim=1)
+    angle = np.concatenate([flat(1, 1.0), flat(1, 0.0)], axis=1)
     return Maps(
         flat(1, -10.0), flat(2, 0.0), angle, flat(2, 0.0), flat(3, 0.0), flat(1, -10.0), flat(1, -10.0)
     )
 
 
-def features_of(maps: Maps) -> dict[str, float]:
+def features_of(maps: Maps[F32]) -> dict[str, float]:
     found, _ = decode(maps, minimum_heat=0.5, maximum=10)
     assert len(found[0].boxes) == 1
     return dict(zip(MAP_FEATURES, found[0].features[0].tolist(), strict=True))
@@ -36,10 +35,10 @@ def features_of(maps: Maps) -> dict[str, float]:
 def test_a_peak_is_a_box_at_its_offset():
     maps = quiet()
     maps.heat[0, 0, 20, 30] = 3.0
-    maps.offset[0, :, 20, 30] = torch.tensor([0.3, -0.4])
-    maps.size[0, :, 20, 30] = torch.log(torch.tensor([44 / TYPICAL_LENGTH_PX, 6.6 / TYPICAL_WIDTH_PX]))
-    maps.angle[0, :, 20, 30] = 0.5 * torch.tensor([np.cos(np.deg2rad(250)), np.sin(np.deg2rad(250))])
-    maps.category[0, :, 20, 30] = torch.tensor([0.0, 0.0, 3.0])
+    maps.offset[0, :, 20, 30] = np.array([0.3, -0.4])
+    maps.size[0, :, 20, 30] = np.log(np.array([44 / TYPICAL_LENGTH_PX, 6.6 / TYPICAL_WIDTH_PX]))
+    maps.angle[0, :, 20, 30] = 0.5 * np.array([np.cos(np.deg2rad(250)), np.sin(np.deg2rad(250))])
+    maps.category[0, :, 20, 30] = np.array([0.0, 0.0, 3.0])
     found, capped = decode(maps, minimum_heat=0.1, maximum=10)
     assert not capped
     np.testing.assert_allclose(found[0].boxes, [[30.8 * 4, 20.1 * 4, 44, 6.6, 125]], rtol=1e-5)
@@ -51,7 +50,7 @@ def test_a_peak_is_a_box_at_its_offset():
 
 def test_only_the_highest_of_neighbours_is_a_peak():
     maps = quiet()
-    maps.heat[0, 0, 20, 29:33] = torch.tensor([1.0, 2.0, 1.5, 1.8])
+    maps.heat[0, 0, 20, 29:33] = np.array([1.0, 2.0, 1.5, 1.8])
     found, _ = decode(maps, minimum_heat=0.1, maximum=10)
     assert found[0].heat.tolist() == pytest.approx([2.0, 1.8])
 
@@ -72,7 +71,7 @@ def test_candidates_come_best_first_and_the_best_stay_when_there_are_too_many():
 def test_each_tile_of_a_batch_has_its_own():
     maps = quiet(3)
     maps.heat[0, 0, 4, 4] = 2.0
-    maps.heat[2, 0, 10:12, 4] = torch.tensor([2.0, 3.0])
+    maps.heat[2, 0, 10:12, 4] = np.array([2.0, 3.0])
     found, _ = decode(maps, minimum_heat=0.5, maximum=10)
     assert [len(f.boxes) for f in found] == [1, 0, 1]
     assert found[1].features.shape == (0, len(MAP_FEATURES))
@@ -86,9 +85,9 @@ def test_each_tile_of_a_batch_has_its_own():
 def test_whatever_the_maps_hold_boxes_stay_within_reason(values, turn):
     maps = quiet()
     maps.heat[0, 0, 20, 30] = 3.0
-    maps.size[0, :, 20, 30] = torch.tensor(values[:2])
-    maps.offset[0, :, 20, 30] = torch.tensor(values[2:]) / 30
-    maps.angle[0, :, 20, 30] = torch.tensor(turn)
+    maps.size[0, :, 20, 30] = np.array(values[:2])
+    maps.offset[0, :, 20, 30] = np.array(values[2:]) / 30
+    maps.angle[0, :, 20, 30] = np.array(turn)
     found, _ = decode(maps, minimum_heat=0.5, maximum=10)
     box = found[0].boxes[0]
     assert LENGTH_RANGE_PX[0] <= box[2] <= LENGTH_RANGE_PX[1]
@@ -100,7 +99,7 @@ def test_whatever_the_maps_hold_boxes_stay_within_reason(values, turn):
 def test_an_angle_just_under_zero_is_not_180():
     maps = quiet()
     maps.heat[0, 0, 20, 30] = 3.0
-    maps.angle[0, :, 20, 30] = torch.tensor([1.0, -1e-9])
+    maps.angle[0, :, 20, 30] = np.array([1.0, -1e-9])
     assert decode(maps, minimum_heat=0.5, maximum=10)[0][0].boxes[0, 4] < 180
 
 

@@ -9,17 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.training.augment import transform_boxes
+from detector.training.rescorer import RescorerNet, fit_judge, mean_judge
 from detector.wagons.boxes import as_boxes
 from detector.wagons.decode import MAP_FEATURES, Candidates
-from detector.wagons.rescoring import (
-    FEATURES,
-    STRING_FEATURES,
-    Rescorer,
-    features,
-    fit_judge,
-    mean_judge,
-    string_features,
-)
+from detector.wagons.rescoring import FEATURES, STRING_FEATURES, Rescorer, features, string_features
 
 COLUMN = {name: i for i, name in enumerate(STRING_FEATURES)}
 
@@ -157,9 +150,22 @@ def test_the_same_seed_gives_the_same_judge():
 def test_the_mean_of_judges_has_the_mean_of_their_logits():
     x, y, scene = toy(300)
     judges = [fit_judge(x, y, scene, seed=s, epochs=30, members=1)[0] for s in range(3)]
-    rows = torch.from_numpy(toy(40, seed=2)[0]).float()
-    mean = torch.stack([j(rows) for j in judges]).mean(dim=0)
-    torch.testing.assert_close(mean_judge(judges)(rows), mean, rtol=1e-4, atol=1e-5)
+    rows = toy(40, seed=2)[0]
+    mean = np.mean([judge.logits(rows) for judge in judges], axis=0)
+    np.testing.assert_allclose(mean_judge(judges).logits(rows), mean, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_fitted_answers_as_it_did_while_it_was_fitted():
+    torch.manual_seed(5)
+    net = RescorerNet(7)
+    net.mean.uniform_(-1, 1)
+    net.deviation.uniform_(0.5, 2)
+    rows = toy(40, seed=2)[0]
+    with torch.no_grad():
+        logits = net(torch.from_numpy(rows).float()).numpy()
+    finished = net.finished()
+    np.testing.assert_allclose(finished.logits(rows), logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(finished.probability(rows), 1 / (1 + np.exp(-logits)), rtol=1e-4)
 
 
 def test_several_judges_are_steadier_than_one():
@@ -202,7 +208,6 @@ def test_without_candidates_nothing_is_believed():
 
 def test_judges_differ_only_by_what_is_saved():
     judge, _ = fit_judge(*toy(300), epochs=30)
-    other = Rescorer(len(judge.layers[0].bias))
-    other.load_state_dict(judge.state_dict())
+    other = Rescorer.from_arrays(judge.arrays())
     x, _, _ = toy(40, seed=3)
     np.testing.assert_array_equal(judge.probability(x), other.probability(x))

@@ -12,7 +12,7 @@ from torch import Tensor
 from detector.training.losses import WEIGHTS, centre_focal_loss, losses, total_loss
 from detector.training.targets import IGNORED, Targets, draw, stack
 from detector.wagons.boxes import as_boxes
-from detector.wagons.network import Maps
+from detector.wagons.maps import Maps
 
 SIZE = 128
 

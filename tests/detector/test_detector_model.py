@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from painted import bright_net, bright_wagons
 
 from detector.wagons.decode import decode
-from detector.wagons.network import CATEGORIES, STRIDE, Maps, WagonNet, fused
+from detector.wagons.maps import CATEGORIES, CHANNELS, STRIDE, Maps, mirrored, split
+from detector.wagons.network import WagonNet, fused
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -107,12 +109,13 @@ def test_no_side_of_a_cell_is_preferred(axes):
 
 @pytest.mark.parametrize("axes", [(2,), (3,), (2, 3)])
 def test_the_maps_of_a_mirror_image_say_the_same_boxes_mirrored(axes):
-    torch.manual_seed(3)
+    rng = np.random.default_rng(3)
     h, w = 16, 24
-    maps = Maps(*(torch.randn(1, c, h, w) for c in (1, 2, 2, 2, 3, 1, 1)))
-    assert all(torch.equal(a, b) for a, b in zip(maps.mirrored(*axes).mirrored(*axes), maps, strict=True))
+    maps = Maps(*(rng.standard_normal((1, c, h, w)).astype(np.float32) for c in CHANNELS))
+    twice = mirrored(mirrored(maps, *axes), *axes)
+    assert all(np.array_equal(a, b) for a, b in zip(twice, maps, strict=True))
     (here,), _ = decode(maps, minimum_heat=0.3, maximum=100)
-    (there,), _ = decode(maps.mirrored(*axes), minimum_heat=0.3, maximum=100)
+    (there,), _ = decode(mirrored(maps, *axes), minimum_heat=0.3, maximum=100)
     wanted = here.boxes.copy()
     if 3 in axes:
         wanted[:, 0], wanted[:, 4] = 4 * w - wanted[:, 0], -wanted[:, 4] % 180
@@ -142,3 +145,10 @@ def test_weights_set_by_hand_find_bright_wagons():
     assert heat[10, 10] > 0.8
     assert heat[22, 30] > 0.8
     assert heat[22, 10] < 0.06
+
+
+def test_the_maps_come_out_of_one_array_in_the_order_of_their_channels():
+    whole = np.arange(12, dtype=np.float32)[None, :, None, None] * np.ones((2, 1, 3, 5), np.float32)
+    maps = split(whole)
+    assert [field.shape[1] for field in maps] == list(CHANNELS)
+    np.testing.assert_array_equal(np.concatenate(maps, axis=1), whole)

@@ -23,6 +23,7 @@ from detector.errors import ResolutionError
 from detector.wagons.boxes import as_boxes, match_best
 from detector.wagons.decode import Candidates
 from detector.wagons.detector import HALO_PX, WagonDetector, _owned
+from detector.wagons.map_network import TorchMaps
 from geo import Scene, SceneError, TileGrid, open_scene
 
 EAST, NORTH = 632_000.0, 4_698_000.0
@@ -338,12 +339,13 @@ def test_a_careful_look_is_the_mean_of_four(detector, tmp_path):
         detector.maps([np.ascontiguousarray(np.flip(image, a) if a else image)]).heat
         for a in ((), (0,), (1,), (0, 1))
     ]
-    back = [heat.flip([x + 2 for x in a]) for heat, a in zip(once, ((), (0,), (1,), (0, 1)), strict=True)]
+    turns = ((), (0,), (1,), (0, 1))
+    back = [np.flip(heat, tuple(x + 2 for x in a)) for heat, a in zip(once, turns, strict=True)]
     mean = sum(back) / 4
     careful = detector.maps([image], careful=True).heat
-    assert careful.numpy() == pytest.approx(mean.numpy(), abs=1e-5)
+    assert careful == pytest.approx(mean, abs=1e-5)
     mirrored = detector.maps([np.ascontiguousarray(image[:, ::-1])], careful=True).heat
-    assert mirrored.flip(3).numpy() == pytest.approx(careful.numpy(), abs=1e-5)
+    assert np.flip(mirrored, 3) == pytest.approx(careful, abs=1e-5)
 
 
 def test_the_threshold_parts_wagons_from_doubts(detector, tmp_path):
@@ -381,7 +383,7 @@ def test_noise_is_said_to_be_noise(tmp_path):
             return maps._replace(heat=torch.full_like(maps.heat, 3.0))
 
     detector = painted_detector()
-    detector._network = Loud()
+    detector._network = TorchMaps(Loud(), "cpu", torch.float32)
     scene = image_of(tmp_path, [], (300, 200), "plain", 0.5).scene
     found = detector.detect(scene)
     assert any("more candidates than wagons have room" in w for w in found.warnings)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from detector.training.targets import IGNORED, REGRESSION_HEAT, Targets, draw, stack
 from detector.wagons.boxes import as_boxes, match_best, rotated_iou
 from detector.wagons.decode import decode
-from detector.wagons.network import STRIDE, Maps
+from detector.wagons.maps import STRIDE, Maps
 
 SIZE = 256
 CELLS = SIZE // STRIDE
@@ -71,7 +71,9 @@ def strings(draw_: st.DrawFn) -> np.ndarray:
 @given(strings())
 @settings(max_examples=40)
 def test_decoding_the_targets_gives_the_wagons_back(boxes):
-    found, capped = decode(perfect(drawn(boxes)), minimum_heat=0.9, maximum=500)
+    found, capped = decode(
+        Maps(*(field.numpy() for field in perfect(drawn(boxes)))), minimum_heat=0.9, maximum=500
+    )
     assert not capped
     assert len(found[0].boxes) == len(boxes)
     matched = match_best(found[0].boxes, boxes, 0.1)

@@ -7,16 +7,17 @@ import json
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from painted import bright_net, bright_weights, heat_judge
 from safetensors.torch import save_file
 
 from detector.errors import WeightsError
+from detector.training.rescorer import RescorerNet, untrained
 from detector.wagons import weights
 from detector.wagons.detector import WagonDetector
 from detector.wagons.network import WagonNet
-from detector.wagons.rescoring import Rescorer
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -42,7 +43,7 @@ def refusal(path: Path) -> str:
 
 def test_what_is_saved_comes_back(tmp_path):
     torch.manual_seed(3)
-    network, judge = WagonNet().eval(), Rescorer().eval()
+    network, judge = WagonNet().eval(), untrained(seed=3)
     path = tmp_path / "new" / "w.safetensors"
     checksum = weights.save(path, network, judge, {"name": "trial", "version": "7", "threshold": 0.41})
     loaded = weights.load(path)
@@ -57,8 +58,8 @@ def test_what_is_saved_comes_back(tmp_path):
             torch.testing.assert_close(back, value.half().float(), rtol=0, atol=0)
         else:
             assert torch.equal(back, value), name
-    for name, value in judge.state_dict().items():
-        assert torch.equal(loaded.judge.state_dict()[name], value)
+    for name, value in judge.arrays().items():
+        np.testing.assert_array_equal(loaded.judge.arrays()[name], value)
 
 
 def test_half_precision_leaves_the_answer_alone(tmp_path):
@@ -151,7 +152,7 @@ def test_foreign_safetensors(saved, metadata):
 @pytest.mark.parametrize("drop", ["network.stem.0.0.weight", "judge.layers.0.weight"])
 def test_weights_of_another_network(tmp_path, drop):
     tensors = {f"network.{k}": v for k, v in WagonNet().state_dict().items()}
-    tensors |= {f"judge.{k}": v for k, v in Rescorer().state_dict().items()}
+    tensors |= {f"judge.{k}": v for k, v in RescorerNet().state_dict().items()}
     del tensors[drop]
     path = tmp_path / "other.safetensors"
     save_file(tensors, path, metadata={"format": weights.FORMAT})

@@ -311,10 +311,10 @@ def test_files_that_are_no_occupancy_weights_are_refused(tmp_path):
 
     from detector.tensor_file import save_tensors
 
-    save_tensors(tmp_path / "other.safetensors", {"a": torch.zeros(1)}, {}, "railwatch-wagon-1")
+    save_tensors(tmp_path / "other.safetensors", {"a": np.zeros(1)}, {}, "railwatch-wagon-1")
     with pytest.raises(WeightsError, match="not railwatch occupancy weights"):
         weights.load(tmp_path / "other.safetensors")
-    save_tensors(tmp_path / "bare.safetensors", {"network.a": torch.zeros(1)}, dict(CARD), weights.FORMAT)
+    save_tensors(tmp_path / "bare.safetensors", {"network.a": np.zeros(1)}, dict(CARD), weights.FORMAT)
     with pytest.raises(WeightsError, match="don't fit this version"):
         weights.load(tmp_path / "bare.safetensors")
     save_file({"a": torch.zeros(1)}, tmp_path / "alone.safetensors")

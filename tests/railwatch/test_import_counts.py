@@ -47,7 +47,7 @@ def test_rows_become_reviewed_observations(tmp_path: Path) -> None:
     assert [one.lower_bound for one in found] == [False, True, False]
     first = found[0]
     assert (first.method, first.review_of, first.abstained) == ("reviewed", None, False)
-    assert (first.count_low, first.count_high) == (10.0, 13.0)
+    assert (first.count_low, first.count_high) == (11.0, 13.0)
     assert first.provenance["review"]["reviewer"] == "A. Analyst"
     assert first.provenance["review"]["reason"] == "from the article"
     assert first.provenance["review"]["imported_from"] == "counts.csv"
@@ -85,7 +85,14 @@ def test_of_several_images_of_a_day_a_file_or_a_time_chooses(tmp_path: Path) -> 
         provenance = {"sha256": f"{number:064x}", "file": name, "created": "2023-10-06T00:00:00Z"}
         when = observation(0).datetime.replace(hour=hour)
         store.add(observation(0, datetime=when, scene=name, provenance=provenance))
-    text = "date,count,file\n2023-09-01,14,\n2023-09-01,15,b.tif\n2023-09-01T03:00:00Z,16,\n2023-09-01,17,c.tif\n"
+    rows = (
+        "date,count,file",
+        "2023-09-01,14,",
+        "2023-09-01,15,b.tif",
+        "2023-09-01T03:00:00Z,16,",
+        "2023-09-01,17,c.tif",
+    )
+    text = "\n".join(rows)
     _, result = kept(tmp_path, text)
     assert [(one.line, one.reason[:46]) for one in result.skipped] == [
         (2, "the store has 2 images of that day: name one i")

@@ -17,7 +17,7 @@ from pyproj import Transformer
 from aoi import AreaOfInterest, Mask, Track, Zone
 from detector import Detections
 from detector.wagons.detections import frame_of
-from detector.wagons.network import CATEGORIES
+from detector.wagons.maps import CATEGORIES
 from geo import Scene, boxes_to_map, valid_fraction
 from railwatch.selftest.samples import Samples
 

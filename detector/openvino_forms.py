@@ -1,0 +1,239 @@
+"""Forms of a network for OpenVINO: beside ``NAME.safetensors`` its graph and numbers, and how true they are.
+
+``NAME.openvino.json`` lists the forms (``int8``, ``float32``); each is a graph of OpenVINO's own operations
+(``NAME.FORM.xml``) with its numbers (``NAME.FORM.bin``). Neither can run code. Both are held to their
+SHA-256, the list to that of the weights that it was made from, and numbers that aren't finite are refused.
+`detector.training.quantise` makes them; `OpenVinoNetwork` runs one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.errors import WeightsError
+
+FORMAT = "railwatch-openvino-1"
+NAMES = ("int8", "float32")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form of a network.
+
+    Attributes:
+        name: int8 or float32.
+        graph: Its .xml.
+        numbers: Its .bin.
+        sha256: Of both, by file name.
+    """
+
+    name: str
+    graph: Path
+    numbers: Path
+    sha256: Mapping[str, str]
+
+    def read(self) -> tuple[bytes, bytes]:
+        """Graph and numbers, as listed.
+
+        Raises:
+            WeightsError: One is missing or isn't what the list says.
+        """
+        contents = []
+        for path in (self.graph, self.numbers):
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise WeightsError(f"{path}: can't be read ({error.strerror}); {_AGAIN}") from error
+            if hashlib.sha256(content).hexdigest() != self.sha256.get(path.name):
+                raise WeightsError(
+                    f"{path}: its checksum differs from the one in its list: damaged or exchanged; {_AGAIN}"
+                )
+            contents.append(content)
+        return contents[0], contents[1]
+
+
+_AGAIN = "make it again with 'railwatch quantise', or use the backend torch"
+
+
+@dataclass(frozen=True)
+class Forms:
+    """The forms beside a weights file.
+
+    Attributes:
+        path: The list.
+        forms: By name, the preferred one first.
+        card: All that the list says: how they were made and how they compare with the weights.
+    """
+
+    path: Path
+    forms: Mapping[str, Form]
+    card: Mapping[str, Any]
+
+    @property
+    def preferred(self) -> str | None:
+        """The fastest form that was found equal to the weights, None where there is no form."""
+        return next(iter(self.forms), None)
+
+
+def list_path(weights: Path) -> Path:
+    """The list of the forms beside a weights file."""
+    return weights.with_suffix(".openvino.json")
+
+
+def find(weights: Path, checksum: str) -> Forms | None:
+    """The forms beside a weights file, None where there are none or they are of other weights.
+
+    Args:
+        weights: The .safetensors file.
+        checksum: Its SHA-256.
+
+    Raises:
+        WeightsError: The list is damaged.
+    """
+    path = list_path(weights)
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: not a readable list of forms ({error}); {_AGAIN}") from error
+    try:
+        if card["format"] != FORMAT:
+            raise WeightsError(f"{path}: not a list of forms of this version ({card['format']!r}); {_AGAIN}")
+        if card["weights_sha256"] != checksum:
+            log.warning(
+                "%s: was made from other weights than %s and isn't used; make it again with "
+                "'railwatch quantise'",
+                path,
+                weights.name,
+            )
+            return None
+        order = sorted(card["forms"], key=lambda name: name != card["preferred"])
+        forms = {
+            name: Form(
+                name,
+                graph=weights.with_suffix(f".{name}.xml"),
+                numbers=weights.with_suffix(f".{name}.bin"),
+                sha256=dict(card["forms"][name]["sha256"]),
+            )
+            for name in order
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(f"{path}: not a list of forms ({error!r}); {_AGAIN}") from error
+    return Forms(path, forms, card)
+
+
+class OpenVinoNetwork:
+    """A form, ready to run on the CPU.
+
+    Sums are kept in single precision whatever the processor offers, so that all of them answer alike: where a
+    processor has bfloat16, OpenVINO would take that by itself.
+
+    Attributes:
+        name: What runs, for the record.
+
+    Args:
+        form: Which.
+        threads: Processor cores to use; all by default.
+    """
+
+    def __init__(self, form: Form, threads: int | None = None) -> None:
+        self.name = f"openvino {form.name}"
+        self._form = form
+        self._openvino = import_openvino()
+        self._core = self._openvino.Core()
+        graph, numbers = form.read()
+        try:
+            self._model = self._core.read_model(
+                graph, self._openvino.Tensor(np.frombuffer(numbers, np.uint8))
+            )
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise WeightsError(f"{form.graph}: OpenVINO can't read it ({reason}); {_AGAIN}") from error
+        _check_finite(self._model, form)
+        self._settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads or os.cpu_count() or 1,
+        }
+        self._alone = threading.Lock()  # a request serves one thread at a time
+        self._requests: dict[tuple[tuple[int, ...], ...] | None, Any] = {}
+
+    def __call__(self, *inputs: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
+        """All outputs for some inputs, in the graph's order."""
+        with self._alone:
+            request = self._request(tuple(one.shape for one in inputs))
+            answer = request.infer(dict(enumerate(inputs)))
+            # Copies: OpenVINO writes the next answer into the same memory.
+            return tuple(np.array(answer[number], np.float32) for number in range(len(answer)))
+
+    def _request(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
+        """The graph made ready for these shapes: for the first ones by themselves, for all others together.
+
+        Made for one shape it runs up to a tenth faster; to make it takes a third of a second.
+        """
+        if shapes in self._requests:
+            return self._requests[shapes]
+        key = None if self._requests else shapes
+        if key is None and None in self._requests:
+            return self._requests[None]
+        model = self._model.clone()
+        if key is not None:
+            model.reshape(dict(zip(model.inputs, map(list, shapes), strict=True)))
+        compiled = self._core.compile_model(model, "CPU", self._settings)
+        self._requests[key] = compiled.create_infer_request()
+        return self._requests[key]
+
+
+def _check_finite(model: Any, form: Form) -> None:
+    for node in model.get_ops():
+        if node.get_type_name() != "Constant" or not node.get_element_type().is_real():
+            continue
+        if not np.isfinite(node.get_data()).all():
+            raise WeightsError(
+                f"{form.numbers}: holds numbers that aren't finite: train the network again, or use other "
+                "weights"
+            )
+
+
+def import_openvino() -> Any:
+    """OpenVINO's runtime alone.
+
+    Its package also brings a converter of other formats, which brings a client that reports usage to its
+    maker. Neither is loaded here: the first costs time, the second would talk to the network.
+    """
+    if "openvino" in sys.modules:
+        return sys.modules["openvino"]
+    with left_out("openvino_telemetry", "openvino.tools.ovc"):
+        import openvino
+    return openvino
+
+
+@contextmanager
+def left_out(*names: str) -> Iterator[None]:
+    """Let imports of some modules fail, as they do where these aren't installed."""
+    before = {name: sys.modules.get(name) for name in names}
+    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]  # None is Python's mark for it
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module

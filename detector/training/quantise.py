@@ -1,0 +1,302 @@
+"""Forms of a trained network for OpenVINO, and what they change: 8-bit numbers and single precision.
+
+Post-training quantisation (B. Jacob et al., "Quantization and training of neural networks for efficient
+integer-arithmetic-only inference", CVPR 2018) as the Neural Network Compression Framework does it: the ranges
+of the activations come from some pictures, and biases are corrected for what rounding shifts.
+
+A form is good enough if it draws the boxes that the weights themselves draw in single precision. Where the
+8-bit form doesn't, the layers that matter most stay in single precision, step by step, until it does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from aoi.errors import InputError
+from aoi.files import write_bytes, write_text
+from detector.openvino_forms import FORMAT, Form, import_openvino, left_out, list_path
+from detector.training.calibrate_wagons import look, score
+from detector.training.metrics import Scored, summarise
+from detector.training.shards import LabelledTile
+from detector.wagons.boxes import match
+from detector.wagons.detector import WagonDetector
+from detector.wagons.map_network import OpenVinoMaps, TorchMaps
+from detector.wagons.weights import Weights
+
+__all__ = ["LIMITS", "Parity", "compare", "convert", "quantise_wagons", "write_forms"]
+
+logger = logging.getLogger(__name__)
+
+SAME_BOX_IOU = 0.5
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How the boxes of a form compare with those of the weights in single precision, on the same pictures.
+
+    Attributes:
+        pictures: Looked at.
+        boxes: That the weights draw at their threshold.
+        differing: Boxes that only one of the two draws, of which a pair makes two.
+        count_differences: Pictures by how far their counts of freight cars lie apart, "0", "1", "2" ....
+        f1_reference: F1 at an overlap of 0.3 of the weights, in single precision.
+        f1: Of the form.
+        logit_error: Mean absolute difference of the heat's logits.
+    """
+
+    pictures: int
+    boxes: int
+    differing: int
+    count_differences: dict[str, int]
+    f1_reference: float
+    f1: float
+    logit_error: float
+
+    @property
+    def share(self) -> float:
+        """Differing boxes among all that either draws."""
+        return self.differing / max(1, 2 * self.boxes)
+
+    @property
+    def equal(self) -> bool:
+        """Whether it is within `LIMITS`."""
+        worst = max(map(int, self.count_differences), default=0)
+        return (
+            self.share <= LIMITS["share"]
+            and worst <= LIMITS["count"]
+            and self.f1 >= self.f1_reference - LIMITS["f1"]
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """For the list of forms."""
+        return asdict(self) | {"share_differing": round(self.share, 5), "equal": self.equal}
+
+
+LIMITS = {"share": 0.005, "count": 1, "f1": 0.003}
+"""What a form may differ by: share of the boxes, cars a picture, F1."""
+
+# Layers that stay in single precision, the fewest first; names are those that the converter gives.
+EXCLUSIONS: tuple[tuple[str, ...], ...] = (
+    (),
+    (r".*head\.1.*",),
+    (r".*head\.1.*", r".*stem\.0.*"),
+    (r".*head.*", r".*stem.*"),
+    (r".*head.*", r".*stem.*", r".*pyramid.*"),
+)
+
+
+class _Whole(nn.Module):
+    """A wagon network from pictures as they come, ``(B, H, W, 3)`` uint8, to all maps in one tensor."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """All maps, ``(B, 12, H / 4, W / 4)``."""
+        return torch.cat(list(self.network(image.permute(0, 3, 1, 2).float() / 255)), dim=1)
+
+
+def convert(network: nn.Module, example: Tensor | tuple[Tensor, ...], shapes: Sequence[Sequence[int]]) -> Any:
+    """A torch network as a graph of OpenVINO's.
+
+    Args:
+        network: Any that torch can trace.
+        example: An input, or several.
+        shapes: Of each input, -1 where any size will do.
+    """
+    openvino = import_openvino()
+    # Its converter would report its use to its maker.
+    with left_out("openvino_telemetry"):
+        from openvino.tools.ovc import convert_model
+
+        model = convert_model(network.eval(), example_input=example)
+    model.reshape(dict(zip(model.inputs, (openvino.PartialShape(list(one)) for one in shapes), strict=True)))
+    return model
+
+
+def _quantised(model: Any, samples: Iterable[Any], excluded: Sequence[str]) -> Any:
+    """The graph with 8-bit layers.
+
+    Raises:
+        InputError: NNCF isn't installed.
+    """
+    with left_out("openvino_telemetry"):
+        try:
+            import nncf
+        except ImportError as error:
+            raise InputError("quantising needs NNCF: pip install 'railwatch[train]'") from error
+        data = list(samples)
+        return nncf.quantize(
+            model,
+            nncf.Dataset(data),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(data),
+            ignored_scope=nncf.IgnoredScope(patterns=list(excluded), validate=False) if excluded else None,
+        )
+
+
+def compare(reference: WagonDetector, other: WagonDetector, tiles: Sequence[LabelledTile]) -> Parity:
+    """How the boxes of two detectors with the same weights compare on labelled tiles."""
+    seen = [look(detector, tiles) for detector in (reference, other)]
+    scored = [score(detector, pictured) for detector, pictured in zip((reference, other), seen, strict=True)]
+    differing = boxes = 0
+    differences: dict[str, int] = {}
+    for ours, theirs in zip(*scored, strict=True):
+        a, b = (_sure(one, reference.threshold) for one in (ours, theirs))
+        same = len(match(a.boxes, a.probability, b.boxes, SAME_BOX_IOU).iou)
+        boxes += len(a.boxes)
+        differing += len(a.boxes) + len(b.boxes) - 2 * same
+        apart = str(abs(int((a.category == 0).sum()) - int((b.category == 0).sum())))
+        differences[apart] = differences.get(apart, 0) + 1
+    f1 = [float(summarise(one, reference.threshold)["f1_0.3"]) for one in scored]
+    return Parity(
+        pictures=len(tiles),
+        boxes=boxes,
+        differing=differing,
+        count_differences=dict(sorted(differences.items())),
+        f1_reference=round(f1[0], 5),
+        f1=round(f1[1], 5),
+        logit_error=round(_logit_error(reference, other, tiles), 5),
+    )
+
+
+def _sure(scored: Scored, threshold: float) -> Scored:
+    from dataclasses import replace
+
+    rows = scored.probability >= threshold
+    return replace(
+        scored,
+        boxes=scored.boxes[rows],
+        probability=scored.probability[rows],
+        category=scored.category[rows],
+    )
+
+
+def _logit_error(reference: WagonDetector, other: WagonDetector, tiles: Sequence[LabelledTile]) -> float:
+    errors = [
+        float(np.abs(reference.maps([picture]).heat - other.maps([picture]).heat).mean())
+        for picture in (_cut(tile.image) for tile in tiles[:20])
+    ]
+    return float(np.mean(errors)) if errors else 0.0
+
+
+def _cut(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture whose sides are multiples of 32."""
+    height, width = (side // 32 * 32 for side in image.shape[:2])
+    return np.ascontiguousarray(image[:height, :width])
+
+
+def quantise_wagons(
+    loaded: Weights,
+    samples: Sequence[NDArray[np.uint8]],
+    checks: Sequence[LabelledTile],
+    *,
+    report: Callable[[str], None] = logger.info,
+) -> Path:
+    """Make the forms of wagon weights and write them beside the file.
+
+    Args:
+        loaded: The weights.
+        samples: Pictures ``(H, W, 3)`` at 0.5 m, from which the ranges of activations come.
+        checks: Labelled tiles on which the forms are compared with the weights.
+        report: Told what is going on.
+
+    Returns:
+        The list of the forms.
+    """
+    example = torch.zeros(1, 256, 256, 3, dtype=torch.uint8)
+    report("converting")
+    plain = convert(_Whole(loaded.network), example, [[-1, -1, -1, 3]])
+    reference = WagonDetector(loaded.head, network=TorchMaps(loaded.network, "cpu", dtype=torch.float32))
+
+    def parity(model: Any) -> Parity:
+        with _written(model, loaded.path.stem) as form:
+            return compare(reference, WagonDetector(loaded.head, network=OpenVinoMaps(form)), checks)
+
+    pictures = [_cut(image)[None] for image in samples]
+    models, found = {"float32": plain}, {"float32": parity(plain)}
+    excluded: tuple[str, ...] = ()
+    for excluded in EXCLUSIONS:
+        report(f"quantising{', all layers' if not excluded else f' but {excluded}'}")
+        models["int8"] = _quantised(plain, pictures, excluded)
+        found["int8"] = parity(models["int8"])
+        report(f"int8: {found['int8']}")
+        if found["int8"].equal:
+            break
+    preferred = "int8" if found["int8"].equal else "float32"
+    return write_forms(
+        loaded.path,
+        loaded.checksum,
+        models,
+        preferred=preferred,
+        card={
+            "samples": len(pictures),
+            "excluded": list(excluded),
+            "limits": LIMITS,
+            "parity": {name: one.to_json() for name, one in found.items()},
+        },
+    )
+
+
+def write_forms(
+    weights: Path, checksum: str, models: dict[str, Any], *, preferred: str, card: dict[str, Any]
+) -> Path:
+    """Write forms beside a weights file, and the list of them last.
+
+    Args:
+        weights: The .safetensors file.
+        checksum: Its SHA-256.
+        models: Graphs by the names of their forms.
+        preferred: The form to take by default.
+        card: What else the list says.
+    """
+    import json
+
+    openvino = import_openvino()
+    forms = {}
+    for name, model in models.items():
+        with _written(model, weights.stem, name) as form:
+            sha256 = {}
+            for path in (form.graph, form.numbers):
+                content = path.read_bytes()
+                target = weights.with_suffix(f".{name}{path.suffix}")
+                write_bytes(target, content)
+                sha256[target.name] = hashlib.sha256(content).hexdigest()
+        forms[name] = {"sha256": sha256}
+    document = {
+        "format": FORMAT,
+        "weights_sha256": checksum,
+        "preferred": preferred,
+        "made": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "openvino": str(openvino.__version__),
+        "forms": forms,
+        **card,
+    }
+    path = list_path(weights)
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    return path
+
+
+@contextmanager
+def _written(model: Any, stem: str, name: str = "form") -> Iterator[Form]:
+    """A graph as a form in a temporary folder."""
+    openvino = import_openvino()
+    with tempfile.TemporaryDirectory() as folder:
+        graph, numbers = (Path(folder) / f"{stem}.{name}{ending}" for ending in (".xml", ".bin"))
+        openvino.save_model(model, str(graph), compress_to_fp16=True)
+        sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (graph, numbers)}
+        yield Form(name, graph, numbers, sums)
