@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from railwatch.history.coverage import Coverage
 from railwatch.history.record import Record
-from railwatch.history.words import sentence
 
 Word = Literal["unprecedented", "elevated", "typical", "low", "cannot say"]
 Basis = Literal["counts", "published ceiling", "counts and published ceiling", "none"]
@@ -70,6 +69,7 @@ class Verdict:
         confirmed_by: Id of the record that agrees.
         confirmed_on: Its day.
         reason: Why the word is `cannot say`, if it is.
+        sentence: One plain sentence that an analyst can quote; `railwatch.history.words` writes it.
     """
 
     record: Record
@@ -99,6 +99,7 @@ class Verdict:
     confirmed_by: str | None = None
     confirmed_on: date | None = None
     reason: str | None = None
+    sentence: str = ""
 
     @property
     def aoi(self) -> str:
@@ -126,11 +127,6 @@ class Verdict:
     def label(self) -> str:
         """The word, with ``(unconfirmed)`` where a second look is wanted."""
         return f"{self.verdict} (unconfirmed)" if self.confirmed is False else self.verdict
-
-    @property
-    def sentence(self) -> str:
-        """One plain sentence that an analyst can quote."""
-        return sentence(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return the verdict as plain JSON values (times ISO 8601 with Z, days ISO, counts in cars)."""

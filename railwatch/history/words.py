@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +15,11 @@ _HOW = {
     "reviewed": "counted by a reviewer",
 }
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def with_sentence(verdict: Verdict) -> Verdict:
+    """Return a verdict together with its sentence."""
+    return replace(verdict, sentence=sentence(verdict))
 
 
 def sentence(verdict: Verdict) -> str:

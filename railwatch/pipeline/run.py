@@ -216,7 +216,7 @@ def run(
     charts: tuple[Path, ...] = ()
     page: Path | None = None
     if history:
-        charts = draw(sources, verdicts, config, store.charts)
+        charts = draw(sources, config, store.charts)
         with report.bar("pictures of the report") as pictures:
             page = publish(sources, config, store.reports, pictures)
     return RunResult(
@@ -346,12 +346,11 @@ def sources_of(
     )
 
 
-def draw(sources: Sources, verdicts: Sequence[Verdict], config: RunConfig, folder: Path) -> tuple[Path, ...]:
+def draw(sources: Sources, config: RunConfig, folder: Path) -> tuple[Path, ...]:
     """Draw the history of an area into a folder, one file a format.
 
     Args:
         sources: The history of one area.
-        verdicts: On it.
         config: The settings.
         folder: Where to; made if it isn't there.
 
@@ -361,17 +360,13 @@ def draw(sources: Sources, verdicts: Sequence[Verdict], config: RunConfig, folde
     Raises:
         ChartError: If they can't be written.
     """
-    from railwatch.pages.charts.history import History
     from railwatch.pages.charts.output import write_chart
     from railwatch.pages.charts.series import draw_series
     from railwatch.pages.charts.style import PageStyle
 
     (name,) = sources.names
-    title = sources.titles[name]
-    published = sources.published if config.chart.show_published else None
-    history = History.gather(
-        title, sources.observations, published, verdicts, settings=config.baseline.verdict_settings()
-    )
+    title, whole = sources.titles[name], sources.histories[name]
+    history = whole if config.chart.show_published else whole.without_published()
     style = PageStyle(dpi=config.chart.dpi)
     figure = draw_series(history, style)
     return tuple(

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from railwatch.history import Record, Verdict
     from railwatch.history.filter import Filtered
-    from railwatch.pages.charts.history import History
+    from railwatch.history.history import History
 
 COMBINED = "occupancy"
 """The method whose looks are combined."""

@@ -24,10 +24,10 @@ from markupsafe import Markup
 from aoi.files import write_bytes
 from railwatch.config import RunConfig
 from railwatch.history import RANK
+from railwatch.history.events import Event
 from railwatch.history.filter import Filtered
+from railwatch.history.history import is_sentinel
 from railwatch.history.sources import Sources
-from railwatch.pages.charts.events import Event
-from railwatch.pages.charts.history import is_sentinel
 from railwatch.pages.claims import FINDINGS, Assumptions, ClaimsPage, claims_page
 from railwatch.pages.report import words
 from railwatch.pages.report.data_uris import EncodedPicture, encode

@@ -16,8 +16,8 @@ from railwatch.pages.charts.series import GAP_DAYS
 
 if TYPE_CHECKING:
     from railwatch.history import Record
+    from railwatch.history.events import Event
     from railwatch.history.filter import Filtered
-    from railwatch.pages.charts.events import Event
     from railwatch.pages.report.gather import Entry, ReportedArea
 
 __all__ = [
