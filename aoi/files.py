@@ -358,13 +358,13 @@ def parse_toml(content: bytes, name: Path | str, error: type[InputError] = Input
             raise RecursionError
         return table
     except UnicodeError as fault:
-        raise error(f"{name}: is not text in UTF-8") from fault
+        raise error(f"{name}: not a TOML file: it isn't text in UTF-8") from fault
     except tomllib.TOMLDecodeError as fault:
-        raise error(f"{name}: is not TOML: {fault}") from fault
+        raise error(f"{name}: not a valid TOML file: {fault}") from fault
     except RecursionError as fault:
-        raise error(f"{name}: is not TOML that can be read: it is nested too deep") from fault
+        raise error(f"{name}: not a TOML file that can be read: it is nested too deep") from fault
     except ValueError as fault:  # a number of thousands of digits
-        raise error(f"{name}: is not TOML that can be read: {fault}") from fault
+        raise error(f"{name}: not a TOML file that can be read: {fault}") from fault
 
 
 def _depth(value: Any) -> int:

@@ -147,8 +147,9 @@ def read_extract(path: Path, area: BaseGeometry) -> list[Way]:
     Raises:
         AreaError: If GDAL lacks the driver, or the file is damaged or isn't an extract.
     """
-    import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError
+
+    from aoi.gdal import RefusedFileError, read_vector
 
     if not has_osm_driver():
         raise AreaError(
@@ -161,13 +162,15 @@ def read_extract(path: Path, area: BaseGeometry) -> list[Way]:
     ):
         warnings.simplefilter("always")
         try:
-            frame = pyogrio.read_dataframe(
+            frame = read_vector(
                 path,
                 layer="lines",
                 bbox=area.bounds,
                 where="railway IS NOT NULL",
                 CONFIG_FILE=str(settings),
             )
+        except RefusedFileError:
+            raise
         except (DataSourceError, DataLayerError, ValueError) as error:
             raise AreaError(f"{path}: can't be read as an OpenStreetMap extract ({error})") from error
     for warning in caught:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections import Counter
@@ -15,7 +14,9 @@ import shapely
 from shapely import LineString
 from shapely.geometry.base import BaseGeometry
 
-from aoi.errors import AreaError
+from aoi.errors import AreaError, InputError
+from aoi.files import parse_json, read_bytes
+from aoi.gdal import list_layers, read_vector, vector_info
 from aoi.osm import (
     DEFAULT_STATES,
     OPTIONAL_STATES,
@@ -158,10 +159,7 @@ def _head(path: Path) -> bytes:
 
 def _overpass_answer(path: Path) -> Mapping[str, Any] | None:
     """The document of an Overpass answer; None for other JSON, which GDAL may know."""
-    try:
-        document = json.loads(path.read_text("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise AreaError(f"{path}: is no complete JSON ({error})") from error
+    document = parse_json(read_bytes(path, AreaError), path, AreaError)
     return document if isinstance(document, dict) and "elements" in document else None
 
 
@@ -194,7 +192,6 @@ def _read_vector(path: Path, boundary: BaseGeometry) -> tuple[list[_Line], bool,
 def _frames(path: Path, boundary: BaseGeometry) -> list[tuple[str, Any]]:
     """The layers of a file that may hold lines, as GeoDataFrames in WGS84, cut to a box roughly."""
     import geopandas
-    import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError
 
     near = geopandas.GeoSeries([shapely.box(*boundary.bounds)], crs="OGC:CRS84")
@@ -204,7 +201,7 @@ def _frames(path: Path, boundary: BaseGeometry) -> list[tuple[str, Any]]:
         else:
             layers = [
                 (str(name), str(kind).removeprefix("2.5D ").removeprefix("3D ").split(" ")[0])
-                for name, kind in pyogrio.list_layers(path)
+                for name, kind in list_layers(path)
             ]
             kept = [name for name, kind in layers if kind in _LINES]
             if not kept:
@@ -213,12 +210,12 @@ def _frames(path: Path, boundary: BaseGeometry) -> list[tuple[str, Any]]:
             found = []
             for name in kept:
                 # before the box is laid over it, since that needs the file's own CRS
-                if pyogrio.read_info(path, layer=name)["crs"] is None:
+                if vector_info(path, layer=name)["crs"] is None:
                     raise _without_crs(path)
-                frame = geopandas.read_file(path, layer=name, bbox=near, fid_as_index=True)
+                frame = read_vector(path, layer=name, bbox=near, fid_as_index=True)
                 found.append((name, frame))
     except (DataSourceError, DataLayerError, ValueError, OSError) as error:
-        if isinstance(error, AreaError):
+        if isinstance(error, InputError):
             raise
         raise AreaError(f"{path}: can't be read as a vector file ({error})") from error
     for _, frame in found:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import tomllib
 import types
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
@@ -31,6 +30,7 @@ import pydantic
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from aoi.errors import InputError
+from aoi.files import parse_toml, read_bytes
 
 __all__ = [
     "bind",
@@ -124,18 +124,9 @@ def read_toml(path: Path, error: type[InputError] = InputError) -> dict[str, Any
     Raises:
         InputError: Of the class given: there is no such file, or it isn't TOML.
     """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise error(f"{path}: no such settings file") from None
-    except UnicodeDecodeError:
-        raise error(f"{path}: not a TOML file: it isn't UTF-8 text") from None
-    except OSError as fault:
-        raise error(f"{path}: can't be read: {fault.strerror}") from fault
-    except tomllib.TOMLDecodeError as fault:
-        raise error(f"{path}: not a valid TOML file: {fault}") from fault
-    except RecursionError:
-        raise error(f"{path}: not a settings file: its tables are nested too deep") from None
+    if not path.exists():
+        raise error(f"{path}: no such settings file")
+    return parse_toml(read_bytes(path, error), path, error)
 
 
 def bind(

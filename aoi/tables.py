@@ -22,7 +22,7 @@ from pathlib import Path
 from aoi.errors import InputError
 from aoi.files import decoded, read_bytes
 
-__all__ = ["Row", "Table", "parse_number", "read_table"]
+__all__ = ["Row", "Table", "guarded", "parse_number", "read_table"]
 
 _SEPARATORS = (",", ";", "\t", "|")
 _SPACES = re.compile(r"[\s'\u2019]+")
@@ -140,6 +140,8 @@ def read_table(
             where = f"{path}: line {reader.line_num + skipped}"
             while len(cells) > len(columns) and not cells[-1]:
                 cells.pop()
+            if any(name in wanted for name in columns[len(cells) :]):
+                raise error(f"{where} has {len(cells)} cells for {len(columns)} columns")
             if len(cells) > len(columns):
                 hint = (
                     '; a number with a decimal comma needs quotes ("0,5") or another separator'
@@ -176,6 +178,16 @@ def _columns(header: list[str], wanted: list[str], path: Path, error: type[Input
         twice = next(name for name in named if named.count(name) > 1)
         raise error(f"{path}: the table has the column {twice} twice")
     return columns
+
+
+def guarded(text: str) -> str:
+    """A cell that no spreadsheet runs: text that begins like a formula gets an apostrophe (CWE-1236).
+
+    Example:
+        >>> guarded("=1+1"), guarded("yard")
+        ("'=1+1", 'yard')
+    """
+    return f"'{text}" if text.lstrip(" \ufeff").startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def parse_number(text: str, *, decimal_comma: bool = True) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aoi.files import write_bytes, write_text
+from aoi.files import parse_json, read_bytes, write_bytes, write_text
 from detector.errors import WeightsError
 
 Arrays = dict[str, NDArray[np.float32]]
@@ -113,12 +113,9 @@ def read_card(path: Path) -> dict[str, Any]:
         WeightsError: It is missing or not a card.
     """
     card_path = path.with_suffix(".json")
-    try:
-        card = json.loads(card_path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path}: the card {card_path.name} that belongs beside it is missing") from error
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{card_path}: not a readable card ({error})") from error
+    if not card_path.exists():
+        raise WeightsError(f"{path}: the card {card_path.name} that belongs beside it is missing")
+    card = parse_json(read_bytes(card_path, WeightsError), card_path, WeightsError)
     if not isinstance(card, dict):
         raise WeightsError(f"{card_path}: not a card of weights")
     return card

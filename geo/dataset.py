@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
+from aoi.gdal import RefusedFileError, open_raster
 from geo.errors import SceneError
 from geo.file_formats import foreign_format, header_beside
 from geo.sentinel2.formats.product_names import parse_product_name
 from geo.zipped import zip_member
 
-# What may be opened. A list, because GDAL would also "open" descriptions of web services, and nothing here
-# may reach for the network by itself.
-DRIVERS = (
-    "GTiff",
-    "VRT",
-    "MBTiles",
-    "JPEG",
-    "PNG",
-    "JP2OpenJPEG",
-    "WEBP",
-    "BMP",
-    "GIF",
-    "HFA",
-    "ENVI",
-    "NITF",
-    "GPKG",
-    "EHdr",
-    "DIMAP",
-    "TIL",
-)
 # Those that are made of other files.
 MOSAICS = ("VRT", "DIMAP", "TIL")
 
@@ -51,9 +29,6 @@ _GDAL_OPTIONS = {
     # A raw file (ENVI, .bil) shorter than its header says is an error, not black ground.
     "RAW_CHECK_FILE_SIZE": True,
 }
-# Python's warning filters belong to the process. Only images without position need to touch them, one at a
-# time.
-_warning_filters = threading.Lock()
 
 
 @contextmanager
@@ -64,23 +39,16 @@ def opened(path: Path, quiet: bool = False) -> Iterator[DatasetReader]:
         path: The file.
         quiet: Whether the image is known to have a position, so that rasterio won't warn of having none.
     """
-    with rasterio.Env(**_GDAL_OPTIONS):
+    member = zip_member(path)
+    name = path if member is None else member.gdal
+    with ExitStack() as stack:
         try:
-            image = _open(path, quiet)
+            image = stack.enter_context(open_raster(name, options=_GDAL_OPTIONS, quiet=quiet))
+        except RefusedFileError as error:
+            raise SceneError(str(error)) from error
         except (RasterioError, OSError) as error:
             raise SceneError(_unreadable(path)) from error
-        with image:
-            yield image
-
-
-def _open(path: Path, quiet: bool) -> DatasetReader:
-    member = zip_member(path)
-    name = str(path) if member is None else member.gdal
-    if quiet:
-        return DatasetReader(name, driver=list(DRIVERS))
-    with _warning_filters, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return DatasetReader(name, driver=list(DRIVERS))
+        yield image
 
 
 def _unreadable(path: Path) -> str:

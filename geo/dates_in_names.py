@@ -51,7 +51,7 @@ _CLOCK = (
 )
 _COMPACT_CLOCK = r"(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)(?:[.,]\d+)?"
 _YEAR = r"(?P<year>(?:19|20)\d\d)"
-_ISO = rf"(?<!\d){_YEAR}(?P<sep>[-_.: ]?)(?P<month>\d\d)(?P=sep)(?P<day>\d\d)"
+_ISO = rf"(?<!\d){_YEAR}(?P<sep>[-_.:/ ]?)(?P<month>\d\d)(?P=sep)(?P<day>\d\d)"
 # What may stand between a date and its time: "at", "um", "à" of screenshots in several languages.
 _BETWEEN = r"(?:T|[ _-]|,? (?:at|um|om|kl\.?|alle|à|a las|às|в) )"
 

@@ -17,6 +17,7 @@ from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
+from aoi.gdal import raster_descriptions, raster_tags
 from geo.bands import choose_bands
 from geo.dataset import MOSAICS, first_line, opened
 from geo.dates_in_names import NameTime
@@ -57,7 +58,7 @@ def open_raster(path: Path, options: OpenOptions) -> Scene | None:
         gsd_m = options.gsd_m
         if crs is None and gsd_m is None:
             raise SceneError(_unplaced(path, image))
-        tags = {**image.tags(), **image.tags(ns="IMAGERY")}
+        tags = {**raster_tags(image), **raster_tags(image, "IMAGERY")}
         time, sensor = _acquisition(path, tags, options)
         _advise(path, image)
         return Scene.build(
@@ -180,7 +181,7 @@ def _source(
     elif palette:
         bands = (1,)
     else:
-        bands = choose_bands([item.name for item in interpretations], image.descriptions, path.stem)
+        bands = choose_bands([item.name for item in interpretations], raster_descriptions(image), path.stem)
     if not bands:
         raise SceneError(f"{path}: has only an alpha band, no picture")
     if options.stretch is not None:

@@ -1,10 +1,36 @@
-"""`python -m railwatch` is the `railwatch` command."""
+"""The process that is the `railwatch` command; also `python -m railwatch`."""
 
 from __future__ import annotations
 
 import sys
 
-from railwatch.cli import main
+from railwatch import interrupt
+
+
+def main() -> int:
+    """Run the command line in a process of its own and return its exit code; see `railwatch.cli`."""
+    interrupt.expect()
+    try:
+        from aoi.gdal import shut_gdal
+
+        shut_gdal()
+        from railwatch.cli import main as command
+
+        code = command()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        code = 130
+        sys.stderr.write("railwatch: interrupted\n")
+    except BrokenPipeError:
+        code = 141
+    interrupt.ignore()
+    if code == 141:  # nobody reads any more: the interpreter's last flush goes nowhere
+        import os
+
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return code
+
 
 if __name__ == "__main__":
     sys.exit(main())

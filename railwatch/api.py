@@ -128,6 +128,7 @@ def run(
     store: AnyPath | None = None,
     config: AnyPath | RunConfig | None = None,
     dates: AnyPath | None = None,
+    gsd_m: float | None = None,
     device: Device | None = None,
     weights: AnyPath | None = None,
     hindcast: bool = False,
@@ -144,6 +145,7 @@ def run(
         store: The folder that holds the observations; ``railwatch-store`` by default.
         config: A settings file, a bundled name, or settings; by default those that the store keeps.
         dates: A CSV file for images that don't tell when they were taken: columns file and datetime.
+        gsd_m: Metres a pixel of images without a position: all freight cars in them are counted.
         device: Where the network runs; by default what the settings say.
         weights: A safetensors file of ours; the shipped weights by default.
         hindcast: Sentinel-2: set a date against clear dates after it, too.
@@ -166,6 +168,7 @@ def run(
         base if isinstance(config, RunConfig) else _text(config),
         store=folder,
         aoi=aoi.name if isinstance(aoi, AreaOfInterest) else _text(aoi),
+        scenes__gsd_m=gsd_m,
         detector__device=device,
         detector__weights=_text(weights),
         occupancy__device=device,

@@ -5,19 +5,17 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import date
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from seeds.errors import PublishedError
+from seeds.published import read_bundled_or_given
 from seeds.row import RowError, _day, _one_of, _read_by, _slug, _url, _whole
 
 __all__ = [
@@ -147,22 +145,19 @@ def read_claims(path: Path | None = None) -> list[ClaimRow]:
         PublishedError: At the first thing that is wrong; the message names the file and the line.
     """
     name = _TABLE if path is None else str(path)
-    reader = csv.DictReader(io.StringIO(_content(path), newline=""), strict=True)
+    needed = [column for column, each in _COLUMNS.items() if each.default is MISSING]
+    table = read_bundled_or_given(path, _TABLE, needed)
+    _check_header(name, list(table.columns))
     rows: dict[str, ClaimRow] = {}
     lines: dict[str, int] = {}
-    try:
-        _check_header(name, list(reader.fieldnames or ()))
-        for cells in reader:
-            if None in cells or None in cells.values():
-                raise RowError("it has another number of cells than there are columns")
-            row = parse_claim(cells)
+    for cells in table:
+        try:
+            row = parse_claim(dict(cells))
             if row.id in rows:
                 raise RowError(f"its id {row.id!r} is taken already, in line {lines[row.id]}")
-            rows[row.id], lines[row.id] = row, reader.line_num
-    except csv.Error as error:
-        raise PublishedError(f"{name}: line {reader.line_num}: is no right CSV ({error})") from error
-    except RowError as error:
-        raise PublishedError(f"{name}: line {reader.line_num}: {error}") from error
+        except RowError as error:
+            raise PublishedError(f"{name}: line {cells.line}: {error}") from error
+        rows[row.id], lines[row.id] = row, cells.line
     for row in rows.values():
         if not row.with_claim:
             continue
@@ -197,29 +192,9 @@ def parse_claim(cells: Mapping[str, str]) -> ClaimRow:
     return ClaimRow(**values)
 
 
-def _content(path: Path | None) -> str:
-    if path is None:
-        return resources.files("seeds").joinpath(_TABLE).read_text("utf-8")
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise PublishedError(f"{path}: is no text in UTF-8") from error
-    except OSError as error:
-        raise PublishedError(f"{path}: can't be read ({error.strerror})") from error
-    if not text.strip():
-        raise PublishedError(f"{path}: is empty")
-    return text
-
-
 def _check_header(name: str, header: list[str]) -> None:
-    needed = [column for column, each in _COLUMNS.items() if each.default is MISSING]
-    for column in needed:
-        if column not in header:
-            raise PublishedError(f"{name}: has no column {column!r}")
     for column in header:
         if column not in _COLUMNS:
             near = difflib.get_close_matches(column, _COLUMNS, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise PublishedError(f"{name}: has an unknown column {column!r}{hint}")
-    if len(set(header)) < len(header):
-        raise PublishedError(f"{name}: has a column twice")

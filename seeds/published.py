@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from aoi.tables import Table, read_table
 from seeds.errors import PublishedError
 from seeds.row import COLUMNS, COVERS, REQUIRED, PublishedRow, RowError, parse_row
 
@@ -91,25 +91,18 @@ def read_rows(path: Path | None = None) -> list[PublishedRow]:
         PublishedError: At the first thing that is wrong; the message names the file and the line.
     """
     name = _TABLE if path is None else str(path)
-    # "line" counts as text editors do; a quoted cell may hold line breaks, so it isn't the row's number
-    reader = csv.DictReader(io.StringIO(_text(path), newline=""), strict=True)
+    table = read_bundled_or_given(path, _TABLE, REQUIRED)
+    _check_header(name, list(table.columns))
     rows: dict[str, PublishedRow] = {}
     lines: dict[str, int] = {}
-    try:
-        _check_header(name, list(reader.fieldnames or ()))
-        for cells in reader:
-            if None in cells or None in cells.values():
-                raise RowError(
-                    f"it has another number of cells than the {len(reader.fieldnames or ())} columns"
-                )
-            row = parse_row(cells)
+    for cells in table:
+        try:
+            row = parse_row(dict(cells))
             if row.id in rows:
                 raise RowError(f"its id {row.id!r} is taken already, in line {lines[row.id]}")
-            rows[row.id], lines[row.id] = row, reader.line_num
-    except csv.Error as error:
-        raise PublishedError(f"{name}: line {reader.line_num}: is no right CSV ({error})") from error
-    except RowError as error:
-        raise PublishedError(f"{name}: line {reader.line_num}: {error}") from error
+        except RowError as error:
+            raise PublishedError(f"{name}: line {cells.line}: {error}") from error
+        rows[row.id], lines[row.id] = row, cells.line
     for row in rows.values():
         fault = _reference_fault(row, rows)
         if fault:
@@ -117,32 +110,24 @@ def read_rows(path: Path | None = None) -> list[PublishedRow]:
     return list(rows.values())
 
 
-def _text(path: Path | None) -> str:
+def read_bundled_or_given(path: Path | None, bundled: str, required: Sequence[str]) -> Table:
+    """A table of this package, or one that a user gives in its place.
+
+    Raises:
+        PublishedError: It can't be read; see `aoi.tables.read_table`.
+    """
+    content = None
     if path is None:
-        return resources.files("seeds").joinpath(_TABLE).read_text("utf-8")
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise PublishedError(f"{path}: is no text in UTF-8") from error
-    except OSError as error:
-        raise PublishedError(f"{path}: can't be read ({error.strerror})") from error
-    if not text.strip():
-        raise PublishedError(f"{path}: is empty")
-    return text
+        content = resources.files("seeds").joinpath(bundled).read_bytes()
+    return read_table(path or Path(bundled), required, PublishedError, content=content)
 
 
 def _check_header(name: str, header: list[str]) -> None:
-    missing = [column for column in REQUIRED if column not in header]
-    if missing:
-        hint = "; cells are separated by commas" if len(header) == 1 else ""
-        raise PublishedError(f"{name}: has no column {missing[0]!r}{hint}")
     for column in header:
         if column not in COLUMNS:
             near = difflib.get_close_matches(column, COLUMNS, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise PublishedError(f"{name}: has an unknown column {column!r}{hint}")
-    if len(set(header)) < len(header):
-        raise PublishedError(f"{name}: has a column twice")
 
 
 def _reference_fault(row: PublishedRow, rows: dict[str, PublishedRow]) -> str | None:

@@ -30,6 +30,7 @@ from shapely import MultiPolygon, Polygon
 from shapely.errors import GEOSException
 from shapely.geometry import shape
 
+from aoi.errors import InputError
 from detector.errors import LabelError
 from detector.labels.files import member, number, numbers, read_json, relative, write_json
 from detector.labels.find_images import LabelImage, open_image
@@ -313,21 +314,22 @@ def _geojson_crs(path: Path, document: Mapping[str, Any]) -> str:
 
 def _table(path: Path) -> LabelLayer:
     import geopandas as gpd
-    import pyogrio
+
+    from aoi.gdal import list_layers, read_vector
 
     try:
         if path.suffix.lower() in {".parquet", ".geoparquet"}:
             table = gpd.read_parquet(path)
         else:
-            layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+            layers = [str(name) for name, kind in list_layers(path) if kind is not None]
             if len(layers) > 1:
                 layers = [name for name in layers if name.lower() in {"labels", "detections"}] or layers
             if len(layers) != 1:
                 raise LabelError(
                     f"{path}: has the layers {', '.join(layers) or 'none'}; call the one to read 'labels'"
                 )
-            table = gpd.read_file(path, layer=layers[0], engine="pyogrio")
-    except LabelError:
+            table = read_vector(path, layer=layers[0])
+    except InputError:
         raise
     except Exception as error:  # GDAL and Arrow raise many kinds, all of which mean the same here
         raise LabelError(

@@ -10,7 +10,6 @@ their neighbours, never enter training.
 
 from __future__ import annotations
 
-import csv
 import re
 import zlib
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from aoi.tables import read_table
 from detector.errors import LabelError
 from detector.simulators.procedural.spec import BackgroundPatch, SceneSpec
 
@@ -85,8 +85,9 @@ class BackgroundLibrary:
         rail: set[str] = set()
         listing = self.folder / "rail.csv"
         if listing.is_file():
-            with listing.open(newline="") as handle:
-                rail = {Path(row["image"]).stem for row in csv.DictReader(handle) if row.get("image")}
+            rail = {
+                Path(row["image"]).stem for row in read_table(listing, ["image"], LabelError) if row["image"]
+            }
         found = []
         for path in sorted(self.folder.iterdir()):
             match = _NAME.match(path.stem)

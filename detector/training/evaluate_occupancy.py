@@ -274,16 +274,18 @@ def read_ground(path: Path) -> NDArray[np.float32]:
     Raises:
         LabelError: It can't be read or has fewer than four bands.
     """
-    import rasterio
+    from rasterio.errors import RasterioError
+
+    from aoi.gdal import open_raster
 
     try:
-        with rasterio.open(path) as image:
+        with open_raster(path) as image:
             if image.count < 4:
                 raise LabelError(f"{path}: blue, green, red and near infrared are needed, it has fewer bands")
             values = image.read((1, 2, 3, 4)).astype(np.float32)
             scale = 1e-4 if np.dtype(image.dtypes[0]).kind in "ui" else 1.0
             return np.asarray(values * scale, dtype=np.float32)
-    except rasterio.errors.RasterioError as error:
+    except (RasterioError, OSError) as error:
         raise LabelError(f"{path}: can't be read as an image") from error
 
 

@@ -23,6 +23,7 @@ from detector.wagons.maps import F32, STRIDE, WORK_GSD_M, Maps, mirrored
 from detector.wagons.rescoring import Rescorer, features
 from detector.wagons.weights import Weights, WeightsHead
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
+from geo.orientation import Upright, upright
 
 logger = logging.getLogger(__name__)
 
@@ -165,24 +166,27 @@ class WagonDetector:
             careful: Look at each tile and its three mirror images, which takes four times as long.
             progress: Called with tiles done and tiles in all.
             watch: Called with each tile and the network's maps of it (a batch of one), for those who want
-                more of the same pass than wagons.
+                more of the same pass than wagons. Tiles are those of the scene with north up
+                (`geo.orientation.upright`).
 
         Raises:
             ResolutionError: The scene is too coarse or too fine.
             SceneError: The scene can't be read, or the area doesn't touch it.
         """
         self.check_resolution(scene)
-        grid = TileGrid.over(scene, gsd_m=WORK_GSD_M, core_px=tile_px, halo_px=HALO_PX, area=area)
+        # The network sees north up, however a file stores its rows and columns.
+        view = upright(scene)
+        grid = TileGrid.over(view.scene, gsd_m=WORK_GSD_M, core_px=tile_px, halo_px=HALO_PX, area=area)
         parts: list[Candidates] = []
         notes: list[str] = []
-        for candidates, tile, capped in self._tiles(scene, grid, batch_size, progress, watch, careful):
+        for candidates, tile, capped in self._tiles(view.scene, grid, batch_size, progress, watch, careful):
             if capped:
                 notes.append(
                     "a tile held more candidates than wagons have room: counts there are not to be trusted"
                 )
             parts.append(_owned(candidates, tile))
         found = self.judge(Candidates.joined(parts), scene.gsd_m)
-        covered = valid_fraction(scene, area)
+        covered = valid_fraction(view.scene, area)
         if scene.gsd_m > TRAINED_GSD_M[1] or scene.gsd_m < TRAINED_GSD_M[0]:
             notes.append(
                 f"the image has {scene.gsd_m:.2f} m a pixel, the detector was trained on "
@@ -194,6 +198,7 @@ class WagonDetector:
         outside = max(0.0, np.log(scene.gsd_m / TRAINED_GSD_M[1]), np.log(TRAINED_GSD_M[0] / scene.gsd_m))
         return self._detections(
             scene,
+            view,
             grid,
             found,
             self.threshold if threshold is None else threshold,
@@ -289,6 +294,7 @@ class WagonDetector:
     def _detections(
         self,
         scene: Scene,
+        view: Upright,
         grid: TileGrid,
         found: RescoredCandidates,
         threshold: float,
@@ -296,7 +302,7 @@ class WagonDetector:
         notes: tuple[str, ...],
         widening: float,
     ) -> Detections:
-        source = grid.work_to_source(found.boxes)
+        source = view.stored_boxes(grid.work_to_source(found.boxes))
         placed = boxes_to_map(scene, source)
 
         polygons = np.full(len(source), None, dtype=object)

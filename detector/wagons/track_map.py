@@ -21,6 +21,7 @@ from aoi import AreaOfInterest
 from detector.wagons.detector import HALO_PX, WagonDetector
 from detector.wagons.maps import F32, STRIDE, WORK_GSD_M, Maps
 from geo import Scene, Tile, TileGrid
+from geo.orientation import upright
 from geo.tracks import PlaneGrid, Sightings, TrackObservation
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def look_for_tracks(
         SceneError: the scene can't be read or has no position, or the area doesn't touch it.
     """
     detector.check_resolution(scene)
+    scene = upright(scene).scene
     wide = _widened(area, grid)
     tiling = TileGrid.over(scene, gsd_m=WORK_GSD_M, core_px=tile_px, halo_px=HALO_PX, area=wide)
     pixels = scene.map_to_pixel(grid.centres_in(scene.crs).reshape(-1, 2))

@@ -24,6 +24,7 @@ import typer
 from typer.core import TyperGroup
 
 from aoi.errors import InputError
+from railwatch import interrupt
 from railwatch.cli import _common
 from railwatch.version import __version__
 
@@ -45,7 +46,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         "export",
         "aoi",
     ),
-    "Try and check": ("demo", "validate"),
+    "Try and check": ("demo", "validate", "store"),
     "Make a detector": ("simulate", "train", "evaluate"),
 }
 COMMANDS: tuple[str, ...] = tuple(name for names in PANELS.values() for name in names)
@@ -181,6 +182,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except Exception as error:
         return _explain(error, as_json="--json" in arguments)
+    except SystemExit as error:  # only rich raises one, when the reader of a help page goes away
+        return _explain(BrokenPipeError(), as_json=False) if error.code == 1 else _common.EXIT_BUG
     # typer hands an exit code back as the command's result; our commands themselves return None.
     code = result if isinstance(result, int) else 0
     if code == _common.EXIT_INTERRUPTED:
@@ -190,6 +193,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _explain(error: Exception, *, as_json: bool) -> int:
     """Says what went wrong in one sentence and returns the exit code for it."""
+    if interrupt.interrupted():  # during an import or a callback it comes back as any kind of error
+        _complain("interrupted")
+        return _common.EXIT_INTERRUPTED
     if isinstance(error, _ReaderGone | BrokenPipeError):
         # Nobody reads any more: give the interpreter's last flush somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -247,4 +253,4 @@ def _system_sentence(error: OSError) -> str | None:
 
 def _complain(text: str) -> None:
     """Writes one line on stderr."""
-    sys.stderr.write(f"railwatch: {text}\n")
+    sys.stderr.write(f"railwatch: {_common.printable(text)}\n")

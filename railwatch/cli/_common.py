@@ -15,6 +15,7 @@ import logging
 import math
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from aoi.errors import InputError
+from aoi.files import safe_name
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -134,7 +136,7 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            text = f"railwatch: {record.levelname.lower()}: {self.format(record)}"
+            text = printable(f"railwatch: {record.levelname.lower()}: {self.format(record)}")
             console().print(text, markup=False, highlight=False, soft_wrap=True)
         except BrokenPipeError:
             raise
@@ -185,6 +187,27 @@ def below_threshold() -> NoReturn:
 # Output
 
 
+def printable(text: str) -> str:
+    r"""Text that a terminal shows and doesn't obey: control characters become ``\x1b`` in four letters.
+
+    A file's name may hold any byte but two; colours, a new title or a cleared screen are none of its
+    business. Bytes that aren't UTF-8 are shown in the same way.
+    """
+    return "".join(map(_escaped, safe_name(text)))
+
+
+def _escaped(character: str) -> str:
+    category = unicodedata.category(character)
+    # A soft hyphen or a joiner belongs to words; what turns the direction of a line around doesn't.
+    harmless = (
+        character in "\n\t" or category[0] != "C" or (category == "Cf" and character not in _DIRECTIONS)
+    )
+    return character if harmless else character.encode("unicode_escape", "backslashreplace").decode()
+
+
+_DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
+
+
 def console(*, stderr: bool = True) -> Console:
     """The console of a stream; the same object every time, so that bars and lines don't collide."""
     from rich.console import Console
@@ -209,7 +232,7 @@ _consoles: dict[bool, tuple[Any, Console]] = {}
 
 def say(text: str = "", *, style: str | None = None) -> None:
     """Prints a line of the result on stdout, as it is (no markup, no wrapping of long paths)."""
-    console(stderr=False).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    console(stderr=False).print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def notes(sentences: Iterable[str]) -> None:
@@ -236,7 +259,7 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, title: st
     from rich.text import Text
 
     headings, cells = list(columns), [list(row) for row in rows]
-    shown = [["-" if cell is None else str(cell) for cell in row] for row in cells]
+    shown = [["-" if cell is None else printable(str(cell)) for cell in row] for row in cells]
     # Wrap between words, not inside them, as long as the words of all columns fit beside each other.
     widths = [
         max(len(word) for text in (heading, *(row[index] for row in shown)) for word in (*text.split(), ""))
@@ -280,8 +303,10 @@ def emit_json(document: object) -> None:
 
 def _plain(value: object) -> object:
     """The value in types that JSON has."""
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool | int):
         return value
+    if isinstance(value, str | Path):
+        return safe_name(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, datetime):
@@ -289,10 +314,8 @@ def _plain(value: object) -> object:
         return moment.isoformat().replace("+00:00", "Z")
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, Path):
-        return str(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(member) for key, member in value.items()}
+        return {safe_name(str(key)): _plain(member) for key, member in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, list | tuple):

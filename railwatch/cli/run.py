@@ -37,8 +37,22 @@ def run(
         typer.Option(
             "--dates",
             metavar="CSV",
-            help="When images were taken that don't tell: columns file, datetime and optionally sensor.",
+            help="When images were taken that don't tell: columns file, datetime and optionally sensor and "
+            "gsd_m.",
         ),
+    ] = None,
+    gsd: Annotated[
+        float | None,
+        typer.Option(
+            "--gsd",
+            metavar="METRES",
+            help="Metres a pixel of images without a position (screenshots): all freight cars in them are "
+            "counted, though not by zone or track.",
+        ),
+    ] = None,
+    bbox: Annotated[
+        str | None,
+        typer.Option("--bbox", metavar="W,S,E,N", help="The area as a box in degrees, instead of --aoi."),
     ] = None,
     device: Annotated[
         Device | None,
@@ -78,13 +92,16 @@ def run(
     from railwatch import api
     from railwatch.pipeline.alerts import send_alerts, split_command
 
+    if aoi is not None and bbox is not None:
+        _common.fail("--aoi and --bbox exclude each other")
     if alert_command is not None:
         split_command(alert_command)  # better now than after a night's work
     with _common.progress("looking") as progress:
         result = api.run(
             scenes,
-            aoi=aoi,
+            aoi=aoi if bbox is None else bbox,
             store=store,
+            gsd_m=gsd,
             config=config,
             dates=dates,
             device=device,
@@ -101,7 +118,7 @@ def run(
         _common.emit_json(result.to_json() | {"alerts": [one.to_json() for one in alerts]})
     if not result.read:
         reasons = "; ".join(f"{one.path}: {one.reason}" for one in result.skipped[:3])
-        _common.fail(f"none of the scenes could be read: {reasons}")
+        _common.fail(f"none of the scenes could be used: {reasons}")
     if not as_json:
         say(result)
         for alert in alerts:

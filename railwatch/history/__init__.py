@@ -6,7 +6,7 @@ from railwatch.history.judge import PlaceHistory, compare, judge
 from railwatch.history.matchups import Calibration, calibrate
 from railwatch.history.record import Record, from_observation
 from railwatch.history.settings import MethodError, VerdictSettings
-from railwatch.history.verdict import RANK, HistoryMaximum, Verdict, Word
+from railwatch.history.verdict import RANK, HistoryMaximum, Verdict, Word, foremost
 
 __all__ = [
     "RANK",
@@ -20,6 +20,7 @@ __all__ = [
     "Word",
     "calibrate",
     "compare",
+    "foremost",
     "from_observation",
     "judge",
 ]

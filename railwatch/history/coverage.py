@@ -35,6 +35,7 @@ class Coverage:
         abstained: Looks of the window without an answer (clouds, snow, an unsure detector).
         first: Day of the first clear look, or None.
         last: Day of the last.
+        published: How many of the looks are published counts of others alone.
     """
 
     looks: int
@@ -45,6 +46,7 @@ class Coverage:
     abstained: int
     first: date | None
     last: date | None
+    published: int = 0
 
     @property
     def record_chance(self) -> float:
@@ -61,6 +63,7 @@ def coverage(
     end: date,
     abstained: int,
     settings: VerdictSettings,
+    published: int = 0,
 ) -> Coverage:
     """Return what the looks of a window cover.
 
@@ -72,6 +75,7 @@ def coverage(
         end: Last day of the window.
         abstained: Looks without an answer.
         settings: The expected dwell time.
+        published: How many of the looks are published counts alone.
     """
     ordinals = np.array([day.toordinal() for day in days], dtype=np.float64)
     dwell = dwell_days(ordinals, counts, variances, settings.dwell_days)
@@ -86,6 +90,7 @@ def coverage(
         abstained=abstained,
         first=days[0] if days else None,
         last=days[-1] if days else None,
+        published=published,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
-from railwatch.history import RANK, Record, Verdict, VerdictSettings
+from railwatch.history import Record, Verdict, VerdictSettings, foremost
 from railwatch.history.events import Event
 from railwatch.history.filter import Filtered, filtered
 from railwatch.history.gathered import Gathered
@@ -16,6 +16,9 @@ from railwatch.store.observation import Observation
 
 if TYPE_CHECKING:
     import pandas as pd
+
+UNSEEN_DAYS = 183
+"""A longer time without an image is shown as unseen: half a year."""
 
 _SENTINEL = re.compile(r"sentinel[-_ ]?([1-6])|^s([123])[a-d](?:[-_ ]|$)", re.IGNORECASE)
 
@@ -32,8 +35,9 @@ class History:
         events: What happened when.
         since: First day to draw, or None for the first there is.
         until: Last day to draw.
-        filtered: By observation id, looks of ten metres combined with those before them; drawn beside the
-            single looks, and in no verdict.
+        filtered: By observation id, images of ten metres combined with those before them; drawn beside the
+            single images, and in no verdict.
+        day: The day that the chart and the page are about, or None for the foremost one.
     """
 
     title: str
@@ -44,6 +48,7 @@ class History:
     since: date | None = None
     until: date | None = None
     filtered: Mapping[str, Filtered] = field(default_factory=dict)
+    day: date | None = None
 
     @classmethod
     def gather(
@@ -57,6 +62,7 @@ class History:
         since: date | None = None,
         until: date | None = None,
         settings: VerdictSettings | None = None,
+        day: date | None = None,
     ) -> History:
         """Collect what there is.
 
@@ -69,11 +75,12 @@ class History:
             since: First day to draw.
             until: Last day to draw.
             settings: Errors of the methods.
+            day: The day that the chart and the page are about; the foremost one by default.
         """
         chosen = settings or VerdictSettings()
         gathered = Gathered.of(observations, published, chosen)
         history = cls.of(title, gathered, verdicts, chosen)
-        return replace(history, events=tuple(sorted(events)), since=since, until=until)
+        return replace(history, events=tuple(sorted(events)), since=since, until=until, day=day)
 
     @classmethod
     def of(
@@ -104,9 +111,13 @@ class History:
     def span(self) -> tuple[date, date]:
         """Return the first and last day to draw, with a little room on either side.
 
-        Ceilings and events don't stretch it beyond the dated counts, unless there is nothing else.
+        The whole look-back of the headline's verdict is in it, seen or not. Ceilings and events don't
+        stretch it beyond that and the dated counts, unless there is nothing else.
         """
         days = [record.day for record in self.records if record.kind != "ceiling"]
+        foremost = self.foremost()
+        if foremost is not None and foremost.probability_exceedance is not None:
+            days.append(foremost.window[0])
         if not days:
             days = [day for one in self.records for day in (one.day, one.until.date())]
         if not days:
@@ -139,15 +150,30 @@ class History:
             if one.kind == "ceiling" and one.day <= last and one.until.date() >= first
         ]
 
-    def headline(self) -> Verdict | None:
-        """Return the verdict whose window is worth showing: the highest count of the highest word in view."""
-        first, last = self.span()
-        known = [
-            one
-            for one in self.verdicts
-            if first <= one.record.day <= last and one.probability_exceedance is not None
-        ]
-        return max(known, key=lambda one: (RANK[one.verdict], one.count or 0.0, one.datetime), default=None)
+    def foremost(self) -> Verdict | None:
+        """Return the verdict that chart and page open with; see `railwatch.history.foremost`."""
+        first, last = self.since or date.min, self.until or date.max
+        return foremost((one for one in self.verdicts if first <= one.record.day <= last), self.day)
+
+    def unseen(self) -> list[tuple[date, date]]:
+        """Return the stretches of the headline's look-back, of half a year and more, that no image shows.
+
+        Published counts are images too, and a published ceiling is a statement on its whole period.
+        """
+        verdict = self.foremost()
+        if verdict is None or verdict.probability_exceedance is None:
+            return []
+        start, end = verdict.window
+        seen = [(one.day, one.day) for one in self.records if one.bounded]
+        seen += [(one.day, one.until.date()) for one in self.records if one.kind == "ceiling"]
+        gaps, reached = [], start
+        for begin, until in sorted((max(a, start), b) for a, b in seen if b >= start and a <= end):
+            if (begin - reached).days >= UNSEEN_DAYS:
+                gaps.append((reached, begin))
+            reached = max(reached, until)
+        if (end - reached).days >= UNSEEN_DAYS:
+            gaps.append((reached, end))
+        return gaps
 
     def credits(self) -> str:
         """Return the caption's line on sources and licences."""

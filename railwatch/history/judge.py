@@ -19,7 +19,7 @@ from railwatch.history.gathered import Gathered
 from railwatch.history.matchups import calibrate
 from railwatch.history.posterior import ObservedCounts, Posterior
 from railwatch.history.record import Record, looks_of
-from railwatch.history.rule import Figures, basis_of, word_for
+from railwatch.history.rule import Figures, as_printed, basis_of, word_for
 from railwatch.history.settings import VerdictSettings
 from railwatch.history.verdict import HistoryMaximum, Verdict
 from railwatch.history.words import with_sentence
@@ -146,9 +146,11 @@ def judge(
             drafts.append(place.figures(record))
             seconds[record.id] = place.second_look
     drafts.sort(key=lambda one: (one.record.when, one.record.aoi, one.record.id))
+    verdicts = [finished(draft, seconds[draft.record.id], chosen) for draft in corrected(drafts, chosen)]
+    labels = {one.record.id: one.label for one in verdicts}
     return [
-        with_sentence(finished(draft, seconds[draft.record.id], chosen))
-        for draft in corrected(drafts, chosen)
+        with_sentence(replace(one, confirmation_label=labels.get(one.confirmed_by or "", "")))
+        for one in verdicts
     ]
 
 
@@ -325,6 +327,9 @@ class PlaceHistory:
             start=start,
             end=end,
             abstained=sum(start <= day <= end for day in self.missing),
+            published=sum(
+                all(record.method == "published" for record in look if record.bounded) for look in looks
+            ),
             settings=settings,
         )
         return _Window(
@@ -404,21 +409,26 @@ def _maximum(records: Sequence[Record]) -> HistoryMaximum | None:
         until=top.until.date(),
         source=top.source,
         method=top.method,
+        approximate=top.approximate,
+        length_m=top.length_m,
+        length_low_m=top.length_low_m,
+        length_high_m=top.length_high_m,
     )
 
 
 def _too_short(window: _Window, settings: VerdictSettings) -> str:
     seen = window.coverage
     if not seen.looks:
-        return f"there is no clear look from {window.start} to {window.end}"
+        return f"there is no clear image from {window.start} to {window.end}"
     if seen.looks == 1:
         return (
-            f"there is only one clear look from {window.start} to {window.end}, and the worth of "
+            f"there is only one clear image from {window.start} to {window.end}, and the worth of "
             f"{settings.min_looks:g} independent ones is needed"
         )
+    worth = f"{as_printed(seen.n_effective):.1f}"
     return (
-        f"the {seen.looks} clear looks from {window.start} to {window.end} are worth "
-        f"{seen.n_effective:.1f} independent ones, and {settings.min_looks:g} are needed"
+        f"the {seen.looks} clear images from {window.start} to {window.end} are worth "
+        f"{worth} independent ones, and {settings.min_looks:g} are needed"
     )
 
 
@@ -479,4 +489,5 @@ def finished(draft: Verdict, second_look: SecondLook, settings: VerdictSettings)
         confirmed=other is not None,
         confirmed_by=None if other is None else other.id,
         confirmed_on=None if other is None else other.day,
+        confirmation=other,
     )

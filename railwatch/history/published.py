@@ -59,6 +59,7 @@ def published_records(rows: pd.DataFrame, settings: VerdictSettings) -> list[Rec
                 sd_above=sd,
                 source=str(row["publisher"]),
                 scene=str(row["url"]),
+                approximate=row["statement"] != "exact",
             )
         )
     return records

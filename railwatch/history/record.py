@@ -8,6 +8,7 @@ true number of cars agrees with it. Nothing here decides anything.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_ndtr, ndtr
 
+from railwatch import words
 from railwatch.history.settings import Z90, MethodError, VerdictSettings
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ class Record:
         length_m: Occupied track, metres, where that was measured first and the count follows from it.
         length_low_m: Lower end of its 90% interval.
         length_high_m: Upper end.
+        approximate: Whether it was published as an approximate figure ("about 73").
+        caveats: What a reader of the count must know, as clauses that can follow "note that".
     """
 
     id: str
@@ -70,6 +74,8 @@ class Record:
     length_m: float | None = None
     length_low_m: float | None = None
     length_high_m: float | None = None
+    approximate: bool = False
+    caveats: tuple[str, ...] = ()
 
     @property
     def day(self) -> date:
@@ -212,6 +218,7 @@ def from_observation(observation: Observation, settings: VerdictSettings) -> Rec
         "method": observation.method,
         "source": observation.sensor,
         "scene": observation.scene,
+        "caveats": caveats_of(observation),
     }
     if observation.count is not None and not observation.abstained:
         count = float(observation.count)
@@ -241,6 +248,30 @@ def from_observation(observation: Observation, settings: VerdictSettings) -> Rec
         )
     reason = observation.reason or "no count"
     return Record(kind="missing", value=None, low=None, high=None, reason=reason, **common)
+
+
+_SEEN_WHOLE = 0.95
+"""A smaller part of the area seen is told wherever the count is."""
+
+_CROSS_CHECK = re.compile(r"classical estimator|cross-check", re.IGNORECASE)
+
+
+def caveats_of(observation: Observation) -> tuple[str, ...]:
+    """Return what a reader of an observation's count must know, as clauses that can follow "note that".
+
+    A simulated image, an area that was seen in part or is hidden in part, and a cross-check that disagrees;
+    the observation's other warnings stay with its evidence.
+    """
+    found = []
+    if observation.sensor.lower().startswith("simulated"):
+        found.append("the image is simulated")
+    if observation.clear_fraction < _SEEN_WHOLE:
+        found.append(f"only {words.fraction_seen(observation.clear_fraction)} of the area was seen")
+    if observation.hidden_fraction > 0.0:
+        found.append(f"{words.fraction_seen(observation.hidden_fraction)} of the area is hidden from above")
+    if any(_CROSS_CHECK.search(warning) for warning in observation.warnings):
+        found.append("a second estimator disagrees with it")
+    return tuple(found)
 
 
 def errors_of(count: float, low: float | None, high: float | None, error: MethodError) -> tuple[float, float]:

@@ -44,13 +44,21 @@ def basis_of(n_effective: float, ceiling_share: float, looks: int, settings: Ver
         looks: Clear looks of the window.
         settings: The least that is asked.
     """
-    enough = n_effective >= settings.min_looks
+    enough = as_printed(n_effective) >= settings.min_looks
     ceiling = ceiling_share >= settings.ceiling_share
     if enough:
         return "counts and published ceiling" if ceiling_share > 0 else "counts"
     if ceiling:
         return "counts and published ceiling" if looks else "published ceiling"
     return "none"
+
+
+def as_printed(n_effective: float) -> float:
+    """Return an effective sample size to one decimal, as it is printed and compared with what is asked.
+
+    So that no page says "worth 5.0 of the 5 that are needed, and too few".
+    """
+    return round(n_effective, 1)
 
 
 def word_for(figures: Figures, settings: VerdictSettings) -> Word:
@@ -61,7 +69,7 @@ def word_for(figures: Figures, settings: VerdictSettings) -> Word:
     """
     if figures.basis == "none":
         return "cannot say"
-    long_record = figures.n_effective >= settings.full_looks
+    long_record = as_printed(figures.n_effective) >= settings.full_looks
     record = figures.record if long_record else figures.record_margin
     if (
         record >= settings.record_probability

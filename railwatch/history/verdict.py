@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
@@ -11,6 +12,9 @@ from railwatch.history.record import Record
 
 Word = Literal["unprecedented", "elevated", "typical", "low", "cannot say"]
 Basis = Literal["counts", "published ceiling", "counts and published ceiling", "none"]
+
+FEW_IMAGES = 20
+"""With fewer images behind a comparison a reader is told that they are few."""
 
 RANK: dict[Word, int] = {"cannot say": -1, "low": 0, "typical": 1, "elevated": 2, "unprecedented": 3}
 """The words in order of how high a count they speak of."""
@@ -27,6 +31,10 @@ class HistoryMaximum:
         until: End of a ceiling's period, else the same day.
         source: Publisher or sensor.
         method: How it was counted.
+        approximate: Whether it was published as an approximate figure.
+        length_m: Occupied track, metres, where that was measured.
+        length_low_m: Lower end of its 90% interval.
+        length_high_m: Upper end.
     """
 
     value: float
@@ -35,6 +43,10 @@ class HistoryMaximum:
     until: date
     source: str
     method: str
+    approximate: bool = False
+    length_m: float | None = None
+    length_low_m: float | None = None
+    length_high_m: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +80,8 @@ class Verdict:
         confirmed: For `unprecedented`, whether a second look agrees; else None.
         confirmed_by: Id of the record that agrees.
         confirmed_on: Its day.
+        confirmation: The record that agrees.
+        confirmation_label: What the verdict on that record is, if it was judged.
         reason: Why the word is `cannot say`, if it is.
         sentence: One plain sentence that an analyst can quote; `railwatch.history.words` writes it.
     """
@@ -98,6 +112,8 @@ class Verdict:
     confirmed: bool | None = None
     confirmed_by: str | None = None
     confirmed_on: date | None = None
+    confirmation: Record | None = None
+    confirmation_label: str = ""
     reason: str | None = None
     sentence: str = ""
 
@@ -142,6 +158,10 @@ class Verdict:
             "verdict": self.verdict,
             "confirmed": self.confirmed,
             "confirmed_by": self.confirmed_by,
+            "confirmed_on": None if self.confirmed_on is None else self.confirmed_on.isoformat(),
+            "confirmed_count": None if self.confirmation is None else self.confirmation.value,
+            "confirmed_verdict": self.confirmation_label or None,
+            "caveats": list(self.record.caveats),
             "reason": self.reason,
             "sentence": self.sentence,
             "basis": self.basis,
@@ -156,9 +176,12 @@ class Verdict:
             "history_max_kind": None if maximum is None else maximum.kind,
             "history_max_date": None if maximum is None else maximum.day.isoformat(),
             "history_max_source": None if maximum is None else maximum.source,
+            "history_max_length_m": None if maximum is None else maximum.length_m,
             "recent_max": None if self.recent is None else self.recent.value,
             "recent_max_date": None if self.recent is None else self.recent.day.isoformat(),
             "history_n": coverage.looks,
+            "history_published": coverage.published,
+            "history_first": None if coverage.first is None else coverage.first.isoformat(),
             "history_ceilings": self.ceilings,
             "ceiling_looks_assumed": _rounded(self.ceiling_looks, 1),
             "n_effective": _rounded(coverage.n_effective, 1),
@@ -187,6 +210,33 @@ class Verdict:
                 "abstained": coverage.abstained,
             },
         }
+
+
+def foremost(verdicts: Iterable[Verdict], day: date | None = None) -> Verdict | None:
+    """Return the verdict that a page or a chart opens with.
+
+    The foremost date that stands out, else the latest that was judged. Our own observations go first;
+    published counts open a page without any. Of several that stand out equally, one that a second image
+    confirms goes first, then the highest.
+
+    Args:
+        verdicts: Of one place, in any order.
+        day: The day that it must be about, if a reader asks for one.
+
+    Returns:
+        None if there is none (of that day).
+    """
+    judged = [one for one in verdicts if day is None or one.record.day == day]
+    judged = [one for one in judged if one.record.method != "published"] or judged
+    notable = [one for one in judged if RANK[one.verdict] >= RANK["elevated"]]
+    if notable:
+        return max(
+            notable,
+            key=lambda one: (RANK[one.verdict], one.confirmed is True, one.count or 0.0, one.record.when),
+        )
+    said = [one for one in judged if RANK[one.verdict] >= RANK["low"]]
+    counted = [one for one in judged if one.record.clear]
+    return max(said or counted or judged, key=lambda one: one.record.when, default=None)
 
 
 def _iso(when: datetime) -> str:

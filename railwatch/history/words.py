@@ -1,73 +1,229 @@
-"""The verdict in one plain sentence."""
+"""A verdict in words: its finding, a headline for a page or a chart, and one sentence to quote.
+
+What the words claim is what the images can say: a highest count is the highest "in 9 images since April 2024"
+and never of the years in which nobody looked. What a reader must know (a simulated image, an area seen in
+part, few images) is part of the sentence.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from datetime import date
 from typing import TYPE_CHECKING
+
+from railwatch import words
+from railwatch.history.verdict import FEW_IMAGES, HistoryMaximum, Verdict
 
 if TYPE_CHECKING:
     from railwatch.history.record import Record
-    from railwatch.history.verdict import HistoryMaximum, Verdict
+
+__all__ = [
+    "caveats",
+    "confirmation",
+    "count_of",
+    "finding",
+    "headline",
+    "images",
+    "maximum",
+    "quantity",
+    "sentence",
+    "with_sentence",
+]
 
 _HOW = {
     "wagons": "counted by the wagon detector",
     "occupancy": "estimated from track occupancy",
     "reviewed": "counted by a reviewer",
 }
-_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_FEWEST_IN_A_ROW = 3
+"""Being the highest of fewer counts than this is no finding; the ratio to the highest is."""
+
+_RECORD_PROBABILITY = 0.9
+"""Where `VerdictSettings.record_probability` draws its line; a figure beside it isn't rounded over it."""
+
+
+# ---- counts --------------------------------------------------------------------------------------
+
+
+def quantity(record: Record) -> str:
+    """Return what a record says of the number of cars: ``73``, ``at least 8``, ``about 20``."""
+    if record.value is None:
+        return "no count"
+    return words.quantified(record.value, record.kind, approximate=record.approximate)
+
+
+def count_of(record: Record) -> str:
+    """Return the count with its noun, and the occupied track first where that was measured.
+
+    ``73 freight cars``, ``at least 2,190 m of track occupied, or at least 150 freight cars``.
+    """
+    if record.value is None:
+        return "no count"
+    counted = f"{quantity(record)} {words.noun(record.value)}"
+    return counted if record.length_m is None else f"{length(record)} of track occupied, or {counted}"
+
+
+def length(record: Record) -> str:
+    """Return the occupied track without its interval: ``1,020 m``, ``at least 2,190 m``."""
+    bound = "at least " if record.kind == "at least" else ""
+    return f"{bound}{words.metres(record.length_m or 0.0)}"
+
+
+def interval(record: Record) -> str:
+    """Return the ends of a record's count, or an empty text where they say nothing."""
+    between = words.interval(record.low, record.high)
+    return (
+        "" if not between or words.number(record.low or 0.0) == words.number(record.high or 0.0) else between
+    )
+
+
+# ---- a verdict in a headline ---------------------------------------------------------------------
+
+
+def headline(verdict: Verdict) -> str:
+    """Return count, interval, day and finding, as a page or a chart is headed.
+
+    ``75 freight cars (68 to 80) on 18 September 2025, the most in 9 images since April 2024``
+    """
+    record = verdict.record
+    when = words.day(record.day)
+    if record.value is None:
+        return f"No count on {when}: {words.clause(record.reason)}"
+    between = f" ({interval(record)})" if interval(record) else ""
+    return words.sentence_case(f"{count_of(record)}{between} on {when}, {finding(verdict)}")
+
+
+def finding(verdict: Verdict) -> str:
+    """Return what the images say to a count, as it follows the count in a headline."""
+    found = {
+        "unprecedented": _record_finding,
+        "elevated": _elevated_finding,
+        "low": _low_finding,
+        "typical": _typical_finding,
+        "cannot say": _open_finding,
+    }[verdict.verdict](verdict)
+    return f"{found}, not yet confirmed by a second image" if verdict.confirmed is False else found
+
+
+def _record_finding(verdict: Verdict) -> str:
+    top = verdict.maximum
+    seen = verdict.coverage.looks
+    if top is None:
+        return "with nothing to set against it"
+    said = []
+    if seen >= _FEWEST_IN_A_ROW:
+        said.append(f"the most in {images(verdict)}{_since(verdict)}")
+    if top.kind == "ceiling" and said:
+        said.append(f"above the published ceiling of about {words.number(top.value)}")
+    elif not said:
+        times = f"{words.ratio(verdict.ratio_to_max)} times " if verdict.ratio_to_max else "more than "
+        said.append(f"{times}{_named(top, long=True)}")
+    return f"{' and '.join(said)}{_recently(verdict, ', though ')}"
+
+
+def _elevated_finding(verdict: Verdict) -> str:
+    top, expected = verdict.maximum, _beyond_expected(verdict)
+    usual = f"more than the {expected} to be expected" if expected else "more than usual for this place"
+    if top is None or verdict.count is None:
+        return usual
+    if top.value >= verdict.count:
+        return f"{usual}, but not the most: {_value(top)} {_on(top)}"
+    return f"{usual} from {images(verdict)}{_since(verdict)}" if verdict.coverage.looks else usual
+
+
+def _low_finding(verdict: Verdict) -> str:
+    expected = _beyond_expected(verdict)
+    return f"fewer than the {expected} to be expected" if expected else "fewer than usual for this place"
+
+
+def _typical_finding(verdict: Verdict) -> str:
+    if not verdict.coverage.looks:
+        return "nothing out of the ordinary for this place"
+    return f"nothing out of the ordinary after {images(verdict)}{_since(verdict)}"
+
+
+def _open_finding(verdict: Verdict) -> str:
+    if verdict.basis == "none":
+        return f"too little to compare it with ({images(verdict)} before it)"
+    return "a bound that leaves the comparison open"
+
+
+def _beyond_expected(verdict: Verdict) -> str:
+    """Return what was expected, if the count as it is printed lies outside of it."""
+    low, high, count = verdict.expected_low, verdict.expected_high, verdict.count
+    if low is None or high is None or count is None or round(low) <= round(count) <= round(high):
+        return ""
+    return words.interval(low, high)
+
+
+def images(verdict: Verdict) -> str:
+    """Return what the look-back was seen in: ``9 images``, ``8 images and 1 published count``."""
+    published = verdict.coverage.published
+    own = verdict.coverage.looks - published
+    parts = [words.plural(own, "image")] if own or not published else []
+    return " and ".join([*parts, *([words.plural(published, "published count")] if published else [])])
+
+
+def _since(verdict: Verdict) -> str:
+    first = verdict.coverage.first
+    return "" if first is None else f" since {words.month(first)}"
+
+
+# ---- one sentence to quote -----------------------------------------------------------------------
 
 
 def with_sentence(verdict: Verdict) -> Verdict:
-    """Return a verdict together with its sentence."""
+    """Return the verdict with its sentence."""
+    from dataclasses import replace
+
     return replace(verdict, sentence=sentence(verdict))
 
 
 def sentence(verdict: Verdict) -> str:
     """Return what a verdict says, for quoting: the count, the word, what it rests on, how sure."""
     if verdict.count is None:
-        return f"{verdict.title}, {verdict.record.day}: no verdict, because {_clause(verdict.reason)}."
-    return f"{_subject(verdict)}: {_predicate(verdict)}."
+        return f"{verdict.title}, {verdict.record.day}: no verdict, because {words.clause(verdict.reason)}."
+    noted = caveats(verdict)
+    note = f"; note that {words.listed(noted)}" if noted else ""
+    return f"{_subject(verdict)}: {_predicate(verdict)}{note}."
+
+
+def caveats(verdict: Verdict) -> list[str]:
+    """Return what a reader of the count must know, as clauses that can follow "note that"."""
+    found = list(verdict.record.caveats)
+    if verdict.verdict != "cannot say" and 0 < verdict.coverage.looks < FEW_IMAGES:
+        few = images(verdict)
+        found.append(f"only {few} {'lies' if verdict.coverage.looks == 1 else 'lie'} behind the comparison")
+    return found
 
 
 def _subject(verdict: Verdict) -> str:
     record = verdict.record
-    quantity = {"count": "", "at least": "at least ", "at most": "at most "}.get(record.kind, "about ")
     if record.method == "published":
         source = f"published by {record.source}" if record.source else "published"
-        quantity = quantity or "about "
     else:
         source = _HOW.get(record.method, record.method)
         if record.source:
             source += f", {record.source}"
-    count = f"{_length(record, quantity)}{quantity}{_cars(verdict.count or 0.0)}"
-    return f"{verdict.title}, {record.day}: {count} ({_interval(verdict)}{source})"
+    between = interval(record)
+    kind = "" if not between else f"{between}, " if record.kind == "range" else f"90% interval {between}, "
+    return f"{verdict.title}, {record.day}: {_measured(record)} ({kind}{source})"
 
 
-def _length(record: Record, quantity: str) -> str:
-    """Return the occupied track where that is what was measured, since the count only follows from it."""
-    if record.length_m is None:
-        return ""
-    low, high = record.length_low_m, record.length_high_m
-    between = "" if low is None or high is None else f" ({low:,.0f} to {high:,.0f})"
-    return f"{quantity}{record.length_m:,.0f} m of track occupied{between}, or "
-
-
-def _interval(verdict: Verdict) -> str:
-    low, high = verdict.record.low, verdict.record.high
-    if low is None or high is None or round(low) == round(high):
-        return ""
-    if verdict.record.kind == "range":
-        return f"{low:.0f} to {high:.0f}, "
-    return f"90% interval {low:.0f} to {high:.0f}, "
+def _measured(record: Record) -> str:
+    if record.length_m is None or record.value is None:
+        return count_of(record)
+    between = words.within(record.length_low_m, record.length_high_m)
+    counted = f"{quantity(record)} {words.noun(record.value)}"
+    return f"{length(record)} of track occupied{between}, or {counted}"
 
 
 def _predicate(verdict: Verdict) -> str:
     if verdict.verdict == "cannot say":
-        return f"no verdict, because {_clause(verdict.reason)}"
+        return f"no verdict, because {words.clause(verdict.reason)}"
     if verdict.verdict == "unprecedented":
         return (
             f"unprecedented, {_multiple(verdict)} in the {_window(verdict)}"
-            f"{_against(verdict)}{_recently(verdict)}; {_confirmation(verdict)}{_rests_on(verdict)}"
+            f"{_against(verdict)}{_recently(verdict)}; {confirmation(verdict)}{_rests_on(verdict)}"
         )
     if verdict.verdict == "elevated":
         return (
@@ -80,49 +236,65 @@ def _predicate(verdict: Verdict) -> str:
 
 
 def _multiple(verdict: Verdict) -> str:
-    maximum, ratio = verdict.maximum, verdict.ratio_to_max
-    if maximum is None:
+    top, times = verdict.maximum, verdict.ratio_to_max
+    if top is None:
         return "with nothing to set against it"
-    if ratio is None:
-        return f"where no more than {_named(maximum)} was ever seen"
-    factor = f"{ratio:.2f}".rstrip("0").rstrip(".")
-    return f"{factor} times {_named(maximum)}, the most known"
+    if times is None:
+        return f"where no more than {_named(top)} was ever seen"
+    return f"{words.ratio(times)} times {_named(top)}, the most known"
 
 
-def _named(maximum: HistoryMaximum) -> str:
-    if maximum.kind == "ceiling":
-        source = f" that {maximum.source} gives" if maximum.source else ""
-        return f"the ceiling of about {maximum.value:.0f}{source} for {_period(maximum)}"
-    prefix = "at least " if maximum.kind == "at least" else ""
-    return f"the {prefix}{maximum.value:.0f} of {maximum.day}"
+def _named(top: HistoryMaximum, *, long: bool = False) -> str:
+    if top.kind == "ceiling":
+        source = f" that {top.source} gives" if top.source else ""
+        return f"the ceiling of about {words.number(top.value)}{source} for {_period(top, long=long)}"
+    about = "about " if long and top.approximate else ""
+    return f"the {about}{_value(top)} {_on(top, long=long)}"
 
 
-def _period(maximum: HistoryMaximum) -> str:
-    return f"{maximum.day:%Y-%m} to {maximum.until:%Y-%m}"
+def _value(top: HistoryMaximum) -> str:
+    return f"{'at least ' if top.kind == 'at least' else ''}{words.number(top.value)}"
+
+
+def _on(top: HistoryMaximum, *, long: bool = True) -> str:
+    if top.kind == "ceiling":
+        return f"at most, as {top.source or 'published'} gives it"
+    return f"on {words.day(top.day)}" if long else f"of {top.day}"
+
+
+def _period(top: HistoryMaximum, *, long: bool = False) -> str:
+    if long:
+        return f"{words.month(top.day)} to {words.month(top.until)}"
+    return f"{top.day:%Y-%m} to {top.until:%Y-%m}"
+
+
+def maximum(top: HistoryMaximum) -> str:
+    """Return the highest of the window as a figure: ``20``, ``about 20``, ``at least 8``."""
+    return words.quantified(
+        top.value, "range" if top.kind == "ceiling" else top.kind, approximate=top.approximate
+    )
 
 
 def _window(verdict: Verdict) -> str:
     start, end = verdict.window
-    years = (end - start).days / 365.25
-    if abs(years - round(years)) < 0.05 and round(years) >= 1:
-        whole = round(years)
-        span = "year" if whole == 1 else f"{_NUMBERS[whole] if whole <= 10 else whole} years"
-    else:
-        months = max(round(years * 12), 1)
-        span = "month" if months == 1 else f"{months} months"
-    return f"{span} to {end}"
+    return f"{words.length_of(start, end)} to {end}"
 
 
 def _against(verdict: Verdict) -> str:
-    looks = verdict.coverage.looks
+    seen = verdict.coverage
     parts = []
-    if looks:
-        parts.append(f"{looks} clear {'look' if looks == 1 else 'looks'}")
+    if seen.looks:
+        since = "" if seen.first is None else f" since {seen.first}"
+        parts.append(f"{_clear(images(verdict))}{since}")
     if verdict.ceilings and not _ceiling_named(verdict):
         parts.append("a published ceiling")
-    if verdict.expected_low is not None and verdict.expected_high is not None and looks:
-        parts.append(f"{verdict.expected_low:.0f} to {verdict.expected_high:.0f} expected")
+    if verdict.expected_low is not None and verdict.expected_high is not None and seen.looks:
+        parts.append(f"{words.interval(verdict.expected_low, verdict.expected_high)} expected")
     return f" ({', '.join(parts)})" if parts else ""
+
+
+def _clear(text: str) -> str:
+    return text.replace(" image", " clear image", 1)
 
 
 def _ceiling_named(verdict: Verdict) -> bool:
@@ -130,18 +302,25 @@ def _ceiling_named(verdict: Verdict) -> bool:
     return named and verdict.verdict == "unprecedented"
 
 
-def _confirmation(verdict: Verdict) -> str:
-    if verdict.confirmed and verdict.confirmed_on is not None:
-        return f"confirmed by the look of {verdict.confirmed_on}"
-    return "not yet confirmed by a second look"
+def confirmation(verdict: Verdict) -> str:
+    """Return whether a second image agrees, with its own count, day and verdict."""
+    other = verdict.confirmation
+    if not verdict.confirmed or other is None:
+        return "not yet confirmed by a second image"
+    what = "published count" if other.method == "published" else "image"
+    own = f", itself {verdict.confirmation_label}" if verdict.confirmation_label else ""
+    between = f" ({interval(other)})" if interval(other) else ""
+    return f"confirmed by the {what} of {other.day} with {count_of(other)}{between}{own}"
 
 
-def _recently(verdict: Verdict) -> str:
+def _recently(verdict: Verdict, before: str = ", though since then ") -> str:
     """Say when there were as many or more just before: the window ends before that."""
     recent = verdict.recent
-    if recent is None or verdict.count is None or recent.value < verdict.count:
+    if recent is None or verdict.count is None or round(recent.value) < round(verdict.count):
         return ""
-    return f", though since then there were {recent.value:.0f} on {recent.day}"
+    were = "was" if words.number(recent.value) == "1" else "were"
+    long: date | str = words.day(recent.day) if "since" not in before else recent.day
+    return f"{before}there {were} {words.number(recent.value)} on {long}"
 
 
 def _rests_on(verdict: Verdict) -> str:
@@ -151,24 +330,9 @@ def _rests_on(verdict: Verdict) -> str:
 
 
 def _not_a_record(verdict: Verdict) -> str:
-    maximum, chance = verdict.maximum, verdict.probability_record
-    if maximum is None or chance is None:
+    top, chance = verdict.maximum, verdict.probability_record
+    if top is None or chance is None:
         return "whether it is a record can't be said"
     if chance < 0.5:
-        return f"not a record after {_named(maximum)}"
-    return f"a record with a probability of {_percent(chance)} after {_named(maximum)}"
-
-
-def _percent(share: float) -> str:
-    if share > 0.99:
-        return "over 99%"
-    return f"{100 * share:.0f}%"
-
-
-def _cars(count: float) -> str:
-    return f"{count:.0f} freight {'car' if round(count) == 1 else 'cars'}"
-
-
-def _clause(reason: str | None) -> str:
-    text = (reason or "there is no count").strip().rstrip(".")
-    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+        return f"not a record after {_named(top)}"
+    return f"a record with a probability of {words.percent(chance, _RECORD_PROBABILITY)} after {_named(top)}"

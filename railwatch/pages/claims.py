@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from aoi.files import parse_toml, read_bytes
 from railwatch.errors import ConfigError
 from railwatch.history import Record, VerdictSettings, from_observation
 from railwatch.history.published import published_records
@@ -186,14 +187,7 @@ def load_assumptions(path: str | Path | None = None) -> Assumptions:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is no text in UTF-8") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be read ({error.strerror})") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not a valid TOML file: {error}") from error
+    return parse_toml(read_bytes(path, ConfigError), path, ConfigError)
 
 
 def _range(values: Mapping[str, Any], where: str, most: float) -> Assumption:

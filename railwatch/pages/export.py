@@ -7,12 +7,14 @@ counts and the boxes; the others hold the one that is asked for.
 from __future__ import annotations
 
 import io
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+from pyogrio.errors import DataLayerError, DataSourceError
 
 from aoi.files import replacing, whole_archive, whole_database, whole_parquet
 from railwatch.errors import StoreError
@@ -120,8 +122,8 @@ def export(
     try:
         with replacing(path, _CHECKS.get(format)) as temporary:
             _write(tables, temporary, format, decimal, localised=locale is not None)
-    except OSError as error:
-        raise StoreError(f"{path}: can't be written: {error.strerror or error}.") from error
+    except (OSError, DataSourceError, DataLayerError, sqlite3.Error) as error:
+        raise StoreError(f"{path}: can't be written: {getattr(error, 'strerror', None) or error}.") from error
     return len(tables[what])
 
 

@@ -50,6 +50,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from aoi.tables import guarded
 from railwatch.history import from_observation
 from railwatch.history.filter import COLUMNS as FILTERED
 from railwatch.history.filter import filtered
@@ -172,9 +173,6 @@ DETECTION_COLUMNS = (
 )
 _TYPES = {"freight": "freight car", "locomotive": "locomotive", "coach": "passenger coach"}
 _BOX_TEXTS = ("observation", "aoi", "category", "track", "image", "date", "type", "zone", "verdict")
-
-# A spreadsheet takes a cell that begins so for a formula, and runs it (CWE-1236).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def counts_table(sources: Sources) -> gpd.GeoDataFrame:
@@ -327,7 +325,7 @@ def cell(value: Any, decimal: str = ".") -> str:
     if hasattr(value, "tzinfo") and hasattr(value, "isoformat"):
         return iso(value)
     text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return guarded(text)
 
 
 def detections_table(
@@ -345,7 +343,7 @@ def detections_table(
     """
     parts = []
     for one in observations:
-        frame = store.detections(one.id)
+        frame = store.readable_detections(one.id)
         if frame is None or frame.empty:
             continue
         moved = frame if frame.crs is None else frame.to_crs(EPSG_4326)

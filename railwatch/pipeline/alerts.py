@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from aoi.files import write_bytes
+from aoi.gdal import outer_environment
 from railwatch.errors import ConfigError, StoreError
 from railwatch.store.observation import iso
 
@@ -251,7 +252,7 @@ def _run(words: tuple[str, ...], document: Mapping[str, Any], store: Path, timeo
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **_environment(document, store)},
+                env={**outer_environment(), **_environment(document, store)},
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:

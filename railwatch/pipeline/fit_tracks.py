@@ -190,7 +190,7 @@ def tracks_from_store(name_or_path: str | Path, store: Store, *, out: Path | Non
         around = grid.shape_in_frame(area.boundary).buffer(MARGIN_M)
         # a reviewer's boxes stand in for those that they correct
         for one in current(store.observations(area.name, superseded=True), reviewed=True):
-            boxes = None if one.abstained else store.detections(one.id)
+            boxes = None if one.abstained else store.readable_detections(one.id)
             if boxes is None or boxes.crs is None:
                 continue
             sightings = sightings_of(boxes, grid)

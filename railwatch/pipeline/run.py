@@ -27,7 +27,6 @@ from railwatch.pipeline.find_scenes import (
     Dates,
     Skipped,
     find_scenes,
-    open_dated,
     select,
     unexpected,
     without_path,
@@ -118,8 +117,8 @@ class RunResult:
 
     @property
     def read(self) -> bool:
-        """Whether any of the inputs could be read."""
-        return bool(self.observations) or any(one.readable for one in self.skipped)
+        """Whether any of the inputs was of use: counted now, or counted before."""
+        return bool(self.observations) or any(one.known for one in self.skipped)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as ``railwatch run --json`` prints it."""
@@ -172,6 +171,7 @@ def run(
     products, skipped, taken = _products(listed)
     found, passed_over = find_scenes(listed, taken)
     skipped += passed_over
+    declared.check([*found, *(file for product in products for file in (product.path, *product.files))])
     stored = store.observations(area.name, superseded=True)
     candidates, unfit = select(found, area, config.scenes, declared, stored, report)
     changed = store.keep_area(area, config) if candidates or products else ()
@@ -193,7 +193,8 @@ def run(
             with report.bar("tiles") as tiles:
                 work = job.count(candidate, id, tiles)
         except InputError as error:
-            skipped.append(Skipped(candidate.path, without_path(error, candidate.path)))
+            reason = without_path(error, candidate.path)
+            skipped += [Skipped(path, reason) for path in candidate.paths]
         except Exception as error:  # one scene must not end a night's work
             log.debug("%s", candidate.path, exc_info=True)
             skipped.append(Skipped(candidate.path, unexpected(error)))
@@ -260,12 +261,14 @@ _VERBS = ("is ", "has ", "names ", "holds ", "lies ", "can't ", "needs ", "lacks
 
 def _is_image(path: Path) -> bool:
     """Whether a file can be read as an image, whatever it shows."""
-    import rasterio
+    from rasterio.errors import RasterioError
+
+    from aoi.gdal import open_raster
 
     try:
-        with rasterio.open(path):
+        with open_raster(path):
             return True
-    except rasterio.errors.RasterioError:
+    except (RasterioError, OSError, InputError):
         return False
 
 
@@ -432,7 +435,9 @@ class _RunJob:
         Raises:
             InputError: If it can't be read or counted.
         """
-        scene = open_dated(candidate.path, self.config.scenes, self.dates)
+        scene = candidate.scene
+        if not scene.georeferenced:
+            return self._count_unplaced(candidate, id, progress)
         day = candidate.datetime.date()
         hidden = hidden_share(self.area, day)
         visible = visible_area(self.area, day)
@@ -446,7 +451,9 @@ class _RunJob:
                 if visible is None
                 else f"Only {_percent(clear)} of the area is seen; the settings ask for {_percent(wanted)}."
             )
-            nothing = self._observation(candidate, id, clear, hidden, abstained=True, reason=reason)
+            nothing = self._observation(
+                candidate, id, clear, hidden, abstained=True, reason=reason, warnings=_sentences(scene)
+            )
             return _SceneResult(nothing, None, evidence.render(scene, None, self.area, nothing))
         settings = self.config.detector
         detections = self.detector.detect(
@@ -471,11 +478,46 @@ class _RunJob:
             occupied_length_m=round(counted.length_m, 1),
             zones={name: _numbers(interval) for name, interval in counted.zones.items()},
             tracks={name: _numbers(interval) for name, interval in counted.tracks.items()},
-            warnings=(*counted.warnings, *self._hidden_warning(scene, hidden)),
+            warnings=(*_sentences(scene), *counted.warnings, *self._hidden_warning(scene, hidden)),
         )
         frame = counted.detections.frame.assign(image=candidate.path.name)
         picture = evidence.render(scene, counted.detections, self.area, observation)
         return _SceneResult(observation, replace(counted.detections, frame=frame), picture)
+
+    def _count_unplaced(
+        self, candidate: Candidate, id: str, progress: Callable[[int, int], None]
+    ) -> _SceneResult:
+        """Count all freight cars of an image without a position: nobody knows which lie in the area."""
+        scene, settings = candidate.scene, self.config.detector
+        detections = self.detector.detect(
+            scene,
+            tile_px=settings.tile_px,
+            batch_size=settings.batch_size,
+            threshold=settings.threshold,
+            careful=settings.careful,
+            progress=progress,
+        )
+        freight = (detections.frame["category"] == "freight").to_numpy()
+        total = detections.interval
+        observation = self._observation(
+            candidate,
+            id,
+            detections.valid_fraction,
+            0.0,
+            count=float(total.count),
+            count_low=float(total.low),
+            count_high=float(total.high),
+            occupied_length_m=round(float(detections.frame.loc[freight, "length_m"].sum()), 1),
+            warnings=(
+                "The image has no position: all freight cars in it are counted, whether or not it shows just "
+                f"the area, none for zones and tracks, at {scene.gsd_m:g} m a pixel as declared.",
+                *_sentences(scene),
+                *detections.warnings,
+            ),
+        )
+        frame = detections.frame.assign(image=candidate.path.name, counted=freight)
+        found = replace(detections, frame=frame)
+        return _SceneResult(observation, found, evidence.render(scene, found, self.area, observation))
 
     def _hidden_warning(self, scene: Scene, hidden: float) -> tuple[str, ...]:
         if hidden == 0.0 or scene.datetime is None:
@@ -504,6 +546,7 @@ class _RunJob:
             "area_limitations": list(self.area.limitations),
             "code_version": __version__,
             "created": iso(datetime.now(UTC)),
+            **_of_parts(candidate),
         }
         counts: dict[str, Any] = dict.fromkeys(("count", "count_low", "count_high"))
         return Observation(
@@ -519,6 +562,26 @@ class _RunJob:
             geometry=geometry_json(self.area.boundary),
             **(counts | values),
         )
+
+
+def _sentences(scene: Scene) -> tuple[str, ...]:
+    """Return what is doubtful about a scene as sentences of an observation."""
+    return tuple(f"{text[0].upper()}{text[1:]}." for text in scene.warnings)
+
+
+def _of_parts(candidate: Candidate) -> dict[str, Any]:
+    """Return what a count rests on that was made on several files, and which older ones it stands for."""
+    before = candidate.instead_of
+    if not candidate.parts:
+        return {}
+    aliases = [part.content() for part in candidate.parts]
+    if before is not None:
+        aliases.append(str(before.provenance.get("acquisition") or before.provenance.get("sha256")))
+    return {
+        "files": [part.path.name for part in candidate.parts],
+        "acquisition": candidate.content(),
+        "acquisition_aliases": list(dict.fromkeys(aliases)),
+    }
 
 
 def _numbers(interval: Any) -> dict[str, float]:

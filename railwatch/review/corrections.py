@@ -17,6 +17,7 @@ import shapely
 from numpy.typing import NDArray
 
 from aoi import AreaOfInterest
+from aoi.gdal import list_layers, read_vector
 from aoi.geodesy import local_metres
 from railwatch.review.errors import ReviewError
 from railwatch.review.layers import BOXES, FACTS, FORMAT
@@ -123,13 +124,13 @@ def read_corrections(path: str | Path) -> Corrections:
     facts: Mapping[str, str] = {}
     try:
         if suffix == ".gpkg":
-            layers = {str(name) for name in pyogrio.list_layers(path)[:, 0]}
+            layers = {name for name, _ in list_layers(path)}
             if not {BOXES, FACTS} <= layers:
                 raise ReviewError(f"{path}: {_NOT_OURS}")
             facts = _facts(path)
-            boxes = gpd.read_file(path, layer=BOXES, fid_as_index=True)
+            boxes = read_vector(path, layer=BOXES, fid_as_index=True)
         else:
-            boxes = gpd.read_file(path)
+            boxes = read_vector(path)
             boxes.index += 1
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, sqlite3.Error, OSError) as error:
         raise ReviewError(f"{path}: can't be read ({_first_line(error)})") from error
@@ -179,7 +180,7 @@ def compared(corrections: Corrections, machine: gpd.GeoDataFrame | None, area: A
 
 
 def _facts(path: Path) -> dict[str, str]:
-    table = pyogrio.read_dataframe(path, layer=FACTS)
+    table = read_vector(path, layer=FACTS)
     if not {"key", "value"} <= set(table.columns):
         raise ReviewError(f"{path}: {_NOT_OURS}")
     facts = {str(key): str(value) for key, value in zip(table["key"], table["value"], strict=True)}

@@ -11,7 +11,7 @@ import shapely.geometry
 from aoi import AreaOfInterest, area_names, load_area
 from railwatch.review.errors import ReviewError
 from railwatch.store.areas import area_version
-from railwatch.store.observation import Observation, current
+from railwatch.store.observation import Observation, current, latest_reviews
 from railwatch.store.store import Store
 
 __all__ = ["area_of", "find_observation", "latest_review", "preferred", "reviewed_by_hand"]
@@ -79,7 +79,8 @@ def reviewed_by_hand(observation: Observation, store: Store) -> Observation:
 
 def latest_review(store: Store, machine: Observation) -> Observation | None:
     """Return the review that now stands in for a machine's observation, or None."""
-    reviews = [one for one in store.observations(machine.aoi, superseded=True) if one.review_of == machine.id]
+    everything = latest_reviews(store.observations(machine.aoi, superseded=True))
+    reviews = [one for one in everything if one.review_of == machine.id]
     return max(reviews, key=lambda one: (one.created, one.id), default=None)
 
 

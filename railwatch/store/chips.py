@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from aoi.files import replacing, sweep
+from aoi.gdal import open_raster
 from geo.sentinel2.chip import PIXEL_M, Chip, ChipGrid
 from railwatch.errors import StoreError
 from railwatch.store.observation import iso, slug
@@ -39,7 +40,7 @@ from railwatch.store.observation import iso, slug
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
 
-__all__ = ["CHIPS", "CLASSES", "OFFSET", "SCALE", "ChipStore", "StoredChip"]
+__all__ = ["CHIPS", "CLASSES", "OFFSET", "SCALE", "ChipStore", "StoredChip", "chip_fault"]
 
 log = logging.getLogger(__name__)
 
@@ -116,9 +117,9 @@ class ChipStore:
         found = []
         for path in sorted(self.path.glob("[!.]*.tif")):
             try:
-                with rasterio.open(path) as image:
+                with open_raster(path, drivers=("GTiff",)) as image:
                     found.append(_header(path, image))
-            except (RasterioError, ValueError, KeyError, TypeError) as error:
+            except (RasterioError, OSError, ValueError, KeyError, TypeError) as error:
                 log.warning("%s can't be read and is left out: %s", path, _said(error))
         return sorted(found, key=lambda one: (one.datetime, one.id))
 
@@ -128,7 +129,7 @@ class ChipStore:
         for path in sorted(self.path.glob("[!.]*.tif")):
             try:
                 found.append(_read(path))
-            except (RasterioError, ValueError, KeyError, TypeError) as error:
+            except (RasterioError, OSError, ValueError, KeyError, TypeError) as error:
                 log.warning("%s can't be read and is left out: %s", path, _said(error))
         return sorted(found, key=lambda one: (one[0].datetime, one[0].id))
 
@@ -140,7 +141,7 @@ class ChipStore:
         """
         try:
             return _read(kept.path)[1]
-        except (RasterioError, ValueError, KeyError, TypeError) as error:
+        except (RasterioError, OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{kept.path} can't be read: {_said(error)}.") from error
 
     def add(self, chip: Chip, product: Mapping[str, Any]) -> StoredChip:
@@ -163,9 +164,10 @@ class ChipStore:
         path = self.path / f"{slug(chip.id)}-{hashlib.sha256(chip.id.encode()).hexdigest()[:8]}.tif"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as temporary:
+            # GDAL tells of a write that failed when it closes a file, or not at all: it is read back.
+            with replacing(path, _read) as temporary:
                 kept = _write(temporary, chip, product)
-        except (OSError, RasterioError) as error:
+        except (OSError, RasterioError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path} can't be written: {_said(error)}.") from error
         return replace(kept, path=path)
 
@@ -176,11 +178,20 @@ class ChipStore:
                 try:
                     kept, chip = _read(path)
                     moved = _moved(chip, self.grid, bounds)
-                except (RasterioError, ValueError, KeyError, TypeError) as error:
+                except (RasterioError, OSError, ValueError, KeyError, TypeError) as error:
                     log.warning("%s can't be taken over: %s", path, _said(error))
                     continue
                 if moved is not None:
                     self.add(moved, kept.product)
+
+
+def chip_fault(path: Path) -> str | None:
+    """What is wrong with a chip's file, in half a sentence; None for a sound one. All of it is read."""
+    try:
+        _read(path)
+    except (RasterioError, OSError, ValueError, KeyError, TypeError) as error:
+        return _said(error)
+    return None
 
 
 def _moved(chip: Chip, grid: ChipGrid, needed: tuple[float, float, float, float]) -> Chip | None:
@@ -300,7 +311,7 @@ def _header(path: Path, image: Any) -> StoredChip:
 
 
 def _read(path: Path) -> tuple[StoredChip, Chip]:
-    with rasterio.open(path) as image:
+    with open_raster(path, drivers=("GTiff",)) as image:
         kept = _header(path, image)
         stack = image.read()
         names = list(image.descriptions)

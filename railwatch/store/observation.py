@@ -60,6 +60,9 @@ EXTENSIONS = (
 # Fields that came later: items of older stores don't have them.
 _LATER = frozenset({"lower_bound"})
 
+# The first satellite, and the last year of times in nanoseconds, which tables have.
+_FIRST_YEAR, _LAST_YEAR = 1957, 2200
+
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
@@ -129,6 +132,8 @@ class Observation:
             raise ValueError(f"unknown method {self.method!r} (known: {', '.join(METHODS)})")
         if self.datetime.tzinfo is None:
             raise ValueError("the time has no time zone")
+        if not _FIRST_YEAR <= self.datetime.year <= _LAST_YEAR:
+            raise ValueError(f"the year {self.datetime.year} can't be: the first satellite flew in 1957")
         object.__setattr__(self, "datetime", self.datetime.astimezone(UTC))
         if self.abstained and (self.count is not None or not self.reason):
             raise ValueError("an abstained observation has a reason and no count")
@@ -230,6 +235,7 @@ class Observation:
                 raise ValueError(f"it has no {key}")
             given[entry.name] = properties[key]
         _check_types(given)
+        _check_contents(given)
         given["warnings"] = tuple(given["warnings"])
         return cls(**given)
 
@@ -267,6 +273,63 @@ def _check_types(values: Mapping[str, Any]) -> None:
         value = values[name]
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise ValueError(f"its {PREFIX}{name} is a {type(value).__name__}")
+
+
+def _check_contents(values: Mapping[str, Any]) -> None:
+    """Hold what lies inside lists and mappings to what is read out of them."""
+    if not all(isinstance(one, str) for one in values["warnings"]):
+        raise ValueError(f"its {PREFIX}warnings aren't sentences")
+    for name in _NUMBERS:
+        number = values[name]
+        if number is not None and not math.isfinite(number):
+            raise ValueError(f"its {PREFIX}{name} is {number}")
+    for name in ("zones", "tracks"):
+        for place, numbers in values[name].items():
+            if not isinstance(numbers, dict) or not all(
+                isinstance(numbers.get(key), int | float) and math.isfinite(numbers[key])
+                for key in ("count", "count_low", "count_high")
+            ):
+                raise ValueError(f"its {PREFIX}{name} has no count of {place!r}")
+    provenance = values["provenance"]
+    for name, types in _PROVENANCE.items():
+        value = provenance.get(name)
+        if value is not None and (not isinstance(value, types) or isinstance(value, bool)):
+            raise ValueError(f"its {PREFIX}provenance has a {name} that is a {type(value).__name__}")
+    limitations = provenance.get("area_limitations", [])
+    if not isinstance(limitations, list) or not all(isinstance(one, str) for one in limitations):
+        raise ValueError(f"its {PREFIX}provenance has area_limitations that aren't sentences")
+    geometry = values["geometry"]
+    if geometry is not None:
+        try:
+            shape = shapely.geometry.shape(geometry)
+            sound = shape.geom_type in {"Polygon", "MultiPolygon"} and not shape.is_empty
+            west, south, east, north = shape.bounds
+        except Exception as error:  # shapely raises half a dozen kinds for what isn't GeoJSON
+            raise ValueError(f"its geometry isn't one ({error})") from error
+        if not sound or not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+            raise ValueError("its geometry isn't an outline on the Earth")
+
+
+_PROVENANCE: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(
+        (
+            "file",
+            "sha256",
+            "model",
+            "model_version",
+            "model_checksum",
+            "settings",
+            "area",
+            "code_version",
+            "created",
+            "acquisition",
+        ),
+        (str,),
+    ),
+    **dict.fromkeys(("gsd_m", "threshold"), (int, float)),
+    **dict.fromkeys(("review", "occupancy", "registration", "clear", "history"), (dict,)),
+    "acquisition_aliases": (list,),
+}
 
 
 def observation_id(*, aoi: str, when: datetime, method: str, key: Mapping[str, Any]) -> str:
@@ -320,7 +383,7 @@ def current(
         Sorted by time, then id.
     """
     preferred = set(prefer)
-    everything = list(observations)
+    everything = latest_reviews(observations)
     names = _names(everything)
     chosen: dict[tuple[str, ...], Observation] = {}
     for observation in everything:
@@ -333,6 +396,30 @@ def current(
         corrected = {_acquisition(one, names) for one in kept if one.method == "reviewed"}
         kept = [one for one in kept if one.method == "reviewed" or _acquisition(one, names) not in corrected]
     return sorted(kept, key=lambda one: (one.datetime, one.id))
+
+
+def latest_reviews(observations: Iterable[Observation]) -> list[Observation]:
+    """Return observations without the reviews that a later one says it supersedes.
+
+    What a review supersedes is written in it; when it was made is only what a clock said, and clocks differ
+    and are set back. Reviews that supersede one another in a circle all stay.
+    """
+    everything = list(observations)
+    reviews = {one.id: one for one in everything if one.method == "reviewed"}
+
+    def before(one: Observation) -> Observation | None:
+        review = one.provenance.get("review")
+        other = reviews.get(str(review.get("supersedes"))) if isinstance(review, Mapping) else None
+        return other if other is not None and other.review_of == one.review_of else None
+
+    superseded: set[str] = set()
+    for one in reviews.values():
+        chain = [one.id]
+        while (other := before(reviews[chain[-1]])) is not None and other.id not in chain:
+            chain.append(other.id)
+        if other is None:  # else it goes round in a circle
+            superseded.update(chain[1:])
+    return [one for one in everything if one.id not in superseded]
 
 
 def _names(observations: Iterable[Observation]) -> dict[tuple[str, str], str]:

@@ -40,7 +40,7 @@ import filelock
 import pystac
 import shapely
 
-from aoi.files import fsync_file, fsync_folder, sweep, temporary_beside, write_bytes
+from aoi.files import fsync_folder, sweep, temporary_beside, write_bytes
 from railwatch.errors import StoreError
 from railwatch.store.areas import area_files, keep_area
 from railwatch.store.georeference import placement_of
@@ -102,12 +102,13 @@ class Store:
     _read: dict[str, tuple[tuple[int, int], Observation]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def open(cls, path: str | Path, create: bool = True) -> Store:
+    def open(cls, path: str | Path, create: bool = True, *, tidy: bool = True) -> Store:
         """Open a store.
 
         Args:
             path: The folder.
             create: Make it if it isn't there.
+            tidy: Remove what killed writers have left.
 
         Raises:
             StoreError: If there is none and ``create`` is false, the path is taken by something else, a
@@ -123,7 +124,7 @@ class Store:
                 store._items.mkdir(parents=True)
                 store.refresh()
             store._check_version()
-            for folder in (store.path, store._items):
+            for folder in (store.path, store._items, store.charts, store.reports) if tidy else ():
                 sweep(folder)
         return store
 
@@ -145,7 +146,7 @@ class Store:
         """Return an observation by its id, or None when it isn't there or can't be read."""
         try:
             return self._observation(id)
-        except (OSError, ValueError, pystac.STACError):
+        except (OSError, ValueError):
             return None
 
     def observations(self, aoi: str | None = None, *, superseded: bool = False) -> list[Observation]:
@@ -178,7 +179,7 @@ class Store:
             return _item_from(path)
         except FileNotFoundError:
             raise StoreError(f"The store {self.path} has no observation {id}.") from None
-        except (OSError, ValueError, pystac.STACError) as error:
+        except (OSError, ValueError) as error:
             raise StoreError(f"{path} can't be read: {_said(error)}.") from error
 
     def asset(self, id: str, name: str) -> Path | None:
@@ -190,9 +191,15 @@ class Store:
         asset = self.item(id).assets.get(name)
         if asset is None:
             return None
-        # An item may come from somebody else: its assets lie in its own folder and nowhere else.
+        # An item may come from somebody else: its assets lie in its own folder and nowhere else, and a link
+        # doesn't make another place of it.
         path = self._items / id / Path(asset.href).name
-        return path if path.is_file() else None
+        if not path.is_file():
+            return None
+        if path.resolve() != self._items.resolve() / id / path.name:
+            log.warning("%s is left out: it is a link out of the store", path)
+            return None
+        return path
 
     def detections(self, id: str) -> gpd.GeoDataFrame | None:
         """Return the boxes behind an observation in their scene's CRS, or None if none were kept.
@@ -208,8 +215,25 @@ class Store:
             return None
         try:
             return gpd.read_parquet(path)
-        except (OSError, ValueError, pa.ArrowException) as error:
+        # Arrow and shapely raise many kinds, all of which mean the same here
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException, shapely.GEOSException) as error:
             raise StoreError(f"{path} can't be read: {_said(error)}.") from error
+
+    def readable_detections(self, id: str) -> gpd.GeoDataFrame | None:
+        """Return the boxes of an observation; None, with a warning, where they are damaged.
+
+        One file that a disk has spoilt doesn't keep the others from being exported or drawn.
+
+        Raises:
+            StoreError: If there is no such observation.
+        """
+        try:
+            return self.detections(id)
+        except StoreError as error:
+            if not self.has(id):
+                raise
+            log.warning("the boxes of %s are left out: %s", id, error)
+            return None
 
     def add(
         self,
@@ -245,8 +269,11 @@ class Store:
                 written = self._place(temporary, folder)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
-            if refresh:
+        if written and refresh:
+            try:
                 self.refresh()
+            except StoreError as error:  # only an index: the observation itself is there and whole
+                log.warning("%s", error)
         return written
 
     def review(
@@ -319,7 +346,7 @@ class Store:
         for id in self._ids():
             try:
                 found.append(self._observation(id))
-            except (OSError, ValueError, pystac.STACError) as error:
+            except (OSError, ValueError) as error:
                 damaged.append(Damaged(self._item_path(id), _said(error)))
         for one in damaged:
             if one not in self.damaged:
@@ -340,6 +367,8 @@ class Store:
     def _observation(self, id: str) -> Observation:
         """Read one observation; an item never changes once it is in place, so it is read only once."""
         path = self._item_path(id)
+        if path.resolve() != self._items.resolve() / id / path.name:
+            raise ValueError("it is a link out of the store")
         status = path.stat()
         stamp = (status.st_mtime_ns, status.st_size)
         known = self._read.get(id)
@@ -377,7 +406,7 @@ class Store:
             content = json.loads(path.read_bytes())
         except FileNotFoundError:
             content = None
-        except ValueError:
+        except (ValueError, RecursionError):
             log.warning("%s isn't valid JSON; it is only an index, and is made anew from the items", path)
             content = None
         if content is None:
@@ -415,7 +444,7 @@ def is_store(folder: Path) -> bool:
     """Return whether a folder is a store, so that a search for scenes doesn't walk into one."""
     try:
         content = json.loads((folder / COLLECTION).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and _VERSION_KEY in content
 
@@ -431,7 +460,7 @@ def _write_item(
         item.add_asset(DETECTIONS, _asset(path, "Boxes of the wagons", ["data"]))
     if evidence is not None:
         path = folder / f"{EVIDENCE}{_picture_suffix(evidence)}"
-        path.write_bytes(evidence)
+        write_bytes(path, evidence)
         asset = _asset(path, "What was counted, drawn on the image", ["overview"])
         placement = placement_of(evidence)
         if placement is not None:
@@ -445,9 +474,7 @@ def _write_item(
         item.add_link(pystac.Link("derived_from", other, pystac.MediaType.GEOJSON))
     item.collection_id = _COLLECTION_ID
     text = _json_text(item.to_dict(include_self_link=False, transform_hrefs=False))
-    (folder / f"{observation.id}.json").write_bytes(text)
-    for path in folder.iterdir():
-        fsync_file(path)
+    write_bytes(folder / f"{observation.id}.json", text)
     fsync_folder(folder)
 
 
@@ -524,17 +551,20 @@ def _summaries(observations: list[Observation]) -> dict[str, list[str]]:
 def _item_from(path: Path) -> pystac.Item:
     try:
         content = json.loads(path.read_bytes())
-        if not isinstance(content, dict):
-            raise ValueError("it isn't a JSON object")
+    except RecursionError:
+        raise ValueError("it isn't JSON that can be read: it is nested too deep") from None
+    if not isinstance(content, dict):
+        raise ValueError("it isn't a JSON object")
+    try:
         return pystac.Item.from_dict(content)
-    except (KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # pystac and dateutil raise a dozen kinds for what isn't an Item
         raise ValueError(f"it isn't a STAC Item ({_said(error)})") from error
 
 
 def _item_version(path: Path) -> int:
     try:
         version = json.loads(path.read_bytes())["properties"][f"{PREFIX}version"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return FORMAT_VERSION
     return version if isinstance(version, int) else FORMAT_VERSION
 

@@ -322,7 +322,7 @@ def test_bands_may_be_files(tmp_path: Path) -> None:
         ("bands = {B02 = 1, B03 = 2, B04 = 3, B08 = 9}\nscale = 0.0001", "can't be number 9"),
         ("relative_orbit = 144", "1 to 143"),
         ("level = 'L3'", "level has to be"),
-        ("scale = ", "isn't TOML"),
+        ("scale = ", "not a valid TOML file"),
         ("acquisition = 3", r"\[\[acquisition\]\]"),
         ("[[acquisition]]\nfile = 'x.tif'", "no datetime"),
         ("[[acquisition]]\nfile = 'x.tif'\ndatetime = 'May'", "isn't a time"),

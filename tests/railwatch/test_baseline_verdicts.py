@@ -282,11 +282,11 @@ def test_too_little_history_is_said() -> None:
     assert (found.verdict, found.basis) == ("cannot say", "none")
     assert found.probability_exceedance is None
     assert found.reason is not None
-    assert "2 clear looks" in found.reason
+    assert "2 clear images" in found.reason
     assert found.reason in found.sentence
     alone = last([record(0.0, 3.0)])
     assert alone.reason is not None
-    assert "no clear look" in alone.reason
+    assert "no clear image" in alone.reason
 
 
 def test_looks_in_a_heap_are_worth_less_than_looks_apart() -> None:

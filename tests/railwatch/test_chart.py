@@ -98,10 +98,10 @@ def test_published_counts_have_their_publishers_the_ceiling_and_the_verdicts() -
     figure = draw_series(History.gather("Tumangang", [], rows, verdicts))
     written = texts(figure)
     assert "published: CSIS Beyond Parallel" in written
-    assert "at most about 20 (CSIS Beyond Parallel)" in written
+    assert "at most about 20 on any day (CSIS Beyond Parallel)" in written
     assert "73  unprecedented (unconfirmed)" in written
     assert "225  elevated" in written
-    assert "look-back window of 2024-06-17" in written
+    assert "Five years that 17 June 2024 is compared with" in written
     assert any("Published counts: 38 North, ASIAPRESS, CSIS Beyond Parallel" in text for text in written)
 
 
@@ -136,7 +136,7 @@ def test_abstained_dates_are_crosses_at_the_foot_and_no_counts() -> None:
     assert float(crosses[0].get_xdata()[0]) == pytest.approx(mdates.date2num(START + timedelta(days=10)))
     counted = [line for line in main.lines if line.get_marker() == "o"]
     assert len(counted) == 2
-    assert any("1 look without an answer" in text for text in texts(figure))
+    assert any("1 image without an answer" in text for text in texts(figure))
 
 
 def test_a_day_with_one_clear_look_isnt_without_an_answer() -> None:
@@ -256,10 +256,10 @@ def test_events_are_read_from_a_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        ("when,what\n2023-01-01,x\n", "columns date and label"),
+        ("when,what\n2023-01-01,x\n", "no column date and no label"),
         ("date,label\n13.9.2023,summit\n", "line 2: '13.9.2023' isn't a date"),
         ("date,label\n2023-09-13,\n", "line 2: the event of 2023-09-13 has no label"),
-        ("", "columns date and label"),
+        ("", "is empty"),
     ],
 )
 def test_bad_events_name_the_file_and_the_line(tmp_path: Path, content: str, fault: str) -> None:
@@ -274,7 +274,7 @@ def test_events_that_arent_there_or_no_text(tmp_path: Path) -> None:
     with pytest.raises(EventsError, match="can't be read"):
         read_events(tmp_path / "none.csv")
     path = tmp_path / "picture.csv"
-    path.write_bytes(b"\xff\xfe\x00\x81")
+    path.write_bytes(b"date,\xff\x81")
     with pytest.raises(EventsError, match="UTF-8"):
         read_events(path)
 

@@ -229,13 +229,19 @@ def test_dates_can_be_declared(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "no column datetime and no file"),
+        ("", "is empty"),
+        ("a,b\n", "no column file and no datetime"),
         ("file,date\na,b\n", "no column datetime"),
         ("file,datetime\na.tif,yesterday\n", "line 2: 'yesterday' isn't a time"),
-        ("file,datetime\na.tif\n", "line 2: None isn't a time"),
+        ("file,datetime\na.tif\n", "line 2: '' isn't a time"),
+        ("file,datetime\na.tif,05/10/2023\n", "may be 2023-05-10 or 2023-10-05"),
+        ("file,datetime\na.tif,0001-01-01\n", "line 2: .*before the first satellite"),
+        ("file,datetime\na.tif,2099-01-01\n", "line 2: .*in the future"),
+        ("file,datetime\na.tif,2023-01-01/2023-12-31\n", "two dates"),
+        ("file,datetime,gsd_m\na.tif,2023-01-01,-1\n", "not a number of metres"),
         ("file,datetime\n,2023-01-01\n", "line 2 names no file"),
-        (b"\xff\xfe\x00\x01", "isn't a CSV table in UTF-8"),
-        (None, "can't be read: No such file"),
+        (b"\xff\xfe\x00", "isn't a CSV table in UTF-8"),
+        (None, "can't be read"),
     ],
 )
 def test_a_wrong_table_is_one_sentence(tmp_path: Path, text: str | bytes | None, fault: str) -> None:

@@ -147,7 +147,9 @@ def test_the_chart_names_the_filtered_line() -> None:
     history = History.gather("Yard", series())
     assert len(history.combined()) == 21
     labels = [text.get_text() for text in draw_series(history).legends[0].get_texts()]
-    assert {"track occupancy (10 m)", "filtered from several looks", "at least so many"} <= set(labels)
+    assert {"track occupancy (10 m)", "estimate from several images together", "at least so many"} <= set(
+        labels
+    )
     few = History.gather("Yard", series()[:2])
     assert few.combined() == []
     assert History.gather("Yard", [observation(0), observation(1), observation(2)]).combined() == []
@@ -156,12 +158,12 @@ def test_the_chart_names_the_filtered_line() -> None:
 def test_the_report_shows_length_bound_budget_and_filtered_line(tmp_path: Path) -> None:
     sources = Sources(("yard",), {}, tuple(series()), None)
     page = write_report(sources, tmp_path / "page.html", config=RunConfig()).path.read_text("utf-8")
-    assert "<b>at least 2\u202f520\u00a0m</b> of track occupied" in page
-    assert "At least 2\u202f520\u00a0m of track occupied, or at least 180 freight cars," in page
+    assert "<b>at least 2,520 m</b> of track occupied" in page
+    assert "At least 2,520 m of track occupied, or at least 180 freight cars (168 to 192) on" in page
     assert "<b>at least 180</b> freight cars" in page
     assert "Where the width comes from" in page
     assert "Ground that looks like wagons" in page
-    assert 'class="filtered-line" d="M' in page
+    assert 'class="filtered-line"' in page
     assert "12 dates before it, 2022-01-01 to 2023-08-01" in page
     assert "-3.2 m east, 0.0 m north, sure to 0.4 m" in page
     assert '<th scope="col" class="num">Track occupied</th>' in page

@@ -273,7 +273,7 @@ def test_dates_and_coarse_scenes(tmp_path: Path) -> None:
     )
     result = count(tmp_path / "scenes", tmp_path / "store")
     assert result.observations == ()
-    assert result.read
+    assert not result.read
     assert [one.path.name for one in result.skipped] == ["S2_20231005.tif", "undated.tif"]
     assert result.skipped[0].reason.startswith("it is an 8-bit picture")
     table = tmp_path / "dates.csv"

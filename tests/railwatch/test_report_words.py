@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -10,11 +12,11 @@ from hypothesis import strategies as st
 from report_stores import yard_store
 
 from railwatch.history.sources import read_sources
+from railwatch.pages.charts.labels import text_width
+from railwatch.pages.charts.style import number_of
 from railwatch.pages.report import words
+from railwatch.pages.report.chart_svg import legend_of, plots_of
 from railwatch.pages.report.gather import gather
-from railwatch.pages.report.plot import CROWDED, count_ticks, days_of, plot_of, time_ticks
-
-DAYS = st.floats(-20_000, 60_000)
 
 
 @pytest.fixture(scope="module")
@@ -44,18 +46,18 @@ def test_nothing_is_impossible_or_certain(share, text):
 
 @given(st.floats(0, 1))
 def test_a_share_says_all_or_nothing_only_when_it_is(share):
-    text = words.share_seen(share)
+    text = words.fraction_seen(share)
     assert (text == "0%") == (share == 0.0)
     assert (text == "100%") == (share == 1.0)
 
 
 def test_counts_and_dates():
-    assert words.cars(1.0) == "1 freight car"
-    assert words.cars(1234.0) == "1\u202f234 freight cars"
+    assert words.cars_of(1.0) == "1 freight car"
+    assert words.cars_of(1234.0) == "1,234 freight cars"
     assert words.day(date(2023, 10, 5)) == "5 October 2023"
     assert words.moment(datetime(2023, 10, 5, 2, 5, tzinfo=UTC)) == "5 October 2023, 02:05 UTC"
     assert words.moment(datetime(2023, 10, 5, tzinfo=UTC)) == "5 October 2023"
-    assert words.interval(None, 3.0) == ""
+    assert words.between(None, 3.0) == ""
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,13 @@ def test_only_the_web_can_be_linked(text):
 
 def test_every_verdict_has_a_heading_and_an_explanation(place):
     headings = {words.headline(_opening_with(place, entry)) for entry in place.entries if entry.verdict}
-    meanings = ("unprecedented in the", "more than usual", "out of the ordinary", "No count on", "too little")
+    meanings = (
+        "the most in",
+        "more than",
+        "out of the ordinary",
+        "No count on",
+        "leaves the comparison open",
+    )
     assert all(any(meaning in heading for heading in headings) for meaning in meanings)
     for entry in place.entries:
         if entry.verdict is not None:
@@ -90,83 +98,94 @@ def test_every_verdict_has_a_heading_and_an_explanation(place):
 
 
 def _opening_with(place, entry):
-    from dataclasses import replace
-
     return replace(place, headline=entry)
 
 
 # ---- the chart -----------------------------------------------------------------------------------
 
 
-@given(st.floats(5, 1e6))
-def test_count_ticks_are_few_round_and_inside(top):
-    ticks = count_ticks(top)
-    assert ticks[0] == 0.0
-    assert ticks[-1] <= top
-    assert 3 <= len(ticks) <= 6
-    assert all(tick == int(tick) for tick in ticks)
+@pytest.fixture(scope="module")
+def plots(place) -> dict[str, ElementTree.Element]:
+    """The drawings on the page by width."""
+    drawn = ElementTree.fromstring(f"<div>{plots_of(place)}</div>")
+    return {one.get("class").split("-")[1]: one for one in drawn}
 
 
-@given(DAYS, st.floats(5, 20_000), st.floats(200, 1500))
-def test_time_ticks_are_inside_in_order_and_have_room(first, span, room):
-    ticks = time_ticks(first, first + span, room)
-    times = [t for t, _ in ticks]
-    assert times == sorted(set(times))
-    assert all(first <= t <= first + span for t in times)
-    width = {4: 50.0, 7: 66.0, 10: 84.0}
-    assert all(len(ticks) * width[len(label)] <= room for _, label in ticks)
-    assert ticks or span < 15 or room < 300
+def marks_of(plot: ElementTree.Element) -> dict[str, ElementTree.Element]:
+    return {one.get("data-key"): one for one in plot.iter("a")}
 
 
-def test_marks_stand_where_their_numbers_say(place):
-    plot = plot_of(place)
-    counted = [one for one in plot.marks if not one.missing]
-    for mark in plot.marks:
-        assert plot.left <= mark.x <= plot.width - plot.right
-        assert mark.t == pytest.approx(days_of(mark.record.when))
-        if mark.missing:
-            assert mark.y > plot.height - plot.bottom
-        else:
-            assert plot.top <= mark.y <= plot.height - plot.bottom
-            assert mark.y == pytest.approx(plot.y(mark.record.value))
-    high, low = (sorted(counted, key=lambda one: one.record.value)[index] for index in (-1, 0))
-    assert high.y < low.y
-    assert [one.x for one in plot.marks] == sorted(one.x for one in plot.marks)
+def number(plot: ElementTree.Element, name: str) -> float:
+    return float(plot.get(f"data-{name}"))
 
 
-def test_methods_differ_in_shape_and_publishers_too(place):
-    plot = plot_of(place)
-    shapes = {
-        (one.kind, one.record.source if one.kind == "published" else ""): one.shape for one in plot.marks
-    }
-    assert len(set(shapes.values())) == len(shapes) >= 6
-    assert {one.shape for one in plot.keys} == set(shapes.values())
+def test_marks_stand_where_their_numbers_say_at_every_width(place, plots):
+    assert set(plots) == {"narrow", "medium", "wide"}
+    for plot in plots.values():
+        left, right, floor, top = (number(plot, name) for name in ("left", "right", "floor", "top"))
+        first, last, most = (number(plot, name) for name in ("first", "last", "max"))
+        marks = marks_of(plot)
+        assert set(marks) == {one.key for one in place.entries}
+        for entry in place.entries:
+            mark, record = marks[entry.key], entry.record
+            share = (number_of(record.when) - first) / (last - first)
+            assert float(mark.get("data-x")) == pytest.approx(left + share * (right - left), abs=0.05)
+            if record.value is None:
+                assert float(mark.get("data-y")) > floor
+            else:
+                height = record.value / most * (floor - top)
+                assert float(mark.get("data-y")) == pytest.approx(floor - height, abs=0.05)
 
 
-def test_lines_join_only_near_looks_of_one_method(place):
-    plot = plot_of(place)
-    joins = dict(plot.joins)
-    assert set(joins) == {"wagons"}  # monthly looks are too far apart; the surge and the look after aren't
-    assert joins["wagons"].count("L") == 1
+def test_methods_differ_in_shape_and_publishers_too(place, plots):
+    shapes = {}
+    for key, mark in marks_of(plots["wide"]).items():
+        entry = next(one for one in place.entries if one.key == key)
+        if entry.record.kind in ("count", "range"):
+            shape = next(one for one in mark.iter("path") if one.get("class") == "shape")
+            shapes[mark.get("data-kind")] = (shape.get("d"), shape.get("fill"))
+    assert {"wagons", "occupancy", "reviewed", "published.4"} <= set(shapes)
+    assert len(set(shapes.values())) == len(shapes)
+    assert {one.hides for one in legend_of(place) if one.hides} >= set(shapes)
 
 
-def test_the_window_is_that_of_the_headline(place):
-    plot = plot_of(place)
+def test_lines_join_only_near_images_of_one_method(plots):
+    joins = [one for one in plots["wide"].iter("path") if one.get("class") == "join"]
+    # Monthly images are too far apart; the surge and the image after it aren't.
+    assert [one.get("data-kind") for one in joins] == ["wagons"]
+    assert joins[0].get("d").count("L") == 1
+
+
+def test_the_look_back_is_shown_whole_with_what_was_not_seen(place, plots):
     verdict = place.headline.verdict
-    assert plot.window.start == days_of(verdict.window[0])
-    assert plot.window.value == verdict.maximum.value
-    assert plot.expected == (days_of(verdict.datetime), verdict.expected_low, verdict.expected_high)
-    assert plot.window_label == "look-back of 2023-10-05"
-    assert (plot.crowding != "") == (len(plot.marks) > (plot.width - plot.left - plot.right) / CROWDED)
+    first, _ = place.history.span()
+    assert first <= verdict.window[0]
+    # A published ceiling speaks of the years before our first image; without it they are unseen.
+    assert place.history.unseen() == []
+    alone = replace(
+        place.history, records=tuple(one for one in place.history.records if one.kind != "ceiling")
+    )
+    ((begin, until),) = alone.unseen()
+    assert (begin, until) == (verdict.window[0], date(2021, 11, 2))
+    label = next(one for one in plots["wide"].iter("text") if "window-label" in one.get("class", ""))
+    assert label.text == "look-back of 2023-10-05"
 
 
-def test_labels_cover_neither_marks_nor_each_other(place):
-    labels = [one for one in plot_of(place).labels if one.anchor is not None]
-    assert labels
-    for label in labels:
-        assert label.mark.label.split(" ", 1)[1] in ("unprecedented", "elevated")
-        wide = 7.2 * len(label.mark.label)
-        left = {"start": label.x, "middle": label.x - wide / 2, "end": label.x - wide}[label.anchor]
-        for mark in plot_of(place).marks:
-            inside = left < mark.x < left + wide and label.y - 12 < mark.y < label.y + 4
-            assert mark.missing or not inside
+@pytest.mark.parametrize(("width", "most"), [("narrow", 1), ("medium", 3), ("wide", 6)])
+def test_labels_name_the_headline_first_and_cover_no_mark(place, plots, width, most):
+    marks = marks_of(plots[width])
+    labels = {
+        named.get("data-key"): text
+        for named in plots[width].iter("g")
+        if named.get("class") == "named"
+        for text in named.iter("text")
+    }
+    assert place.headline.key in labels
+    assert 1 <= len(labels) <= most
+    for key, label in labels.items():
+        x, y = (float(marks[key].get(f"data-{axis}")) + float(label.get(axis)) for axis in "xy")
+        wide = text_width(label.text, float(label.get("font-size")))
+        left = {"start": x, "middle": x - wide / 2, "end": x - wide}[label.get("text-anchor", "start")]
+        for other, mark in marks.items():
+            at = (float(mark.get("data-x")), float(mark.get("data-y")))
+            assert not (left < at[0] < left + wide and y - 6 < at[1] < y + 1), (width, label.text, other)

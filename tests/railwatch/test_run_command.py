@@ -46,7 +46,7 @@ def test_pictures_of_ten_metres_are_skipped_with_the_reason(
     path = coarse(tmp_path / "scenes" / "20230901.tif")
     code, out, _ = call(capsys, "run", path, "--aoi", area, "--store", tmp_path / "store", "--json")
     given = json.loads(out)
-    assert code == 0
+    assert code == 2  # nothing that is of use
     assert given["observations"] == given["verdicts"] == []
     assert [one["path"] for one in given["skipped"]] == [str(path)]
     assert given["skipped"][0]["reason"].startswith("it is an 8-bit picture, stretched for the eye")
@@ -62,7 +62,7 @@ def test_nothing_readable_is_bad_input(area: str, tmp_path: Path, capsys: pytest
     code, out, err = call(capsys, "run", tmp_path / "scenes", "--aoi", area, "--store", store)
     assert code == 2
     assert out == ""
-    assert "none of the scenes could be read" in err
+    assert "none of the scenes could be used" in err
     assert "20230901.tif" in err
     assert "Traceback" not in err
     code, out, err = call(capsys, "run", tmp_path / "scenes", "--aoi", area, "--store", store, "--json")
@@ -77,6 +77,7 @@ def test_nothing_readable_is_bad_input(area: str, tmp_path: Path, capsys: pytest
         (["x.tif", "--aoi", "atlantis"], "atlantis"),
         (["x.tif", "--config", "nothing.toml"], "nothing.toml: no such settings file"),
         (["x.tif", "--aoi", "khasan", "--dates", "no.csv"], "no.csv: can't be read"),
+        (["x.tif", "--aoi", "khasan", "--bbox", "1,2,3,4"], "--aoi and --bbox exclude each other"),
         (["x.tif", "--aoi", "khasan", "--device", "abacus"], "abacus"),
         (["x.tif", "--aoi", "khasan", "--store", "file"], "file is a file"),
         (["--aoi", "khasan"], "SCENES"),

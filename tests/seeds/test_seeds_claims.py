@@ -117,7 +117,7 @@ def test_tables_that_cant_be_read(tmp_path: Path) -> None:
     empty.write_text(" ")
     assert "is empty" in refused(empty)
     assert "taken already, in line 2" in refused(write(tmp_path / "twice.csv", GOOD, GOOD))
-    assert "no column 'url'" in refused(
+    assert "no column url" in refused(
         write(tmp_path / "short.csv", {k: v for k, v in GOOD.items() if k != "url"})
     )
     assert "did you mean 'route'" in refused(write(tmp_path / "odd.csv", GOOD | {"routes": "sea"}))

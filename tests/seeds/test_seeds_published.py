@@ -253,12 +253,12 @@ def test_chains_of_duplicates_and_ids_taken_twice_are_refused(tmp_path: Path) ->
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"\xff\xfe\x00", "is no text in UTF-8"),
-        (b"id;site;covers\n1;2;3\n", "has no column 'id'; cells are separated by commas"),
-        (b"a,b\n1,2\n", "has no column 'id'$"),
+        (b"\xff\xfe\x00", "isn't a CSV table in UTF-8"),
+        (b"id;site;covers\n1;2;3\n", "has no column publisher and no "),
+        (b"a,b\n1,2\n", "has no column id and no "),
         (",".join([*GOOD, "precison"]).encode(), "unknown column 'precison'; did you mean 'precision'"),
-        (",".join([*GOOD, "id"]).encode(), "has a column twice"),
-        ((",".join(GOOD) + "\na,b\n").encode(), "line 2: it has another number of cells"),
+        (",".join([*GOOD, "id"]).encode(), "has the column id twice"),
+        ((",".join(GOOD) + "\na,b\n").encode(), "line 2 has 2 cells for "),
         ((",".join(GOOD) + '\n"a,b\n').encode(), "is no right CSV"),
     ],
 )

@@ -86,7 +86,7 @@ def test_the_wheel_says_where_it_comes_from(wheel):
         (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
         text = archive.read(metadata).decode()
         (entry,) = (name for name in archive.namelist() if name.endswith("/entry_points.txt"))
-        assert "railwatch = railwatch.cli:main" in archive.read(entry).decode()
+        assert "railwatch = railwatch.__main__:main" in archive.read(entry).decode()
     assert "License-Expression: Apache-2.0" in text
     assert "Requires-Python: >=3.11" in text
 

@@ -21,12 +21,12 @@ elsewhere, so that images in a folder that can't be written to can be declared t
 from __future__ import annotations
 
 import datetime as dt
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aoi.files import parse_toml
 from geo.errors import SceneError
 from geo.sentinel2.formats.product_names import CLASSES, SWIR_BAND, TEN_METRE_BANDS, iso_time, platform_of
 
@@ -95,10 +95,7 @@ def parse_declaration(content: bytes, path: Path) -> Declaration:
     Raises:
         SceneError: It isn't TOML, or says what can't be.
     """
-    try:
-        table = tomllib.loads(content.decode("utf-8-sig"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SceneError(f"{path}: isn't TOML ({error})") from error
+    table = parse_toml(content, path, SceneError)
     listed = table.pop("acquisition", [])
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
         raise SceneError(f"{path}: acquisitions are written as [[acquisition]]")

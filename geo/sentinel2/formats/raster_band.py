@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.warp import reproject, transform_bounds
 from rasterio.windows import Window
 
+from aoi.gdal import RefusedFileError, open_raster, raster_descriptions, raster_tags
 from geo.errors import SceneError
 from geo.ground_metric import apply_affine
 
@@ -36,8 +34,6 @@ _KERNEL_PX = 4
 """Pixels beside a window that a cubic kernel may reach into, and some for the bend of a projection."""
 _SAMPLES = 512
 """Rows and columns of the sample that statistics are taken from."""
-# Python's warning filters belong to the process.
-_warning_filters = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -86,17 +82,16 @@ def opened(path: str) -> Iterator[DatasetReader]:
     Raises:
         SceneError: It isn't there, or isn't an image in one of the formats of Sentinel-2 products.
     """
-    with rasterio.Env(**_GDAL_OPTIONS):
+    with ExitStack() as stack:
         try:
-            with _warning_filters, warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                image = DatasetReader(path, driver=list(DRIVERS))
+            image = stack.enter_context(open_raster(path, drivers=DRIVERS, options=_GDAL_OPTIONS))
+        except RefusedFileError as error:
+            raise SceneError(str(error)) from error
         except (RasterioError, OSError) as error:
             raise SceneError(
                 f"{path}: can't be read as an image: it is cut short, damaged or missing"
             ) from error
-        with image:
-            yield image
+        yield image
 
 
 def header(path: str) -> Header:
@@ -112,11 +107,11 @@ def header(path: str) -> Header:
             transform=image.transform,
             shape=(image.height, image.width),
             dtypes=tuple(image.dtypes),
-            descriptions=tuple(name or "" for name in image.descriptions),
+            descriptions=tuple(name or "" for name in raster_descriptions(image)),
             scales=tuple(float(value) for value in image.scales),
             offsets=tuple(float(value) for value in image.offsets),
             nodata=None if image.nodata is None else float(image.nodata),
-            tags={**image.tags()},
+            tags=raster_tags(image),
         )
 
 

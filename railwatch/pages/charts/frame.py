@@ -1,8 +1,8 @@
-"""The parts around a drawing: title, caption, the strip of looks, numbered events."""
+"""The parts around a drawing: title, caption, the strip of images, numbered events."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -65,7 +65,7 @@ class Page:
             legend_mm: Room between the heading and the drawing.
         """
         width = style.width_mm - _LEFT_MM - _RIGHT_MM
-        title_lines = wrapped(title, width, (FONT_PT + 1.5) * 1.12)
+        title_lines = wrapped(title, width, (FONT_PT + 1.5) * 1.12) if title else []
         heading = wrapped(subtitle, width, FONT_PT) if subtitle else []
         lines = [line for note in notes if note for line in wrapped(note, width, SMALL_PT)]
         above = 3.0 + len(title_lines) * 4.8 + len(heading) * 3.9 + legend_mm + 2.0
@@ -152,20 +152,28 @@ class Page:
         )
 
 
-def strip_of_looks(axes: Axes, records: Sequence[Record], first: date, last: date) -> None:
-    """Draw when the place was looked at: a tick a clear look, a cross a look without an answer.
+def strip_of_images(
+    axes: Axes, records: Sequence[Record], first: date, last: date, numbers: Mapping[str, int]
+) -> None:
+    """Draw when the place was seen: a tick a clear image, a cross an image without an answer.
 
     Args:
         axes: A low strip under the drawing.
         records: Dated records.
         first: First day shown.
         last: Last day shown.
+        numbers: Each record's number, by id, for the ``gid`` of its tick or cross.
     """
     seen = {one.day for one in records if one.clear}
-    clear = sorted(number_of(one.when) for one in records if one.clear)
-    silent = sorted(number_of(one.when) for one in records if not one.clear and one.day not in seen)
-    axes.vlines(clear, 0.55, 0.95, color=BLACK, linewidth=0.7)
-    axes.plot(silent, [0.22] * len(silent), "x", color=VERMILION, markersize=3.0, markeredgewidth=0.8)
+    for record in records:
+        x, number = number_of(record.when), numbers[record.id]
+        if record.clear:
+            axes.vlines(x, 0.55, 0.95, color=BLACK, linewidth=0.7).set_gid(f"look.{number}")
+            continue
+        if record.day in seen:
+            continue
+        (cross,) = axes.plot([x], [0.22], "x", color=VERMILION, markersize=3.0, markeredgewidth=0.8)
+        cross.set_gid(f"mark.{number}.shape")
     axes.set_ylim(0.0, 1.0)
     axes.set_yticks([0.75, 0.22])
     axes.set_yticklabels(["seen", "no answer"], fontsize=SMALL_PT - 0.6, color=GREY)
@@ -185,10 +193,16 @@ def number_events(
             flags[-1].append((number, event))
         else:
             flags.append([(number, event)])
-        axes.axvline(number_of(event.day), color=GREY, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1)
-    for flag in flags if with_flags else ():
+    for order, flag in enumerate(flags):
+        for number, event in flag:
+            line = axes.axvline(
+                number_of(event.day), color=GREY, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1
+            )
+            line.set_gid(f"flag.{order}.line{number}")
+        if not with_flags:
+            continue
         (begin, one), (end, other) = flag[0], flag[-1]
-        axes.annotate(
+        sign = axes.annotate(
             f"{begin}" if begin == end else f"{begin}-{end}",
             ((number_of(one.day) + number_of(other.day)) / 2.0, 1.0),
             xycoords=("data", "axes fraction"),
@@ -201,6 +215,7 @@ def number_events(
             bbox={"boxstyle": "round,pad=0.18", "facecolor": "white", "edgecolor": GREY, "linewidth": 0.5},
             annotation_clip=False,
         )
+        sign.set_gid(f"flag.{order}.sign")
 
 
 def numbered(events: Sequence[Event], first: date, last: date) -> list[tuple[int, Event]]:

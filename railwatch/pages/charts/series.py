@@ -1,29 +1,37 @@
-"""Counts over time: intervals, methods told apart, published counts, the look-back, gaps left open."""
+"""Counts over time: intervals, methods told apart, published counts, the look-back, gaps left open.
+
+The one drawing of a history: `railwatch chart` writes it to a file, and the report takes the same drawing as
+SVG. Every artist that a reader of the report can point at, hide or move has a ``gid``:
+
+=====================  =================================================================================
+``mark.N.PART``        of record number N of the history (from 1): ``shape``, ``interval``, ``ring``,
+                       ``outer``, ``arrow``, ``label``, ``leader``
+``look.N``             its tick in the strip of images
+``join.METHOD``        the line through images of a method; ``filtered.line.I``, ``filtered.band.I``
+``window.PART``        the look-back of the headline: ``area``, ``max``; ``expected``; ``unseen.I``
+``ceiling.N.PART``     a published ceiling: ``area``, ``edge``; ``flag.I.PART`` an event
+=====================  =================================================================================
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-
-from railwatch.pages.charts.frame import Page, event_key, number_events, strip_of_looks
+from railwatch import words
+from railwatch.history.words import headline
+from railwatch.pages.charts.frame import Page, event_key, number_events, strip_of_images
+from railwatch.pages.charts.labels import text_width
+from railwatch.pages.charts.legend import Key, keys_of
+from railwatch.pages.charts.marks import Series, draw_records, draw_ring, publisher_marks
+from railwatch.pages.charts.series_context import draw_ceiling, draw_combined, draw_unseen, draw_window
+from railwatch.pages.charts.series_labels import draw_labels
 from railwatch.pages.charts.style import (
-    BLACK,
     GREY,
     LIGHT,
-    METHOD_MARKS,
-    OTHER_METHOD,
-    PALE,
-    PUBLISHED_COLOUR,
-    PUBLISHER_MARKERS,
-    SKY,
     SMALL_PT,
-    MarkerStyle,
     PageStyle,
-    cars,
     count_axis,
     date_axis,
     drawing,
@@ -31,19 +39,50 @@ from railwatch.pages.charts.style import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
 
     from railwatch.history import Record, Verdict
-    from railwatch.history.filter import Filtered
     from railwatch.history.history import History
 
-COMBINED = "occupancy"
-"""The method whose looks are combined."""
-GAP_DAYS = 21.0
-"""No line is drawn across a longer time without a look."""
+__all__ = ["GAP_DAYS", "SeriesFrame", "draw_series", "frame_of", "legend_keys"]
 
-_MOST_LABELS = 8
+GAP_DAYS = 21.0
+"""No line is drawn across a longer time without an image."""
+
+_BODY_MM, _STRIP_MM, _STRIP_ROOM_MM = 82.0, 7.0, 17.0
+
+
+@dataclass(frozen=True)
+class SeriesFrame:
+    """Where the axes of a drawn series lie, in points from the page's upper left corner.
+
+    Attributes:
+        width: Of the page.
+        height: Of the page.
+        left: Of the count axis.
+        right: End of the time axis.
+        top: Where ``top_value`` is.
+        floor: Where 0 is.
+        strip: Middle of the strip of images.
+        ticks: Where the time axis is.
+        first: Days since 1970 at the left.
+        last: Days since 1970 at the right.
+        top_value: Freight cars at the top.
+    """
+
+    width: float
+    height: float
+    left: float
+    right: float
+    top: float
+    floor: float
+    strip: float
+    ticks: float
+    first: float
+    last: float
+    top_value: float
 
 
 def draw_series(history: History, style: PageStyle | None = None, *, gap_days: float = GAP_DAYS) -> Figure:
@@ -52,45 +91,39 @@ def draw_series(history: History, style: PageStyle | None = None, *, gap_days: f
     Args:
         history: What to draw.
         style: Size and type.
-        gap_days: Longest time between two looks that a line may cross.
+        gap_days: Longest time between two images that a line may cross.
     """
     chosen = style or PageStyle()
     first, last = history.span()
-    records = history.shown()
+    series = Series(
+        history, history.shown(), publisher_marks(history), {one.record.id: one for one in history.verdicts}
+    )
     ceilings = history.ceilings()
-    headline = history.headline()
-    marks = publisher_marks(history)
+    opening = _opening(history)
     with drawing(chosen):
-        handles = _legend(records, ceilings, marks, history, headline)
-        key = event_key(history.events, first, last)
-        columns = 3
-        rows = -(-len(handles) // columns)
-        page = Page(
-            chosen,
-            82.0,
-            history.title,
-            _subtitle(records),
-            [key, _explained(headline), history.credits()],
-            legend_mm=rows * 4.1 + 3.0 + (4.0 if key else 0.0),
-        )
+        page = _page(series, opening, chosen)
         height = page.body_mm
-        axes = page.axes(0.0, height - 17.0)
-        strip = page.axes(height - 14.0, 7.0, share=axes)
-        count_axis(axes, _highest(records, ceilings))
-        date_axis(axes, first, last)
+        axes = page.axes(0.0, height - _STRIP_ROOM_MM)
+        strip = page.axes(height - _STRIP_ROOM_MM + 3.0, _STRIP_MM, share=axes)
+        most = max(3, round(chosen.width_mm / 19.0))
+        count_axis(axes, _highest(series, ceilings))
+        date_axis(axes, first, last, most)
         axes.tick_params(axis="x", labelbottom=False, length=0)
         axes.spines["bottom"].set_color(LIGHT)
-        if headline is not None:
-            _draw_window(axes, headline)
+        if opening is not None:
+            draw_window(axes, opening, chosen)
+        for number, (start, end) in enumerate(history.unseen()):
+            draw_unseen(axes, number_of(start), number_of(end), f"unseen.{number}")
         for ceiling in ceilings:
-            _draw_ceiling(axes, ceiling)
+            draw_ceiling(axes, ceiling, f"ceiling.{series.numbers[ceiling.id]}")
         number_events(axes, history.events, first, last)
-        _draw_combined(axes, history.combined(), gap_days)
-        _draw_records(axes, records, marks, gap_days)
-        _draw_verdicts(axes, [one for one in history.verdicts if first <= one.record.day <= last])
-        strip_of_looks(strip, records, first, last)
-        date_axis(strip, first, last)
-        if not records:
+        draw_combined(axes, history.combined(), gap_days)
+        draw_records(axes, series, gap_days)
+        for record in series.records:
+            draw_ring(axes, series, record)
+        strip_of_images(strip, series.records, first, last, series.numbers)
+        date_axis(strip, first, last, most)
+        if not series.records:
             axes.text(
                 0.5,
                 0.5,
@@ -100,30 +133,75 @@ def draw_series(history: History, style: PageStyle | None = None, *, gap_days: f
                 va="center",
                 color=GREY,
             )
-        page.legend(handles, columns)
+        draw_labels(axes, series, opening, chosen)
         return page.figure
 
 
-def publisher_marks(history: History) -> dict[str, MarkerStyle]:
-    """Return one mark for each publisher of counts in view, in order of appearance."""
-    publishers = list(dict.fromkeys(one.source for one in history.shown() if one.method == "published"))
-    return {
-        publisher: MarkerStyle(
-            PUBLISHER_MARKERS[index % len(PUBLISHER_MARKERS)],
-            PUBLISHED_COLOUR,
-            PUBLISHED_COLOUR,
-            5.6,
-            f"published: {publisher}" if publisher else "published",
-        )
-        for index, publisher in enumerate(publishers)
-    }
+def frame_of(figure: Figure) -> SeriesFrame:
+    """Return where the axes of a series that `draw_series` drew lie."""
+    axes, strip = figure.axes[:2]
+    width, height = (float(inches) * 72.0 for inches in figure.get_size_inches())
+    box, below = axes.get_position(), strip.get_position()
+    first, last = axes.get_xlim()
+    return SeriesFrame(
+        width=width,
+        height=height,
+        left=box.x0 * width,
+        right=box.x1 * width,
+        top=(1.0 - box.y1) * height,
+        floor=(1.0 - box.y0) * height,
+        strip=(1.0 - (below.y0 + below.y1) / 2.0) * height,
+        ticks=(1.0 - below.y0) * height,
+        first=float(first),
+        last=float(last),
+        top_value=float(axes.get_ylim()[1]),
+    )
 
 
-def mark_of(record: Record, publishers: dict[str, MarkerStyle]) -> MarkerStyle:
-    """Return how a record is drawn."""
-    if record.method == "published":
-        return publishers[record.source]
-    return METHOD_MARKS.get(record.method, OTHER_METHOD)
+def _opening(history: History) -> Verdict | None:
+    """The headline's verdict, where it has a look-back worth showing."""
+    verdict = history.foremost()
+    return verdict if verdict is not None and verdict.probability_exceedance is not None else None
+
+
+def legend_keys(history: History) -> list[Key]:
+    """Return the legend of a history's series, as the chart and the page show it."""
+    return keys_of(history, publisher_marks(history), _opening(history))
+
+
+def _page(series: Series, opening: Verdict | None, style: PageStyle) -> Page:
+    if style.bare:
+        body = min(max(style.width_mm * 0.42, 72.0), 108.0)
+        return Page(style, body, "", "", [], legend_mm=4.0)
+    history = series.history
+    key = event_key(history.events, *history.span())
+    handles = [one.handle for one in legend_keys(history)]
+    columns = _columns(handles, style.width_pt - 50.0)
+    rows = -(-len(handles) // columns)
+    foremost = history.foremost()
+    title = history.title if foremost is None else f"{history.title}: {headline(foremost)}"
+    page = Page(
+        style,
+        _BODY_MM,
+        title,
+        _subtitle(series.records),
+        [key, "" if foremost is None else foremost.sentence, history.credits()],
+        legend_mm=rows * 4.1 + 3.0 + (4.0 if key else 0.0),
+    )
+    page.legend(handles, columns)
+    return page
+
+
+def _columns(handles: Sequence[Line2D | Patch], room_pt: float) -> int:
+    """Return in how many columns a legend fits; matplotlib fills one column after the other."""
+    if not handles:
+        return 1
+    wide = [text_width(str(one.get_label()), SMALL_PT + 0.2) + 33.0 for one in handles]
+    for columns in (4, 3, 2):
+        rows = -(-len(wide) // columns)
+        if sum(max(wide[at : at + rows]) for at in range(0, len(wide), rows)) <= room_pt:
+            return columns
+    return 1
 
 
 def _subtitle(records: Sequence[Record]) -> str:
@@ -131,351 +209,15 @@ def _subtitle(records: Sequence[Record]) -> str:
     silent = len(records) - len(counted)
     if not counted:
         return "Freight cars"
-    looks = len({one.day for one in counted})
-    days = f"{counted[0].day}" if looks == 1 else f"{counted[0].day} to {counted[-1].day}"
-    text = f"Freight cars on {looks} {'day' if looks == 1 else 'days'}, {days}"
+    days = len({one.day for one in counted})
+    span = f"{counted[0].day}" if days == 1 else f"{counted[0].day} to {counted[-1].day}"
+    text = f"Freight cars on {words.plural(days, 'day')}, {span}"
     if any(one.low is not None and one.high is not None and one.high > one.low for one in counted):
         text += "; bars are 90% intervals"
-    return text + (f"; {silent} {'look' if silent == 1 else 'looks'} without an answer" if silent else "")
+    return text + (f"; {words.plural(silent, 'image')} without an answer" if silent else "")
 
 
-def _explained(headline: Verdict | None) -> str:
-    return "" if headline is None else headline.sentence
-
-
-def _highest(records: Sequence[Record], ceilings: Sequence[Record]) -> float:
-    values = [one.high if one.high is not None else one.value for one in (*records, *ceilings)]
+def _highest(series: Series, ceilings: Sequence[Record]) -> float:
+    values = [one.high if one.high is not None else one.value for one in (*series.records, *ceilings)]
+    values += [one.high for one in series.history.combined()]
     return max((value for value in values if value is not None), default=0.0)
-
-
-def _draw_window(axes: Axes, verdict: Verdict) -> None:
-    """Shade the look-back window of a verdict and, inside, what it lets one expect."""
-    start, end = (number_of(day) for day in verdict.window)
-    axes.axvspan(start, end, facecolor=PALE, alpha=0.55, linewidth=0, zorder=0.1)
-    maximum = verdict.maximum
-    if maximum is not None:
-        axes.plot(
-            [start, number_of(verdict.record.day)],
-            [maximum.value] * 2,
-            color=BLACK,
-            linewidth=0.8,
-            linestyle=(0, (5, 2)),
-            zorder=2,
-        )
-    if verdict.expected_low is not None and verdict.expected_high is not None:
-        axes.vlines(
-            number_of(verdict.datetime),
-            verdict.expected_low,
-            max(verdict.expected_high, 0.5),
-            color=SKY,
-            linewidth=5.0,
-            alpha=0.7,
-            zorder=1.5,
-        )
-
-
-def _draw_ceiling(axes: Axes, ceiling: Record) -> None:
-    """Draw a published ceiling as a bar that the counts of its period stayed under."""
-    value = ceiling.value or 0.0
-    start, end = number_of(ceiling.day), number_of(ceiling.until)
-    axes.fill_between(
-        [start, end],
-        0.0,
-        value,
-        facecolor="none",
-        edgecolor=PUBLISHED_COLOUR,
-        hatch="////",
-        alpha=0.45,
-        linewidth=0,
-        zorder=0.5,
-    )
-    axes.plot([start, end], [value, value], color=PUBLISHED_COLOUR, linewidth=1.6, zorder=2.5)
-
-
-def _draw_combined(axes: Axes, combined: Sequence[Filtered], gap_days: float) -> None:
-    """Draw what several looks say together: a thin line in its band, broken where no look is near."""
-    if not combined:
-        return
-    x = np.array([number_of(one.when) for one in combined])
-    breaks = np.flatnonzero(np.diff(x) > gap_days) + 1
-    colour = METHOD_MARKS[COMBINED].colour
-    for part in np.split(np.arange(len(combined)), breaks):
-        members = [combined[index] for index in part]
-        low, high = [one.low for one in members], [one.high for one in members]
-        axes.fill_between(x[part], low, high, color=colour, alpha=0.13, linewidth=0, zorder=1.2)
-        axes.plot(x[part], [one.value for one in members], color=colour, linewidth=1.0, zorder=1.8)
-
-
-def _draw_records(
-    axes: Axes, records: Sequence[Record], publishers: dict[str, MarkerStyle], gap_days: float
-) -> None:
-    for method in dict.fromkeys(one.method for one in records):
-        members = [one for one in records if one.method == method and one.value is not None]
-        crowded = len(members) > 120
-        if method != "published":
-            _draw_line(axes, [one for one in members if one.kind in ("count", "range")], gap_days, crowded)
-        for record in members:
-            mark = mark_of(record, publishers)
-            _draw_point(axes, record, mark, 0.7 if crowded else 1.0)
-
-
-def _draw_line(axes: Axes, members: Sequence[Record], gap_days: float, crowded: bool) -> None:
-    """Join looks of one method where they are near enough in time."""
-    if len(members) < 2:
-        return
-    x = np.array([number_of(one.when) for one in members])
-    y = np.array([one.value for one in members], dtype=float)
-    breaks = np.flatnonzero(np.diff(x) > gap_days) + 1
-    colour = METHOD_MARKS.get(members[0].method, OTHER_METHOD).colour
-    axes.plot(
-        np.insert(x, breaks, np.nan),
-        np.insert(y, breaks, np.nan),
-        color=colour,
-        linewidth=0.5 if crowded else 0.7,
-        alpha=0.3 if crowded else 0.55,
-        zorder=2,
-    )
-
-
-def _draw_point(axes: Axes, record: Record, mark: MarkerStyle, scale: float) -> None:
-    x = number_of(record.when)
-    value = record.value or 0.0
-    if record.kind in ("at least", "at most"):
-        up = record.kind == "at least"
-        axes.annotate(
-            "",
-            xy=(x, value),
-            xytext=(0, 13 if up else -13),
-            textcoords="offset points",
-            arrowprops={
-                "arrowstyle": "<-",
-                "color": mark.colour,
-                "linewidth": 0.9,
-                "shrinkA": 0,
-                "shrinkB": 0,
-            },
-            zorder=3,
-            annotation_clip=True,
-        )
-        axes.plot(
-            [x],
-            [value],
-            mark.marker,
-            color=mark.colour,
-            markerfacecolor="white",
-            markersize=mark.size * 0.85,
-            markeredgewidth=0.9,
-            zorder=4,
-        )
-        return
-    if record.low is not None and record.high is not None and record.high > record.low:
-        thick = record.kind == "range"
-        axes.vlines(
-            x,
-            record.low,
-            record.high,
-            color=mark.colour,
-            linewidth=2.4 if thick else 0.9 * scale,
-            alpha=0.8 if scale == 1.0 else 0.3,
-            zorder=3,
-        )
-    axes.plot(
-        [x],
-        [value],
-        mark.marker,
-        color=mark.colour,
-        markerfacecolor=mark.face,
-        markersize=mark.size * scale,
-        markeredgewidth=0.9 * scale,
-        zorder=4,
-        clip_on=value > 0,
-    )
-
-
-def _draw_verdicts(axes: Axes, verdicts: Sequence[Verdict]) -> None:
-    """Ring the dates that stand out, and name the foremost of them."""
-    notable = [
-        one for one in verdicts if one.verdict in ("unprecedented", "elevated") and one.count is not None
-    ]
-    for verdict in notable:
-        x, y = number_of(verdict.datetime), verdict.count or 0.0
-        unprecedented = verdict.verdict == "unprecedented"
-        axes.plot(
-            [x],
-            [y],
-            "o",
-            markersize=11.0,
-            markerfacecolor="none",
-            zorder=5,
-            markeredgecolor=BLACK,
-            markeredgewidth=1.3 if unprecedented else 0.8,
-            linestyle="none",
-        )
-        if unprecedented:
-            axes.plot(
-                [x],
-                [y],
-                "o",
-                markersize=14.0,
-                markerfacecolor="none",
-                markeredgecolor=BLACK,
-                markeredgewidth=0.6,
-                zorder=5,
-            )
-    ranked = sorted(
-        notable, key=lambda one: (one.verdict != "unprecedented", -(one.count or 0.0), one.datetime)
-    )
-    _label_verdicts(axes, ranked[:_MOST_LABELS])
-
-
-def _label_verdicts(axes: Axes, verdicts: Sequence[Verdict]) -> None:
-    """Write count and word beside each point, on the side with more room, without overlaps."""
-    scale = 72.0 / axes.figure.dpi
-    left_edge, right_edge = (axes.transAxes.transform((x, 0.0))[0] * scale for x in (0.0, 1.0))
-    taken: list[tuple[float, float, float, float]] = []
-    for verdict in sorted(verdicts, key=lambda one: -(one.count or 0.0)):
-        x, y = axes.transData.transform((number_of(verdict.datetime), verdict.count or 0.0)) * scale
-        at_least = "\u2265 " if verdict.record.kind == "at least" else ""
-        text = f"{at_least}{cars(verdict.count or 0.0)}  {verdict.label}"
-        width, height = len(text) * SMALL_PT * 0.56, SMALL_PT * 1.5
-        leftward = x - left_edge > right_edge - x
-        begin = x - 10.0 - width if leftward else x + 10.0
-        shift = 0.0
-        for low, high, bottom, top in sorted(taken, key=lambda box: -box[3]):
-            middle = y + shift
-            if (
-                begin < high
-                and begin + width > low
-                and middle - height / 2 < top
-                and middle + height / 2 > bottom
-            ):
-                shift = bottom - height / 2 - y
-        taken.append((begin, begin + width, y + shift - height / 2, y + shift + height / 2))
-        axes.annotate(
-            text,
-            (number_of(verdict.datetime), verdict.count or 0.0),
-            xytext=(-10.0 if leftward else 10.0, shift),
-            textcoords="offset points",
-            ha="right" if leftward else "left",
-            va="center",
-            fontsize=SMALL_PT,
-            color=BLACK,
-            zorder=6,
-            bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
-            arrowprops=(
-                {"arrowstyle": "-", "color": GREY, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 5}
-                if abs(shift) > height / 2
-                else None
-            ),
-        )
-
-
-def _legend(
-    records: Sequence[Record],
-    ceilings: Sequence[Record],
-    publishers: dict[str, MarkerStyle],
-    history: History,
-    headline: Verdict | None,
-) -> list[Line2D | Patch]:
-    handles: list[Line2D | Patch] = []
-    methods = dict.fromkeys(one.method for one in records if one.clear and one.method != "published")
-    marks = [METHOD_MARKS.get(method, OTHER_METHOD) for method in methods] + list(publishers.values())
-    for mark in marks:
-        handles.append(
-            Line2D(
-                [],
-                [],
-                linestyle="none",
-                marker=mark.marker,
-                color=mark.colour,
-                markerfacecolor=mark.face,
-                markersize=mark.size,
-                label=mark.label,
-            )
-        )
-    if history.combined():
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=METHOD_MARKS[COMBINED].colour,
-                linewidth=1.0,
-                label="filtered from several looks",
-            )
-        )
-    if any(one.kind == "at least" for one in records):
-        handles.append(
-            Line2D(
-                [],
-                [],
-                linestyle="none",
-                marker="$\u2191$",
-                color=GREY,
-                markersize=6,
-                label="at least so many",
-            )
-        )
-    for ceiling in ceilings[:2]:
-        handles.append(
-            Patch(
-                facecolor="none",
-                edgecolor=PUBLISHED_COLOUR,
-                hatch="////",
-                linewidth=0.8,
-                label=f"at most about {cars(ceiling.value or 0.0)} ({ceiling.source})",
-            )
-        )
-    if headline is not None:
-        handles.append(
-            Patch(facecolor=PALE, edgecolor="none", label=f"look-back window of {headline.record.day}")
-        )
-        if headline.maximum is not None:
-            handles.append(
-                Line2D(
-                    [],
-                    [],
-                    color=BLACK,
-                    linewidth=0.8,
-                    linestyle=(0, (5, 2)),
-                    label=f"highest in it: {cars(headline.maximum.value)}",
-                )
-            )
-        if headline.expected_low is not None and headline.expected_high is not None:
-            handles.append(
-                Patch(
-                    facecolor=SKY,
-                    alpha=0.7,
-                    linewidth=0,
-                    label=f"expected then: {cars(headline.expected_low)} to {cars(headline.expected_high)}",
-                )
-            )
-    words = {one.verdict for one in history.verdicts}
-    if "unprecedented" in words:
-        handles.append(
-            Line2D(
-                [],
-                [],
-                linestyle="none",
-                marker="o",
-                markersize=7.5,
-                markerfacecolor="none",
-                markeredgecolor=BLACK,
-                markeredgewidth=2.2,
-                label="unprecedented",
-            )
-        )
-    if "elevated" in words:
-        handles.append(
-            Line2D(
-                [],
-                [],
-                linestyle="none",
-                marker="o",
-                markersize=7.5,
-                markerfacecolor="none",
-                markeredgecolor=BLACK,
-                markeredgewidth=0.8,
-                label="elevated",
-            )
-        )
-    return handles

@@ -16,14 +16,18 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import matplotlib as mpl
 import matplotlib.dates as mdates
 from matplotlib.figure import Figure
+from matplotlib.path import Path as Outline
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from railwatch import words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MM = 1 / 25.4
 
-BLACK, GREY, LIGHT, PALE = "#1a1a1a", "#6b6b6b", "#c8c8c8", "#ececec"
+BLACK, GREY, LIGHT, GRID, PALE = "#1a1a1a", "#6b6b6b", "#c8c8c8", "#dcdcdc", "#f1f0ec"
+"""Ink, second ink, lines, the grid, and the shade of a look-back, under which the grid still shows."""
 BLUE, ORANGE, GREEN, VERMILION = "#0072b2", "#e69f00", "#009e73", "#d55e00"
 PURPLE, SKY = "#cc79a7", "#56b4e9"
 
@@ -45,7 +49,7 @@ class MarkerStyle:
         label: For the legend.
     """
 
-    marker: str
+    marker: str | Outline
     colour: str
     face: str
     size: float
@@ -74,12 +78,19 @@ class PageStyle:
         dpi: Resolution of a PNG.
         svg_text: ``path`` draws letters as shapes (looks the same everywhere); ``text`` keeps them as
             text (searchable, smaller, needs the font).
+        bare: Only the drawing, for a page that has a title, a legend and notes of its own.
     """
 
     width_mm: float = 170.0
     height_mm: float | None = None
     dpi: int = 200
     svg_text: SvgText = "path"
+    bare: bool = False
+
+    @property
+    def width_pt(self) -> float:
+        """Width in points, which are the units of an SVG."""
+        return self.width_mm * MM * 72.0
 
     def figure(self, height_mm: float) -> Figure:
         """Return an empty figure of the style's width and, unless it has one itself, this height."""
@@ -108,7 +119,7 @@ def drawing(style: PageStyle) -> Iterator[None]:
         "ytick.color": BLACK,
         "xtick.major.width": 0.6,
         "ytick.major.width": 0.6,
-        "grid.color": PALE,
+        "grid.color": GRID,
         "grid.linewidth": 0.6,
         "legend.fontsize": SMALL_PT + 0.2,
         "legend.frameon": False,
@@ -171,7 +182,7 @@ def count_axis(axes: Axes, highest: float, label: str = "cars") -> None:
     """
     axes.set_ylim(0.0, max(highest * 1.08, 5.0))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=3))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: cars(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.number(value)))
     axes.annotate(
         label,
         (0.0, 1.0),
@@ -186,11 +197,6 @@ def count_axis(axes: Axes, highest: float, label: str = "cars") -> None:
     )
     axes.grid(axis="y", zorder=0)
     axes.set_axisbelow(True)
-
-
-def cars(count: float) -> str:
-    """Return a count in whole cars, thousands set apart by a thin space."""
-    return f"{count:,.0f}".replace(",", "\u2009")
 
 
 def number_of(day: date) -> float:

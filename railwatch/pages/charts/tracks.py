@@ -101,7 +101,7 @@ def track_looks(area: AreaOfInterest, history: History, store: Store | None) -> 
         if one.abstained:
             looks.append(TrackOccupation(one.datetime, None))
             continue
-        boxes = store.detections(one.id)
+        boxes = store.readable_detections(one.id)
         if boxes is not None:
             looks.append(TrackOccupation(one.datetime, occupied_stretches(area, boxes)))
     return looks

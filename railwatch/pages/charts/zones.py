@@ -149,7 +149,7 @@ def _draw_method(axes: Axes, members: list[Observation], zone: str, gap_days: fl
     axes.plot(
         x,
         y,
-        mark.marker,
+        marker=mark.marker,
         color=mark.colour,
         markerfacecolor=mark.face,
         markersize=mark.size * 0.75,

@@ -116,6 +116,7 @@ class ReportedArea:
         history: What the chart is drawn from.
         entries: Marks of the chart and rows of the table, oldest first.
         ceilings: Published ceilings, each as an entry of its own.
+        numbered: Both together, in the order of the history's records.
         cards: The evidence, newest first.
         headline: The entry that the page opens with, or None if there is nothing to judge.
         latest: The newest entry of our own with a count, or None.
@@ -131,6 +132,7 @@ class ReportedArea:
     history: History
     entries: tuple[Entry, ...]
     ceilings: tuple[Entry, ...]
+    numbered: tuple[Entry, ...]
     cards: tuple[Card, ...]
     headline: Entry | None
     latest: Entry | None
@@ -155,12 +157,13 @@ class ReportedArea:
         return sorted(found, key=lambda one: (-_rank(one), -(one.record.value or 0.0), one.record.when))
 
 
-def gather(sources: Sources, events: Sequence[Event] = ()) -> list[ReportedArea]:
+def gather(sources: Sources, events: Sequence[Event] = (), day: date | None = None) -> list[ReportedArea]:
     """Collect what there is to say about each area.
 
     Args:
         sources: Observations and published counts.
         events: What happened when.
+        day: What the page is about; by default each area's foremost date.
 
     Returns:
         The areas of which anything is known, in the order of the sources.
@@ -170,7 +173,7 @@ def gather(sources: Sources, events: Sequence[Event] = ()) -> list[ReportedArea]
         place = _place(
             name,
             sources,
-            replace(history, events=tuple(sorted(events))),
+            replace(history, events=tuple(sorted(events)), day=day),
             sources.published_of(name),
             sources.settings_of(name),
         )
@@ -193,8 +196,9 @@ def _place(
         history=history,
         entries=dated,
         ceilings=tuple(one for one in entries if one.record.kind == "ceiling"),
+        numbered=tuple(entries),
         cards=_cards(dated, sources.store),
-        headline=_headline(dated),
+        headline=_headline(dated, history),
         latest=next((one for one in reversed(dated) if one.observation and one.record.clear), None),
         calibrations=_calibrations(observations, history, settings),
         publications=publications,
@@ -206,16 +210,41 @@ def _place(
 def _entries(key: str, history: History, publications: Mapping[str, Publication]) -> list[Entry]:
     own = {one.id: one for one in history.observations}
     verdicts = {one.record.id: one for one in history.verdicts}
+    keys = _keys(key, history.records)
     return [
         Entry(
-            f"{key}-{number}",
+            keys[record.id],
             record,
             own.get(record.id),
             verdicts.get(record.id),
             publications.get(record.id) if record.method == "published" else None,
         )
-        for number, record in enumerate(history.records, start=1)
+        for record in history.records
     ]
+
+
+def _keys(place: str, records: Sequence[Record]) -> dict[str, str]:
+    """Return a key for each record that stays its own when others come in: place, day, and whose it is.
+
+    Our own record of a day is ``yard-2023-10-05``; of several the later ones carry their time, and a
+    published one its publisher.
+    """
+    keys: dict[str, str] = {}
+    taken: set[str] = set()
+    for record in records:
+        published = slug(record.source) if record.method == "published" else ""
+        options = [
+            f"{place}-{record.day}",
+            f"{place}-{record.day}-{record.when:%H%M}",
+            f"{place}-{record.id}",
+        ]
+        if published or record.kind == "ceiling":
+            options = [f"{place}-{record.day}-{published or 'published'}", f"{place}-{slug(record.id)}"]
+        options += [f"{options[0]}-{number}" for number in range(2, len(records) + 2)]
+        key = next(one for one in options if one not in taken)
+        taken.add(key)
+        keys[record.id] = key
+    return keys
 
 
 def _cards(entries: Sequence[Entry], store: Store | None) -> tuple[Card, ...]:
@@ -234,28 +263,10 @@ def _cards(entries: Sequence[Entry], store: Store | None) -> tuple[Card, ...]:
     return tuple(reversed(cards))
 
 
-def _headline(entries: Sequence[Entry]) -> Entry | None:
-    """Return what the page opens with: the foremost date that stands out, else the latest that was judged.
-
-    Our own observations go first; published counts open a page without any. Of several that stand out
-    equally, one that a second look confirms goes first, then the highest.
-    """
-    judged = [one for one in entries if one.verdict is not None]
-    judged = [one for one in judged if one.observation is not None] or judged
-    notable = [one for one in judged if _rank(one) >= RANK["elevated"]]
-    if notable:
-        return max(
-            notable,
-            key=lambda one: (
-                _rank(one),
-                one.verdict is not None and one.verdict.confirmed is True,
-                one.record.value or 0.0,
-                one.record.when,
-            ),
-        )
-    said = [one for one in judged if _rank(one) >= RANK["low"]]
-    counted = [one for one in judged if one.record.clear]
-    return max(said or counted or judged, key=lambda one: one.record.when, default=None)
+def _headline(entries: Sequence[Entry], history: History) -> Entry | None:
+    """Return what the page opens with; see `railwatch.history.foremost`."""
+    foremost = history.foremost()
+    return next((one for one in entries if one.verdict is not None and one.verdict is foremost), None)
 
 
 def _rank(entry: Entry) -> int:

@@ -1,23 +1,84 @@
-"""The page's words: numbers, dates and figures in plain language."""
+"""What only the page says: its heading, figures and explanations, on top of the shared words."""
 
 from __future__ import annotations
 
-import calendar
 import re
-from collections.abc import Mapping
-from datetime import date, datetime
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
+
+from railwatch.history.words import caveats, count_of, images, interval, length, quantity
+from railwatch.history.words import headline as verdict_headline
+from railwatch.history.words import maximum as maximum_value
+from railwatch.words import (
+    METHODS,
+    clause,
+    day,
+    fraction_seen,
+    length_of,
+    length_of_years,
+    metres,
+    moment,
+    month,
+    months,
+    noun,
+    number,
+    percent,
+    plural,
+    ratio,
+    sentence_case,
+    spelled,
+    within,
+)
+from railwatch.words import cars as cars_of
+from railwatch.words import interval as between
 
 if TYPE_CHECKING:
     from railwatch.history import Calibration, HistoryMaximum, Record, Verdict
     from railwatch.pages.report.gather import Card, ReportedArea
 
-METHODS = {
-    "wagons": "wagon detector",
-    "occupancy": "track occupancy (10 m)",
-    "reviewed": "reviewed by eye",
-    "published": "published",
-}
+__all__ = [
+    "CAUSES",
+    "METHODS",
+    "alternative",
+    "between",
+    "calibration",
+    "cars_of",
+    "caveats_of",
+    "clause",
+    "confirmation",
+    "corrected",
+    "count_of",
+    "coverage",
+    "day",
+    "expected_phrase",
+    "fraction_seen",
+    "headline",
+    "images",
+    "interval",
+    "length",
+    "length_of",
+    "length_of_years",
+    "maximum",
+    "maximum_figure",
+    "meaning",
+    "method",
+    "metres",
+    "moment",
+    "month",
+    "noun",
+    "number",
+    "occupied",
+    "percent",
+    "plural",
+    "quantity",
+    "sentence_case",
+    "short_verdict",
+    "spelled",
+    "spoken",
+    "standfirst",
+    "web_address",
+    "within",
+]
 
 CAUSES = {
     "texture": "Ground that looks like wagons",
@@ -29,117 +90,16 @@ CAUSES = {
     "unexplained": "Yards that differ from those learned from",
     "total": "All together",
 }
-"""Where the width of an interval of a 10 m look comes from."""
+"""Where the width of an interval of a 10 m image comes from."""
 
-_MONTHS = tuple(calendar.month_name)  # English: the C locale's, whatever the machine speaks
-_SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _WEB = re.compile(r"https?://[^\s]+", re.IGNORECASE)
-
-
-# ---- numbers and dates ---------------------------------------------------------------------------
-
-
-def number(count: float) -> str:
-    """Return a count in whole cars, thousands set apart by a narrow no-break space."""
-    return f"{count:,.0f}".replace(",", "\u202f")
-
-
-def cars(count: float) -> str:
-    """Return ``73 freight cars``."""
-    return f"{number(count)} freight {'car' if round(count) == 1 else 'cars'}"
-
-
-def quantity(record: Record) -> str:
-    """Return what a record says of the number of cars: ``73``, ``at least 8``, ``about 20``."""
-    if record.value is None:
-        return "no count"
-    before = {"at least": "at least ", "at most": "at most ", "range": "about ", "ceiling": "at most about "}
-    return f"{before.get(record.kind, '')}{number(record.value)}"
 
 
 def occupied(record: Record) -> str:
     """Return the occupied track: ``1,020 m (840 to 1,210)``, ``at least 2,190 m (...)``."""
     if record.length_m is None:
         return ""
-    between = interval(record.length_low_m, record.length_high_m)
-    return length(record) + (f" ({between})" if between else "")
-
-
-def length(record: Record) -> str:
-    """Return the occupied track without its interval: ``1,020 m``, ``at least 2,190 m``."""
-    bound = "at least " if record.kind == "at least" else ""
-    return f"{bound}{number(record.length_m or 0.0)}\u00a0m"
-
-
-def interval(low: float | None, high: float | None) -> str:
-    """Return ``66 to 80``, or an empty text where there is no interval."""
-    if low is None or high is None:
-        return ""
-    return f"{number(low)} to {number(high)}"
-
-
-def percent(share: float) -> str:
-    """Return a probability without calling anything impossible or certain."""
-    if share > 0.99:
-        return "over 99%"
-    if share < 0.001:
-        return "under 0.1%"
-    return f"{100 * share:.1f}%" if share < 0.1 else f"{100 * share:.0f}%"
-
-
-def share_seen(share: float) -> str:
-    """Return how much was seen, without rounding what is missing to nothing."""
-    if 0.0 < share < 0.01:
-        return "under 1%"
-    return "over 99%" if 0.99 < share < 1.0 else f"{100 * share:.0f}%"
-
-
-def day(when: date) -> str:
-    """Return ``5 October 2023``."""
-    return f"{when.day} {_MONTHS[when.month]} {when.year}"
-
-
-def moment(when: datetime) -> str:
-    """Return ``5 October 2023, 02:15 UTC``; midnight sharp means that only the day is known."""
-    clock = "" if (when.hour, when.minute, when.second) == (0, 0, 0) else f", {when:%H:%M} UTC"
-    return day(when.date()) + clock
-
-
-def month(when: date) -> str:
-    """Return ``October 2023``."""
-    return f"{_MONTHS[when.month]} {when.year}"
-
-
-def months(numbers: tuple[int, ...]) -> str:
-    """Return the names of months of the year, joined."""
-    return ", ".join(_MONTHS[one] for one in numbers)
-
-
-def spelled(count: int) -> str:
-    """Return small numbers as words."""
-    return _SMALL[count] if 0 <= count < len(_SMALL) else number(count)
-
-
-def plural(count: int, noun: str) -> str:
-    """Return ``1 look``, ``2 looks``."""
-    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
-
-
-def length_of(start: date, end: date) -> str:
-    """Return how long a window is: ``five years``, ``18 months``."""
-    years = (end - start).days / 365.25
-    if round(years) >= 1 and abs(years - round(years)) < 0.05:
-        whole = round(years)
-        return "year" if whole == 1 else f"{spelled(whole)} years"
-    whole = max(round(years * 12), 1)
-    return "month" if whole == 1 else f"{number(whole)} months"
-
-
-def length_of_years(years: float) -> str:
-    """Return a number of years in words: ``five years``, ``18 months``."""
-    if years >= 1 and years == round(years):
-        return "year" if years == 1 else f"{spelled(round(years))} years"
-    return plural(max(round(years * 12), 1), "month")
+    return length(record) + within(record.length_low_m, record.length_high_m)
 
 
 def web_address(text: str) -> str | None:
@@ -147,52 +107,26 @@ def web_address(text: str) -> str | None:
     return text if _WEB.fullmatch(text) else None
 
 
-def clause(reason: str | None) -> str:
-    """Return a reason as the end of a sentence: without its full stop, small at the beginning."""
-    text = (reason or "there is no count").strip().rstrip(".")
-    return text[:1].lower() + text[1:] if text[1:2].islower() else text
-
-
-def sentence_case(text: str) -> str:
-    """Return a text with its first letter as a capital."""
-    return text[:1].upper() + text[1:]
-
-
 # ---- the verdict ---------------------------------------------------------------------------------
 
 
 def headline(place: ReportedArea) -> str:
-    """Return the page's heading: what was counted when, and what that means."""
+    """Return the page's heading: what was counted when, and what the images say to it."""
     entry = place.headline
     if entry is None or entry.verdict is None:
         return f"{place.title}: nothing counted yet"
-    record, verdict = entry.record, entry.verdict
-    when = day(record.day).replace(" ", "\u00a0")  # a date isn't torn apart in a heading
-    if record.value is None:
-        return f"No count on {when}: {clause(record.reason)}"
-    if record.length_m is not None:
-        noun = "car" if round(record.value) == 1 else "cars"
-        count = sentence_case(f"{length(record)} of track occupied, or {quantity(record)} freight {noun},")
-    elif record.kind in ("at least", "at most", "range"):
-        count = sentence_case(f"{quantity(record)} freight {'car' if round(record.value) == 1 else 'cars'}")
-    else:
-        count = cars(record.value)
-    span = length_of(*verdict.window)
-    meaning = {
-        "unprecedented": f"unprecedented in the {span} before",
-        "elevated": "more than usual for this place",
-        "typical": "nothing out of the ordinary",
-        "low": "fewer than usual for this place",
-        "cannot say": "too little history for a verdict",
-    }[verdict.verdict]
-    return f"{count} on {when}: {meaning}"
+    when = day(entry.record.day)
+    # A date isn't torn apart in a heading.
+    return verdict_headline(entry.verdict).replace(when, when.replace(" ", "\u00a0"))
 
 
-def maximum(verdict: Verdict) -> str:
+def caveats_of(verdict: Verdict) -> list[str]:
+    """Return what a reader must know beside the heading, as sentences."""
+    return [f"{sentence_case(one)}." for one in caveats(verdict)]
+
+
+def maximum(top: HistoryMaximum) -> str:
     """Return who knows the highest of the window, and from when."""
-    top = verdict.maximum
-    if top is None:
-        return "nothing is known of the years before"
     if top.kind == "ceiling":
         source = f"{top.source} gives it" if top.source else "given"
         return f"{source} as the most on any day from {month(top.day)} to {month(top.until)}"
@@ -200,34 +134,50 @@ def maximum(verdict: Verdict) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def maximum_value(top: HistoryMaximum) -> str:
-    """Return the highest of the window as a figure."""
-    before = {"ceiling": "about ", "at least": "at least "}.get(top.kind, "")
-    return before + number(top.value)
+def maximum_figure(verdict: Verdict) -> tuple[str, str]:
+    """Return the highest of the window in the unit of the count beside it: the figure, and the other unit.
+
+    Metres of track beside metres, where both were measured; cars beside cars otherwise.
+    """
+    top = verdict.maximum
+    if top is None:
+        return "", ""
+    counted = f"{maximum_value(top)} freight cars"
+    if verdict.record.length_m is None or top.length_m is None:
+        return maximum_value(top), "" if verdict.record.length_m is None else "freight cars; "
+    bound = "at least " if top.kind == "at least" else ""
+    return f"{bound}{metres(top.length_m)}", f"or {counted}; "
 
 
 def confirmation(verdict: Verdict) -> str:
-    """Return whether a second look agrees, for a verdict that wants one."""
+    """Return whether a second image agrees, with its count, day and verdict, for a verdict that wants one."""
     if verdict.confirmed is None:
         return ""
-    if verdict.confirmed and verdict.confirmed_on is not None:
-        return f"A second look, of {day(verdict.confirmed_on)}, agrees."
-    return "No second look has confirmed it yet."
+    other = verdict.confirmation
+    if not verdict.confirmed or other is None:
+        return "No second image has confirmed it yet."
+    ends = f" ({interval(other)})" if interval(other) else ""
+    source = f", {other.source}" if other.source else ""
+    own = f"; its own verdict is {verdict.confirmation_label}" if verdict.confirmation_label else ""
+    what = "A published count" if other.method == "published" else "A second image"
+    return f"{what}, of {day(other.day)}{source}, agrees with {count_of(other)}{ends}{own}."
 
 
-def meaning(verdict: Verdict, place: ReportedArea) -> list[tuple[str, str, str]]:
+def expected_phrase(verdict: Verdict) -> str:
+    """Return what was to be expected: ``4 to 26``; empty where nothing is."""
+    return between(verdict.expected_low, verdict.expected_high)
+
+
+def meaning(verdict: Verdict, place: ReportedArea) -> Iterator[tuple[str, str, str]]:
     """Return the figures behind a word: name, value, what it means."""
-    rows: list[tuple[str, str, str]] = []
     settings = place.settings
-    short = verdict.coverage.n_effective < settings.full_looks
+    short = round(verdict.coverage.n_effective, 1) < settings.full_looks
     if verdict.probability_record_margin is not None and verdict.verdict == "unprecedented" and short:
-        rows.append(
-            (
-                f"A record by a factor of {settings.short_record_margin:g}",
-                percent(verdict.probability_record_margin),
-                "probable. The factor is asked for because the look-back holds few looks, or a published "
-                "ceiling in their place.",
-            )
+        yield (
+            f"A record by a factor of {ratio(settings.short_record_margin)}",
+            percent(verdict.probability_record_margin, settings.record_probability),
+            f"probable. The factor is asked for because the look-back holds fewer than "
+            f"{number(settings.full_looks)} independent images, or a published ceiling in their place.",
         )
     if verdict.probability_exceedance is not None:
         corrected = ""
@@ -236,27 +186,22 @@ def meaning(verdict: Verdict, place: ReportedArea) -> list[tuple[str, str, str]]
                 f" Corrected for the {verdict.family} dates judged within a year: "
                 f"{percent(verdict.q_exceedance)}."
             )
-        rows.append(
-            (
-                "So many by chance",
-                percent(verdict.probability_exceedance),
-                f"of further looks would show as many cars or more if nothing had changed.{corrected}",
-            )
+        yield (
+            "So many by chance",
+            percent(verdict.probability_exceedance, settings.exceedance),
+            f"of further images would show as many cars or more if nothing had changed.{corrected}",
         )
-    if verdict.expected_low is not None and verdict.expected_high is not None:
-        rows.append(
-            (
-                "To be expected on that date",
-                interval(verdict.expected_low, verdict.expected_high),
-                "freight cars (90% range), from the looks of the look-back"
-                + (" and the season." if (verdict.season_weight or 0.0) >= 0.5 else "."),
-            )
+    if expected_phrase(verdict):
+        yield (
+            "To be expected on that date",
+            expected_phrase(verdict),
+            "freight cars (90% range), from the images of the look-back"
+            + (" and the season." if (verdict.season_weight or 0.0) >= 0.5 else "."),
         )
-    return rows
 
 
 def coverage(verdict: Verdict) -> str:
-    """Return in one or two sentences what the look-back has seen."""
+    """Return in a few sentences what the look-back has seen, and what it hasn't."""
     seen = verdict.coverage
     start, end = verdict.window
     period = f"The look-back runs from {day(start)} to {day(end)}"
@@ -266,22 +211,29 @@ def coverage(verdict: Verdict) -> str:
             "a published ceiling" if verdict.ceilings == 1 else plural(verdict.ceilings, "published ceiling")
         )
     if not seen.looks:
-        return f"{period} and holds {ceilings or 'no clear look'}{' only' if ceilings else ''}."
-    holds = f" and holds {plural(seen.looks, 'clear look')}"
-    if seen.n_effective < 0.95 * seen.looks:
+        return f"{period} and holds {ceilings or 'no clear image'}{' only' if ceilings else ''}."
+    holds = f" and holds {images(verdict)}"
+    if round(seen.n_effective, 1) < 0.95 * seen.looks:
         holds += f", worth {seen.n_effective:.1f} independent ones because cars stay for days,"
     if ceilings:
         holds += f" and {ceilings}"
-    gaps = f"The longest time without a look is {number(seen.longest_gap_days)} days"
+    said = [f"{period}{holds.rstrip(',')}."]
+    if seen.first is not None and (seen.first - start).days > 0:
+        before, whole = (seen.first - start).days, (end - start).days + 1
+        said.append(
+            f"Nothing was seen of its first {plural(before, 'day')} of {number(whole)}: the first image "
+            f"is of {day(seen.first)}."
+        )
+    gaps = f"The longest time without an image is {plural(seen.longest_gap_days, 'day')}"
     if seen.abstained:
-        gaps += f"; {plural(seen.abstained, 'more look')} gave no answer"
+        gaps += f"; {plural(seen.abstained, 'more image')} gave no answer"
     never = seen.months_never_seen
     if 0 < len(never) <= 6:
         gaps += f"; never seen in any year: {months(never)}"
     elif len(never) < 12 and never:
         only = tuple(one for one in range(1, 13) if one not in never)
         gaps += f"; seen in {months(only)} only"
-    return f"{period}{holds.rstrip(',')}. {gaps}."
+    return " ".join([*said, f"{gaps}."])
 
 
 def calibration(line: Calibration) -> str:
@@ -290,7 +242,7 @@ def calibration(line: Calibration) -> str:
     sign = "plus" if line.offset >= 0 else "minus"
     return (
         f"{sentence_case(of)} is put on the scale of “{on}” by a line fitted to {line.pairs} pairs of "
-        f"looks from {line.first} to {line.last}: {line.gain:.2f} (± {line.gain_sd:.2f}) times the count, "
+        f"images from {line.first} to {line.last}: {line.gain:.2f} (± {line.gain_sd:.2f}) times the count, "
         f"{sign} {abs(line.offset):.1f} (± {line.offset_sd:.1f}) cars."
     )
 
@@ -309,10 +261,9 @@ def spoken(record: Record, verdict: Verdict | None) -> str:
     if record.value is None:
         parts.append(f"no count, {clause(record.reason)}")
     else:
-        parts.append(f"{quantity(record)} freight {'car' if round(record.value) == 1 else 'cars'}")
-        between = interval(record.low, record.high)
-        if between and record.low != record.high:
-            parts.append(f"90% interval {between}" if record.kind != "range" else between)
+        parts.append(f"{quantity(record)} {noun(record.value)}")
+        if interval(record):
+            parts.append(f"90% interval {interval(record)}" if record.kind != "range" else interval(record))
     parts.append(method(record) + (f", {record.source}" if record.source else ""))
     if verdict is not None and record.value is not None:
         parts.append(verdict.label)
@@ -323,20 +274,19 @@ def standfirst(verdict: Verdict) -> str:
     """Return what the heading means, in one to three sentences."""
     if verdict.count is None or verdict.verdict == "cannot say":
         return f"No verdict, because {clause(verdict.reason)}."
-    top, ratio = verdict.maximum, verdict.ratio_to_max
+    top, times = verdict.maximum, verdict.ratio_to_max
     span = length_of(*verdict.window)
     known = "Nothing is known of the time before."
     if top is not None:
-        whose = f", {maximum(verdict)}" if top.kind == "ceiling" else f" ({maximum(verdict)})"
-        known = f"the most known in the {span} before: {maximum_value(top)}{whose}"
-        if verdict.verdict == "unprecedented" and ratio is not None:
-            known = f"That is {ratio:.1f} times {known}."
+        whose = f", {maximum(top)}" if top.kind == "ceiling" else f" ({maximum(top)})"
+        known = f"the most known from the {span} before: {maximum_value(top)}{whose}"
+        if verdict.verdict == "unprecedented" and times is not None:
+            known = f"That is {ratio(times)} times {known}."
         else:
             known = f"{sentence_case(known)}."
     expected = ""
-    if verdict.verdict != "unprecedented" and verdict.expected_low is not None:
-        between = interval(verdict.expected_low, verdict.expected_high).replace(" to ", " and ")
-        expected = f"Between {between} were to be expected."
+    if verdict.verdict != "unprecedented" and expected_phrase(verdict):
+        expected = f"To be expected were {expected_phrase(verdict)}."
     return " ".join(part for part in (expected, known, confirmation(verdict)) if part)
 
 
@@ -345,8 +295,8 @@ def short_verdict(verdict: Verdict) -> str:
     if verdict.verdict == "cannot say":
         return f"No verdict: {clause(verdict.reason)}."
     parts = []
-    if verdict.expected_low is not None:
-        parts.append(f"Expected {interval(verdict.expected_low, verdict.expected_high)}")
+    if expected_phrase(verdict):
+        parts.append(f"Expected {expected_phrase(verdict)}")
     if verdict.maximum is not None:
         parts.append(f"most known before {maximum_value(verdict.maximum)}")
     if verdict.probability_record is not None:
@@ -357,7 +307,7 @@ def short_verdict(verdict: Verdict) -> str:
 def alternative(place: ReportedArea, card: Card) -> str:
     """Return what a picture shows, for those who can't see it."""
     one = card.observation
-    count = f"{cars(one.count)} counted" if one.count is not None else "no count was made"
+    count = f"{cars_of(one.count)} counted" if one.count is not None else "no count was made"
     sensor = f" by {one.sensor}" if one.sensor else ""
     if one.method == "occupancy":
         said = one.headline if one.count is not None else count

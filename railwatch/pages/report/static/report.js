@@ -26,198 +26,169 @@
   const isoDay = (t) => new Date(t * DAY).toISOString().slice(0, 10);
   const show = (node, visible) => (visible ? node.removeAttribute("display") : node.setAttribute("display", "none"));
 
-  // ---- ticks: the same sums as plot.py ------------------------------------------------------------
+  // ---- ticks: only while the chart is zoomed; the whole chart has matplotlib's own ----------------
 
-  function countTicks(top, most = 5) {
-    for (let power = 0; power < 12; power++) {
-      for (const factor of [1, 2, 5]) {
-        const step = factor * 10 ** power;
-        if (top / step <= most) return Array.from({ length: Math.floor(top / step) + 1 }, (_, i) => step * i);
-      }
-    }
-    return [0, top];
-  }
+  const countTicks = (top, most = 5) => {
+    const steps = Array.from({ length: 36 }, (_, i) => [1, 2, 5][i % 3] * 10 ** Math.floor(i / 3));
+    const step = steps.find((one) => top / one <= most) ?? top;
+    return Array.from({ length: Math.floor(top / step) + 1 }, (_, i) => step * i);
+  };
 
+  // Round days, months or years between two times, as fine as there is room for: [time, label].
   function timeTicks(first, last, room) {
-    let most = room / 84;
-    const fits = (ticks) => ticks.length <= most;
-    for (const step of [1, 2, 5, 10]) {
-      if ((last - first) / step > 2 * most) continue;
+    const every = (letters, begin, wanted) => {
       const ticks = [];
-      for (let t = Math.ceil(first); t <= Math.floor(last); t++) {
-        const day = new Date(t * DAY).getUTCDate();
-        if ((day - 1) % step === 0 && (step === 1 || day + step <= 32)) ticks.push([t, isoDay(t)]);
+      for (let index = 0; ; index++) {
+        const t = begin(index);
+        if (t > last || ticks.length > room) return ticks;
+        if (t >= first && wanted(new Date(t * DAY))) ticks.push([t, isoDay(t).slice(0, letters)]);
       }
-      if (fits(ticks)) return ticks;
-    }
+    };
     const from = new Date(first * DAY);
-    most = room / 66;
-    for (const step of [1, 3, 6]) {
-      if ((last - first) / (30 * step) > 2 * most) continue;
-      const ticks = [];
-      for (let month = from.getUTCMonth(), year = from.getUTCFullYear(); ; month++) {
-        const t = Date.UTC(year, month, 1) / DAY;
-        if (t > last) break;
-        if (t >= first && month % step === 0) ticks.push([t, isoDay(t).slice(0, 7)]);
-      }
-      if (fits(ticks)) return ticks;
-    }
-    most = room / 50;
-    for (const step of [1, 2, 5, 10, 25, 50]) {
-      const ticks = [];
-      for (let year = from.getUTCFullYear(); year <= new Date(last * DAY).getUTCFullYear(); year++) {
-        const t = Date.UTC(year, 0, 1) / DAY;
-        if (year % step === 0 && t >= first && t <= last) ticks.push([t, String(year)]);
-      }
-      if (fits(ticks)) return ticks;
+    const month = (index) => Date.UTC(from.getUTCFullYear(), from.getUTCMonth() + index, 1) / DAY;
+    const levels = [
+      ...[1, 2, 5, 10].map((step) => [10, (index) => Math.ceil(first) + index, (day) => (day.getUTCDate() - 1) % step === 0 && (step === 1 || day.getUTCDate() + step <= 32)]),
+      ...[1, 3, 6].map((step) => [7, month, (day) => day.getUTCMonth() % step === 0]),
+      ...[12, 24, 60, 120].map((step) => [4, month, (day) => day.getUTCMonth() === 0 && (day.getUTCFullYear() * 12) % step === 0]),
+    ];
+    for (const [letters, begin, wanted] of levels) {
+      const ticks = every(letters, begin, wanted);
+      if (ticks.length * (letters * 4.6 + 12) <= room) return ticks;
     }
     return [];
   }
 
-  // A label goes to the left or right of its mark or above it, where it covers neither marks nor labels.
-  function placeLabel(x, y, wide, points, taken, [low, high]) {
-    const options = [
-      [x - 19, y + 4, "end", x - 19 - wide],
-      [x + 19, y + 4, "start", x + 19],
-      [x, y - 20, "middle", x - wide / 2],
-    ];
-    for (const [at, base, anchor, left] of options) {
-      const box = [left, left + wide, base - 12, base + 4];
-      if (box[0] < low || box[1] > high || box[2] < 0) continue;
-      const covers = points.some(([px, py, r]) => px + r > box[0] && px - r < box[1] && py + r > box[2] && py - r < box[3]);
-      const meets = taken.some((other) => other[1] > box[0] && other[0] < box[1] && other[3] > box[2] && other[2] < box[3]);
-      if (covers || meets) continue;
-      taken.push(box);
-      return [at, base, anchor];
-    }
-    return null;
-  }
-
   // ---- chart --------------------------------------------------------------------------------------
+  // The drawing is matplotlib's, at three widths. What lies between the axes is stretched and moved here;
+  // nothing else is drawn but the ticks of a part.
 
-  const MARGIN = { left: 44, right: 22, top: 34, bottom: 62 };
-  const STRIP = 30;
-  const CROWDED = 9;
-  const DENSE = 3;
   const SHORTEST_DAYS = 10;
 
   class Chart {
     constructor(figure, place) {
       this.figure = figure;
       this.place = place;
-      this.plot = figure.querySelector(".plot");
       this.tip = figure.querySelector(".tip");
       this.box = figure.querySelector(".chart-box");
       this.range = figure.querySelector(".chart-range");
-      this.full = [Number(figure.dataset.first), Number(figure.dataset.last)];
-      this.gap = Number(figure.dataset.gap);
+      this.records = new Map(data[place].marks.map((mark) => [mark.key, mark]));
+      this.plots = [...this.box.querySelectorAll(".plot")].sort((a, b) => a.dataset.from - b.dataset.from);
+      this.full = ["first", "last"].map((name) => Number(this.plots[0].dataset[name]));
       this.domain = [...this.full];
       this.hidden = new Set();
       this.on = null;
       this.pinned = false;
       this.pointers = new Map();
-      const records = new Map(data[place].marks.map((mark) => [mark.key, mark]));
-      const part = (selector) => this.plot.querySelector(selector);
-      this.marks = [...this.plot.querySelectorAll(".mark")].map((node) => ({
-        ...records.get(node.dataset.key),
-        node,
-        shape: node.querySelector(".shape"),
-        drawn: node.classList.contains("published") ? "published" : node.classList[1],
-        line: node.querySelector(".interval"),
-        look: part(`.look[data-key="${CSS.escape(node.dataset.key)}"]`),
-        label: part(`.label[data-key="${CSS.escape(node.dataset.key)}"]`),
-      }));
-      this.window = { group: part(".window"), box: part(".window rect"), max: part(".window-max"), label: part(".window-label") };
-      this.expected = part(".expected");
-      this.ceilings = [...this.plot.querySelectorAll(".ceiling")].map((node) => ({
-        node,
-        box: node.querySelector("rect"),
-        edge: node.querySelector("path"),
-        start: Number(node.dataset.start),
-        end: Number(node.dataset.end),
-        value: Number(node.dataset.value),
-      }));
-      this.flags = [...this.plot.querySelectorAll(".flag")].map((node) => ({ node, t: Number(node.dataset.t), line: node.querySelector("path"), disc: node.querySelector("circle"), text: node.querySelector("text") }));
-      this.headline = this.marks.find((mark) => mark.key === figure.dataset.headline) || null;
-      this.box.removeAttribute("tabindex");
-      this.box.removeAttribute("role");
-      this.box.removeAttribute("aria-label");
-      this.plot.setAttribute("aria-describedby", figure.querySelector(".chart-help").id);
+      this.box.tabIndex = -1;
+      for (const plot of this.plots) plot.setAttribute("aria-describedby", figure.querySelector(".chart-help").id);
+      this.choose();
       this.makeOverview();
       this.listen();
-      this.layout();
+      this.draw();
       this.rove(this.headline || this.marks[this.marks.length - 1]);
     }
 
-    // -- drawing
+    // -- the drawing that fits
 
-    layout(width = this.box.clientWidth || 960) {
-      this.width = Math.max(width, 260);
-      this.height = clamp(this.width * 0.46, 320, 440);
-      this.plot.setAttribute("viewBox", `0 0 ${round(this.width)} ${round(this.height)}`);
+    choose(width = this.box.clientWidth || 960) {
+      const plot = this.plots.filter((one) => Number(one.dataset.from) <= width).pop() || this.plots[0];
+      if (plot === this.plot) return;
+      const [focused, on] = [this.plot && this.plot.contains(document.activeElement), this.on];
+      if (on) this.hideTip();
+      this.box.replaceChildren(plot);
+      this.plot = plot;
+      const part = (selector) => plot.querySelector(selector);
+      this.frame = Object.fromEntries(["left", "right", "top", "floor", "ticks", "max"].map((name) => [name, Number(plot.dataset[name])]));
+      [this.width, this.height] = plot.getAttribute("viewBox").split(" ").slice(2).map(Number);
+      this.marks = [...plot.querySelectorAll(".mark")].map((node) => ({
+        ...this.records.get(node.dataset.key),
+        node,
+        x: Number(node.dataset.x),
+        y: Number(node.dataset.y),
+        group: node.dataset.kind,
+        line: node.querySelector(".interval"),
+        span: (node.querySelector(".interval")?.dataset.span ?? "0 0").split(" ").map(Number),
+        look: part(`.look[data-key="${CSS.escape(node.dataset.key)}"]`),
+        label: part(`.named[data-key="${CSS.escape(node.dataset.key)}"]`),
+      }));
+      this.flags = [...plot.querySelectorAll(".flag")].map((node) => ({ node, x: Number(node.dataset.x) }));
+      this.axes = [".x-axis", ".y-axis"].map((name) => ({ node: part(name), drawn: [...part(name).children] }));
+      this.window = { area: part(".window-area"), max: part(".window-max"), label: part(".window-label"), expected: part(".expected") };
+      this.headline = this.marks.find((mark) => mark.key === this.figure.dataset.headline) || null;
+      if (this.current) this.rove(this.marks.find((mark) => mark.key === this.current.key));
+      if (focused && this.current) this.current.node.focus({ preventScroll: true });
+    }
+
+    layout(width) {
+      this.choose(width);
       this.draw();
     }
 
+    // Of the whole drawing: where a time and a count stand. They are stretched from there.
+    at(t) {
+      const { left, right } = this.frame;
+      return left + ((t - this.full[0]) / (this.full[1] - this.full[0])) * (right - left);
+    }
+
+    level(value) {
+      const { floor, top, max } = this.frame;
+      return floor - (value / max) * (floor - top);
+    }
+
+    get stretch() {
+      const { left, floor, max } = this.frame;
+      const [first, last] = this.domain;
+      const sx = (this.full[1] - this.full[0]) / (last - first);
+      const sy = max / this.top;
+      return { sx, sy, tx: left - sx * this.at(first), ty: floor - sy * floor };
+    }
+
     x(t) {
-      return MARGIN.left + ((t - this.domain[0]) / (this.domain[1] - this.domain[0])) * (this.width - MARGIN.left - MARGIN.right);
+      const { sx, tx } = this.stretch;
+      return sx * this.at(t) + tx;
     }
 
-    xKept(t) {
-      return clamp(this.x(t), MARGIN.left, this.width - MARGIN.right);
-    }
-
-    y(value) {
-      return this.floor - (value / this.top) * (this.floor - MARGIN.top);
-    }
-
-    yKept(value) {
-      return this.y(clamp(value, 0, this.top));
-    }
-
-    get floor() {
-      return this.height - MARGIN.bottom;
+    y(mark) {
+      const { sy, ty } = this.stretch;
+      return mark.v === null ? mark.y : sy * mark.y + ty;
     }
 
     inView(mark) {
-      return mark.t >= this.domain[0] && mark.t <= this.domain[1] && !this.isHidden(mark);
-    }
-
-    isHidden(mark) {
-      return this.hidden.has(mark.drawn === "published" ? `published ${mark.shape.getAttribute("d")}` : mark.drawn);
+      return mark.t >= this.domain[0] && mark.t <= this.domain[1] && !this.hidden.has(mark.group);
     }
 
     draw() {
+      const held = this.box.contains(document.activeElement);
       const [first, last] = this.domain;
-      const right = this.width - MARGIN.right;
+      const { left, right, floor, max } = this.frame;
       const seen = this.marks.filter((mark) => this.inView(mark));
-      const whole = first <= this.full[0] && last >= this.full[1] && !this.hidden.size;
+      const whole = !this.isZoomed() && !this.hidden.size;
       // Zoomed in, the counts in view fill the height; from 0 always.
-      const values = (whole ? this.marks : seen).flatMap((mark) => [mark.high ?? mark.value ?? mark.v ?? 0, mark.filtered && !this.hidden.has("filtered") ? mark.filtered[2] : 0]);
-      for (const one of this.ceilings) if (whole || (one.end >= first && one.start <= last)) values.push(one.value);
-      this.top = Math.max(Math.max(0, ...values) * 1.08, 5);
-
-      const clip = this.plot.querySelector(".clip");
-      clip.setAttribute("width", round(right - MARGIN.left));
-      clip.setAttribute("height", round(this.height));
-      this.drawAxes(right);
-      for (const mark of this.marks) this.drawMark(mark);
-      this.drawLabels(seen, right);
-      this.drawJoins();
-      this.drawFiltered();
-      for (const one of this.ceilings) {
-        const x = this.xKept(one.start);
-        const end = this.xKept(one.end);
-        show(one.node, end > x);
-        const y = this.yKept(one.value);
-        for (const [key, value] of [["x", x], ["y", y], ["width", end - x], ["height", this.floor - y]]) one.box.setAttribute(key, round(value));
-        one.edge.setAttribute("d", `M${round(x)},${round(y)}H${round(end)}`);
+      const counts = seen.flatMap((mark) => [mark.high ?? mark.v ?? 0, mark.filtered && !this.hidden.has("filtered") ? mark.filtered[2] : 0]);
+      this.top = whole ? max : Math.max(Math.max(0, ...counts) * 1.08, 5);
+      const { sx, sy, tx, ty } = this.stretch;
+      for (const node of this.plot.querySelectorAll(".stretch")) node.setAttribute("transform", `matrix(${sx} 0 0 ${sy} ${tx} ${ty})`);
+      for (const node of this.plot.querySelectorAll("pattern")) node.setAttribute("patternTransform", `scale(${1 / sx} ${1 / sy})`);
+      this.plot.querySelector(".looks").setAttribute("transform", `matrix(${sx} 0 0 1 ${tx} 0)`);
+      for (const { node, x } of this.flags) {
+        node.setAttribute("transform", `translate(${round(sx * x + tx - x)},0)`);
+        show(node, sx * x + tx >= left - 1 && sx * x + tx <= right + 1);
       }
-      this.drawFlags();
+      for (const node of this.plot.querySelectorAll("[data-kind]:not(.mark)")) show(node, !this.hidden.has(node.dataset.kind));
+      // Who moves the chart by keyboard stays in it: the focus goes on to the nearest mark in view.
+      if (held && this.current && !this.inView(this.current)) {
+        const near = [...seen].sort((a, b) => Math.abs(a.t - this.current.t) - Math.abs(b.t - this.current.t))[0];
+        if (near) {
+          this.drawMark(near);
+          this.rove(near);
+        }
+        (near ? near.node : this.box).focus({ preventScroll: true });
+      }
+      for (const mark of this.marks) this.drawMark(mark);
+      this.drawAxes(whole);
       this.drawWindow(this.on && this.on.window ? this.on : this.headline);
       this.drawOverview();
       this.plot.classList.toggle("zoomed", this.isZoomed());
-      this.plot.classList.toggle("crowded", seen.length > (right - MARGIN.left) / CROWDED);
-      this.plot.classList.toggle("dense", seen.length > (right - MARGIN.left) / DENSE);
       this.range.textContent = `${isoDay(first)} to ${isoDay(last - 1e-6)}`;
       for (const button of this.figure.querySelectorAll(".chart-bar button")) {
         const off = { in: last - first <= SHORTEST_DAYS, out: !this.isZoomed(), all: !this.isZoomed(), left: first <= this.full[0], right: last >= this.full[1] }[button.dataset.do];
@@ -226,117 +197,62 @@
       if (this.on && !this.tip.hidden) this.inView(this.on) ? this.placeTip(this.on) : this.hideTip();
     }
 
-    drawAxes(right) {
-      const yAxis = this.plot.querySelector(".y-axis");
-      for (const tick of yAxis.querySelectorAll(".tick")) tick.remove();
-      for (const value of countTicks(this.top)) {
-        const tick = svg("g", { class: "tick", transform: `translate(0,${round(this.y(value))})` }, yAxis);
-        svg("path", { d: `M${MARGIN.left},0H${round(right)}` }, tick);
-        svg("text", { x: MARGIN.left - 8, y: 4 }, tick).textContent = String(value);
-      }
-      const xAxis = this.plot.querySelector(".x-axis");
-      xAxis.replaceChildren();
-      for (const [t, label] of timeTicks(...this.domain, right - MARGIN.left)) {
-        const tick = svg("g", { class: "tick", transform: `translate(${round(this.x(t))},${round(this.floor + STRIP)})` }, xAxis);
-        svg("path", { d: "M0,0V5" }, tick);
-        svg("text", { y: 19 }, tick).textContent = label;
-      }
-      this.plot.querySelector(".strip-title").setAttribute("y", round(this.floor + STRIP / 2 + 4));
-    }
-
     drawMark(mark) {
       const visible = this.inView(mark);
       show(mark.node, visible);
       if (mark.look) show(mark.look, visible);
+      if (mark.label) show(mark.label, visible);
       if (!visible) return;
+      const { sy } = this.stretch;
       const x = this.x(mark.t);
-      const y = mark.v === null ? this.floor + STRIP / 2 : this.y(mark.v);
-      mark.node.setAttribute("transform", `translate(${round(x)},${round(y)})`);
-      if (mark.line) mark.line.setAttribute("d", `M0,${round(this.y(mark.low) - y)}V${round(this.y(mark.high) - y)}`);
-      if (mark.look) mark.look.setAttribute("d", `M${round(x)},${round(this.floor + 8)}v${STRIP - 16}`);
+      mark.node.setAttribute("transform", `translate(${round(x)},${round(this.y(mark))})`);
+      if (mark.line) mark.line.setAttribute("d", `M0,${round(mark.span[0] * sy)}V${round(mark.span[1] * sy)}`);
+      if (!mark.label) return;
+      mark.label.setAttribute("transform", mark.node.getAttribute("transform"));
+      const box = mark.label.getBBox();
+      show(mark.label, x + box.x >= this.frame.left && x + box.x + box.width <= this.width);
     }
 
-    drawLabels(seen, right) {
-      for (const mark of this.marks) if (mark.label && !seen.includes(mark)) show(mark.label, false);
-      const points = seen.filter((mark) => mark.v !== null).map((mark) => [this.x(mark.t), this.y(mark.v), mark.label ? 15 : 7]);
-      const labelled = seen.filter((mark) => mark.label).sort((a, b) => b.v - a.v);
-      const taken = [];
-      for (const mark of labelled) {
-        const place = placeLabel(this.x(mark.t), this.y(mark.v), mark.label.textContent.length * 7.2, points, taken, [MARGIN.left, right]);
-        show(mark.label, place !== null);
-        if (!place) continue;
-        mark.label.setAttribute("x", round(place[0]));
-        mark.label.setAttribute("y", round(place[1]));
-        mark.label.setAttribute("text-anchor", place[2]);
+    drawAxes(whole) {
+      const { left, right, floor, top, ticks } = this.frame;
+      const [xAxis, yAxis] = this.axes;
+      for (const { node, drawn } of this.axes) node.replaceChildren(...drawn);
+      if (whole) return;
+      const size = { "font-size": 7.5, fill: "var(--ink)" };
+      xAxis.node.replaceChildren();
+      for (const [t, label] of timeTicks(...this.domain, right - left)) {
+        const tick = svg("g", { class: "tick", transform: `translate(${round(this.x(t))},${round(ticks)})` }, xAxis.node);
+        svg("path", { d: "M0,0V3.5" }, tick);
+        svg("text", { y: 12, "text-anchor": "middle", ...size }, tick).textContent = label;
+      }
+      for (const tick of yAxis.node.querySelectorAll(".tick")) tick.remove();
+      for (const value of countTicks(this.top)) {
+        const tick = svg("g", { class: "tick", transform: `translate(0,${round(floor - (value / this.top) * (floor - top))})` }, yAxis.node);
+        svg("path", { d: `M${left},0H${right}` }, tick);
+        svg("text", { x: left - 6, y: 2.8, "text-anchor": "end", ...size }, tick).textContent = value.toLocaleString("en");
       }
     }
 
-    drawJoins() {
-      for (const node of this.plot.querySelectorAll(".join")) {
-        let path = "";
-        let before = -Infinity;
-        for (const mark of this.marks) {
-          if (mark.drawn !== node.dataset.kind || mark.v === null || !["count", "range"].includes(mark.kind)) continue;
-          path += `${mark.t - before <= this.gap ? "L" : "M"}${round(this.x(mark.t))},${round(this.y(mark.v))}`;
-          before = mark.t;
-        }
-        node.setAttribute("d", path);
-        show(node, !this.hidden.has(node.dataset.kind));
-      }
-    }
-
-    drawFiltered() {
-      const group = this.plot.querySelector(".filtered");
-      const parts = [];
-      let before = -Infinity;
-      for (const mark of this.marks) {
-        if (!mark.filtered) continue;
-        if (mark.t - before > this.gap) parts.push([]);
-        parts[parts.length - 1].push(mark);
-        before = mark.t;
-      }
-      const at = (mark, value) => `${round(this.x(mark.t))},${round(this.y(value))}`;
-      const line = parts.map((part) => `M${part.map((mark) => at(mark, mark.filtered[0])).join("L")}`).join("");
-      const band = parts.map((part) => `M${[...part.map((mark) => at(mark, mark.filtered[2])), ...part.map((mark) => at(mark, mark.filtered[1])).reverse()].join("L")}Z`).join("");
-      group.querySelector(".filtered-line").setAttribute("d", line);
-      group.querySelector(".filtered-band").setAttribute("d", band);
-      show(group, line !== "" && !this.hidden.has("filtered"));
-    }
-
-    drawFlags() {
-      let end = -Infinity;
-      for (const flag of this.flags) {
-        const x = this.x(flag.t);
-        show(flag.node, flag.t >= this.domain[0] && flag.t <= this.domain[1]);
-        flag.node.setAttribute("transform", `translate(${round(x)},0)`);
-        flag.line.setAttribute("d", `M0,${MARGIN.top - 8}V${round(this.floor)}`);
-        // Flags too near to one another stand one pace to the right.
-        const shift = x < end ? end - x : 0;
-        flag.disc.setAttribute("cx", round(shift));
-        flag.text.setAttribute("x", round(shift));
-        end = x + shift + 18;
-      }
-    }
-
+    // The look-back of one mark, in the places of the whole drawing: its group is stretched already.
     drawWindow(mark) {
-      show(this.window.group, Boolean(mark));
-      show(this.expected, Boolean(mark && mark.expected));
-      if (!mark) return;
-      const left = this.xKept(mark.window[0]);
-      const right = this.xKept(mark.window[1]);
-      for (const [key, value] of [["x", left], ["y", MARGIN.top], ["width", right - left], ["height", this.floor - MARGIN.top]]) this.window.box.setAttribute(key, round(value));
-      const over = mark.max !== null && mark.max > this.top;
-      this.window.max.setAttribute("d", mark.max === null || over ? "" : `M${round(left)},${round(this.y(mark.max))}H${round(this.xKept(mark.t))}`);
-      this.window.label.setAttribute("x", round(left + 6));
-      this.window.label.setAttribute("y", MARGIN.top + 14);
-      this.window.label.textContent = mark.windowLabel;
-      show(this.window.label, right - left > 130);
-      const inside = mark.expected && this.inView(mark);
-      show(this.expected, Boolean(inside));
-      if (inside) {
-        const [low, high] = mark.expected.map((value) => this.yKept(value));
-        this.expected.setAttribute("d", `M${round(this.x(mark.t))},${round(low)}V${round(Math.min(high, low - 2))}`);
+      const { area, max, label, expected } = this.window;
+      const { top, floor } = this.frame;
+      const judged = Boolean(mark && mark.window);
+      for (const node of [area, max, label]) if (node) show(node, judged);
+      if (expected) show(expected, judged && Boolean(mark.expected) && this.inView(mark));
+      if (!judged) return;
+      const [begin, end] = mark.window.map((t) => clamp(this.at(t), this.at(this.full[0]), this.at(this.full[1])));
+      if (area) area.setAttribute("d", `M${round(begin)},${floor}V${top}H${round(end)}V${floor}Z`);
+      if (max) {
+        show(max, mark.max !== null && mark.max <= this.top);
+        max.setAttribute("d", mark.max === null ? "" : `M${round(begin)},${round(this.level(mark.max))}H${round(this.at(mark.t))}`);
       }
+      if (expected && mark.expected) expected.setAttribute("d", `M${round(this.at(mark.t))},${round(this.level(mark.expected[0]))}V${round(this.level(Math.max(mark.expected[1], 0.5)))}`);
+      const { sx, tx } = this.stretch;
+      const from = Math.max(sx * begin + tx, this.frame.left);
+      label.setAttribute("x", round(from + 4));
+      label.textContent = mark.windowLabel;
+      show(label, Math.min(sx * end + tx, this.frame.right) - from > 90);
     }
 
     // -- where one looks
@@ -350,7 +266,7 @@
       let start = (first + last - span) / 2;
       start = clamp(start, this.full[0], this.full[1] - span);
       const target = [start, start + span];
-      cancelAnimationFrame(this.frame);
+      cancelAnimationFrame(this.animation);
       if (!animate || calm.matches || document.hidden) {
         this.domain = target;
         this.draw();
@@ -363,9 +279,9 @@
         const eased = 1 - (1 - share) ** 3;
         this.domain = share === 1 ? target : from.map((value, i) => value + (target[i] - value) * eased);
         this.draw();
-        if (share < 1) this.frame = requestAnimationFrame(step);
+        if (share < 1) this.animation = requestAnimationFrame(step);
       };
-      this.frame = requestAnimationFrame(step);
+      this.animation = requestAnimationFrame(step);
     }
 
     zoom(factor, around = (this.domain[0] + this.domain[1]) / 2, animate = true) {
@@ -382,8 +298,9 @@
 
     time(clientX) {
       const box = this.plot.getBoundingClientRect();
+      const { left, right } = this.frame;
       const x = ((clientX - box.left) / box.width) * this.width;
-      return this.domain[0] + ((x - MARGIN.left) / (this.width - MARGIN.left - MARGIN.right)) * (this.domain[1] - this.domain[0]);
+      return this.domain[0] + ((x - left) / (right - left)) * (this.domain[1] - this.domain[0]);
     }
 
     do(what) {
@@ -446,7 +363,7 @@
       const frame = this.figure.getBoundingClientRect();
       const scale = box.width / this.width;
       const x = box.left - frame.left + this.x(mark.t) * scale;
-      const y = box.top - frame.top + (mark.v === null ? this.floor + STRIP / 2 : this.y(mark.v)) * scale;
+      const y = box.top - frame.top + this.y(mark) * scale;
       const { offsetWidth: wide, offsetHeight: high } = this.tip;
       const beside = x + 20 + wide <= frame.width ? x + 20 : x - 20 - wide >= 0 ? x - 20 - wide : null;
       const left = beside === null ? clamp(x - wide / 2, 0, Math.max(frame.width - wide, 0)) : beside;
@@ -462,7 +379,7 @@
       let least = reach;
       for (const mark of this.marks) {
         if (!this.inView(mark)) continue;
-        const y = mark.v === null ? this.floor + STRIP / 2 : this.y(mark.v);
+        const y = this.y(mark);
         // Of marks that lie on one another, the one with evidence is meant.
         const extra = mark.target.startsWith("scene-") ? 0 : 3;
         const distance = extra + Math.hypot(event.clientX - box.left - this.x(mark.t) * scale, event.clientY - box.top - y * scale);
@@ -472,7 +389,7 @@
     }
 
     step(direction) {
-      const visible = this.marks.filter((mark) => !this.isHidden(mark));
+      const visible = this.marks.filter((mark) => !this.hidden.has(mark.group));
       if (!visible.length) return;
       const at = visible.indexOf(this.current);
       const next = direction === "first" ? 0 : direction === "last" ? visible.length - 1 : clamp(at + direction, 0, visible.length - 1);
@@ -488,7 +405,7 @@
     // -- events
 
     listen() {
-      const plot = this.plot;
+      const plot = this.box;
       plot.addEventListener("keydown", (event) => this.key(event));
       plot.addEventListener("focusin", (event) => {
         const mark = this.marks.find((one) => one.node === event.target.closest(".mark"));
@@ -511,7 +428,7 @@
         button.addEventListener("click", () => button.getAttribute("aria-disabled") === "true" || this.do(button.dataset.do));
       }
       for (const input of this.figure.querySelectorAll("[data-hide]")) {
-        const name = input.dataset.hide === "published" ? `published ${input.dataset.shape}` : input.dataset.hide;
+        const name = input.dataset.hide;
         input.addEventListener("change", () => {
           input.checked ? this.hidden.delete(name) : this.hidden.add(name);
           this.draw();
@@ -568,11 +485,12 @@
       pointer.x = event.clientX;
       pointer.y = event.clientY;
       const box = this.plot.getBoundingClientRect();
-      const perPixel = (this.width / box.width) * ((this.start.domain[1] - this.start.domain[0]) / (this.width - MARGIN.left - MARGIN.right));
+      const { left, right } = this.frame;
+      const perPixel = (this.width / box.width) * ((this.start.domain[1] - this.start.domain[0]) / (right - left));
       if (this.pointers.size > 1) {
         const factor = this.start.spread / this.spread();
         const [first, last] = this.start.domain;
-        const at = first + ((this.start.middle - box.left) * (this.width / box.width) - MARGIN.left) / (this.width - MARGIN.left - MARGIN.right) * (last - first);
+        const at = first + ((this.start.middle - box.left) * (this.width / box.width) - left) / (right - left) * (last - first);
         const shift = (this.start.middle - this.middle()) * perPixel * factor;
         this.show([at - (at - first) * factor + shift, at + (last - at) * factor + shift], false);
         this.moved = true;
@@ -677,7 +595,7 @@
       const [x0, x1] = this.domain.map((t) => this.share(t) * 1000);
       this.shown.setAttribute("x", round(x0));
       this.shown.setAttribute("width", round(Math.max(x1 - x0, 2)));
-      const wide = 5000 / Math.max(this.width, 1);
+      const wide = 5000 / Math.max(this.box.clientWidth, 1);
       this.grips[0].setAttribute("x", round(x0));
       this.grips[1].setAttribute("x", round(x1 - wide));
       for (const grip of this.grips) grip.setAttribute("width", round(wide));
@@ -704,13 +622,13 @@
     const id = decodeURIComponent(link.getAttribute("href").slice(1));
     if (link.dataset.mark) {
       event.preventDefault();
-      const mark = document.getElementById(`mark-${link.dataset.mark}`);
-      const chart = charts.find((one) => one.plot.contains(mark));
+      const chart = charts.find((one) => one.records.has(link.dataset.mark));
       chart.figure.scrollIntoView({ behavior: calm.matches ? "auto" : "smooth", block: "start" });
-      const record = chart.marks.find((one) => one.node === mark);
+      const record = chart.marks.find((one) => one.key === link.dataset.mark);
+      if (!record) return;
       if (!chart.inView(record)) chart.show(chart.full, false);
       chart.rove(record);
-      mark.focus({ preventScroll: true });
+      record.node.focus({ preventScroll: true });
       chart.select(record);
     } else if (id.startsWith("scene-") || id.startsWith("row-")) {
       event.preventDefault();
@@ -952,7 +870,7 @@
     for (const one of unfolded) one.open = true;
     for (const chart of charts) {
       chart.hideTip();
-      chart.layout(760);
+      chart.layout(688);
     }
   });
   addEventListener("afterprint", () => {

@@ -1,0 +1,282 @@
+"""Several files of one acquisition as one scene: each piece of ground once, from the first that has it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.warp import reproject, transform_bounds
+
+from geo.coverage import area_in_pixels
+from geo.errors import SceneError
+from geo.ground_metric import apply_affine
+from geo.pixels import PixelReader, PixelSource, RawPixels
+from geo.resample import Window
+from geo.scene import Scene, scene_id
+
+if TYPE_CHECKING:
+    from aoi import AreaOfInterest
+
+__all__ = ["mosaic", "unlike"]
+
+# Grids whose pixels lie this near to each other, in pixels, are one: pixels are copied and not interpolated.
+_SAME_PX = 1e-3
+# Pixels beside a window that interpolation may reach into.
+_KERNEL_PX = 4
+# What is kept beside the area, metres: for the detector's halo, and for pictures.
+_MARGIN_M = 150.0
+_LIKE_GSD = 1.2
+
+
+def unlike(one: Scene, other: Scene) -> bool:
+    """Whether two scenes can't be laid together: other bands, another type of numbers, another fineness."""
+    ratio = one.gsd_m / other.gsd_m
+    return (one.channels, one.dtype) != (other.channels, other.dtype) or not (
+        1 / _LIKE_GSD <= ratio <= _LIKE_GSD
+    )
+
+
+def mosaic(scenes: Sequence[Scene], area: AreaOfInterest) -> Scene:
+    """Lay scenes of one acquisition together around an area.
+
+    The first scene gives the grid. Where its pixels are missing those of the next are taken: copied if they
+    lie on the same grid, else brought to it by the cubic kernel.
+
+    Args:
+        scenes: With a position, in the order of preference; not `unlike` one another.
+        area: In longitude and latitude; touched by the scenes. What lies further than 150 m from it is left
+            out.
+
+    Returns:
+        One scene; its id and content are those of all files together.
+
+    Raises:
+        SceneError: They don't touch the area, or their coordinates can't be brought to one CRS.
+    """
+    first = scenes[0]
+    assert first.crs is not None
+    members = tuple(
+        _Member(one.path, one.source, one.crs, one.transform, one.width, one.height) for one in scenes
+    )
+    outlines = [_bounds_px(first, one) for one in members]
+    whole = _union(outlines)
+    wanted = _outline_px(first, area)
+    margin = [_MARGIN_M / gsd for gsd in first.gsd_xy_m]
+    left = math.floor(max(whole[0], wanted[0] - margin[0]))
+    top = math.floor(max(whole[1], wanted[1] - margin[1]))
+    right = math.ceil(min(whole[2], wanted[2] + margin[0]))
+    bottom = math.ceil(min(whole[3], wanted[3] + margin[1]))
+    if left >= right or top >= bottom:
+        raise SceneError(f"{first.path}: the area {area.name} doesn't touch the scene")
+    transform = first.transform * Affine.translation(left, top)
+    source = MosaicSource(members, first.crs, transform, right - left, bottom - top, first.channels)
+    return Scene.build(
+        path=first.path,
+        id=scene_id(first.path, [Path(name) for name in source.files()]),
+        datetime=min((one.datetime for one in scenes if one.datetime is not None), default=None),
+        day_only=first.day_only,
+        warnings=tuple(dict.fromkeys(text for one in scenes for text in _own_warnings(one))),
+        sensor=first.sensor,
+        crs=first.crs,
+        transform=transform,
+        width=source.width,
+        height=source.height,
+        count=first.count,
+        dtype=first.dtype,
+        bands=first.bands,
+        nodata=None,
+        given_gsd_m=None,
+        declared_stretch=first.declared_stretch,
+        source=source,
+    )
+
+
+def _own_warnings(scene: Scene) -> tuple[str, ...]:
+    """A scene's warnings but for that of its CRS, which the whole gets again."""
+    return tuple(text for text in scene.warnings if scene.datum is None or text != scene.datum.sentence)
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One of the files."""
+
+    path: Path
+    source: PixelSource
+    crs: CRS | None
+    transform: Affine
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class MosaicSource:
+    """The pixels of several files on one grid; see `mosaic`.
+
+    Attributes:
+        members: The files, in the order of preference.
+        crs: Of the grid.
+        transform: Of the grid.
+        width: Of the grid, pixels.
+        height: Of the grid, pixels.
+        channels: Number of planes that reading gives.
+    """
+
+    members: tuple[_Member, ...]
+    crs: CRS
+    transform: Affine
+    width: int
+    height: int
+    channels: int
+
+    @property
+    def gapless(self) -> bool:
+        """Whether every pixel is known to be valid without reading it: never, files may leave corners out."""
+        return False
+
+    @contextmanager
+    def open(self) -> Iterator[MosaicReader]:
+        """Open a handle of its own; a file is opened when its pixels are first wanted."""
+        with ExitStack() as stack:
+            yield MosaicReader(self, stack)
+
+    def files(self) -> tuple[str, ...]:
+        """All files of all members, the first member's first."""
+        return tuple(dict.fromkeys(name for member in self.members for name in member.source.files()))
+
+
+@dataclass
+class MosaicReader:
+    """An open handle on a `MosaicSource`, for one thread."""
+
+    source: MosaicSource
+    stack: ExitStack
+    readers: dict[int, PixelReader] = field(default_factory=dict)
+
+    def read(self, window: Window, shape: tuple[int, int] | None = None) -> RawPixels:
+        """Read a window that lies inside the mosaic; see `geo.pixels.PixelReader`."""
+        x0, y0, x1, y1 = window
+        numbers: npt.NDArray[Any] | None = None
+        valid = np.zeros((y1 - y0, x1 - x0), np.bool_)
+        for index in range(len(self.source.members)):
+            found = self._of(index, window)
+            if found is None:
+                continue
+            more, there = found
+            if numbers is None:
+                numbers = np.zeros((self.source.channels, *valid.shape), more.dtype)
+            fresh = there & ~valid
+            numbers[:, fresh] = more[:, fresh]
+            valid |= there
+            if valid.all():
+                break
+        if numbers is None:
+            numbers = np.zeros((self.source.channels, *valid.shape), np.uint8)
+        if shape is None:
+            return numbers, valid
+        rows = ((np.arange(shape[0]) + 0.5) * valid.shape[0] / shape[0]).astype(int)
+        columns = ((np.arange(shape[1]) + 0.5) * valid.shape[1] / shape[1]).astype(int)
+        return numbers[:, rows[:, None], columns], valid[rows[:, None], columns]
+
+    def _of(self, index: int, window: Window) -> RawPixels | None:
+        """What one file has in a window, None if it doesn't reach there."""
+        member = self.source.members[index]
+        shift = _lattice_shift(member, self.source)
+        if shift is None:
+            return self._warped(index, window)
+        x0, y0, x1, y1 = (value + shift[number % 2] for number, value in enumerate(window))
+        inner = max(x0, 0), max(y0, 0), min(x1, member.width), min(y1, member.height)
+        if inner[0] >= inner[2] or inner[1] >= inner[3]:
+            return None
+        numbers, valid = self._reader(index).read(inner)
+        rows, columns = (inner[1] - y0, y1 - inner[3]), (inner[0] - x0, x1 - inner[2])
+        return np.pad(numbers, ((0, 0), rows, columns)), np.pad(valid, (rows, columns))
+
+    def _warped(self, index: int, window: Window) -> RawPixels | None:
+        """The same for a file on another grid: interpolated."""
+        member, source = self.source.members[index], self.source
+        x0, y0, x1, y1 = window
+        transform = source.transform * Affine.translation(x0, y0)
+        corners = apply_affine(transform, [(0, 0), (x1 - x0, 0), (0, y1 - y0), (x1 - x0, y1 - y0)])
+        bounds = transform_bounds(
+            source.crs, member.crs, *corners.min(axis=0), *corners.max(axis=0), densify_pts=21
+        )
+        west, south, east, north = bounds
+        pixels = apply_affine(~member.transform, [(west, south), (west, north), (east, south), (east, north)])
+        left, top = (max(math.floor(value) - _KERNEL_PX, 0) for value in pixels.min(axis=0))
+        right = min(math.ceil(pixels[:, 0].max()) + _KERNEL_PX, member.width)
+        bottom = min(math.ceil(pixels[:, 1].max()) + _KERNEL_PX, member.height)
+        if left >= right or top >= bottom:
+            return None
+        numbers, valid = self._reader(index).read((left, top, right, bottom))
+        shape = y1 - y0, x1 - x0
+        places: dict[str, Any] = {
+            "src_transform": member.transform * Affine.translation(left, top),
+            "src_crs": member.crs,
+            "dst_transform": transform,
+            "dst_crs": source.crs,
+        }
+        try:
+            there = np.zeros(shape, np.uint8)
+            reproject(valid.astype(np.uint8), there, resampling=Resampling.nearest, **places)
+            out = np.zeros((len(numbers), *shape), numbers.dtype)
+            reproject(numbers, out, resampling=Resampling.cubic, **places)
+        except RasterioError as error:
+            raise SceneError(f"{member.path}: can't be brought to the grid of its neighbours") from error
+        return out, there > 0
+
+    def _reader(self, index: int) -> PixelReader:
+        if index not in self.readers:
+            self.readers[index] = self.stack.enter_context(self.source.members[index].source.open())
+        return self.readers[index]
+
+
+def _lattice_shift(member: _Member, grid: MosaicSource) -> tuple[int, int] | None:
+    """Column and row of a file at the grid's first pixel, if their pixels are the same ones."""
+    if member.crs != grid.crs:
+        return None
+    own, other = member.transform, grid.transform
+    size = math.sqrt(abs(other.determinant))
+    if any(abs(getattr(own, name) - getattr(other, name)) > size * 1e-9 for name in "abde"):
+        return None
+    x, y = ~own * (other.c, other.f)
+    if abs(x - round(x)) > _SAME_PX or abs(y - round(y)) > _SAME_PX:
+        return None
+    return round(x), round(y)
+
+
+def _bounds_px(grid: Scene, member: _Member) -> tuple[float, float, float, float]:
+    """A file's bounds in the pixels of a scene."""
+    corners = apply_affine(
+        member.transform, [(0, 0), (member.width, 0), (0, member.height), (member.width, member.height)]
+    )
+    if member.crs != grid.crs:
+        try:
+            west, south, east, north = transform_bounds(
+                member.crs, grid.crs, *corners.min(axis=0), *corners.max(axis=0), densify_pts=21
+            )
+        except RasterioError as error:
+            raise SceneError(f"{member.path}: can't be brought to the grid of its neighbours") from error
+        corners = np.array([(west, south), (west, north), (east, south), (east, north)])
+    pixels = grid.map_to_pixel(corners)
+    (left, top), (right, bottom) = pixels.min(axis=0), pixels.max(axis=0)
+    return float(left), float(top), float(right), float(bottom)
+
+
+def _outline_px(scene: Scene, area: AreaOfInterest) -> tuple[float, float, float, float]:
+    left, top, right, bottom = area_in_pixels(scene, area).bounds
+    return left, top, right, bottom
+
+
+def _union(boxes: Sequence[tuple[float, float, float, float]]) -> tuple[float, float, float, float]:
+    low, high = np.array(boxes)[:, :2].min(axis=0), np.array(boxes)[:, 2:].max(axis=0)
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])

@@ -1,0 +1,182 @@
+"""The counts of a series as marks: points, intervals, arrows of bounds, rings of verdicts, joining lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.path import Path as Outline
+
+from railwatch.pages.charts.style import (
+    BLACK,
+    METHOD_MARKS,
+    OTHER_METHOD,
+    PUBLISHED_COLOUR,
+    PUBLISHER_MARKERS,
+    MarkerStyle,
+    number_of,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from railwatch.history import Record, Verdict
+    from railwatch.history.history import History
+
+__all__ = ["Series", "draw_records", "draw_ring", "mark_of", "publisher_marks", "radius_of"]
+
+_RING_PT, _OUTER_PT = 11.0, 14.5
+_CROWDED = 120
+_ARROW = Outline([(0, 4), (0, 13), (-2.6, 9.6), (0, 13), (2.6, 9.6)], [1, 2, 1, 2, 2])
+"""From a mark upwards, in points; turned over for an upper bound."""
+
+
+@dataclass
+class Series:
+    """What is drawn, gathered once."""
+
+    history: History
+    records: list[Record]
+    marks: dict[str, MarkerStyle]
+    verdicts: dict[str, Verdict]
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.numbers = {record.id: number for number, record in enumerate(self.history.records, start=1)}
+
+    def gid(self, record: Record, part: str) -> str:
+        """Return the ``gid`` of a part of a record's mark."""
+        return f"mark.{self.numbers[record.id]}.{part}"
+
+
+def publisher_marks(history: History) -> dict[str, MarkerStyle]:
+    """Return one mark for each publisher of counts in view, in order of appearance."""
+    publishers = list(dict.fromkeys(one.source for one in history.shown() if one.method == "published"))
+    return {
+        publisher: MarkerStyle(
+            PUBLISHER_MARKERS[index % len(PUBLISHER_MARKERS)],
+            PUBLISHED_COLOUR,
+            PUBLISHED_COLOUR,
+            5.6,
+            f"published: {publisher}" if publisher else "published",
+        )
+        for index, publisher in enumerate(publishers)
+    }
+
+
+def mark_of(record: Record, publishers: Mapping[str, MarkerStyle]) -> MarkerStyle:
+    """Return how a record is drawn."""
+    if record.method == "published":
+        return publishers[record.source]
+    return METHOD_MARKS.get(record.method, OTHER_METHOD)
+
+
+def draw_records(axes: Axes, series: Series, gap_days: float) -> None:
+    """Draw every record: joined to its neighbours, with its interval or bound."""
+    for method in dict.fromkeys(one.method for one in series.records):
+        members = [one for one in series.records if one.method == method and one.value is not None]
+        crowded = len(members) > _CROWDED
+        if method != "published":
+            _draw_line(axes, [one for one in members if one.kind in ("count", "range")], gap_days, crowded)
+        for record in members:
+            _draw_point(axes, series, record, 0.7 if crowded else 1.0)
+
+
+def _draw_line(axes: Axes, members: Sequence[Record], gap_days: float, crowded: bool) -> None:
+    """Join images of one method where they are near enough in time."""
+    if len(members) < 2:
+        return
+    x = np.array([number_of(one.when) for one in members])
+    y = np.array([one.value for one in members], dtype=float)
+    breaks = np.flatnonzero(np.diff(x) > gap_days) + 1
+    (line,) = axes.plot(
+        np.insert(x, breaks, np.nan),
+        np.insert(y, breaks, np.nan),
+        color=METHOD_MARKS.get(members[0].method, OTHER_METHOD).colour,
+        linewidth=0.5 if crowded else 0.7,
+        alpha=0.3 if crowded else 0.55,
+        zorder=2,
+    )
+    line.set_gid(f"join.{members[0].method}")
+
+
+def _draw_point(axes: Axes, series: Series, record: Record, scale: float) -> None:
+    mark = mark_of(record, series.marks)
+    x, value = number_of(record.when), record.value or 0.0
+    bound = record.kind in ("at least", "at most")
+    if bound:
+        arrow = (
+            _ARROW
+            if record.kind == "at least"
+            else Outline(np.asarray(_ARROW.vertices) * (1.0, -1.0), _ARROW.codes)
+        )
+        (drawn,) = axes.plot([x], [value], marker=arrow, markersize=26.0, color=mark.colour, zorder=3)
+        drawn.set(markerfacecolor="none", markeredgewidth=0.9, linestyle="none")
+        drawn.set_gid(series.gid(record, "arrow"))
+    elif record.low is not None and record.high is not None and record.high > record.low:
+        bar = axes.vlines(
+            x,
+            record.low,
+            record.high,
+            color=mark.colour,
+            linewidth=2.4 if record.kind == "range" else 0.9 * scale,
+            alpha=0.8 if scale == 1.0 else 0.3,
+            zorder=3,
+        )
+        bar.set_gid(series.gid(record, "interval"))
+    (point,) = axes.plot(
+        [x],
+        [value],
+        marker=mark.marker,
+        linestyle="none",
+        color=mark.colour,
+        markerfacecolor="white" if bound else mark.face,
+        markersize=mark.size * (0.85 if bound else scale),
+        markeredgewidth=0.9 * scale,
+        zorder=4,
+        clip_on=value > 0,
+    )
+    point.set_gid(series.gid(record, "shape"))
+
+
+def draw_ring(axes: Axes, series: Series, record: Record) -> None:
+    """Ring a date that stands out: twice if it is unprecedented, in dashes if it is low."""
+    verdict = series.verdicts.get(record.id)
+    if verdict is None or verdict.count is None or verdict.verdict not in _RINGS:
+        return
+    for part, size, width, dash in _RINGS[verdict.verdict]:
+        # matplotlib draws no dashed markers: a ring is an arc of many points.
+        ring = Outline.circle() if not dash else _dashed_circle()
+        (drawn,) = axes.plot(
+            [number_of(record.when)],
+            [verdict.count],
+            marker=ring,
+            markersize=size,
+            markerfacecolor="none",
+            markeredgecolor=BLACK,
+            markeredgewidth=width,
+            linestyle="none",
+            zorder=5,
+        )
+        drawn.set_gid(series.gid(record, part))
+
+
+_RINGS: Mapping[str, tuple[tuple[str, float, float, bool], ...]] = {
+    "unprecedented": (("ring", _RING_PT, 1.3, False), ("outer", _OUTER_PT, 0.6, False)),
+    "elevated": (("ring", _RING_PT, 0.8, False),),
+    "low": (("ring", _RING_PT, 0.8, True),),
+}
+
+
+def _dashed_circle(dashes: int = 12) -> Outline:
+    arcs = [Outline.arc(start, start + 180.0 / dashes) for start in np.arange(dashes) * 360.0 / dashes]
+    return Outline.make_compound_path(*arcs)
+
+
+def radius_of(series: Series, record: Record) -> float:
+    """How far a mark reaches, with its rings, in points."""
+    verdict = series.verdicts.get(record.id)
+    rings = _RINGS.get(verdict.verdict, ()) if verdict is not None and verdict.count is not None else ()
+    return max([mark_of(record, series.marks).size, *(size for _, size, _, _ in rings)]) / 2.0 + 1.0

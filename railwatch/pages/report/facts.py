@@ -1,0 +1,215 @@
+"""What the report says of its sources: imagery, provenance, parts of a count, error budgets, limits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from railwatch.history.history import is_sentinel
+from railwatch.pages.report import words
+from railwatch.store.observation import Observation
+from railwatch.version import __version__
+
+if TYPE_CHECKING:
+    from railwatch.pages.report.gather import ReportedArea
+
+__all__ = [
+    "budget_rows",
+    "copernicus",
+    "count_rows",
+    "imagery",
+    "limitations",
+    "made_with",
+    "metres",
+    "provenance_rows",
+    "zone_titles",
+]
+
+_PROVENANCE = {
+    "file": "Image file",
+    "sha256": "Image SHA-256",
+    "gsd_m": "Pixel on the ground",
+    "acquisition": "Acquisition",
+    "level": "Product level",
+    "baseline": "Processing baseline",
+    "relative_orbit": "Relative orbit",
+    "chip": "Pixels in the store",
+    "archive": "Dates in the store then",
+    "model": "Model",
+    "model_version": "Model version",
+    "model_checksum": "Weights SHA-256",
+    "threshold": "Threshold",
+    "settings": "Settings SHA-256",
+    "area": "Area SHA-256",
+    "code_version": "railwatch version",
+    "created": "Counted",
+}
+
+_COUNT = ("count", "count_low", "count_high")
+
+_TOLD = frozenset(
+    {"area_limitations", "occupancy", "history", "registration", "clear", "acquisition_aliases"}
+)
+"""What of a provenance is told in words of its own."""
+
+
+def limitations(places: Sequence[ReportedArea]) -> list[str]:
+    """Return what the areas themselves lack, each once."""
+    found: dict[str, None] = {}
+    for place in places:
+        for one in place.observations:
+            said = one.provenance.get("area_limitations")
+            found |= dict.fromkeys(str(text) for text in said) if isinstance(said, list) else {}
+        if place.area is not None:
+            for mask in place.area.masks:
+                since = f" from {words.day(mask.start)}" if mask.start else ""
+                until = f" to {words.day(mask.end)}" if mask.end else ""
+                found[f"Part of {place.title} can't be seen{since}{until}: {mask.reason}."] = None
+    return list(found)
+
+
+def imagery(observations: Sequence[Observation]) -> list[dict[str, Any]]:
+    """Return a row for each sensor: scenes, first and last day, size of its pixels."""
+    sensors: dict[str, list[Observation]] = {}
+    for one in observations:
+        sensors.setdefault(one.sensor, []).append(one)
+    rows = []
+    for sensor, members in sorted(sensors.items()):
+        sizes = [value for value in (_number(one.provenance.get("gsd_m")) for one in members) if value]
+        low, high = (metres(min(sizes)), metres(max(sizes))) if sizes else ("", "")
+        rows.append(
+            {
+                "sensor": sensor,
+                "scenes": len({one.scene for one in members}),
+                "first": min(one.datetime for one in members).date(),
+                "last": max(one.datetime for one in members).date(),
+                "gsd": low if low == high else f"{low} to {high}",
+            }
+        )
+    return rows
+
+
+def copernicus(observations: Sequence[Observation]) -> str:
+    """Return the attribution that Copernicus asks for, or an empty text."""
+    years = sorted({one.datetime.year for one in observations if is_sentinel(one.sensor)})
+    if not years:
+        return ""
+    runs: list[list[int]] = []
+    for year in years:
+        if runs and year == runs[-1][-1] + 1:
+            runs[-1].append(year)
+        else:
+            runs.append([year])
+    named = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    return f"Contains modified Copernicus Sentinel data {named}."
+
+
+def made_with(observations: Sequence[Observation]) -> list[tuple[str, str]]:
+    """Return what counted, each combination once, and what made the page."""
+    rows = [("This page", f"railwatch {__version__}")]
+    models: dict[tuple[str, ...], int] = {}
+    for one in observations:
+        given = one.provenance
+        if given.get("model"):
+            names = ("model", "model_version", "model_checksum", "code_version")
+            key = tuple(str(given.get(name, "")) for name in names)
+            models[key] = models.get(key, 0) + 1
+    for (model, version, checksum, code), number in sorted(models.items()):
+        text = f"{model} {version}".strip()
+        text += f", weights {checksum}" if checksum else ""
+        text += f", run by railwatch {code}" if code else ""
+        rows.append((words.plural(number, "count"), text))
+    return rows
+
+
+def zone_titles(place: ReportedArea) -> dict[str, str]:
+    """Return the names of a place's zones by id."""
+    return {zone.id: zone.title for zone in place.area.zones} if place.area is not None else {}
+
+
+def count_rows(
+    counts: Mapping[str, Any], titles: Mapping[str, str]
+) -> list[tuple[str, float, float | None, float | None]]:
+    """Return name, count, low and high of zones or tracks; what isn't a count is passed over."""
+    rows = []
+    for id, given in counts.items():
+        numbers = [_number(given.get(name)) for name in _COUNT] if isinstance(given, Mapping) else [None]
+        if numbers[0] is not None:
+            rows.append((titles.get(id, id), numbers[0], numbers[1], numbers[2]))
+    return rows
+
+
+def provenance_rows(observation: Observation) -> list[tuple[str, str]]:
+    """Return the provenance in words, what we have no words for under its own name."""
+    given = observation.provenance
+    rows = [("Observation", observation.id), ("Scene", observation.scene)]
+    for name, label in _PROVENANCE.items():
+        value = given.get(name)
+        if value not in (None, ""):
+            size = _number(value) if name == "gsd_m" else None
+            rows.append((label, metres(size) if size is not None else str(value)))
+    review = given.get("review")
+    if isinstance(review, Mapping):
+        labels = {"reviewer": "Reviewed by", "date": "Reviewed on", "reason": "Reason"}
+        rows += [(label, str(review[name])) for name, label in labels.items() if review.get(name)]
+    rows += _ten_metre_rows(given)
+    for name in sorted(set(given) - set(_PROVENANCE) - _TOLD):
+        value = given[name]
+        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+        rows.append((name, text))
+    if observation.review_of is not None:
+        rows.append(("Corrects", observation.review_of))
+    return rows
+
+
+def _ten_metre_rows(given: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what a look of ten metres rests on, as far as it says so."""
+    rows = []
+    history, place, clear = (_mapping(given.get(name)) for name in ("history", "registration", "clear"))
+    if history.get("dates"):
+        sides = "before and after it" if history.get("hindcast") is True else "before it"
+        text = f"{history['dates']} dates {sides}, {history.get('first')} to {history.get('last')}"
+        rows += [("Set against", text), ("History SHA-256", str(history.get("digest", "")))]
+    east, south, error = (_number(place.get(name)) for name in ("dx_m", "dy_m", "residual_m"))
+    if east is not None and south is not None:
+        sure = "" if error is None else f", sure to {error:.1f} m"
+        # What lies to the east or south is moved back.
+        moved = f"{0.0 - east:.1f} m east, {south + 0.0:.1f} m north".replace("-0.0", "0.0")
+        rows.append(("Image moved to fit them by", moved + sure))
+    snow, cloud = (_number(clear.get(name)) for name in ("snow_fraction", "ring_cloud_fraction"))
+    if snow is not None and cloud is not None:
+        rows.append(("Around the yard", f"{cloud:.0%} cloud, {snow:.0%} snow"))
+    estimate = _mapping(given.get("occupancy"))
+    pitch = estimate.get("pitch_m")
+    if isinstance(pitch, list) and len(pitch) == 2 and all(_number(one) is not None for one in pitch):
+        rows.append(("Track a car takes", f"{pitch[0]:.1f} m (standard deviation {pitch[1]:.1f} m)"))
+    trusted = _number(estimate.get("trusted_to"))
+    if trusted is not None:
+        rows.append(("Counts trusted up to", f"{words.number(trusted)} cars; above it, at least so many"))
+    return rows
+
+
+def budget_rows(observation: Observation) -> list[tuple[str, str]]:
+    """Return where the width of an estimate comes from: cause, standard deviation in cars.
+
+    The largest comes first, the whole last.
+    """
+    budget = _mapping(_mapping(observation.provenance.get("occupancy")).get("budget"))
+    known = [(str(name), value) for name, given in budget.items() if (value := _number(given)) is not None]
+    known.sort(key=lambda row: (row[0] == "total", -row[1], row[0]))
+    return [(words.CAUSES.get(name, name), f"{value:.1f}") for name, value in known]
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def metres(value: Any) -> str:
+    """Return a length in metres: ``0.5 m``; what is no number as it is."""
+    size = _number(value)
+    return str(value) if size is None else f"{size:.3g} m"
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
