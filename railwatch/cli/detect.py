@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from railwatch.cli import _common
+from aoi.files import real_path
+from railwatch.cli import _common, _tables
 from railwatch.cli._common import CarefulOption, DeviceOption, JsonOption, WeightsOption
 
 
@@ -104,7 +105,7 @@ def detect(
     if as_json:
         _common.emit_json({"images": rows, "out": str(out) if out else None, "skipped": skipped})
         return
-    _common.table(
+    _tables.table(
         ["image", "m/px", "freight cars", "90% interval", "boxes", "notes"],
         [
             [
@@ -169,7 +170,7 @@ class _Distances:
         """
         if self._csv is None:
             return self._gsd
-        whole = str(image.resolve())
+        whole = str(real_path(image))
         return self._table.get(whole, self._table.get(image.name))
 
 
@@ -203,7 +204,7 @@ def read_distances(path: Path) -> dict[str, float]:
         if not name:
             raise InputError(f"{path}: line {number}: names no file")
         for base in (path.parent, Path()):
-            table[str((base / row["file"]).resolve())] = value
+            table[str(real_path(base / row["file"]))] = value
         if names.count(name) == 1:
             table[name] = value
     return table
