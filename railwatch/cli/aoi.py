@@ -16,8 +16,8 @@ from railwatch.cli._common import (
     fail,
     progress,
     say,
-    table,
 )
+from railwatch.cli._tables import table
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest, CheckResult
