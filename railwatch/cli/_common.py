@@ -88,7 +88,8 @@ AoiOption = Annotated[
     typer.Option(
         "--aoi",
         metavar="NAME_OR_FILE",
-        help="The area: a bundled name (see 'railwatch aoi list') or a GeoJSON file.",
+        help="The area: a bundled name (see 'railwatch aoi list'), an area file, or an outline in GeoJSON, "
+        "KML, GeoPackage, Shapefile, WKT, ...",
     ),
 ]
 StoreOption = Annotated[
