@@ -185,12 +185,12 @@ def run(
         report(number, len(candidates))
         if job is None:
             job = _RunJob(area, config, declared, detector or _load(config))
-        id = job.id(candidate)
-        known = store.get(id)
-        if known is not None:
-            observations.append(known)
-            continue
         try:
+            id = job.id(candidate)
+            known = store.get(id)
+            if known is not None:
+                observations.append(known)
+                continue
             with report.bar("tiles") as tiles:
                 work = job.count(candidate, id, tiles)
         except InputError as error:
