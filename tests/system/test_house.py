@@ -44,6 +44,7 @@ MOST_LINES = 400
 # Why a module is longer than that. A simulator's drawing is a catalogue: many small functions, each a thing
 # that lies in or beside a yard, which nobody reads from one end to the other.
 LONG = {
+    "aoi/area_import.py": "one import of every vector format, whose shapes are sorted alike",
     "aoi/check.py": "one checker whose steps share what they have found so far",
     "detector/labels/vector.py": "one reader of five vector formats, whose rules are the same for all",
     "detector/simulators/collage/cutouts.py": "a catalogue of vehicles",
