@@ -43,7 +43,17 @@ if TYPE_CHECKING:
     from railwatch.history.sources import Sources
     from railwatch.pipeline.sentinel2 import Answered, Estimator
 
-__all__ = ["Detector", "Progress", "RunResult", "draw", "publish", "run", "sources_of"]
+__all__ = [
+    "Detector",
+    "Inputs",
+    "Progress",
+    "RunResult",
+    "draw",
+    "look_for",
+    "publish",
+    "run",
+    "sources_of",
+]
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +154,8 @@ def run(
     estimator: Estimator | None = None,
     dates: Dates | None = None,
     progress: Progress | None = None,
+    inputs: Inputs | None = None,
+    conclude: bool = True,
 ) -> RunResult:
     """Count the freight cars of an area on every scene that shows it.
 
@@ -156,6 +168,8 @@ def run(
         estimator: What answers Sentinel-2 dates; by default that of the settings, loaded when one needs it.
         dates: Acquisition times for images that don't tell theirs.
         progress: Told of every scene.
+        inputs: What `look_for` has found under the paths, where that is known already.
+        conclude: Judge the history and draw it; a worker that does one scene of many leaves that to the end.
 
     Returns:
         The observations, their verdicts, and what was left out. A scene that can't be read or counted is
@@ -168,11 +182,11 @@ def run(
     report = progress or _Silent()
     declared = dates or Dates()
     report.label("looking")
-    listed = [Path(path) for path in paths]
-    products, skipped, taken = _products(listed)
-    found, passed_over = find_scenes(listed, taken)
-    skipped += passed_over
-    declared.check([*found, *(file for product in products for file in (product.path, *product.files))])
+    given = inputs or look_for(paths)
+    products, found, skipped = given.products, given.images, list(given.skipped)
+    if conclude:
+        sides = (file for product in products for file in (product.path, *product.files))
+        declared.check([*found, *sides])
     stored = store.observations(area.name, superseded=True)
     candidates, unfit = select(found, area, config.scenes, declared, stored, report)
     changed = store.keep_area(area, config) if candidates or products else ()
@@ -200,7 +214,7 @@ def run(
             log.debug("%s", candidate.path, exc_info=True)
             skipped.append(Skipped(candidate.path, unexpected(error)))
         else:
-            store.add(work.observation, detections=work.detections, evidence=work.picture)
+            store.add(work.observation, detections=work.detections, evidence=work.picture, refresh=False)
             observations.append(work.observation)
             new.add(id)
     report(len(candidates), len(candidates))
@@ -208,6 +222,19 @@ def run(
     observations += answered.observations
     new |= answered.new
     skipped += answered.skipped
+    if not conclude:
+        return RunResult(
+            area=area.name,
+            observations=tuple(observations),
+            new=frozenset(new),
+            verdicts=(),
+            skipped=tuple(skipped),
+            scenes=len(found) + len(products),
+            store=store.path,
+            warnings=(),
+        )
+    if new:
+        store.refresh()
     ids = [one.id for one in observations]
     history = current(store.observations(area.name, superseded=True), prefer=ids)
     sources = sources_of(history, area, config, store)
@@ -239,6 +266,36 @@ def run(
         charts=charts,
         report=page,
     )
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What lies under the paths that a user gives.
+
+    Attributes:
+        products: Sentinel-2 products.
+        images: Files that may be images of a metre or finer.
+        skipped: What can't be used.
+    """
+
+    products: tuple[Product, ...] = ()
+    images: tuple[Path, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+
+def look_for(paths: Iterable[str | Path]) -> Inputs:
+    """Find the Sentinel-2 products and the images under some paths.
+
+    Args:
+        paths: Files, and folders that are searched at any depth.
+
+    Returns:
+        Each once; what can't be used is listed with its reason.
+    """
+    listed = [Path(path) for path in paths]
+    products, refused, taken = _products(listed)
+    images, passed_over = find_scenes(listed, taken)
+    return Inputs(tuple(products), tuple(images), (*refused, *passed_over))
 
 
 def _products(paths: Sequence[Path]) -> tuple[list[Product], list[Skipped], set[Path]]:
