@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Detector",
-    "Inputs",
+    "FoundInputs",
     "Progress",
     "RunResult",
     "draw",
@@ -154,7 +154,7 @@ def run(
     estimator: Estimator | None = None,
     dates: Dates | None = None,
     progress: Progress | None = None,
-    inputs: Inputs | None = None,
+    inputs: FoundInputs | None = None,
     conclude: bool = True,
 ) -> RunResult:
     """Count the freight cars of an area on every scene that shows it.
@@ -269,7 +269,7 @@ def run(
 
 
 @dataclass(frozen=True)
-class Inputs:
+class FoundInputs:
     """What lies under the paths that a user gives.
 
     Attributes:
@@ -283,7 +283,7 @@ class Inputs:
     skipped: tuple[Skipped, ...] = ()
 
 
-def look_for(paths: Iterable[str | Path]) -> Inputs:
+def look_for(paths: Iterable[str | Path]) -> FoundInputs:
     """Find the Sentinel-2 products and the images under some paths.
 
     Args:
@@ -295,7 +295,7 @@ def look_for(paths: Iterable[str | Path]) -> Inputs:
     listed = [Path(path) for path in paths]
     products, refused, taken = _products(listed)
     images, passed_over = find_scenes(listed, taken)
-    return Inputs(tuple(products), tuple(images), (*refused, *passed_over))
+    return FoundInputs(tuple(products), tuple(images), (*refused, *passed_over))
 
 
 def _products(paths: Sequence[Path]) -> tuple[list[Product], list[Skipped], set[Path]]:
