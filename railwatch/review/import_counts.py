@@ -281,7 +281,7 @@ def _parsed(
         at_least=at_least,
         note=_first(cells, _NOTE),
         reviewer=who,
-        sensor=_first(cells, _SENSOR) or "counted by a person",
+        sensor=_first(cells, _SENSOR) or "unnamed image",
         file=None if _first(cells, _FILE) is None else Path(str(_first(cells, _FILE))).name,
         seen=1.0 if seen is None else seen,
         zones=zones,
