@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from railwatch.cli import _common
+from railwatch.cli import _common, _tables
 from railwatch.cli._common import BackendOption, CarefulOption, DeviceOption, JsonOption, WeightsOption
 
 if TYPE_CHECKING:
+    from aoi.tables import Row
     from detector.wagons.detections import Detections
     from detector.wagons.detector import WagonDetector
-
-if TYPE_CHECKING:
-    from aoi.tables import Row
     from railwatch.file_table import FileTable
 
 
@@ -105,7 +103,7 @@ def detect(
     if as_json:
         _common.emit_json({"images": rows, "out": str(out) if out else None, "skipped": skipped})
         return
-    _common.table(
+    _tables.table(
         ["image", "m/px", "freight cars", "90% interval", "boxes", "notes"],
         [
             [
