@@ -161,7 +161,7 @@ def wagons(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         for name, table in result.items():
-            table.to_csv(out / f"{name}.csv", index=False)
+            write_text(out / f"{name}.csv", table.to_csv(index=False))
         write_text(out / "tables.md", _markdown(result))
         sheet = failure_sheet(cases, detector.threshold, out / "failures.png")
         written = {"tables": str(out / "tables.md")} | ({"failures": str(sheet)} if sheet else {})

@@ -28,6 +28,7 @@ from pyproj import Transformer
 from rasterio.crs import CRS
 
 from aoi import AreaOfInterest, load_area
+from aoi.files import write_text
 from detector.simulators.procedural.spec import FREIGHT, Consist
 from detector.simulators.procedural.yards import Traffic, Yard, random_yard
 from detector.simulators.sentinel2.clouds import cirrus, cumulus
@@ -277,7 +278,7 @@ def _overcast(
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_area(folder: Path) -> AreaOfInterest:

@@ -237,9 +237,24 @@ def _lines() -> Any:
     return gpd.GeoDataFrame({"id": ["a"], "railway": ["rail"]}, geometry=[line], crs="OGC:CRS84")
 
 
-def _vector(name: str) -> Callable[[Path], Path]:
+KML = (
+    '<?xml version="1.0" encoding="UTF-8"?><kml xmlns="http://www.opengis.net/kml/2.2"><Document><Placemark>'
+    "<name>Yard</name><Polygon><outerBoundaryIs><LinearRing><coordinates>130.60,42.41 130.61,42.41 "
+    "130.61,42.415 130.60,42.41</coordinates></LinearRing></outerBoundaryIs></Polygon></Placemark>"
+    "</Document></kml>"
+)
+
+
+def _import_area(path: Path) -> object:
+    from aoi.area_import import area_document_of
+
+    return area_document_of(path)
+
+
+def _vector(name: str, *, area: bool = False) -> Callable[[Path], Path]:
     def made(folder: Path) -> Path:
-        _lines().to_file(folder / name, engine="pyogrio")
+        table = _lines()
+        (table.set_geometry([YARD]) if area else table).to_file(folder / name, engine="pyogrio")
         return folder / name
 
     return made
@@ -551,6 +566,10 @@ READERS: tuple[Reader, ...] = (
     Reader("ENVI header", _envi, _read_beside("yard.dat"), text=True),
     Reader("zip with an image", _zipped, read_image),
     Reader("area", area_file, _read_area, text=True),
+    Reader("area in GeoJSON of any shape", _vector("area.geojson", area=True), _import_area, text=True),
+    Reader("area in KML", _text("area.kml", KML), _import_area, text=True),
+    Reader("area in WKT", _text("area.wkt", YARD.wkt), _import_area, text=True),
+    Reader("area in a GeoPackage", _vector("area.gpkg", area=True), _import_area),
     Reader("Overpass answer", overpass, read_tracks, text=True),
     Reader("OpenStreetMap XML", _osm, read_tracks, text=True),
     Reader("tracks in GeoJSON", _vector("lines.geojson"), read_tracks, text=True),

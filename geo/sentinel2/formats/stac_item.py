@@ -22,7 +22,7 @@ from aoi.files import real_path
 from geo.errors import SceneError
 from geo.sentinel2.formats.esa_xml import LARGEST_OFFSET
 from geo.sentinel2.formats.file_tree import FileTree, FolderFileTree, joined, parent
-from geo.sentinel2.formats.product import NO_DATA, SATURATED, Band, Clock, Product, Refusal, ordered
+from geo.sentinel2.formats.product import NO_DATA, SATURATED, Band, Clock, Product, Refusal, build_product
 from geo.sentinel2.formats.product_names import (
     CLASSES,
     SWIR_BAND,
@@ -372,40 +372,32 @@ def _opened(
         band: Band(band, one.path, one.index, scale, offset * scale, one.nothing)
         for band, one in bare.items()
     }
-    assert first.crs is not None  # ten_metre_header refuses files without
-    return Product(
+    return build_product(
+        first,
         path=path,
         part=part,
         kind="STAC",
         level=metadata.level,
         platform=metadata.platform,
-        datetime=metadata.datetime,
+        when=metadata.datetime,
         clock=metadata.clock,
         relative_orbit=metadata.relative_orbit,
         baseline=metadata.baseline,
         tile=metadata.tile,
-        crs=first.crs,
-        transform=first.transform,
-        shape=first.shape,
-        bands=ordered(bands),
+        bands=bands,
         classes=classes,
-        sun_azimuth_deg=metadata.sun_azimuth_deg,
-        sun_elevation_deg=metadata.sun_elevation_deg,
+        sun=(metadata.sun_azimuth_deg, metadata.sun_elevation_deg),
         generated=metadata.generated,
         files=files,
-        provenance={
-            "file": str(path),
-            "kind": "STAC",
+        about={
             "publisher": metadata.publisher,
             "item": metadata.id,
             "product": metadata.product,
-            "tile": metadata.tile,
-            "baseline": metadata.baseline,
             "quantification": round(1.0 / scale, 6),
             "offset": dict.fromkeys(bands, offset),
             "tile_sensing_time": metadata.seen.isoformat() if metadata.seen else None,
-            "decisions": decisions,
         },
+        decisions=decisions,
     )
 
 
