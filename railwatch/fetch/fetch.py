@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aoi.errors import InputError
 from geo.catalogue.cog import EmptyScene
-from geo.catalogue.network import Network, Traffic
+from geo.catalogue.network import Network, RequestTally
 from geo.catalogue.profiles import profile_of
 from geo.catalogue.remote_scene import RemoteScene
 from geo.catalogue.signing import signer_of
@@ -108,9 +108,9 @@ class FetchResult:
         return any(one.passing for one in self.scenes)
 
     @property
-    def traffic(self) -> Traffic:
+    def traffic(self) -> RequestTally:
         """Requests and bytes of search and scenes."""
-        return self.plan.traffic + Traffic(
+        return self.plan.traffic + RequestTally(
             sum(one.requests for one in self.scenes), sum(one.bytes for one in self.scenes)
         )
 
@@ -135,7 +135,7 @@ class FetchResult:
 
 
 @dataclass(frozen=True)
-class Task:
+class FetchTask:
     """One scene of one area: what a worker needs to know.
 
     Attributes:
@@ -171,7 +171,7 @@ def fetch(
         asked for the rest.
     """
     started = time.monotonic()
-    tasks = [Task(one, planned.area, planned.folder, planned.options) for one in planned.scenes]
+    tasks = [FetchTask(one, planned.area, planned.folder, planned.options) for one in planned.scenes]
     used = engine or Threads(at_once)
     results: dict[int, Fetched] = {}
     numbers = {id(task): number for number, task in enumerate(tasks)}
@@ -208,7 +208,7 @@ def fetch(
     )
 
 
-def take(task: Task) -> Fetched:
+def take(task: FetchTask) -> Fetched:
     """Fetch one scene: the work of a worker.
 
     Raises:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aoi.errors import InputError
-from geo.catalogue.network import Network, Policy, Traffic
+from geo.catalogue.network import Network, Policy, RequestTally
 from geo.catalogue.profiles import profile_of
 from geo.catalogue.remote_scene import LeftOut, RemoteScene, choose, scenes_of
 from geo.catalogue.stac_search import search
@@ -88,7 +88,7 @@ class Plan:
     scenes: tuple[tuple[RemoteScene, ...], ...]
     held: tuple[str, ...]
     left: tuple[LeftOut, ...]
-    traffic: Traffic = field(default_factory=Traffic)
+    traffic: RequestTally = field(default_factory=RequestTally)
 
 
 def plan(
@@ -142,7 +142,7 @@ def plan(
         scenes=tuple(wanted),
         held=tuple(one[0].stem for one in held),
         left=(*odd, *doubles),
-        traffic=Traffic(
+        traffic=RequestTally(
             used.traffic.requests - before.requests,
             used.traffic.bytes - before.bytes,
             used.traffic.retries - before.retries,
