@@ -390,8 +390,8 @@ def _tracks(
     lines: Iterable[tuple[LineString, Mapping[str, Any]]], outlines: list[BaseGeometry], name: str
 ) -> Iterator[tuple[str, LineString]]:
     """Lines as tracks: cut at the boundary, each with an id of its own."""
+    from aoi.clipping import clip
     from aoi.railway_lines import RailLine
-    from aoi.track_import import clip
 
     if not all(one.is_valid for one in outlines):
         return  # whoever checks the boundary says so

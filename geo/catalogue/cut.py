@@ -27,7 +27,7 @@ from rasterio.warp import transform_bounds
 from geo.catalogue.cog import EmptyScene
 from geo.catalogue.cut_fine import cut_fine, measure_fine
 from geo.catalogue.cut_sentinel2 import cut_sentinel2, measure_sentinel2
-from geo.catalogue.network import Network, Traffic, redacted
+from geo.catalogue.network import Network, RequestTally, redacted
 from geo.catalogue.remote_scene import RemoteScene
 from geo.sentinel2.formats.stac_item import FETCHED
 
@@ -63,7 +63,7 @@ class Cut:
     item: Path
     image: Path
     bytes: int
-    traffic: Traffic
+    traffic: RequestTally
 
 
 def window_key(area: AreaOfInterest) -> str:
@@ -99,7 +99,7 @@ def cut_scene(
         EmptyScene: It has no pixel in the area.
         OSError: The files can't be written.
     """
-    traffic = Traffic()
+    traffic = RequestTally()
     first = scenes[0]
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=_WORK, dir=folder) as name:
@@ -127,7 +127,7 @@ def measure_scene(
     folder: Path,
     *,
     sign: Callable[[str], str] = str,
-) -> Traffic | None:
+) -> RequestTally | None:
     """Say what `cut_scene` would take, by the headers of a scene's images; no pixel is read.
 
     Returns:

@@ -19,7 +19,7 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from geo.catalogue.cog import Bounds, EmptyScene, tags_of, window_in, write_cog
-from geo.catalogue.network import Network, Traffic, redacted
+from geo.catalogue.network import Network, RequestTally, redacted
 from geo.catalogue.remote_image import measure_remote, open_remote
 from geo.catalogue.remote_scene import RemoteScene
 from geo.errors import SceneError
@@ -44,7 +44,7 @@ def cut_fine(
     work: Path,
     image: Path,
     sign: Callable[[str], str],
-    traffic: Traffic,
+    traffic: RequestTally,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the window of a picture and write it as one image.
 
@@ -110,7 +110,7 @@ def measure_fine(
     work: Path,
     *,
     sign: Callable[[str], str],
-) -> Traffic | None:
+) -> RequestTally | None:
     """Say what `cut_fine` would take of one tile, by its header; None for an image without a list of tiles.
 
     Raises:

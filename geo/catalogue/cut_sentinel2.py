@@ -18,7 +18,7 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from geo.catalogue.cog import BESIDE_PX, EmptyScene, tags_of, window_in, write_cog
-from geo.catalogue.network import Network, Traffic
+from geo.catalogue.network import Network, RequestTally
 from geo.catalogue.remote_image import measure_remote, open_remote
 from geo.catalogue.remote_scene import RemoteScene
 from geo.errors import SceneError
@@ -46,7 +46,7 @@ def cut_sentinel2(
     work: Path,
     image: Path,
     sign: Callable[[str], str],
-    traffic: Traffic,
+    traffic: RequestTally,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the bands and write them as one image.
 
@@ -127,7 +127,7 @@ def measure_sentinel2(
     work: Path,
     *,
     sign: Callable[[str], str],
-) -> Traffic | None:
+) -> RequestTally | None:
     """Say what `cut_sentinel2` would take, by the headers; None for images without a list of tiles.
 
     Raises:
@@ -135,7 +135,7 @@ def measure_sentinel2(
         SceneError: It isn't what the item says.
     """
     window_of = _window_of(scene, ChipGrid.around(area))
-    total = Traffic()
+    total = RequestTally()
     for asset in _wanted(metadata):
         one = measure_remote(
             network,

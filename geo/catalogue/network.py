@@ -28,7 +28,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from geo.errors import NetworkError, UnavailableError
 
-__all__ = ["Answer", "Network", "Policy", "Traffic", "redacted"]
+__all__ = ["Network", "Policy", "RequestTally", "ServerAnswer", "redacted"]
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ def redacted(url: str) -> str:
 
 
 @dataclass
-class Traffic:
+class RequestTally:
     """What was asked of servers.
 
     Attributes:
@@ -154,13 +154,15 @@ class Traffic:
     bytes: int = 0
     retries: int = 0
 
-    def __add__(self, other: Traffic) -> Traffic:
+    def __add__(self, other: RequestTally) -> RequestTally:
         """The sum of two."""
-        return Traffic(self.requests + other.requests, self.bytes + other.bytes, self.retries + other.retries)
+        return RequestTally(
+            self.requests + other.requests, self.bytes + other.bytes, self.retries + other.retries
+        )
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServerAnswer:
     """A server's answer that was read whole.
 
     Attributes:
@@ -198,7 +200,7 @@ class Network:
     read_s: float = 30.0
     whole_s: float = 180.0
     backoff_s: float = 0.5
-    traffic: Traffic = field(default_factory=Traffic)
+    traffic: RequestTally = field(default_factory=RequestTally)
 
     def __post_init__(self) -> None:
         """Open the session."""
@@ -225,9 +227,9 @@ class Network:
         json: Any = None,
         limit: int = _LARGEST_ANSWER,
         exact: int | None = None,
-        traffic: Traffic | None = None,
+        traffic: RequestTally | None = None,
         accept: Iterable[int] = (),
-    ) -> Answer:
+    ) -> ServerAnswer:
         """Ask a server, again if the fault may pass.
 
         Args:
@@ -282,10 +284,10 @@ class Network:
         json: Any,
         limit: int,
         exact: int | None,
-        traffic: Traffic | None,
+        traffic: RequestTally | None,
         *,
         again: bool,
-    ) -> Answer:
+    ) -> ServerAnswer:
         """One attempt, with its redirects."""
         sent = dict(headers or {})
         sent.setdefault("Accept-Encoding", "identity")
@@ -314,8 +316,8 @@ class Network:
         json: Any,
         limit: int,
         exact: int | None,
-        traffic: Traffic | None,
-    ) -> Answer:
+        traffic: RequestTally | None,
+    ) -> ServerAnswer:
         ends = time.monotonic() + self.whole_s
         try:
             with self._session.request(
@@ -343,7 +345,7 @@ class Network:
                 found = {name.lower(): value for name, value in response.headers.items()}
                 if exact is not None and response.status_code == 206 and len(body) != exact:
                     raise _Passing(f"the answer was cut after {len(body):,} of {exact:,} bytes")
-                return Answer(url, response.status_code, found, bytes(body))
+                return ServerAnswer(url, response.status_code, found, bytes(body))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             refusal = _refusal_in(error)
             if refusal is not None:
@@ -351,7 +353,7 @@ class Network:
             # What these errors say themselves holds the whole link, and so its tokens.
             raise _Passing(_fault(error)) from None
 
-    def _count(self, traffic: Traffic | None, size: int | None = None, *, again: bool = False) -> None:
+    def _count(self, traffic: RequestTally | None, size: int | None = None, *, again: bool = False) -> None:
         with self._lock:
             for one in (self.traffic, traffic):
                 if one is None:
@@ -388,7 +390,7 @@ def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _status(answer: Answer) -> str:
+def _status(answer: ServerAnswer) -> str:
     said = {
         401: "it asks for a login",
         403: "it refuses access",

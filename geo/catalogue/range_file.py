@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from geo.catalogue.network import Network, Traffic, redacted
+from geo.catalogue.network import Network, RequestTally, redacted
 from geo.errors import NetworkError, UnavailableError
 
 __all__ = ["RangeFile"]
@@ -51,11 +51,11 @@ class RangeFile(io.RawIOBase):
         *,
         sign: Callable[[str], str] = str,
         limit: int = 256 * 2**20,
-        traffic: Traffic | None = None,
+        traffic: RequestTally | None = None,
     ) -> None:
         super().__init__()
         self._network, self._url, self._sign = network, url, sign
-        self._limit, self._traffic = limit, traffic or Traffic()
+        self._limit, self._traffic = limit, traffic or RequestTally()
         self._have: list[Range] = []
         self._position = 0
         self._etag: str | None = None

@@ -20,7 +20,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from geo.catalogue.network import Network, Traffic, redacted
+from geo.catalogue.network import Network, RequestTally, redacted
 from geo.catalogue.range_file import Range, RangeFile
 from geo.errors import NetworkError, SceneError
 
@@ -83,7 +83,7 @@ class RemoteImage:
         traffic: What it took.
     """
 
-    def __init__(self, source: RangeFile, url: str, traffic: Traffic) -> None:
+    def __init__(self, source: RangeFile, url: str, traffic: RequestTally) -> None:
         """Read the header.
 
         Raises:
@@ -142,7 +142,7 @@ def open_remote(
     *,
     sign: Callable[[str], str] = str,
     overview_px: int | None = None,
-    traffic: Traffic | None = None,
+    traffic: RequestTally | None = None,
 ) -> Path:
     """Fetch a window of a remote image.
 
@@ -163,7 +163,7 @@ def open_remote(
         NetworkError: It can't be had, isn't an image, or isn't laid out for reading in parts.
         SceneError: It can't be decoded.
     """
-    counted = traffic or Traffic()
+    counted = traffic or RequestTally()
     local = path.with_suffix(".tif")
     with RangeFile(network, url, local, sign=sign, traffic=counted) as source:
         if _is_jpeg2000(source, redacted(url)):
@@ -180,19 +180,19 @@ def measure_remote(
     *,
     sign: Callable[[str], str] = str,
     overview_px: int | None = None,
-) -> Traffic | None:
+) -> RequestTally | None:
     """Say what `open_remote` would take, by the header alone; None for JPEG 2000, which has no list of tiles.
 
     Raises:
         NetworkError: It can't be had, isn't an image, or isn't laid out for reading in parts.
         SceneError: It can't be decoded.
     """
-    counted = Traffic()
+    counted = RequestTally()
     with RangeFile(network, url, path.with_suffix(".tif"), sign=sign, traffic=counted) as source:
         if _is_jpeg2000(source, redacted(url)):
             return None
         gaps = source.gaps(RemoteImage(source, url, counted).tiles(window_of, overview_px))
-    return counted + Traffic(len(gaps), sum(stop - start for start, stop in gaps))
+    return counted + RequestTally(len(gaps), sum(stop - start for start, stop in gaps))
 
 
 def _is_jpeg2000(source: RangeFile, url: str) -> bool:

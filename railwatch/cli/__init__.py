@@ -25,8 +25,9 @@ import typer
 from typer.core import TyperGroup
 
 from aoi.errors import InputError
-from railwatch import __version__, interrupt
+from railwatch import interrupt
 from railwatch.cli import _common
+from railwatch.version import __version__
 
 __all__ = ["app", "main"]
 

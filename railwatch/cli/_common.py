@@ -27,7 +27,6 @@ import typer
 
 from aoi.errors import InputError
 from aoi.files import safe_name
-from railwatch.cli._tables import table
 from railwatch.cli._waiting import waiting
 
 if TYPE_CHECKING:
@@ -57,7 +56,6 @@ __all__ = [
     "progress",
     "say",
     "show",
-    "table",
     "waiting",
 ]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from railwatch.cli import _common
+from railwatch.cli import _common, _tables
 from railwatch.cli._common import ConfigOption, JsonOption
 
 
@@ -58,6 +58,6 @@ def overview(
         )
         for one in yards
     ]
-    _common.table(("place", "verdict", "date", "freight cars", "observations"), rows)
+    _tables.table(("place", "verdict", "date", "freight cars", "observations"), rows)
     if out is not None:
         _common.say(f"overview: {out}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from railwatch.cli import _common
+from railwatch.cli import _common, _tables
 from railwatch.cli._common import AoiOption, ConfigOption, Device, JsonOption, StoreOption, WeightsOption
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def say(result: RunResult) -> None:
             "seen",
             "",
         )
-        _common.table(names, _rows(result, lengths=lengths))
+        _tables.table(names, _rows(result, lengths=lengths))
     for verdict in result.verdicts:
         _common.say(verdict.sentence)
     for warning in result.warnings:

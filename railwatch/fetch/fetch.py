@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from aoi.errors import InputError
 from geo.catalogue.cog import EmptyScene
-from geo.catalogue.network import Network, Policy, Traffic
+from geo.catalogue.network import Network, Policy, RequestTally
 from geo.catalogue.profiles import profile_of
 from geo.catalogue.remote_scene import LeftOut, RemoteScene, choose, scenes_of
 from geo.catalogue.signing import signer_of
@@ -104,7 +104,7 @@ class Plan:
     scenes: tuple[tuple[RemoteScene, ...], ...]
     held: tuple[str, ...]
     left: tuple[LeftOut, ...]
-    traffic: Traffic = field(default_factory=Traffic)
+    traffic: RequestTally = field(default_factory=RequestTally)
 
 
 @dataclass(frozen=True)
@@ -179,9 +179,9 @@ class FetchResult:
         return any(one.passing for one in self.scenes)
 
     @property
-    def traffic(self) -> Traffic:
+    def traffic(self) -> RequestTally:
         """Requests and bytes of search and scenes."""
-        return self.plan.traffic + Traffic(
+        return self.plan.traffic + RequestTally(
             sum(one.requests for one in self.scenes), sum(one.bytes for one in self.scenes)
         )
 
@@ -256,7 +256,7 @@ def plan(
         scenes=tuple(wanted),
         held=tuple(one[0].stem for one in held),
         left=(*odd, *doubles),
-        traffic=Traffic(
+        traffic=RequestTally(
             used.traffic.requests - before.requests,
             used.traffic.bytes - before.bytes,
             used.traffic.retries - before.retries,
@@ -275,7 +275,7 @@ def _authorization() -> Mapping[str, str]:
 
 
 @dataclass(frozen=True)
-class Task:
+class FetchTask:
     """One scene of one area: what a worker needs to know.
 
     Attributes:
@@ -311,7 +311,7 @@ def fetch(
         asked for the rest.
     """
     started = time.monotonic()
-    tasks = [Task(one, planned.area, planned.folder, planned.options) for one in planned.scenes]
+    tasks = [FetchTask(one, planned.area, planned.folder, planned.options) for one in planned.scenes]
     used = engine or Threads(at_once)
     results: dict[int, Fetched] = {}
     numbers = {id(task): number for number, task in enumerate(tasks)}
@@ -348,7 +348,7 @@ def fetch(
     )
 
 
-def take(task: Task) -> Fetched:
+def take(task: FetchTask) -> Fetched:
     """Fetch one scene: the work of a worker.
 
     Raises:

@@ -108,9 +108,15 @@ def gather_yards(
             published = sources.published_of(name)
             # Rows of an empty table lose its columns.
             published = None if published is None or published.empty else published
-            alone = replace(sources, names=(name,), observations=observations, published=published)
+            alone = replace(
+                sources,
+                names=(name,),
+                observations=observations,
+                published=published,
+                settings={name: settings or sources.settings_of(name)},
+            )
             own = {one.id for one in observations}
-            verdicts = [one for one in alone.verdicts(settings) if one.record.id in own]
+            verdicts = [one for one in alone.verdicts() if one.record.id in own]
             found.append(_summary(str(store), name, alone, observations, verdicts, now, days))
     return sorted(found, key=lambda one: one.rank, reverse=True)
 

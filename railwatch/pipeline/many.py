@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from railwatch.errors import EngineError, StoreError
 from railwatch.pipeline.engine import Dask, Serial, engine_of
 from railwatch.pipeline.find_scenes import Dates, Skipped, select
-from railwatch.pipeline.run import Inputs, Progress, RunResult, look_for, run
+from railwatch.pipeline.run import FoundInputs, Progress, RunResult, look_for, run
 from railwatch.store.mirror import Mirror
 from railwatch.store.remote import as_url
 from railwatch.store.store import Store
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from railwatch.config import RunConfig
     from railwatch.pipeline.engine import Engine
 
-__all__ = ["Task", "run_areas", "run_many", "tasks_of", "work"]
+__all__ = ["WorkerTask", "run_areas", "run_many", "tasks_of", "work"]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Task:
+class WorkerTask:
     """What a worker does at one time.
 
     Attributes:
@@ -62,8 +62,8 @@ class Task:
 
 
 def tasks_of(
-    inputs: Inputs, areas: Sequence[AreaOfInterest], config: RunConfig, store: Store, dates: Dates
-) -> tuple[list[Task], list[Task]]:
+    inputs: FoundInputs, areas: Sequence[AreaOfInterest], config: RunConfig, store: Store, dates: Dates
+) -> tuple[list[WorkerTask], list[WorkerTask]]:
     """Cut the work into tasks.
 
     Args:
@@ -79,7 +79,7 @@ def tasks_of(
     """
     first, then = [], []
     for area in areas:
-        base = Task(area, config, store.location, dates)
+        base = WorkerTask(area, config, store.location, dates)
         stored = store.observations(area.name, superseded=True)
         candidates, _ = select(inputs.images, area, config.scenes, dates, stored)
         first += [replace(base, images=(one.path,)) for one in candidates]
@@ -185,7 +185,7 @@ def run_many(
     *,
     dates: Dates | None = None,
     progress: Progress | None = None,
-    inputs: Inputs | None = None,
+    inputs: FoundInputs | None = None,
 ) -> list[RunResult]:
     """Count the freight cars of areas on every scene that shows them.
 
@@ -225,7 +225,7 @@ def run_many(
                 lost |= dict.fromkeys(one.task.paths, f"{one.error}.")
             elif one.error is not None:
                 log.debug("a task failed and is tried again here", exc_info=one.error)
-    left = Inputs(
+    left = FoundInputs(
         tuple(one for one in found.products if one.path not in lost),
         tuple(one for one in found.images if one not in lost),
         (*found.skipped, *(Skipped(path, reason) for path, reason in lost.items())),
@@ -237,7 +237,7 @@ def run_many(
 _one_at_a_time = threading.Lock()
 
 
-def work(task: Task) -> int:
+def work(task: WorkerTask) -> int:
     """Do one task: the work of a worker.
 
     Returns:
@@ -253,14 +253,14 @@ def work(task: Task) -> int:
             _keep_pixels(task, store)
             made = 0
         else:
-            inputs = Inputs(task.products, task.images)
+            inputs = FoundInputs(task.products, task.images)
             result = run((), task.area, task.config, store, dates=task.dates, inputs=inputs, conclude=False)
             made = len(result.new)
         store.push()
         return made
 
 
-def _keep_pixels(task: Task, store: Store) -> None:
+def _keep_pixels(task: WorkerTask, store: Store) -> None:
     from geo.sentinel2.site import Site
     from railwatch.pipeline.ingest_chips import gather
     from railwatch.store.chips import ChipStore

@@ -20,7 +20,6 @@ from aoi import AreaOfInterest
 from aoi.errors import InputError
 from aoi.files import real_path
 from geo import Scene, valid_fraction
-from railwatch import __version__
 from railwatch.config import RunConfig
 from railwatch.pages.pictures import boxes as evidence
 from railwatch.pipeline.count_area import count_area, hidden_share, visible_area
@@ -35,6 +34,7 @@ from railwatch.pipeline.find_scenes import (
 )
 from railwatch.store.observation import Observation, current, geometry_json, iso, observation_id
 from railwatch.store.store import Store
+from railwatch.version import __version__
 
 if TYPE_CHECKING:
     from detector import Detections
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Detector",
-    "Inputs",
+    "FoundInputs",
     "Progress",
     "RunResult",
     "draw",
@@ -154,7 +154,7 @@ def run(
     estimator: Estimator | None = None,
     dates: Dates | None = None,
     progress: Progress | None = None,
-    inputs: Inputs | None = None,
+    inputs: FoundInputs | None = None,
     conclude: bool = True,
 ) -> RunResult:
     """Count the freight cars of an area on every scene that shows it.
@@ -245,7 +245,7 @@ def run(
     charts: tuple[Path, ...] = ()
     page: Path | None = None
     if history:
-        charts = draw(sources, verdicts, config, store.charts)
+        charts = draw(sources, config, store.charts)
         with report.bar("pictures of the report") as pictures:
             page = publish(sources, config, store.reports, pictures)
     return RunResult(
@@ -269,7 +269,7 @@ def run(
 
 
 @dataclass(frozen=True)
-class Inputs:
+class FoundInputs:
     """What lies under the paths that a user gives.
 
     Attributes:
@@ -283,7 +283,7 @@ class Inputs:
     skipped: tuple[Skipped, ...] = ()
 
 
-def look_for(paths: Iterable[str | Path]) -> Inputs:
+def look_for(paths: Iterable[str | Path]) -> FoundInputs:
     """Find the Sentinel-2 products and the images under some paths.
 
     Args:
@@ -295,7 +295,7 @@ def look_for(paths: Iterable[str | Path]) -> Inputs:
     listed = [Path(path) for path in paths]
     products, refused, taken = _products(listed)
     images, passed_over = find_scenes(listed, taken)
-    return Inputs(tuple(products), tuple(images), (*refused, *passed_over))
+    return FoundInputs(tuple(products), tuple(images), (*refused, *passed_over))
 
 
 def _products(paths: Sequence[Path]) -> tuple[list[Product], list[Skipped], set[Path]]:
@@ -407,12 +407,11 @@ def sources_of(
     )
 
 
-def draw(sources: Sources, verdicts: Sequence[Verdict], config: RunConfig, folder: Path) -> tuple[Path, ...]:
+def draw(sources: Sources, config: RunConfig, folder: Path) -> tuple[Path, ...]:
     """Draw the history of an area into a folder, one file a format.
 
     Args:
         sources: The history of one area.
-        verdicts: On it.
         config: The settings.
         folder: Where to; made if it isn't there.
 
@@ -422,17 +421,13 @@ def draw(sources: Sources, verdicts: Sequence[Verdict], config: RunConfig, folde
     Raises:
         ChartError: If they can't be written.
     """
-    from railwatch.pages.charts.history import History
     from railwatch.pages.charts.output import write_chart
     from railwatch.pages.charts.series import draw_series
     from railwatch.pages.charts.style import PageStyle
 
     (name,) = sources.names
-    title = sources.titles[name]
-    published = sources.published if config.chart.show_published else None
-    history = History.gather(
-        title, sources.observations, published, verdicts, settings=config.baseline.verdict_settings()
-    )
+    title, whole = sources.titles[name], sources.histories[name]
+    history = whole if config.chart.show_published else whole.without_published()
     style = PageStyle(dpi=config.chart.dpi)
     figure = draw_series(history, style)
     return tuple(

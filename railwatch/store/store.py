@@ -34,6 +34,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,12 +121,17 @@ class Store:
         """
         url = as_url(path)
         if url is not None:
-            from railwatch.store.remote_store import RemoteStore
-
-            return RemoteStore.open_url(url, create)
+            # By name: the remote store rests on this one, which knows nothing else of it.
+            remote: type[Store] = import_module("railwatch.store.remote_store").RemoteStore
+            return remote.open_url(url, create)
         store = cls(Path(path))
         store.prepare(create=create, tidy=tidy)
         return store
+
+    @classmethod
+    def open_url(cls, url: str, create: bool = True) -> Store:
+        """Open the store at a URL; the remote store says how."""
+        raise StoreError(f"{url}: a folder's store can't be opened by URL")
 
     def prepare(self, *, create: bool, tidy: bool = True) -> None:
         """Make the folder if it isn't there, and check that it is a store that this railwatch knows.

@@ -17,7 +17,7 @@ from sentinel2_products import area_at, countryside, write_stac
 
 from geo.catalogue.cog import EmptyScene
 from geo.catalogue.cut import cut_scene, measure_scene, window_key
-from geo.catalogue.network import Network, Policy, Traffic
+from geo.catalogue.network import Network, Policy, RequestTally
 from geo.catalogue.profiles import Collection, profile_of
 from geo.catalogue.remote_image import measure_remote, open_remote
 from geo.catalogue.remote_scene import choose, scenes_of
@@ -93,7 +93,7 @@ def window_of(image):
     [("cog.tif", 2, 0.3), ("strips.tif", 2, 0.3), ("big.tif", 3, 0.2), ("jp2.jp2", 40, 0.9)],
 )
 def test_only_the_window_is_read(server, served_folder, network, tmp_path, name, requests, fraction):
-    traffic = Traffic()
+    traffic = RequestTally()
     server.asked()
     path = open_remote(network, f"{server.url}/{name}", tmp_path / "got", window_of, traffic=traffic)
     with rasterio.open(path) as image:
@@ -133,7 +133,7 @@ def test_images_that_are_not(server, network, tmp_path, path, kind, said):
 
 @pytest.mark.parametrize("fault", ["cut1", "fails2", "busy1"])
 def test_a_passing_fault_costs_a_request_and_no_pixel(server, network, tmp_path, fault):
-    traffic = Traffic()
+    traffic = RequestTally()
     url = f"{server.url}/fault/{fault}/cog.tif"
     path = open_remote(network, url, tmp_path / "got", window_of, traffic=traffic)
     with rasterio.open(path) as image:

@@ -8,7 +8,7 @@ import socket
 import pytest
 from range_server import range_server
 
-from geo.catalogue.network import Network, Policy, Traffic, redacted
+from geo.catalogue.network import Network, Policy, RequestTally, redacted
 from geo.errors import NetworkError, UnavailableError
 
 
@@ -82,7 +82,7 @@ def test_a_link_is_shown_without_its_tokens():
 
 @pytest.mark.parametrize("fault", ["busy2", "fails2", "hang1"])
 def test_a_passing_fault_is_tried_again(server, network, fault):
-    traffic = Traffic()
+    traffic = RequestTally()
     answer = network.ask(f"{server.url}/fault/{fault}/a.json", traffic=traffic)
     assert answer.content == b'{"a": 1}'
     assert traffic.requests == int(fault[-1]) + 1
