@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aoi.files import real_path
 from aoi.references import RefusedFileError, check_references
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ def _check_opened(image: DatasetReader, name: str | Path) -> None:
         raise RefusedFileError(f"{name}: points to overviews elsewhere ({elsewhere[:200]}): make it anew")
     if image.driver not in {"GTiff", "PNG", "JPEG", "VRT"} and not str(name).startswith("/vsi"):
         path = Path(name)
-        roots = {path.absolute().parent, path.resolve().parent}
+        roots = {path.absolute().parent, real_path(path).parent}
         for file in image.files:
             if not any(Path(os.path.normpath(Path(file).absolute())).is_relative_to(root) for root in roots):
                 raise RefusedFileError(f"{name}: refers to {file} outside its own folder")

@@ -115,7 +115,7 @@ def read_card(path: Path) -> dict[str, Any]:
     card_path = path.with_suffix(".json")
     if not card_path.exists():
         raise WeightsError(f"{path}: the card {card_path.name} that belongs beside it is missing")
-    card = parse_json(read_bytes(card_path, WeightsError), card_path, WeightsError)
+    card = parse_json(read_bytes(card_path, WeightsError), card_path, WeightsError, strict=False)
     if not isinstance(card, dict):
         raise WeightsError(f"{card_path}: not a card of weights")
     return card

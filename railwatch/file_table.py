@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from aoi.errors import InputError
+from aoi.files import real_path
 from aoi.tables import Row, read_table
 
 __all__ = ["FileTable"]
@@ -122,7 +123,7 @@ class FileTable(Generic[Value]):
     def _meant(self, path: Path) -> list[_Named[Value]]:
         """The rows that mean a file, all equally well."""
         whole = _parts(str(path.absolute()))
-        real = _parts(str(path.resolve()))
+        real = _parts(str(real_path(path)))
         exact = [row for row in self._rows if row.path.name == path.name]
         for rows in (exact, self._rows):
             best: list[_Named[Value]] = []

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from aoi.files import real_path
 from railwatch.cli import _common
 from railwatch.cli._common import CarefulOption, DeviceOption, JsonOption, WeightsOption
 
@@ -169,7 +170,7 @@ class _Distances:
         """
         if self._csv is None:
             return self._gsd
-        whole = str(image.resolve())
+        whole = str(real_path(image))
         return self._table.get(whole, self._table.get(image.name))
 
 
@@ -203,7 +204,7 @@ def read_distances(path: Path) -> dict[str, float]:
         if not name:
             raise InputError(f"{path}: line {number}: names no file")
         for base in (path.parent, Path()):
-            table[str((base / row["file"]).resolve())] = value
+            table[str(real_path(base / row["file"]))] = value
         if names.count(name) == 1:
             table[name] = value
     return table

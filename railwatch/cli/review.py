@@ -163,6 +163,7 @@ def propose(
     from railwatch.config import load_config
     from railwatch.history.sources import read_sources
     from railwatch.review import proposals
+    from railwatch.review.doubtful import doubted_observations, looked_for, reviewable
     from railwatch.store.areas import choose_settings
 
     base = load_config(config).store if store is None and config is not None else store
@@ -172,29 +173,46 @@ def propose(
     found = proposals(
         sources.observations, sources.published, given.config.baseline.verdict_settings(), limit=limit
     )
+    with _common.progress("boxes") as report:
+        doubted = doubted_observations(sources, report)
+    named = {one.observation.id for one in found}
+    others = [one for one in doubted if one.observation.id not in named][: max(limit - len(found), 0)]
     if as_json:
-        _common.emit_json({"proposals": [one.to_json() for one in found], "store": folder})
+        rakes = {one.observation.id: one.to_json()["doubtful_rakes"] for one in doubted}
+        _common.emit_json(
+            {
+                "proposals": [
+                    one.to_json() | {"doubtful_rakes": rakes.get(one.observation.id, [])} for one in found
+                ],
+                "doubted": [one.to_json() for one in others],
+                "looked_at": len(reviewable(sources.observations)),
+                "store": folder,
+                "notes": list(sources.notes),
+            }
+        )
         return
-    if not found:
-        _common.say("A look by eye is not expected to change any verdict.")
-        return
-    _common.table(
-        ("date", "freight cars", "verdict now", "expected change", "image", "observation"),
-        (
+    _common.notes(sources.notes)
+    if found:
+        _common.table(
+            ("date", "freight cars", "verdict now", "expected change", "image", "observation"),
             (
-                f"{one.observation.datetime:%Y-%m-%d %H:%M}",
-                one.observation.headline,
-                one.verdict,
-                f"{one.change:.2f}",
-                one.observation.provenance.get("file"),
-                one.observation.id,
-            )
-            for one in found
-        ),
-    )
-    for one in found:
-        _common.say(f"{one.observation.datetime:%Y-%m-%d} {one.reason}.")
-    _common.say("Expected change: in steps from low over typical and elevated to unprecedented.")
+                (
+                    f"{one.observation.datetime:%Y-%m-%d %H:%M}",
+                    one.observation.headline,
+                    one.verdict,
+                    f"{one.change:.2f}",
+                    one.observation.provenance.get("file"),
+                    one.observation.id,
+                )
+                for one in found
+            ),
+        )
+        for one in found:
+            _common.say(f"{one.observation.datetime:%Y-%m-%d} {one.reason}.")
+        _common.say("Expected change: in steps from low over typical and elevated to unprecedented.")
+    for each in others:
+        _common.say(f"{each.observation.datetime:%Y-%m-%d %H:%M} {each.sentence}: {each.observation.id}")
+    _common.say(looked_for(len(reviewable(sources.observations)), len(found), len(others)))
 
 
 _DEFAULT_STORE = "railwatch-store"

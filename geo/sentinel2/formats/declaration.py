@@ -154,18 +154,18 @@ def _declared(table: Mapping[str, Any], path: Path) -> Declared:
 def _when(value: Any, path: Path) -> tuple[dt.datetime | None, bool]:
     if value is None:
         return None, False
-    if isinstance(value, dt.datetime):
-        return (value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)), False
-    if isinstance(value, dt.date):
-        return dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC), True
     try:
+        if isinstance(value, dt.datetime):
+            return (value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)), False
+        if isinstance(value, dt.date):
+            return dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC), True
         return iso_time(str(value)), len(str(value).strip()) <= len("2023-10-05")
-    except ValueError:
+    except (ValueError, OverflowError):
         raise SceneError(f"{path}: {value!r} isn't a time such as 2023-10-05T02:10:01Z") from None
 
 
 def _bands(value: Any, path: Path) -> dict[str, tuple[str, int]]:
-    if isinstance(value, list):
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
         value = {name: index for index, name in enumerate(value, start=1) if name}
     if not isinstance(value, dict):
         raise SceneError(f"{path}: bands are a list of names or a table by name")

@@ -21,6 +21,7 @@ from pyproj import Geod
 from rasterio.errors import RasterioError
 from rasterio.warp import transform as transform_points
 
+from aoi.files import real_path
 from geo.errors import SceneError
 from geo.filename_metadata import acquisition_time, sensor_name
 from geo.ground_metric import apply_affine
@@ -168,7 +169,7 @@ def is_export(path: Path) -> bool:
     if declaration.is_file():
         listed = parse_declaration(declaration.read_bytes(), declaration).acquisitions
         named = {file for file, _ in listed} | {file for _, one in listed for file, _ in one.bands.values()}
-        if any((path.parent / file).resolve() == path.resolve() for file in named if file):
+        if any(real_path(path.parent / file) == real_path(path) for file in named if file):
             return True
     return _is_ours(_Image(path.name, header(str(path))))
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import zipfile
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from aoi.files import real_path
 from geo.errors import SceneError
 
 LARGEST_TEXT = 32 * 2**20
@@ -105,7 +107,7 @@ class FolderFileTree:
     def file(self, name: str) -> Path:
         """The file's path; a name may lead out of the folder."""
         path = self.path / name
-        return path.resolve() if name.startswith(("../", "/")) else path
+        return real_path(path) if name.startswith(("../", "/")) else path
 
 
 @dataclass(frozen=True)
@@ -198,8 +200,14 @@ def joined(folder: str, name: str) -> str:
 
 
 def below(names: tuple[str, ...], folder: str) -> tuple[str, ...]:
-    """The names below a folder, relative to it; all of them for ""."""
+    """The names below a folder, relative to it; all of them for "".
+
+    Args:
+        names: Sorted, as a tree gives them: an archive of hundreds of products is looked up and not searched.
+        folder: In it.
+    """
     if not folder:
         return names
     start = f"{folder}/"
-    return tuple(name[len(start) :] for name in names if name.startswith(start))
+    end = f"{folder}{chr(ord('/') + 1)}"
+    return tuple(name[len(start) :] for name in names[bisect_left(names, start) : bisect_left(names, end)])

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
+from aoi.files import real_path
 from geo.errors import SceneError
 from geo.sentinel2.formats.esa_xml import LARGEST_OFFSET
 from geo.sentinel2.formats.file_tree import FileTree, FolderFileTree, joined, parent
@@ -277,7 +278,7 @@ def is_item(path: Path, *, of: Path | None = None) -> bool:
         if of is None:
             return True
         images = _images_beside(tree, path.name, item, str(item.get("id", "")))
-        if any(tree.file(image).resolve() == of.resolve() for image in images.values()):
+        if any(real_path(tree.file(image)) == real_path(of) for image in images.values()):
             return True
     return False
 
