@@ -191,7 +191,8 @@ def open_raster(
         rasterio.errors.RasterioError, OSError: GDAL can't open it.
     """
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
+    from rasterio._err import CPLE_BaseError
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
     from rasterio.io import DatasetReader
 
     check_references(name)
@@ -207,8 +208,11 @@ def open_raster(
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 image = DatasetReader(whole, driver=list(drivers))
         with image:
-            _check_opened(image, name)
-            yield image
+            try:
+                _check_opened(image, name)
+                yield image
+            except CPLE_BaseError as error:  # what a side file was faulty in comes up at the next call
+                raise RasterioError(str(error)) from error
 
 
 def _check_opened(image: DatasetReader, name: str | Path) -> None:

@@ -133,7 +133,10 @@ def _check(path: Path, roots: tuple[Path, ...], above: tuple[Path, ...]) -> None
             raise RefusedFileError(f"{path}: refers to itself")
         for other in _named_files(path, _parsed(path), roots):
             if other.is_file():
-                _check(other, roots, (*above, real))
+                try:
+                    _check(other, roots, (*above, real))
+                except RefusedFileError as error:
+                    raise RefusedFileError(f"{path}: refers to {error}") from error
         return
     if _is_json(head):
         _check_json(path)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from rasterio.errors import RasterioError
 
 from geo.errors import SceneError
 from geo.raster import open_raster
@@ -49,13 +53,23 @@ def open_scene(
     Raises:
         SceneError: In one sentence: the file is missing, empty, cut short, not an image, of complex numbers
             or without bands; it has no position and ``gsd_m`` is missing; an argument doesn't fit it.
+
+    Example:
+        >>> from importlib.resources import files
+        >>> scene = open_scene(files("sample_tiles") / "sample-yard_20250918T103700Z.tif")
+        >>> scene.crs.to_epsg(), round(scene.gsd_m, 3), scene.datetime.isoformat()
+        (32631, 0.5, '2025-09-18T10:37:00+00:00')
     """
     location = Path(path)
     if when is not None:
         when = when.replace(tzinfo=dt.UTC) if when.tzinfo is None else when.astimezone(dt.UTC)
     options = OpenOptions(gsd_m, when, sensor, bands, stretch, nodata, crs)
     for opener in OPENERS:
-        scene = opener(location, options)
+        try:
+            scene = opener(location, options)
+        except (OSError, RasterioError, zipfile.BadZipFile, zlib.error, EOFError, OverflowError) as error:
+            said = " ".join(str(error.__cause__ or error).split()).rstrip(".")
+            raise SceneError(f"{location}: can't be read: it is cut short or damaged ({said})") from error
         if scene is not None:
             return scene
     raise SceneError(f"{location}: can't be read as an image")

@@ -117,6 +117,13 @@ class WagonDetector:
         Raises:
             WeightsError: The weights are missing, damaged or not ours.
             InputError: The device or the backend isn't there.
+
+        Example:
+            >>> from importlib.resources import files
+            >>> from geo import open_scene
+            >>> scene = open_scene(files("sample_tiles") / "sample-yard_20250308T103500Z.tif")
+            >>> WagonDetector.load(device="cpu").detect(scene).frame.columns.tolist()[:3]
+            ['score', 'category', 'length_m']
         """
         head, network = load_network(path, device, backend)
         return cls(head, network=network)

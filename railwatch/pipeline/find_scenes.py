@@ -208,6 +208,7 @@ def _look(
     if impossible is not None:
         raise _Unfit(f"its time, {scene.datetime.date()}, lies {impossible}; declare it with --dates.")
     ground = _ground(scene, area)
+    scene.check_files()
     return Candidate(
         path=scene.path,
         id=scene.id,

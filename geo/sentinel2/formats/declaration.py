@@ -112,7 +112,7 @@ def parse_declaration(content: bytes, path: Path) -> Declaration:
             raise SceneError(f"{path}: file has to be a name")
         if not file and (not declared.bands or not all(name for name, _ in declared.bands.values())):
             raise SceneError(f"{path}: an acquisition names no file")
-        acquisitions.append((file, declared))
+        acquisitions.append((file.replace("\\", "/"), declared))
     return Declaration(path, _declared(table, path), tuple(acquisitions))
 
 
@@ -176,7 +176,7 @@ def _bands(value: Any, path: Path) -> dict[str, tuple[str, int]]:
                 f"{path}: {name!r} isn't a band that is used; those are {', '.join(sorted(_KNOWN))}"
             )
         if isinstance(place, str) and place:
-            bands[name] = (place, 1)
+            bands[name] = (place.replace("\\", "/"), 1)
         elif isinstance(place, int) and not isinstance(place, bool) and place >= 1:
             bands[name] = ("", place)
         else:

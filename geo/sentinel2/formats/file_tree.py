@@ -120,6 +120,7 @@ class ZipFileTree:
 
     path: Path
     _sizes: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
+    _spelt: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def open(cls, path: Path) -> ZipFileTree:
@@ -130,14 +131,19 @@ class ZipFileTree:
         """
         try:
             with zipfile.ZipFile(path) as archive:
-                members = [one for one in archive.infolist() if not one.is_dir()]
+                members = [
+                    one for one in archive.infolist() if not one.is_dir() and not one.filename.endswith("\\")
+                ]
         except zipfile.BadZipFile as error:
             raise SceneError(f"{path}: isn't a zip file, or is cut short") from error
         except (OSError, NotImplementedError) as error:
             raise SceneError(f"{path}: can't be read as a zip file: {error}") from error
         if any(one.flag_bits & 1 for one in members):
             raise SceneError(f"{path}: needs a password; unpack it first")
-        return cls(path, {one.filename: one.file_size for one in members})
+        # Some programs of Windows write backslashes, which the format doesn't know; GDAL takes them for
+        # slashes.
+        spelt = {one.filename.replace("\\", "/"): one.filename for one in members}
+        return cls(path, {one.filename.replace("\\", "/"): one.file_size for one in members}, spelt)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -160,7 +166,7 @@ class ZipFileTree:
             raise SceneError(f"{self.path}: {name} is too large for metadata")
         try:
             with zipfile.ZipFile(self.path) as archive:
-                return archive.read(name)
+                return archive.read(self._spelt.get(name, name))
         except (zipfile.BadZipFile, OSError, KeyError, NotImplementedError, EOFError) as error:
             raise SceneError(f"{self.path}: {name} can't be read: the zip is damaged or cut short") from error
         except Exception as error:  # zlib.error and its like, which zipfile lets through

@@ -18,11 +18,10 @@ import jinja2
 import pandas as pd
 
 from aoi.files import write_bytes
-from railwatch import __version__
 from railwatch.config import RunConfig
 from railwatch.history import RANK
+from railwatch.history.events import Event
 from railwatch.history.sources import Sources
-from railwatch.pages.charts.events import Event
 from railwatch.pages.charts.frame import numbered
 from railwatch.pages.charts.series import GAP_DAYS
 from railwatch.pages.claims import FINDINGS, Assumptions, ClaimsPage, claims_page
@@ -45,6 +44,7 @@ from railwatch.pages.report.gather import Entry, ReportedArea, gather
 from railwatch.pages.report.page_data import ground, place_data
 from railwatch.store.observation import iso
 from railwatch.store.store import EVIDENCE, Store
+from railwatch.version import __version__
 from seeds import load_claims
 
 __all__ = ["Written", "build_report", "write_report"]
