@@ -82,7 +82,7 @@ def _table(part: str, rows: list[dict[str, Any]]) -> list[str]:
         cells += [f"{_middle(good, 'cpu_seconds'):.2f}", ratio]
         cells += [f"{_middle(good, 'peak_mb'):.0f}" if _middle(good, "peak_mb") else "-"] * memory
         cells += [f"{_middle(good, 'boxes'):.0f}" if _middle(good, "boxes") is not None else "-"]
-        cells += [f"{_middle(good, 'truth'):.0f}"] * truth
+        cells += [f"{_middle(good, 'truth') or 0:.0f}"] * truth
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -106,7 +106,7 @@ def write_page(document: dict[str, Any], docs: Path) -> None:
         "would be alone, and the CPU seconds, from which the ratios are, say more.",
         "- *to railwatch* is CPU seconds over those of railwatch's first row of the same case.",
         "",
-        "![Seconds by size of the raster](images/benchmarks.svg)",
+        "![CPU seconds and peak memory by size of the raster](images/benchmarks.svg)",
     ]
     for part, title in TITLES.items():
         chosen = [row for row in rows if row["part"] == part]
