@@ -295,7 +295,7 @@ def _read_dates(path: Path) -> object:
 
 
 def _read_events(path: Path) -> object:
-    from railwatch.pages.charts.events import read_events
+    from railwatch.history.events import read_events
 
     return read_events(path)
 
