@@ -35,7 +35,7 @@ _DEEPEST = 8
 
 _REMOTE_VSI = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs|hdfs)(_streaming)?[/?]", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?<![\w+.-])(https?|ftps?|s3|gs|az|abfss?|wss?|file)://", re.IGNORECASE)
-_ARCHIVE = re.compile(r"/vsizip/(?:\{([^}]+)\}|(.+?\.zip))(?:/|$)", re.IGNORECASE)
+_ARCHIVE = re.compile(r"/vsizip/(?:\{(.+?)\}(?=/|$)|(.+?\.zip))(?:/|$)", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 # Descriptions of services or other files, by what GDAL's drivers look for in a file's beginning.
 _SERVICES = re.compile(

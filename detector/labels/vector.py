@@ -109,7 +109,9 @@ def _images(layer: LabelLayer, context: Context) -> list[LabelledImage]:
             homeless.append(feature)
             continue
         gsd = feature.properties.get("gsd_m")
-        gsd_m = number(gsd, f"{feature.where}: gsd_m") if gsd is not None and not feature.shapes else None
+        # Outlines on a map come with the image's own position; those in pixels have only what is said here.
+        said = gsd is not None and (layer.crs is None or not feature.shapes)
+        gsd_m = number(gsd, f"{feature.where}: gsd_m") if said else None
         picture = context.pictures.named(str(name), layer.path, gsd_m)
         listed.setdefault(picture.path, (picture, [], True))[1].append(feature)
     if homeless or not listed:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import doctest
 import importlib
+from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+
 from test_house import ALLOWED, module_name, sources
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 WITH_EXAMPLES = [
     module_name(path, REPOSITORY)
