@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from railwatch import words
 from railwatch.cli import _common
 from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
 
@@ -163,38 +164,50 @@ def propose(
     from railwatch.config import load_config
     from railwatch.history.sources import read_sources
     from railwatch.review import proposals
+    from railwatch.review.next_look import looked_through
     from railwatch.store.areas import choose_settings
 
     base = load_config(config).store if store is None and config is not None else store
     folder = Path(base or _DEFAULT_STORE)
     given = choose_settings(config, store=folder, aoi=aoi, baseline__use_published=None if seeds else False)
     sources = read_sources(folder, given.config.aoi, chosen=given)
+    searched = looked_through(sources.observations)
     found = proposals(
         sources.observations, sources.published, given.config.baseline.verdict_settings(), limit=limit
     )
     if as_json:
         _common.emit_json({"proposals": [one.to_json() for one in found], "store": folder})
         return
+    _common.say(
+        f"Looked for counts that a person's look would change most, in {words.plural(searched, 'image')} of "
+        f"{', '.join(sources.names)} that nobody has reviewed: by what it would do to a verdict, and by "
+        "wagons that were nearly found."
+    )
     if not found:
-        _common.say("A look by eye is not expected to change any verdict.")
+        _common.say("A look by eye is not expected to change any verdict, and no image has plainly doubtful")
+        _common.say("strings of wagons.")
         return
     _common.table(
-        ("date", "freight cars", "verdict now", "expected change", "image", "observation"),
+        ("date", "cars", "verdict now", "change", "doubtful"),
         (
             (
                 f"{one.observation.datetime:%Y-%m-%d %H:%M}",
-                one.observation.headline,
+                words.number(one.observation.count or 0.0),
                 one.verdict,
                 f"{one.change:.2f}",
-                one.observation.provenance.get("file"),
-                one.observation.id,
+                one.doubtful or None,
             )
             for one in found
         ),
     )
     for one in found:
-        _common.say(f"{one.observation.datetime:%Y-%m-%d} {one.reason}.")
-    _common.say("Expected change: in steps from low over typical and elevated to unprecedented.")
+        day = f"{one.observation.datetime:%Y-%m-%d}"
+        _common.say(f"{day} ({one.observation.provenance.get('file') or 'no file'}): {one.reason}.")
+        _common.say(f"    railwatch review export {one.observation.id} --out {day}.gpkg")
+    _common.say("change: expected steps from low over typical and elevated to unprecedented, all verdicts")
+    _common.say(
+        "together; doubtful: wagons in strings that the detector doubts, or counted with little score."
+    )
 
 
 _DEFAULT_STORE = "railwatch-store"

@@ -83,6 +83,21 @@ class Sources:
             )
         return sorted(found, key=lambda one: (one.datetime, one.aoi, one.record.id))
 
+    def verdicts_on(self, day: date) -> list[Verdict]:
+        """Return the verdicts on a day.
+
+        Raises:
+            InputError: If nothing was counted on it; the message names the nearest days.
+        """
+        verdicts = self.verdicts()
+        found = [one for one in verdicts if one.record.day == day]
+        if not found:
+            place = " and ".join(self.names) or "this store"
+            near = [str(one) for one in nearest([one.record.day for one in verdicts], day)]
+            hint = f"; the nearest are those of {', '.join(near)}" if near else ""
+            raise InputError(f"there is no count of {place} on {day}{hint}")
+        return found
+
     def calibrations(self, settings: VerdictSettings | None = None) -> list[dict[str, Any]]:
         """Return the lines between methods that the areas' pairs of looks support, as plain JSON values."""
         return [
