@@ -199,7 +199,12 @@ def run(
             log.debug("%s", candidate.path, exc_info=True)
             skipped.append(Skipped(candidate.path, unexpected(error)))
         else:
-            store.add(work.observation, detections=work.detections, evidence=work.picture)
+            store.add(
+                work.observation,
+                detections=work.detections,
+                evidence=work.picture,
+                image=work.image,
+            )
             observations.append(work.observation)
             new.add(id)
     report(len(candidates), len(candidates))
@@ -413,6 +418,7 @@ class _SceneResult:
     observation: Observation
     detections: Detections | None
     picture: bytes | None
+    image: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -459,7 +465,9 @@ class _RunJob:
             nothing = self._observation(
                 candidate, id, clear, hidden, abstained=True, reason=reason, warnings=_sentences(scene)
             )
-            return _SceneResult(nothing, None, evidence.render(scene, None, self.area, nothing))
+            picture = evidence.render(scene, None, self.area, nothing)
+            image = evidence.without_drawings(scene, picture, self.area)
+            return _SceneResult(nothing, None, picture, image)
         settings = self.config.detector
         detections = self.detector.detect(
             scene,
@@ -487,7 +495,8 @@ class _RunJob:
         )
         frame = counted.detections.frame.assign(image=candidate.path.name)
         picture = evidence.render(scene, counted.detections, self.area, observation)
-        return _SceneResult(observation, replace(counted.detections, frame=frame), picture)
+        image = evidence.without_drawings(scene, picture, self.area)
+        return _SceneResult(observation, replace(counted.detections, frame=frame), picture, image)
 
     def _count_unplaced(
         self, candidate: Candidate, id: str, progress: Callable[[int, int], None]
