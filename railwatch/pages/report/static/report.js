@@ -636,6 +636,8 @@
     } else if (id.startsWith("scene-") || id.startsWith("row-")) {
       event.preventDefault();
       find(id);
+    } else {
+      for (let fold = document.getElementById(id)?.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
     }
   });
 
