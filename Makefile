@@ -2,9 +2,10 @@
 # make test   set up what is missing and check everything: style, types, tests, the detector's thresholds
 # make help   the other targets
 #
-# Needs Python 3.11 or newer, nothing else; everything goes into .venv. The set-up is done again only
-# after pyproject.toml has changed.
+# Needs Python 3.11 or newer, nothing else; everything goes into .venv, in the versions of requirements.lock.
+# The set-up is done again only after pyproject.toml or that file has changed.
 #
+#   LOCK=                   the newest versions of everything instead
 #   PYTHON=python3.13   a certain interpreter
 #   PIP_ARGS=...        further options of pip, for example, for the much smaller CPU builds of PyTorch:
 #                       make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
@@ -15,12 +16,13 @@ VENV ?= .venv
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11 python
 PIP_ARGS ?=
 JOBS ?= 2
+LOCK ?= requirements.lock
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS)
+PIP := $(BIN)/python -m pip install --disable-pip-version-check $(if $(LOCK),--constraint $(LOCK)) $(PIP_ARGS)
 
-.PHONY: demo test lint types unit validate bench docs wheel clean distclean help
+.PHONY: demo test lint types unit validate bench docs site lock wheel clean distclean help
 .DEFAULT_GOAL := help
 
 demo: $(VENV)/.installed
@@ -55,7 +57,22 @@ bench: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed
 	@$(BIN)/python -m railwatch.config > docs/configuration.md
+	@$(BIN)/python docs/_site/module_tables.py
 	@$(BIN)/railwatch chart --aoi tumangang --seeds-only --out docs/images/tumangang.png
+
+site: $(VENV)/.installed-dev
+	@echo "==> the documentation site (mkdocs), with its notebook executed and its links checked"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+	@echo "open site/index.html"
+
+# Keeps the versions that are in the file as far as they fit; LOCK_ARGS=--upgrade takes the newest.
+lock: $(VENV)/.created
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@head -2 requirements.lock > .lock-head
+	@sed -i.old '1,2d' requirements.lock && rm requirements.lock.old
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-annotate --no-header \
+		$(LOCK_ARGS) pyproject.toml --output-file requirements.lock; status=$$?; \
+		cat .lock-head requirements.lock > .lock-new && mv .lock-new requirements.lock; rm .lock-head; exit $$status
 
 wheel: $(VENV)/.installed-dev
 	@echo "==> wheel"
@@ -63,7 +80,7 @@ wheel: $(VENV)/.installed-dev
 	@ls -l dist/*.whl
 
 clean:
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
@@ -75,18 +92,20 @@ help:
 	@echo "               make lint, make types, make unit, make validate"
 	@echo "make bench     the benchmarks of benchmarks/ (minutes)"
 	@echo "make docs      write the generated pages of docs/"
+	@echo "make site      build the documentation site into site/"
+	@echo "make lock      bring requirements.lock up to pyproject.toml"
 	@echo "make wheel     build the wheel into dist/"
 	@echo "make clean     remove what building and testing left; make distclean: the environment too"
 
 # ---- set-up --------------------------------------------------------------------------------------
-# The stamps are newer than pyproject.toml when the environment has what it asks for.
+# The stamps are newer than pyproject.toml and the lock file when the environment has what it asks for.
 
-$(VENV)/.installed: pyproject.toml $(VENV)/.created
+$(VENV)/.installed: pyproject.toml $(LOCK) $(VENV)/.created
 	@echo "==> installing railwatch and what it needs into $(VENV) (the first time takes some minutes)"
 	@$(PIP) --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml $(VENV)/.created
+$(VENV)/.installed-dev: pyproject.toml $(LOCK) $(VENV)/.created
 	@echo "==> installing railwatch, what it needs and the test tools into $(VENV) (the first time takes some minutes)"
 	@$(PIP) --editable '.[dev]'
 	@touch $(VENV)/.installed $@

@@ -17,7 +17,7 @@ from aoi.errors import AreaError, InputError
 
 if TYPE_CHECKING:
     from aoi.check import CheckResult, Problem
-    from aoi.io import area_names, check_area, load_area
+    from aoi.io import area_names, check_area, load_area, new_area
     from aoi.model import WGS84, AreaOfInterest, Mask, Source, Track, Zone
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "area_names",
     "check_area",
     "load_area",
+    "new_area",
 ]
 
 _HOMES = {
@@ -48,6 +49,7 @@ _HOMES = {
     "area_names": "aoi.io",
     "check_area": "aoi.io",
     "load_area": "aoi.io",
+    "new_area": "aoi.io",
 }
 
 

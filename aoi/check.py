@@ -279,6 +279,12 @@ class _Checker:
             self.error(f"the {role} has coordinates that are no numbers", number)
         elif not self.foreign_crs and (complaint := _range_complaint(geometry)):
             self.error(f"the {role} {complaint}", number)
+        elif not self.foreign_crs and geometry.bounds[2] - geometry.bounds[0] > 180:
+            self.error(
+                f"the {role} spans more than half of the Earth: it crosses the antimeridian (180 degrees), "
+                "on one side of which an area has to lie",
+                number,
+            )
         elif not geometry.is_valid:
             self.error(f"the {role} is no valid {kind}: {_validity(geometry)}", number)
         else:
@@ -453,6 +459,8 @@ def _range_complaint(geometry: BaseGeometry) -> str | None:
         return None
     x, y = shapely.get_coordinates(geometry)[0]
     example = f"has coordinates such as ({x:g}, {y:g})"
+    if west >= -360 and east <= 360 and south >= -90 and north <= 90:
+        return f"{example}, beyond 180 degrees: longitudes east of the antimeridian are negative"
     if west >= -90 and east <= 90 and south >= -180 and north <= 180:
         return f"{example}, with latitude and longitude exchanged: GeoJSON wants longitude first"
     return f"{example}, which are no degrees: reproject the file to WGS84 (EPSG:4326)"

@@ -3,13 +3,6 @@
 Everything that is kept is first written under a temporary name in the folder where it will live, closed,
 checked, flushed to the disk and then renamed. A kill, a full disk or a power cut at any moment leaves the old
 file, the new file, or a stray temporary one, and never half of one.
-
-Example:
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "note.txt"
-    >>> write_text(path, "whole")
-    >>> path.read_text()
-    'whole'
 """
 
 from __future__ import annotations
@@ -38,6 +31,7 @@ __all__ = [
     "parse_json",
     "parse_toml",
     "read_bytes",
+    "real_path",
     "replacing",
     "safe_name",
     "sweep",
@@ -240,8 +234,7 @@ def _companions(temporary: Path) -> list[Path]:
 def _writer() -> str:
     """A short name of this machine since its start and of this process namespace, without separators.
 
-    A process number means something only there: two containers, or two machines with one disk, may each
-    have a process 17.
+    A process number means something only there: two containers on one disk may each have one 17.
     """
     said = [socket.gethostname()]
     try:
@@ -302,6 +295,11 @@ def safe_name(path: Path | str) -> str:
         return str(path).encode("utf-8", "backslashreplace").decode()
 
 
+def real_path(path: Path | str) -> Path:
+    """A path without links; of a link to itself, where `pathlib.Path.resolve` raises, as far as it goes."""
+    return Path(os.path.realpath(path))
+
+
 def read_bytes(path: Path, error: type[InputError] = InputError) -> bytes:
     """The content of a document that isn't larger than documents are.
 
@@ -322,11 +320,19 @@ def read_bytes(path: Path, error: type[InputError] = InputError) -> bytes:
         raise error(f"{path}: can't be read ({fault.strerror or fault})") from fault
 
 
-def parse_json(content: bytes, name: Path | str, error: type[InputError] = InputError) -> Any:
+def parse_json(
+    content: bytes, name: Path | str, error: type[InputError] = InputError, *, strict: bool = True
+) -> Any:
     """A JSON document; see RFC 8259. Text in UTF-16 is taken too, as Windows PowerShell writes it.
 
+    Args:
+        content: Of the file.
+        name: The file, for messages.
+        error: What is raised.
+        strict: Whether NaN and infinity, which JSON hasn't got, are refused.
+
     Raises:
-        InputError: It isn't JSON, is nested too deep, or has numbers that JSON hasn't got.
+        InputError: It isn't JSON, or is nested too deep.
     """
 
     def no_such_number(text: str) -> float:
@@ -335,7 +341,7 @@ def parse_json(content: bytes, name: Path | str, error: type[InputError] = Input
     if not content.strip():
         raise error(f"{name}: is empty")
     try:
-        return json.loads(decoded(content), parse_constant=no_such_number)
+        return json.loads(decoded(content), parse_constant=no_such_number if strict else None)
     except json.JSONDecodeError as fault:
         where = f"line {fault.lineno}, column {fault.colno}"
         raise error(f"{name}: is not JSON ({fault.msg} at {where})") from fault

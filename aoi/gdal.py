@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aoi.files import real_path
 from aoi.references import RefusedFileError, check_references
 
 if TYPE_CHECKING:
@@ -190,7 +191,8 @@ def open_raster(
         rasterio.errors.RasterioError, OSError: GDAL can't open it.
     """
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
+    from rasterio._err import CPLE_BaseError
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
     from rasterio.io import DatasetReader
 
     check_references(name)
@@ -206,8 +208,11 @@ def open_raster(
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 image = DatasetReader(whole, driver=list(drivers))
         with image:
-            _check_opened(image, name)
-            yield image
+            try:
+                _check_opened(image, name)
+                yield image
+            except CPLE_BaseError as error:  # what a side file was faulty in comes up at the next call
+                raise RasterioError(str(error)) from error
 
 
 def _check_opened(image: DatasetReader, name: str | Path) -> None:
@@ -217,7 +222,7 @@ def _check_opened(image: DatasetReader, name: str | Path) -> None:
         raise RefusedFileError(f"{name}: points to overviews elsewhere ({elsewhere[:200]}): make it anew")
     if image.driver not in {"GTiff", "PNG", "JPEG", "VRT"} and not str(name).startswith("/vsi"):
         path = Path(name)
-        roots = {path.absolute().parent, path.resolve().parent}
+        roots = {path.absolute().parent, real_path(path).parent}
         for file in image.files:
             if not any(Path(os.path.normpath(Path(file).absolute())).is_relative_to(root) for root in roots):
                 raise RefusedFileError(f"{name}: refers to {file} outside its own folder")

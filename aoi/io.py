@@ -13,8 +13,9 @@ from typing import Any
 
 import shapely.geometry
 
-from aoi.check import CheckResult, Problem, check_document
-from aoi.errors import AreaError
+from aoi.area_import import area_document_of, bbox_document, has_roles, is_bbox
+from aoi.check import CheckResult, Problem, check_document, slugify
+from aoi.errors import AreaError, InputError
 from aoi.files import parse_json, read_bytes, write_text
 from aoi.model import AreaOfInterest
 
@@ -25,7 +26,9 @@ __all__ = [
     "bundled_folder",
     "check_area",
     "find_area",
+    "is_area_file",
     "load_area",
+    "new_area",
     "read_document",
     "write_document",
 ]
@@ -88,6 +91,14 @@ def read_document(path: Path) -> dict[str, Any]:
     return document
 
 
+def is_area_file(path: Path) -> bool:
+    """Whether a file is an area file as it is, and not an outline in another format."""
+    try:
+        return has_roles(read_document(path))
+    except AreaError:
+        return False
+
+
 def check_area(name_or_path: str | Path) -> CheckResult:
     """Everything that is wrong with an area file, a file that can't be read included.
 
@@ -98,9 +109,8 @@ def check_area(name_or_path: str | Path) -> CheckResult:
         The area, when there is no error, and all problems.
     """
     try:
-        path, _ = find_area(name_or_path)
-        document = read_document(path)
-    except AreaError as error:
+        path, document = _found(name_or_path)
+    except InputError as error:
         return CheckResult(None, (Problem("error", str(error).removeprefix(f"{name_or_path}: ")),))
     return check_document(document, path)
 
@@ -109,7 +119,8 @@ def load_area(name_or_path: str | Path) -> AreaOfInterest:
     """Loads an area.
 
     Args:
-        name_or_path: A bundled name (see `area_names`) or a GeoJSON file.
+        name_or_path: A bundled name (see `area_names`), a file of any vector format (see
+            `aoi.area_import`), or a box, "W,S,E,N" in degrees.
 
     Returns:
         The area, its geometry in WGS84 longitude and latitude.
@@ -117,8 +128,56 @@ def load_area(name_or_path: str | Path) -> AreaOfInterest:
     Raises:
         AreaError: At the first fault of the file.
     """
-    path, _ = find_area(name_or_path)
-    return area_from_document(read_document(path), path)
+    path, document = _found(name_or_path)
+    return area_from_document(document, path)
+
+
+def _found(name_or_path: str | Path) -> tuple[Path, dict[str, Any]]:
+    """The file of an area (a box has none: a name made of it) and its document."""
+    if isinstance(name_or_path, str) and is_bbox(name_or_path):
+        return Path(name_or_path), bbox_document(name_or_path)
+    path, bundled = find_area(name_or_path)
+    return path, read_document(path) if bundled else area_document_of(path)
+
+
+def new_area(
+    name: str, *, source: Path | None = None, bbox: str | None = None, out: Path | None = None
+) -> tuple[AreaOfInterest, Path]:
+    """Makes an area file of a file of any vector format, or of a box.
+
+    Args:
+        name: The area's name, a slug.
+        source: The file; see `aoi.area_import.area_document_of`.
+        bbox: "W,S,E,N" in degrees, instead of a file.
+        out: The file to write; NAME.geojson in the current folder by default.
+
+    Returns:
+        The area and the file that was written.
+
+    Raises:
+        AreaError: The name is no slug or a bundled area's, nothing can be made of the source, or the file
+            exists or can't be written.
+    """
+    if slugify(name) != name or not name:
+        hint = f", such as {slugify(name)!r}" if slugify(name) else ""
+        raise AreaError(f"{name!r} is no name for an area: lower-case letters, digits and hyphens{hint}")
+    if name in area_names():
+        raise AreaError(f"{name!r} is the name of a bundled area: give it another one")
+    if (source is None) == (bbox is None):
+        raise AreaError("an area is made of a file (--from FILE) or of a box (--bbox W,S,E,N)")
+    target = out or Path(f"{name}{_SUFFIX}")
+    if target.exists():
+        raise AreaError(f"{target}: exists already: remove it, or say with --out where to write")
+    if bbox is not None:
+        document = bbox_document(bbox, name)
+    else:
+        assert source is not None
+        if not source.exists():
+            raise AreaError(f"{source}: there is no such file")
+        document = area_document_of(source, name)
+    area = area_from_document(document, source or target)
+    write_document(document, target)
+    return area, target
 
 
 def area_from_document(document: Mapping[str, Any], path: Path) -> AreaOfInterest:

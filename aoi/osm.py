@@ -214,23 +214,30 @@ def read_overpass(document: Mapping[str, Any], path: Path) -> tuple[list[Way], s
     elements = document.get("elements")
     if not isinstance(elements, list):
         raise AreaError(f"{path}: has 'elements' that are no list, so it is no Overpass answer")
-    elements = [element for element in elements if isinstance(element, Mapping)]
-    nodes = {
-        element["id"]: (element["lon"], element["lat"])
-        for element in elements
-        if element.get("type") == "node" and {"id", "lon", "lat"} <= element.keys()
-    }
+    known = [element for element in elements if isinstance(element, Mapping)]
+    dropped = len(elements) - len(known)
+    elements = known
+    nodes: dict[int, tuple[float, float]] = {}
+    for element in elements:
+        if element.get("type") != "node" or not {"lon", "lat"} <= element.keys():
+            continue
+        try:
+            nodes[int(element["id"])] = _position(element)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            dropped += 1
+    if dropped:
+        _log.warning("%s: %d elements that can't be read are left out", path, dropped)
     ways: dict[int, list[Way]] = {}
     railways = missing = 0
     for element in elements:
         tags = element.get("tags")
-        if element.get("type") != "way" or not isinstance(tags, Mapping) or not track_state(tags):
-            continue
-        railways += 1
         try:
+            if element.get("type") != "way" or not isinstance(tags, Mapping) or not track_state(tags):
+                continue
+            railways += 1
             number = int(element["id"])
             pieces = list(_pieces(element, nodes))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise AreaError(f"{path}: holds a way that can't be read ({error!r})") from error
         if pieces:
             ways[number] = [Way(number, piece, dict(tags)) for piece in pieces]
@@ -243,12 +250,23 @@ def read_overpass(document: Mapping[str, Any], path: Path) -> tuple[list[Way], s
     return [way for parts in ways.values() for way in parts], dated if isinstance(dated, str) else None
 
 
+def _position(point: Mapping[str, Any]) -> tuple[float, float]:
+    """Longitude and latitude of a point.
+
+    Raises:
+        KeyError, TypeError, ValueError: It has none on the Earth.
+    """
+    lon, lat = float(point["lon"]), float(point["lat"])
+    if not (-180 <= lon <= 180 and -90 <= lat <= 90):
+        raise ValueError(f"{lon}, {lat} is no position")
+    return lon, lat
+
+
 def _pieces(element: Mapping[str, Any], nodes: Mapping[Any, tuple[float, float]]) -> Iterator[LineString]:
     """The connected pieces of an Overpass way; an unknown position ends a piece."""
     if isinstance(element.get("geometry"), list):
         positions = [
-            (point["lon"], point["lat"]) if isinstance(point, Mapping) else None
-            for point in element["geometry"]
+            _position(point) if isinstance(point, Mapping) else None for point in element["geometry"]
         ]
     else:
         positions = [nodes.get(reference) for reference in element.get("nodes") or ()]

@@ -192,7 +192,6 @@ def _read_vector(path: Path, boundary: BaseGeometry) -> tuple[list[_Line], bool,
 def _frames(path: Path, boundary: BaseGeometry) -> list[tuple[str, Any]]:
     """The layers of a file that may hold lines, as GeoDataFrames in WGS84, cut to a box roughly."""
     import geopandas
-    from pyogrio.errors import DataLayerError, DataSourceError
 
     near = geopandas.GeoSeries([shapely.box(*boundary.bounds)], crs="OGC:CRS84")
     try:
@@ -214,14 +213,15 @@ def _frames(path: Path, boundary: BaseGeometry) -> list[tuple[str, Any]]:
                     raise _without_crs(path)
                 frame = read_vector(path, layer=name, bbox=near, fid_as_index=True)
                 found.append((name, frame))
-    except (DataSourceError, DataLayerError, ValueError, OSError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise AreaError(f"{path}: can't be read as a vector file ({error})") from error
-    for _, frame in found:
-        if frame.crs is None:
-            raise _without_crs(path)
-    return [(name, frame.to_crs("OGC:CRS84")) for name, frame in found]
+        for _, frame in found:
+            if frame.crs is None:
+                raise _without_crs(path)
+        return [(name, frame.to_crs("OGC:CRS84")) for name, frame in found]
+    except InputError:
+        raise
+    except Exception as error:  # GDAL, Arrow, PROJ and GEOS raise many kinds, which mean the same here
+        said = " ".join(str(error).split())
+        raise AreaError(f"{path}: can't be read as a vector file ({said})") from error
 
 
 def _without_crs(path: Path) -> AreaError:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aoi.errors import InputError
-from aoi.files import decoded, safe_name
+from aoi.files import decoded, real_path, safe_name
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -122,18 +122,21 @@ def _check(path: Path, roots: tuple[Path, ...], above: tuple[Path, ...]) -> None
         return
     if _SERVICES.search(head):
         raise RefusedFileError(
-            f"{path}: describes a service on the network, and no input may reach out to one"
+            f"{path}: describes a service on the network, and no input may reach out to it"
         )
     if _OGR_VRT.search(head):
         said = ", ".join(one.text or "" for one in _parsed(path).iter() if one.tag.lower() == "srcdatasource")
         raise RefusedFileError(f"{path}: only points to other files ({said[:200]}): give those themselves")
     if _VRT.search(head):
-        real = path.resolve()
+        real = real_path(path)
         if real in above or len(above) >= _DEEPEST:
             raise RefusedFileError(f"{path}: refers to itself")
         for other in _named_files(path, _parsed(path), roots):
             if other.is_file():
-                _check(other, roots, (*above, real))
+                try:
+                    _check(other, roots, (*above, real))
+                except RefusedFileError as error:
+                    raise RefusedFileError(f"{path}: refers to {error}") from error
         return
     if _is_json(head):
         _check_json(path)

@@ -14,8 +14,17 @@ from shapely import LineString
 from shapely.geometry.base import BaseGeometry
 
 from aoi import geodesy as ground
+from aoi.area_import import area_document_of
 from aoi.errors import AreaError
-from aoi.io import area_from_document, area_names, bundled_folder, find_area, read_document, write_document
+from aoi.io import (
+    area_from_document,
+    area_names,
+    bundled_folder,
+    find_area,
+    is_area_file,
+    read_document,
+    write_document,
+)
 from aoi.model import AreaOfInterest, Source
 from aoi.railway_lines import RailLine, Railways, read_railways
 
@@ -121,6 +130,11 @@ def put_tracks(
             is written then.
     """
     base, target = _base_and_target(name_or_path, out)
+    if base.exists() and not is_area_file(base) and area_document_of(base):
+        raise AreaError(
+            f"{base}: is an outline and no area file, which tracks could be put into: make one with "
+            "'railwatch aoi new NAME --from FILE' first"
+        )
     document = read_document(base)
     area = area_from_document(document, base)
     sets = find(area)

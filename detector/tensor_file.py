@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,9 +52,18 @@ def save_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], card: dict[str
 
 
 def write_card(path: Path, card: Mapping[str, Any]) -> None:
-    """Write the card that lies beside a weights file."""
-    text = json.dumps(card, indent=2, ensure_ascii=False)
+    """Write the card that lies beside a weights file; a figure that isn't finite is written as null."""
+    text = json.dumps(_finite(card), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path.with_suffix(".json"), text + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """JSON values with None for what JSON has no number for: a figure that couldn't be measured."""
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def load_tensors(
@@ -115,7 +125,7 @@ def read_card(path: Path) -> dict[str, Any]:
     card_path = path.with_suffix(".json")
     if not card_path.exists():
         raise WeightsError(f"{path}: the card {card_path.name} that belongs beside it is missing")
-    card = parse_json(read_bytes(card_path, WeightsError), card_path, WeightsError)
+    card = parse_json(read_bytes(card_path, WeightsError), card_path, WeightsError, strict=False)
     if not isinstance(card, dict):
         raise WeightsError(f"{card_path}: not a card of weights")
     return card

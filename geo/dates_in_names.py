@@ -121,12 +121,14 @@ class NameTime:
         day_only: Whether only the day is known.
         doubt: Why the date may be another's than the acquisition's, or None.
         fault: Why a date that stands there isn't used, or None.
+        composite: Whether the doubt is that several days were made one image.
     """
 
     when: dt.datetime | None = None
     day_only: bool = False
     doubt: str | None = None
     fault: str | None = None
+    composite: bool = False
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ def date_in_name(name: str) -> NameTime:
         )
     if (made := _COMPOSITE.search(name)) is not None:
         doubt = f"its name says {made[0]!r}, so it may be made of several days"
-        return NameTime(found.when, found.day_only, doubt)
+        return NameTime(found.when, found.day_only, doubt, composite=True)
     return found
 
 

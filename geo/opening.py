@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from rasterio.errors import RasterioError
 
 from geo.errors import SceneError
 from geo.raster import open_raster
@@ -55,7 +59,11 @@ def open_scene(
         when = when.replace(tzinfo=dt.UTC) if when.tzinfo is None else when.astimezone(dt.UTC)
     options = OpenOptions(gsd_m, when, sensor, bands, stretch, nodata, crs)
     for opener in OPENERS:
-        scene = opener(location, options)
+        try:
+            scene = opener(location, options)
+        except (OSError, RasterioError, zipfile.BadZipFile, zlib.error, EOFError, OverflowError) as error:
+            said = " ".join(str(error.__cause__ or error).split()).rstrip(".")
+            raise SceneError(f"{location}: can't be read: it is cut short or damaged ({said})") from error
         if scene is not None:
             return scene
     raise SceneError(f"{location}: can't be read as an image")

@@ -259,6 +259,20 @@ class Scene:
         rows, columns = (inner[1] - y0, y1 - inner[3]), (inner[0] - x0, x1 - inner[2])
         return np.pad(numbers, ((0, 0), rows, columns)), np.pad(valid, (rows, columns))
 
+    def check_files(self) -> None:
+        """Make sure that every file with its pixels is there and can be read.
+
+        Raises:
+            SceneError: One isn't (of a mosaic, say), so that the scene has no fingerprint.
+        """
+        for name in self.source.files():
+            try:
+                with open_binary(Path(name)) as (stream, _):
+                    stream.read(1)
+            except OSError as error:
+                said = "" if Path(name) == self.path else f" {name}, of which it is made,"
+                raise SceneError(f"{self.path}:{said} can't be read ({error.strerror or error})") from error
+
     def sha256(self) -> str:
         """The SHA-256 of the file, in hexadecimal; computed once, a megabyte at a time.
 

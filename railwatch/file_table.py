@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from aoi.errors import InputError
+from aoi.files import real_path
 from aoi.tables import Row, read_table
 
 __all__ = ["FileTable"]
@@ -73,6 +74,8 @@ class FileTable(Generic[Value]):
             if not parts:
                 raise error(f"{row.where} names no file")
             rows.append(_Named(row["file"], parts, value(row), row.where))
+        if not rows:
+            raise error(f"{path}: the table has no rows")
         return cls(path, error, tuple(rows))
 
     def of(self, path: Path) -> Value | None:
@@ -90,6 +93,12 @@ class FileTable(Generic[Value]):
                     )
                 return found[0].value
         return None
+
+    def by_path(self) -> dict[str, Value]:
+        """The values by absolute path, and by bare name where that is unique."""
+        names = [row.path.name for row in self._rows]
+        found = {str(real_path(base / row.path)): row.value for row in self._rows for base in self._bases}
+        return found | {row.path.name: row.value for row in self._rows if names.count(row.path.name) == 1}
 
     def check(self, files: Iterable[Path]) -> None:
         """Refuse rows that mean none of some files, and nothing else that is there: they are misspelt.
@@ -121,23 +130,15 @@ class FileTable(Generic[Value]):
 
     def _meant(self, path: Path) -> list[_Named[Value]]:
         """The rows that mean a file, all equally well."""
-        whole = _parts(str(path.absolute()))
-        real = _parts(str(path.resolve()))
-        exact = [row for row in self._rows if row.path.name == path.name]
-        for rows in (exact, self._rows):
-            best: list[_Named[Value]] = []
-            for row in rows:
-                ends = any(parts[-len(row.parts) :] == row.parts for parts in (whole, real))
-                if ends and (not best or len(row.parts) >= len(best[0].parts)):
-                    best = [row] if not best or len(row.parts) > len(best[0].parts) else [*best, row]
-            if best and len(best[0].parts) > 1:
-                return best
-            alone = [row for row in rows if row.parts[-1] == whole[-1]]
-            if len(alone) == 1:
-                return alone
-            if best and all(len(row.parts) == 1 for row in alone):
-                return best
-        return []
+        names = _parts(str(path.absolute())), _parts(str(real_path(path)))
+        ends = [row for row in self._rows if any(one[-len(row.parts) :] == row.parts for one in names)]
+        longest = max((len(row.parts) for row in ends), default=0)
+        if longest > 1:
+            return [row for row in ends if len(row.parts) == longest]
+        same = [row for row in self._rows if row.parts[-1] == names[0][-1]]
+        if len(same) > 1 and any(len(row.parts) > 1 for row in same):
+            return []
+        return [row for row in same if row.path.name == path.name] or same
 
 
 def _parts(text: str) -> tuple[str, ...]:

@@ -153,3 +153,28 @@ def railwatch_process(tmp_path: Path) -> Callable[..., Outcome]:
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+# ---- faults tried and survived: counted by tests/faults in one or several processes, printed at the end ----
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand a worker's count to the process that started it."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["faults_survived"] = getattr(session.config, "faults_survived", 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take a worker's count."""
+    del error
+    number = (getattr(node, "workeroutput", None) or {}).get("faults_survived", 0)
+    node.config.faults_survived = getattr(node.config, "faults_survived", 0) + number
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the total."""
+    number = getattr(config, "faults_survived", 0)
+    if number:
+        terminalreporter.write_line(f"faults tried and survived: {number}")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from aoi.files import real_path
 from detector.errors import LabelError
 from geo import Scene, SceneError, open_scene
 
@@ -215,7 +216,7 @@ class LabelImages:
         return self._open[path]
 
     def _declared(self, path: Path, told: float | None) -> float | None:
-        for key in (path.as_posix(), path.resolve().as_posix()):
+        for key in (path.as_posix(), real_path(path).as_posix()):
             parts = PurePosixPath(key).parts
             for first in range(len(parts)):
                 tail = str(PurePosixPath(*parts[first:]))
@@ -225,8 +226,8 @@ class LabelImages:
 
     def _name(self, path: Path) -> str:
         for base in (self._images, self.folder):
-            if base is not None and path.resolve().is_relative_to(base.resolve()):
-                return path.resolve().relative_to(base.resolve()).as_posix()
+            if base is not None and real_path(path).is_relative_to(real_path(base)):
+                return real_path(path).relative_to(real_path(base)).as_posix()
         return path.name
 
 

@@ -114,12 +114,12 @@ def _scored(detector: WagonDetector, number: int, item: Pictured) -> Scored:
         gsd_m=WORK_GSD_M,
         ignore_areas=ignore_areas(tile),
         meta=tile.meta,
+        freight=found.freight,
     )
-    freight = (found.category == 0) & counting_rows(scored)
-    sure = found.probability >= detector.threshold
-    interval = detector.count_model.interval(
-        found.probability[freight & sure], found.probability[freight & ~sure]
-    )
+    counting = counting_rows(scored)
+    drawn = (found.category == 0) & (found.probability >= detector.threshold)
+    probability = found.probability * found.freight
+    interval = detector.count_model.interval(probability[counting & drawn], probability[counting & ~drawn])
     return replace(scored, interval=(interval.low, interval.high))
 
 
@@ -139,7 +139,8 @@ def count_model_of(scored: Sequence[Scored]) -> CountModel:
     scenes = []
     for item in scored:
         true = int(((item.true_category == 0) & ~item.ignored).sum())
-        scenes.append((item.probability[(item.category == 0) & counting_rows(item)], true))
+        freight = (item.category == 0).astype(np.float64) if item.freight is None else item.freight
+        scenes.append(((item.probability * freight)[counting_rows(item)], true))
     return fit_count_model(scenes, COUNT_LEVEL)
 
 

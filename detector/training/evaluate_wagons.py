@@ -90,6 +90,7 @@ def _case(item: LabelledImage, scene: Scene, found: Detections) -> Case:
         gsd_m=scene.gsd_m,
         ignore_areas=item.ignore_areas,
         meta={"gsd_m": scene.gsd_m},
+        freight=table["freight_score"].to_numpy(np.float64),
     )
     rows = counting_rows(scored)
     interval = found.count_in(rows[: len(found.frame)], rows[len(found.frame) :])

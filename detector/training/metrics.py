@@ -29,6 +29,8 @@ class Scored:
         size_px: ``(width, height)`` of the frame.
         gsd_m: Of the frame.
         interval: 90% interval of the freight count, if one was given.
+        freight: ``(N,)`` probability that a prediction is a freight car if it is a rail vehicle; as sure as
+            its category if not given.
         meta: What to group by.
     """
 
@@ -43,6 +45,7 @@ class Scored:
     gsd_m: float
     ignore_areas: tuple[Any, ...] = ()
     interval: tuple[int, int] | None = None
+    freight: NDArray[np.float64] | None = None
     meta: dict[str, Any] = field(default_factory=dict)
 
     @property

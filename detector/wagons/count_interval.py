@@ -19,6 +19,10 @@ of few and of many wagons; left to likelihood it vanishes, since half of the sce
 
 
 _ENOUGH_SCENES = 30  # with wagons, to set the interval's ends by them alone
+BANDS = (0.0, 15.0, 40.0)
+"""Expected counts at which bands of scenes begin whose intervals are set by themselves."""
+_ENOUGH_IN_BAND = 60  # scenes, for one end in twenty to be three of them
+_POOLED = 30.0  # scenes that the ends of all bands together weigh in those of one
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,9 @@ class CountModel:
     proportion to the count. ``cluster * d`` is what is left to chance where few stand: 1 if each wagon were
     found or missed by itself, more if by strings (the design effect of cluster sampling).
     The interval's ends are the mean less ``below`` and plus ``above`` standard deviations, set on scenes that
-    the probabilities were not fitted to so that nine in ten true counts fall between them.
+    the probabilities were not fitted to so that nine in ten true counts fall between them. What holds nine in
+    ten of all scenes may hold fewer of those with few wagons; ``bands`` gives other factors by the expected
+    count: rows of (expected count, below, above), between which they are interpolated.
     """
 
     unseen: float = 0.0
@@ -61,6 +67,7 @@ class CountModel:
     below: float = 1.645
     above: float = 1.645
     cluster: float = 0.0
+    bands: tuple[tuple[float, float, float], ...] = ()
 
     def interval(
         self, probability: NDArray[np.float64], doubtful: NDArray[np.float64], *, widening: float = 1.0
@@ -74,9 +81,17 @@ class CountModel:
         """
         count = len(probability)
         mean, deviation = self.moments(np.concatenate([probability, doubtful]))
-        low = min(float(count), mean - self.below * widening * deviation)
-        high = max(float(count), mean + self.above * widening * deviation)
+        below, above = self.factors(mean)
+        low = min(float(count), mean - below * widening * deviation)
+        high = max(float(count), mean + above * widening * deviation)
         return CountInterval(count, max(0, int(np.ceil(low - 0.5))), int(np.floor(high + 0.5)))
+
+    def factors(self, mean: float) -> tuple[float, float]:
+        """Standard deviations below and above the mean, for an expected count."""
+        if not self.bands:
+            return self.below, self.above
+        at, below, above = np.array(sorted(self.bands)).T
+        return float(np.interp(mean, at, below)), float(np.interp(mean, at, above))
 
     def moments(self, probability: NDArray[np.float64]) -> tuple[float, float]:
         """Mean and standard deviation of the true count."""
@@ -84,14 +99,17 @@ class CountModel:
         doubts = float((probability * (1 - probability)).sum())
         return mean, float(np.sqrt(self.floor + self.cluster * doubts + (self.doubt * doubts) ** 2))
 
-    def to_json(self) -> dict[str, float]:
+    def to_json(self) -> dict[str, Any]:
         """As a mapping, for the weights' card."""
-        return asdict(self)
+        out = asdict(self)
+        bands = [list(band) for band in out.pop("bands")]
+        return {**out, "bands": bands} if bands else out
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> CountModel:
         """From the weights' card."""
-        return cls(**{k: float(v) for k, v in value.items()})
+        bands = tuple((float(at), float(low), float(high)) for at, low, high in value.get("bands", ()))
+        return cls(**{k: float(v) for k, v in value.items() if k != "bands"}, bands=bands)
 
 
 def fit_count_model(scenes: list[tuple[NDArray[np.float64], int]], level: float = 0.90) -> CountModel:
@@ -106,6 +124,8 @@ def fit_count_model(scenes: list[tuple[NDArray[np.float64], int]], level: float 
     ends by the empirical quantiles of the standardised errors with the finite-sample correction of split
     conformal prediction (Vovk et al. 2005), which answers for those few. Only scenes on which wagons are seen
     set the ends: empty ground is nearly always counted right, and hides that others are held less often.
+    Where there are enough of them they are set for bands of the expected count apart (conditional conformal
+    prediction; Vovk 2012), since small counts are else held less often than large ones.
     """
     true = np.array([n for _, n in scenes], dtype=np.float64)
     total = np.array([p.sum() for p, _ in scenes])
@@ -127,11 +147,24 @@ def fit_count_model(scenes: list[tuple[NDArray[np.float64], int]], level: float 
     if seen.sum() >= _ENOUGH_SCENES:
         true, mean, deviation = true[seen], mean[seen], deviation[seen]
     error = (true - mean) / deviation
-    n = len(error)
-    tail = (1 - level) / 2
-    rank = min(1.0, (1 - tail) * (n + 1) / n)
     # The reported ends are whole numbers; half a wagon of rounding is part of the interval.
     slack = 0.5 / deviation
-    above = float(np.quantile(np.maximum(error - slack, 0), rank))
-    below = float(np.quantile(np.maximum(-error - slack, 0), rank))
-    return replace(draft, below=max(below, 0.1), above=max(above, 0.1))
+    n = len(error)
+    share = (1 + level) / 2
+    below, above = _ends(error, slack, min(1.0, share * (n + 1) / n))
+    bands = []
+    for first, last in zip(BANDS, (*BANDS[1:], np.inf), strict=True):
+        rows = (mean >= first) & (mean < last)
+        if rows.sum() >= _ENOUGH_IN_BAND:
+            own = _ends(error[rows], slack[rows], share)
+            trust = float(rows.sum() / (rows.sum() + _POOLED))
+            ends = (trust * mine + (1 - trust) * all_ for mine, all_ in zip(own, (below, above), strict=True))
+            low, high = ends
+            bands.append((float(np.median(mean[rows])), low, high))
+    return replace(draft, below=below, above=above, bands=tuple(bands) if len(bands) > 1 else ())
+
+
+def _ends(error: NDArray[np.float64], slack: NDArray[np.float64], share: float) -> tuple[float, float]:
+    """Standard deviations below and above the mean, each of which holds a share of the true counts."""
+    below, above = (float(np.quantile(np.maximum(sign * error - slack, 0), share)) for sign in (-1.0, 1.0))
+    return max(below, 0.1), max(above, 0.1)

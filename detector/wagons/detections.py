@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     "score",
     "category",
+    "freight_score",
     "length_m",
     "width_m",
     "azimuth_deg",
@@ -49,6 +50,7 @@ class BoxTable:
         crs: Of the scene, None without position.
         score: ``(N,)``, best first.
         category: ``(N,)``, indices of `CATEGORIES`.
+        freight_score: ``(N,)``, probability that each is a freight car, if it is a rail vehicle.
         length_m: ``(N,)``, on the ground.
         width_m: ``(N,)``, on the ground.
         azimuth_deg: ``(N,)``.
@@ -61,6 +63,7 @@ class BoxTable:
     crs: Any
     score: NDArray[np.float64]
     category: NDArray[np.int64]
+    freight_score: NDArray[np.float64]
     length_m: NDArray[np.float64]
     width_m: NDArray[np.float64]
     azimuth_deg: NDArray[np.float64]
@@ -77,6 +80,7 @@ class BoxTable:
             crs=None,
             score=nothing,
             category=np.zeros(0, np.int64),
+            freight_score=nothing,
             length_m=nothing,
             width_m=nothing,
             azimuth_deg=nothing,
@@ -96,6 +100,7 @@ class BoxTable:
             self.crs,
             score=self.score,
             category=self.category,
+            freight_score=self.freight_score,
             length_m=self.length_m,
             width_m=self.width_m,
             azimuth_deg=self.azimuth_deg,
@@ -117,6 +122,7 @@ class BoxTable:
                 "geometry": polygons[number],
                 "score": self.score[number],
                 "category": CATEGORIES[self.category[number]],
+                "freight_score": self.freight_score[number],
                 "length_m": self.length_m[number],
                 "width_m": self.width_m[number],
                 "azimuth_deg": self.azimuth_deg[number],
@@ -216,17 +222,18 @@ class Detections:
             doubtful: ``(len(doubtful),)`` mask of the same place; without it the doubtful candidates of the
                 scene count in proportion to the rows chosen.
         """
-        score, freight = _scores(_TableOnDemand.raw(self, "frame"))
-        unsure, unsure_freight = _scores(_TableOnDemand.raw(self, "doubtful"))
-        if rows is None:
-            return self.count_model.interval(score[freight], unsure[unsure_freight], widening=self.widening)
-        sure = score[np.asarray(rows, bool) & freight]
+        probability, freight = _scores(_TableOnDemand.raw(self, "frame"))
+        unsure, _ = _scores(_TableOnDemand.raw(self, "doubtful"))
+        chosen = np.ones(len(freight), bool) if rows is None else np.asarray(rows, bool)
         if doubtful is not None:
-            unsure = unsure[np.asarray(doubtful, bool) & unsure_freight]
-        else:
-            share = len(sure) / max(1, int(freight.sum()))
-            unsure = unsure[unsure_freight] * min(1.0, share)
-        return self.count_model.interval(sure, unsure, widening=self.widening)
+            unsure = unsure[np.asarray(doubtful, bool)]
+        elif rows is not None:
+            unsure = unsure * min(1.0, int((chosen & freight).sum()) / max(1, int(freight.sum())))
+        # A coach that may be a freight car is as doubtful as a box that may be none.
+        others = probability[chosen & ~freight]
+        return self.count_model.interval(
+            probability[chosen & freight], np.concatenate([others, unsure]), widening=self.widening
+        )
 
     def write(self, path: str | Path) -> Path:
         """Write the wagons to a file; see :func:`write`."""
@@ -234,10 +241,11 @@ class Detections:
 
 
 def _scores(table: gpd.GeoDataFrame | BoxTable) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Scores of a table's rows, and which of them are freight cars."""
+    """Probability of each row to be a freight car, and which rows are counted as such."""
     if isinstance(table, BoxTable):
-        return table.score, table.category == CATEGORIES.index("freight")
-    return table["score"].to_numpy(np.float64), (table["category"] == "freight").to_numpy()
+        return table.score * table.freight_score, table.category == CATEGORIES.index("freight")
+    score, share = (table[name].to_numpy(np.float64) for name in ("score", "freight_score"))
+    return np.asarray(score * share), (table["category"] == "freight").to_numpy()
 
 
 def frame_of(
@@ -252,16 +260,35 @@ def frame_of(
     pixel_box: Boxes,
     image: str,
     gsd_m: float,
+    freight_score: NDArray[np.float64] | None = None,
 ) -> gpd.GeoDataFrame:
-    """The table of detections with its documented columns; an empty one has them too."""
+    """The table of detections with its documented columns; an empty one has them too.
+
+    Args:
+        geometry: The rectangles.
+        crs: Of the geometry, None for none.
+        score: ``(N,)`` probability that each is a rail vehicle.
+        category: ``(N,)`` index into CATEGORIES.
+        length_m: ``(N,)``.
+        width_m: ``(N,)``.
+        azimuth_deg: ``(N,)``.
+        pixel_box: ``(N, 5)`` in the image's pixels.
+        image: Its path.
+        gsd_m: Its ground sampling distance, metres.
+        freight_score: ``(N,)`` probability that each is a freight car if it is a rail vehicle; as sure as the
+            category says if not given.
+    """
     import geopandas as gpd
     import pandas as pd
 
     n = len(score)
+    if freight_score is None:
+        freight_score = (np.asarray(category) == CATEGORIES.index("freight")).astype(np.float64)
     return gpd.GeoDataFrame(
         {
             "score": np.asarray(score, np.float64),
             "category": pd.Series([CATEGORIES[c] for c in category], dtype=object),
+            "freight_score": np.asarray(freight_score, np.float64),
             "length_m": np.asarray(length_m, np.float64),
             "width_m": np.asarray(width_m, np.float64),
             "azimuth_deg": np.asarray(azimuth_deg, np.float64),
@@ -395,6 +422,7 @@ def _geojson(detections: Sequence[Detections]) -> str:
         properties = {
             "score": round(float(row["score"]), 4),
             "category": row["category"],
+            "freight_score": round(float(row["freight_score"]), 4),
             "length_m": round(float(row["length_m"]), 2),
             "width_m": round(float(row["width_m"]), 2),
             "azimuth_deg": round(float(row["azimuth_deg"]), 2),

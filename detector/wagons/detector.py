@@ -20,6 +20,7 @@ from detector.wagons.detections import BoxTable, Detections
 from detector.wagons.map_network import MapNetwork, torch_maps
 from detector.wagons.map_network import load as load_network
 from detector.wagons.maps import F32, STRIDE, WORK_GSD_M, Maps, mirrored
+from detector.wagons.rakes import category_probability
 from detector.wagons.rescoring import Rescorer, features
 from detector.wagons.weights import Weights, WeightsHead
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
@@ -49,6 +50,7 @@ class RescoredCandidates(NamedTuple):
     category: NDArray[np.int64]
     probability: NDArray[np.float64]
     features: NDArray[np.float64]
+    freight: NDArray[np.float64]  # (N,) probability that it is a freight car, if it is a rail vehicle
 
 
 class WagonDetector:
@@ -205,16 +207,17 @@ class WagonDetector:
         if not len(candidates.boxes):
             nothing = np.zeros(0)
             return RescoredCandidates(
-                candidates.boxes, np.zeros(0, np.int64), nothing, features(candidates, source_gsd_m)
+                candidates.boxes, np.zeros(0, np.int64), nothing, features(candidates, source_gsd_m), nothing
             )
         kept = suppress(candidates.boxes, candidates.heat, 2 * SAME_WAGON_IOU)
         candidates = candidates.take(kept)
         seen = features(candidates, source_gsd_m)
         probability = self._judge.probability(seen)
         best = suppress(candidates.boxes, probability, SAME_WAGON_IOU)
-        category = candidates.category[best].argmax(axis=1)
+        boxes, probability = candidates.boxes[best], probability[best]
+        category = category_probability(boxes, probability, candidates.category[best])
         return RescoredCandidates(
-            candidates.boxes[best], category.astype(np.int64), probability[best], seen[best]
+            boxes, category.argmax(axis=1).astype(np.int64), probability, seen[best], category[:, 0]
         )
 
     def candidates(
@@ -308,6 +311,7 @@ class WagonDetector:
                 scene.crs if scene.georeferenced else None,
                 score=found.probability[rows],
                 category=found.category[rows],
+                freight_score=found.freight[rows],
                 length_m=placed.length_m[rows],
                 width_m=placed.width_m[rows],
                 azimuth_deg=placed.azimuth_deg[rows],

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from affine import Affine
@@ -131,6 +133,23 @@ class Chip:
         ten = [index for index, name in enumerate(self.bands) if name != "B11"]
         return np.asarray(np.isfinite(self.reflectance[ten]).all(axis=0))
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that an answer can depend on."""
+        about = (
+            f"{self.id} {self.datetime.isoformat()} {self.bands} {self.sun_azimuth_deg} "
+            f"{self.sun_elevation_deg}"
+        )
+        content = hashlib.sha256(about.encode())
+        content.update(np.ascontiguousarray(self.reflectance).tobytes())
+        if self.scl is not None:
+            content.update(self.scl.tobytes())
+        return content.hexdigest()
+
+    def load(self) -> Chip:
+        """The chip itself, which is in memory already; see `ChipSource`."""
+        return self
+
     def band(self, name: str) -> NDArray[np.float32]:
         """One plane, (H, W).
 
@@ -140,3 +159,87 @@ class Chip:
         if name not in self.bands:
             raise SceneError(f"{self.id}: there is no band {name}, only {', '.join(self.bands)}.")
         return np.asarray(self.reflectance[self.bands.index(name)])
+
+
+class ChipSource(Protocol):
+    """What is known of a chip before its pixels are read: a `Chip`, or a `ChipOnDisk`."""
+
+    @property
+    def id(self) -> str:
+        """Of the acquisition."""
+        ...
+
+    @property
+    def datetime(self) -> dt.datetime:
+        """UTC sensing time."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        ...
+
+    @property
+    def transform(self) -> Affine:
+        """Of the 10 m grid."""
+        ...
+
+    @property
+    def sun_azimuth_deg(self) -> float | None:
+        """Clockwise from north, or None."""
+        ...
+
+    @property
+    def sun_elevation_deg(self) -> float | None:
+        """Above the horizon, or None."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Of all that an answer can depend on."""
+        ...
+
+    def load(self) -> Chip:
+        """The chip with its pixels."""
+        ...
+
+
+@dataclass(frozen=True)
+class ChipOnDisk:
+    """A chip that is read when it is needed, so that a series of years takes no more memory than one date.
+
+    Attributes:
+        id: Of the acquisition.
+        datetime: UTC sensing time.
+        grid: That it lies on.
+        sun_azimuth_deg: Clockwise from north, or None.
+        sun_elevation_deg: Above the horizon, or None.
+        digest: Of all that an answer can depend on.
+        reader: Reads it.
+    """
+
+    id: str
+    datetime: dt.datetime
+    grid: ChipGrid
+    sun_azimuth_deg: float | None
+    sun_elevation_deg: float | None
+    digest: str
+    reader: Callable[[], Chip] = field(repr=False, compare=False)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.grid.shape
+
+    @property
+    def transform(self) -> Affine:
+        """Of the 10 m grid."""
+        return self.grid.transform
+
+    def load(self) -> Chip:
+        """Read it.
+
+        Raises:
+            Whatever its reader raises where it can't be read.
+        """
+        return self.reader()

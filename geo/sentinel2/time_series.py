@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.sentinel2.chip import Chip
+from geo.sentinel2.chip import Chip, ChipSource
 from geo.sentinel2.clear_sky.assess import ClearSkyAssessment, assess
 from geo.sentinel2.composite import (
     LEAST_HISTORY,
@@ -153,7 +153,7 @@ class DatedImage:
 class _HistoryDate:
     """A date that may stand in a history."""
 
-    chip: Chip
+    chip: ChipSource
     usable: NDArray[np.bool_]
     registration: Registration
     sun: tuple[float, float] | None
@@ -188,9 +188,9 @@ class _Stack:
         each = 4 * len(BANDS) * math.prod(site.surroundings.shape)
         self._most_samples = max(MOST_HISTORY, _KEPT_BYTES // max(each, 1))
 
-    def digest(self, chip: Chip) -> str:
+    def digest(self, chip: ChipSource) -> str:
         """What the place of the next date rests on."""
-        return hashlib.sha256(f"{self._root} {_digest(chip)}".encode()).hexdigest()
+        return hashlib.sha256(f"{self._root} {chip.digest}".encode()).hexdigest()
 
     def take(self, placement: AcceptedShift, one: _HistoryDate) -> None:
         """Let an accepted date join."""
@@ -239,28 +239,29 @@ class _Stack:
 
     def _sample(self, one: _HistoryDate, middle: tuple[float, float]) -> NDArray[np.float32]:
         key = (one.chip.id, *middle)
-        if key not in self._samples:
-            place = one.registration
-            values = _around(one.chip, _planes(one.chip), self.site, place, middle, one.usable)
+        values = self._samples.pop(key, None)
+        if values is None:
+            chip = one.chip.load()
+            values = _around(chip, _planes(chip), self.site, one.registration, middle, one.usable)
             if len(self._samples) >= self._most_samples:
                 self._samples.pop(next(iter(self._samples)))
-            self._samples[key] = values
-        return self._samples[key]
+        self._samples[key] = values  # what was used last goes last
+        return values
 
 
 def looks(
-    chips: Sequence[Chip],
+    chips: Sequence[ChipSource],
     site: Site,
     *,
     hindcast: bool = False,
     known: Mapping[str, AcceptedShift] | None = None,
-    wanted: Callable[[Chip], bool] = lambda chip: True,
+    wanted: Callable[[ChipSource], bool] = lambda chip: True,
     judge: Judge = assess,
 ) -> Iterator[DatedImage]:
     """Lay dates over each other and set each against its background.
 
     Args:
-        chips: Acquisitions of the site, in any order, each once.
+        chips: Acquisitions of the site, in any order, each once; those on disk are read when they are needed.
         site: The place; every chip lies on its grid.
         hindcast: Let dates after a date stand in its background too.
         known: Placements of an earlier call, by chip id: dates whose history is unchanged aren't laid out
@@ -315,17 +316,6 @@ def _place_digest(site: Site) -> str:
     return hashlib.sha256(about.encode() + site.yard.tobytes() + site.inside.tobytes()).hexdigest()
 
 
-def _digest(chip: Chip) -> str:
-    about = (
-        f"{chip.id} {chip.datetime.isoformat()} {chip.bands} {chip.sun_azimuth_deg} {chip.sun_elevation_deg}"
-    )
-    content = hashlib.sha256(about.encode())
-    content.update(np.ascontiguousarray(chip.reflectance).tobytes())
-    if chip.scl is not None:
-        content.update(chip.scl.tobytes())
-    return content.hexdigest()
-
-
 def _pack(mask: NDArray[np.bool_]) -> str:
     return base64.b64encode(zlib.compress(np.packbits(mask).tobytes())).decode()
 
@@ -340,9 +330,10 @@ def _unpack(text: str, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
     return bits[:size].astype(np.bool_).reshape(shape) if 0 <= len(bits) - size < 8 else None
 
 
-def _look(chip: Chip, stack: _Stack, chain: str, earlier: AcceptedShift | None) -> DatedImage:
+def _look(source: ChipSource, stack: _Stack, chain: str, earlier: AcceptedShift | None) -> DatedImage:
     """One date against those already in the stack, which it joins if it is good enough."""
     site = stack.site
+    chip = source.load()
     planes = _planes(chip)
     rows = choose_history(chip.datetime, [one.chip.datetime for one in stack.kept])
     first = Registration.first(len(BANDS))
@@ -382,7 +373,7 @@ def _look(chip: Chip, stack: _Stack, chain: str, earlier: AcceptedShift | None) 
         chip.id, chain, found, accepted, not rows, _pack(clearness.usable) if accepted else ""
     )
     if accepted:
-        stack.take(placement, _HistoryDate(chip, clearness.usable, found, nothing.sun))
+        stack.take(placement, _HistoryDate(source, clearness.usable, found, nothing.sun))
     return replace(
         nothing,
         reason=clearness.reason or _too_few(len(rows)),
@@ -432,18 +423,19 @@ def _both_sides(look: DatedImage, stack: _Stack) -> DatedImage:
     rows = [others[i] for i in chosen]
     if len(rows) < LEAST_HISTORY:
         return look
-    site, planes = stack.site, _planes(own.chip)
+    site, chip = stack.site, own.chip.load()
+    planes = _planes(chip)
     middle = stack.middle(rows)
     background = stack.background(rows, middle)
     found = own.registration
     if len(look.history) < LEAST_HISTORY:
         # Laid over too little at its time: there is better now.
-        found = _place(own.chip, planes, stack, background, own.usable, rows, middle)
+        found = _place(chip, planes, stack, background, own.usable, rows, middle)
     history = tuple(stack.kept[i].chip.id for i in rows)
     fault = _misplaced(found, middle)
     if fault is not None:
         return replace(look, reason=fault, registration=found, history=history)
-    clearness = _assess(own.chip, planes, stack, middle, found, background.core)
+    clearness = _assess(chip, planes, stack, middle, found, background.core)
     return replace(
         look,
         reason=clearness.reason,
@@ -570,7 +562,7 @@ def _as_many(planes: NDArray[np.float32], bands: int) -> NDArray[np.float32]:
     return np.concatenate([planes, more])
 
 
-def _sun(chip: Chip, site: Site) -> tuple[float, float] | None:
+def _sun(chip: ChipSource, site: Site) -> tuple[float, float] | None:
     if chip.sun_azimuth_deg is None or chip.sun_elevation_deg is None:
         return None
     return site.frame.shadow(chip.sun_azimuth_deg, chip.sun_elevation_deg)

@@ -135,6 +135,8 @@ def _root(
     session.quiet, session.verbosity, session.debug = quiet, verbose, debug
     session.json_emitted = False  # a test runner calls the app again and again in one process
     _common.set_up_logging(quiet=quiet, verbosity=verbose)
+    if ctx.invoked_subcommand is not None and not {"-h", "--help"} & set(sys.argv):
+        _common.waiting.start(f"railwatch {ctx.invoked_subcommand} ...", quiet=quiet)
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help(), nl=False)
 
@@ -185,6 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _explain(BrokenPipeError(), as_json=False) if error.code == 1 else _common.EXIT_BUG
     # typer hands an exit code back as the command's result; our commands themselves return None.
     code = result if isinstance(result, int) else 0
+    _common.waiting.stop()
     if code == _common.EXIT_INTERRUPTED:
         _complain("interrupted")
     return code
@@ -252,4 +255,5 @@ def _system_sentence(error: OSError) -> str | None:
 
 def _complain(text: str) -> None:
     """Writes one line on stderr."""
+    _common.waiting.stop()
     sys.stderr.write(f"railwatch: {_common.printable(text)}\n")

@@ -27,6 +27,8 @@ import typer
 
 from aoi.errors import InputError
 from aoi.files import safe_name
+from railwatch.cli._tables import table
+from railwatch.cli._waiting import waiting
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,6 +56,7 @@ __all__ = [
     "say",
     "show",
     "table",
+    "waiting",
 ]
 
 EXIT_BELOW_THRESHOLD = 1
@@ -87,7 +90,8 @@ AoiOption = Annotated[
     typer.Option(
         "--aoi",
         metavar="NAME_OR_FILE",
-        help="The area: a bundled name (see 'railwatch aoi list') or a GeoJSON file.",
+        help="The area: a bundled name (see 'railwatch aoi list'), an area file, or an outline in GeoJSON, "
+        "KML, GeoPackage, Shapefile, WKT, ...",
     ),
 ]
 StoreOption = Annotated[
@@ -212,6 +216,8 @@ def console(*, stderr: bool = True) -> Console:
     """The console of a stream; the same object every time, so that bars and lines don't collide."""
     from rich.console import Console
 
+    waiting.stop()
+
     class PipeAwareConsole(Console):
         def on_broken_pipe(self) -> None:
             # rich would exit with 1 here, which is `validate`'s code; main knows better
@@ -246,41 +252,6 @@ def show(renderable: Any) -> None:
     console(stderr=False).print(renderable)
 
 
-def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, title: str | None = None) -> None:
-    """Prints a table on stdout; None becomes a dash, numbers are set to the right.
-
-    Args:
-        columns: The headings.
-        rows: One sequence of cells a row, as many as there are headings.
-        title: A line above the table.
-    """
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    headings, cells = list(columns), [list(row) for row in rows]
-    shown = [["-" if cell is None else printable(str(cell)) for cell in row] for row in cells]
-    # Wrap between words, not inside them, as long as the words of all columns fit beside each other.
-    widths = [
-        max(len(word) for text in (heading, *(row[index] for row in shown)) for word in (*text.split(), ""))
-        for index, heading in enumerate(headings)
-    ]
-    fits = sum(widths) + 3 * len(widths) < console(stderr=False).width
-    drawn = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    for index, heading in enumerate(headings):
-        values = [row[index] for row in cells if row[index] is not None]
-        numeric = bool(values) and all(isinstance(value, int | float) for value in values)
-        drawn.add_column(
-            heading,
-            justify="right" if numeric else "left",
-            overflow="fold",
-            min_width=widths[index] if fits else None,
-        )
-    for row in shown:
-        drawn.add_row(*map(Text, row))
-    show(drawn)
-
-
 def emit_json(document: object) -> None:
     """Writes the command's one JSON document on stdout.
 
@@ -296,6 +267,7 @@ def emit_json(document: object) -> None:
     if session.json_emitted:
         raise RuntimeError("a command writes one JSON document, this is its second")
     session.json_emitted = True
+    waiting.stop()
     text = json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
@@ -339,10 +311,12 @@ class Reporter:
     The call fits every ``progress=`` parameter of the libraries, which know nothing of terminals.
     """
 
-    def __init__(self, bars: RichProgress | None, label: str) -> None:
+    def __init__(self, bars: RichProgress | None, label: str, *, at_once: bool = False) -> None:
         self._bars = bars
         self._task: TaskID | None = None
         self._label = label
+        if bars is not None and at_once:
+            self._task = bars.add_task(label, total=None)  # moves until the number of steps is known
 
     def __call__(self, done: int, total: int) -> None:
         """Sets the bar: `done` of `total` steps."""
@@ -399,4 +373,4 @@ def progress(label: str) -> Iterator[Reporter]:
         TimeRemainingColumn(),
     )
     with RichProgress(*columns, console=console(), transient=True) as bars:
-        yield Reporter(bars, label)
+        yield Reporter(bars, label, at_once=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,11 +28,14 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 AreaArgument = Annotated[
-    str, typer.Argument(metavar="NAME_OR_FILE", help="A bundled name (see 'aoi list') or a GeoJSON file.")
+    str,
+    typer.Argument(
+        metavar="NAME_OR_FILE", help="A bundled name (see 'aoi list') or a file: GeoJSON, KML, Shapefile, ..."
+    ),
 ]
 
 app = typer.Typer(
-    help="Areas of interest: list, show, check, and bring in track lines.",
+    help="Areas of interest: list, make, show, check, and bring in track lines.",
     no_args_is_help=True,
 )
 
@@ -60,6 +64,39 @@ def list_areas(as_json: JsonOption = False) -> None:
     say("'railwatch aoi show NAME' tells more; any command also takes a GeoJSON file of your own.")
 
 
+@app.command("new")
+def new_area_file(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The area's name: a-z, 0-9 and hyphens.")],
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="An outline in any vector format: GeoJSON of any shape, KML, KMZ, GeoPackage, Shapefile, "
+            "WKT, ... Polygons become the boundary, lines become tracks.",
+        ),
+    ] = None,
+    bbox: Annotated[
+        str | None, typer.Option("--bbox", metavar="W,S,E,N", help="A box in degrees, instead of a file.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The file to write; NAME.geojson here by default."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an area file of an outline in any format, or of a box."""
+    from aoi import new_area
+
+    area, path = new_area(name, source=source, bbox=bbox, out=out)
+    if as_json:
+        emit_json(_as_document(area) | {"path": path})
+        return
+    say(f"{path}: {_contents(area)}")
+    for limitation in area.limitations:
+        say(limitation)
+
+
 @app.command("show")
 def show_area(
     name_or_file: AreaArgument,
@@ -70,8 +107,12 @@ def show_area(
 ) -> None:
     """Show what an area holds, where it comes from and what it lacks."""
     from aoi import load_area
+    from aoi.io import area_document, is_area_file
 
     area = load_area(name_or_file)
+    if as_geojson and (area.path is None or not is_area_file(area.path)):
+        typer.echo(json.dumps(area_document(area), indent=2, ensure_ascii=False))
+        return
     if as_geojson and area.path is not None:
         # the file as it is, whose lay-out is easier to edit than one member a line
         typer.echo(area.path.read_text("utf-8-sig"), nl=False)

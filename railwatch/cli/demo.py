@@ -23,16 +23,21 @@ def demo(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Count, store, compare and draw [bold]the bundled sample tiles[/bold] of a simulated yard."""
+    """Count, store, compare and draw [bold]the bundled samples[/bold]: fine images and Sentinel-2."""
     from railwatch.config import RunConfig
     from railwatch.selftest.demo import demo as run_demo
     from railwatch.selftest.samples import bundled
+    from railwatch.selftest.sentinel2 import bundled_products, estimates, run_on
 
     config = RunConfig().override(detector__device=device)
     with bundled() as samples, _common.progress("tiles") as progress:
         done = run_demo(samples, out, config, progress=progress)
+    with bundled_products() as products, _common.progress("dates") as progress:
+        coarse = run_on(products, out / "sentinel2" / "store", progress=progress)
+        dates = estimates(products, coarse)
     if as_json:
-        _common.emit_json(done.to_json())
+        given = coarse.to_json() | {"truth": [date.truth for date in dates]}
+        _common.emit_json(done.to_json() | {"sentinel2": given})
         return
     rows = [
         (
@@ -45,12 +50,29 @@ def demo(
         for one, truth in zip(done.result.observations, done.truth, strict=True)
     ]
     _common.table(("date", "truly there", "counted", "90% interval", ""), rows, title=samples.title)
-    for verdict in done.result.verdicts:
+    _common.table(
+        ("date", "truly there", "estimated", "90% interval", ""),
+        (
+            (
+                date.datetime[:10],
+                date.truth,
+                None if date.count is None else round(date.count),
+                None if date.count_low is None else f"{date.count_low:.0f} to {date.count_high:.0f}",
+                date.reason or "",
+            )
+            for date in dates
+        ),
+        title=products.title,
+    )
+    for verdict in (*done.result.verdicts, *coarse.verdicts):
         if verdict.verdict in ("unprecedented", "elevated", "low"):
             _common.say(verdict.sentence)
     _common.say()
-    for chart in done.result.charts:
-        _common.say(f"chart:     {chart}")
-    _common.say(f"report:    {done.result.report}")
+    for name, result in (("fine images", done.result), ("Sentinel-2", coarse)):
+        _common.say(f"{name}:")
+        for chart in result.charts:
+            _common.say(f"chart:     {chart}")
+        _common.say(f"report:    {result.report}")
     _common.say(f"pictures:  {out / 'pictures'}")
     _common.say(f"store:     {done.result.store}")
+    _common.say(f"store:     {coarse.store}")

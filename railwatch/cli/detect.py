@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from railwatch.cli import _common
 from railwatch.cli._common import CarefulOption, DeviceOption, JsonOption, WeightsOption
+
+if TYPE_CHECKING:
+    from aoi.tables import Row
+    from railwatch.file_table import FileTable
 
 
 def register(app: typer.Typer) -> None:
@@ -158,52 +162,34 @@ class _Distances:
 
     def __init__(self, gsd: float | None, csv: Path | None):
         self._gsd = gsd
-        self._csv = csv
-        self._table = read_distances(csv) if csv is not None else {}
+        self._table = None if csv is None else distance_table(csv)
 
     def of(self, image: Path) -> float | None:
-        """Metres, or None when the image must know by itself.
-
-        A row's file is a path relative to the table's folder or to the current one; failing that, a bare file
-        name.
-        """
-        if self._csv is None:
-            return self._gsd
-        whole = str(image.resolve())
-        return self._table.get(whole, self._table.get(image.name))
+        """Metres, or None when the image must know by itself."""
+        return self._gsd if self._table is None else self._table.of(image)
 
 
-def read_distances(path: Path) -> dict[str, float]:
-    """The table of ground sampling distances: by absolute path, and by bare name where that is unique.
+def distance_table(path: Path) -> FileTable[float]:
+    """The table of ground sampling distances: columns ``file`` and ``gsd_m``, a row an image.
 
     Raises:
         InputError: The table can't be read or lacks a column or a number.
     """
-    import csv
-    import math
+    from railwatch.file_table import FileTable
 
-    from aoi.errors import InputError
+    def metres(row: Row) -> float:
+        value = row.number("gsd_m")
+        if value <= 0:
+            raise row.error(f"{row.where}: gsd_m is {row['gsd_m']!r}, not a number of metres")
+        return value
 
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: can't read this table ({error})") from error
-    if not rows or not {"file", "gsd_m"} <= set(rows[0]):
-        raise InputError(f"{path}: needs the columns file and gsd_m and at least one row")
-    names = [Path(r["file"] or "").name for r in rows]
-    table: dict[str, float] = {}
-    for number, (row, name) in enumerate(zip(rows, names, strict=True), start=2):
-        try:
-            value = float(row["gsd_m"])
-        except (TypeError, ValueError):
-            value = math.nan
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(f"{path}: line {number}: gsd_m is {row['gsd_m']!r}, not a number of metres")
-        if not name:
-            raise InputError(f"{path}: line {number}: names no file")
-        for base in (path.parent, Path()):
-            table[str((base / row["file"]).resolve())] = value
-        if names.count(name) == 1:
-            table[name] = value
-    return table
+    return FileTable.read(path, "gsd_m", metres)
+
+
+def read_distances(path: Path) -> dict[str, float]:
+    """The same by absolute path, and by bare name where that is unique.
+
+    Raises:
+        InputError: The table can't be read or lacks a column or a number.
+    """
+    return distance_table(path).by_path()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from railwatch import words
 from railwatch.cli import _common
 from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
 
@@ -164,50 +163,56 @@ def propose(
     from railwatch.config import load_config
     from railwatch.history.sources import read_sources
     from railwatch.review import proposals
-    from railwatch.review.next_look import looked_through
+    from railwatch.review.doubtful import doubted_observations, looked_for, reviewable
     from railwatch.store.areas import choose_settings
 
     base = load_config(config).store if store is None and config is not None else store
     folder = Path(base or _DEFAULT_STORE)
     given = choose_settings(config, store=folder, aoi=aoi, baseline__use_published=None if seeds else False)
     sources = read_sources(folder, given.config.aoi, chosen=given)
-    searched = looked_through(sources.observations)
     found = proposals(
         sources.observations, sources.published, given.config.baseline.verdict_settings(), limit=limit
     )
+    with _common.progress("boxes") as report:
+        doubted = doubted_observations(sources, report)
+    named = {one.observation.id for one in found}
+    others = [one for one in doubted if one.observation.id not in named][: max(limit - len(found), 0)]
     if as_json:
-        _common.emit_json({"proposals": [one.to_json() for one in found], "store": folder})
+        rakes = {one.observation.id: one.to_json()["doubtful_rakes"] for one in doubted}
+        _common.emit_json(
+            {
+                "proposals": [
+                    one.to_json() | {"doubtful_rakes": rakes.get(one.observation.id, [])} for one in found
+                ],
+                "doubted": [one.to_json() for one in others],
+                "looked_at": len(reviewable(sources.observations)),
+                "store": folder,
+                "notes": list(sources.notes),
+            }
+        )
         return
-    _common.say(
-        f"Looked for counts that a person's look would change most, in {words.plural(searched, 'image')} of "
-        f"{', '.join(sources.names)} that nobody has reviewed: by what it would do to a verdict, and by "
-        "wagons that were nearly found."
-    )
-    if not found:
-        _common.say("A look by eye is not expected to change any verdict, and no image has plainly doubtful")
-        _common.say("strings of wagons.")
-        return
-    _common.table(
-        ("date", "cars", "verdict now", "change", "doubtful"),
-        (
+    _common.notes(sources.notes)
+    if found:
+        _common.table(
+            ("date", "freight cars", "verdict now", "expected change", "image", "observation"),
             (
-                f"{one.observation.datetime:%Y-%m-%d %H:%M}",
-                words.number(one.observation.count or 0.0),
-                one.verdict,
-                f"{one.change:.2f}",
-                one.doubtful or None,
-            )
-            for one in found
-        ),
-    )
-    for one in found:
-        day = f"{one.observation.datetime:%Y-%m-%d}"
-        _common.say(f"{day} ({one.observation.provenance.get('file') or 'no file'}): {one.reason}.")
-        _common.say(f"    railwatch review export {one.observation.id} --out {day}.gpkg")
-    _common.say("change: expected steps from low over typical and elevated to unprecedented, all verdicts")
-    _common.say(
-        "together; doubtful: wagons in strings that the detector doubts, or counted with little score."
-    )
+                (
+                    f"{one.observation.datetime:%Y-%m-%d %H:%M}",
+                    one.observation.headline,
+                    one.verdict,
+                    f"{one.change:.2f}",
+                    one.observation.provenance.get("file"),
+                    one.observation.id,
+                )
+                for one in found
+            ),
+        )
+        for one in found:
+            _common.say(f"{one.observation.datetime:%Y-%m-%d} {one.reason}.")
+        _common.say("Expected change: in steps from low over typical and elevated to unprecedented.")
+    for each in others:
+        _common.say(f"{each.observation.datetime:%Y-%m-%d %H:%M} {each.sentence}: {each.observation.id}")
+    _common.say(looked_for(len(reviewable(sources.observations)), len(found), len(others)))
 
 
 _DEFAULT_STORE = "railwatch-store"

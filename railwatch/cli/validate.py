@@ -16,16 +16,25 @@ def register(app: typer.Typer) -> None:
 def validate(
     weights: WeightsOption = None, device: DeviceOption = "auto", as_json: JsonOption = False
 ) -> None:
-    """Run the detector on the sample tiles; [bold]exit with 1[/bold] if it falls short of a threshold."""
+    """Run both detectors on the bundled samples; [bold]exit with 1[/bold] if one falls short of a threshold.
+
+    The wagon detector on fine images, and the occupancy estimator on Sentinel-2 products.
+    """
     from detector import WagonDetector
+    from detector.occupancy.estimator import OccupancyEstimator
     from railwatch.selftest.samples import bundled
+    from railwatch.selftest.sentinel2 import bundled_products, validate_occupancy
     from railwatch.selftest.validate import validate as run_validation
 
     detector = WagonDetector.load(weights, device)
     with bundled() as samples, _common.progress("tiles") as progress:
         done = run_validation(samples, detector, progress)
+    estimator = OccupancyEstimator.load(device=device)
+    with bundled_products() as products, _common.progress("dates") as progress:
+        ten_metres = validate_occupancy(products, estimator, progress)
     if as_json:
-        _common.emit_json(done.to_json())
+        both = {"passed": done.passed and ten_metres.passed, "sentinel2": ten_metres.to_json()}
+        _common.emit_json(done.to_json() | both)
     else:
         _common.table(
             ("tile", "truly there", "counted", "90% interval", "vehicles", "boxes", "hits"),
@@ -44,11 +53,26 @@ def validate(
             title=f"{done.model} on the sample tiles",
         )
         _common.table(
+            ("date", "sky", "truly there", "estimated", "90% interval", "verdict"),
+            (
+                (
+                    date.datetime[:10],
+                    date.sky,
+                    date.truth,
+                    None if date.count is None else round(date.count),
+                    None if date.count_low is None else f"{date.count_low:.0f} to {date.count_high:.0f}",
+                    date.verdict,
+                )
+                for date in ten_metres.dates
+            ),
+            title=f"{ten_metres.model} on the Sentinel-2 samples",
+        )
+        _common.table(
             ("figure", "value", "wanted", ""),
             (
                 (one.name, one.value, one.wanted, "passed" if one.passed else "FAILED")
-                for one in done.measures
+                for one in (*done.measures, *ten_metres.measures)
             ),
         )
-    if not done.passed:
+    if not (done.passed and ten_metres.passed):
         _common.below_threshold()

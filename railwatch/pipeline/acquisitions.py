@@ -14,6 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from aoi import AreaOfInterest
 from aoi.errors import InputError
+from aoi.files import real_path
 from geo import Scene
 from geo.mosaic import mosaic, unlike
 from railwatch.store.observation import Observation, iso
@@ -129,7 +130,7 @@ def _without_copies(ranked: Sequence[Candidate], skipped: list[Skipped]) -> Iter
     mosaics = {part: one for one in ranked if len(one.files) > 1 for part in one.files}
     kept: list[Candidate] = []
     for one in ranked:
-        whole = mosaics.get(one.path.resolve())
+        whole = mosaics.get(real_path(one.path))
         twin = next((other for other in kept if _alike(one, other)), None)
         if whole is not None and whole is not one:
             skipped += _leave(one, f"it is a part of {whole.path.name}, which is counted.")

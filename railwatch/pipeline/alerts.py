@@ -197,7 +197,7 @@ class _State:
             return cls(path, {}, {})
         except OSError as error:
             raise StoreError(f"{path}: can't be read ({error.strerror})") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StoreError(
                 f"{path}: isn't JSON, so it doesn't tell what was alerted; delete it to alert anew"
             ) from error
@@ -208,6 +208,15 @@ class _State:
             raise StoreError(f"{path}: railwatch didn't write it; delete it to alert anew")
         if version > _VERSION:
             raise StoreError(f"{path}: was written by a newer railwatch (format {version}, known {_VERSION})")
+        whole = all(
+            isinstance(one, dict) and all(isinstance(one.get(key), str) for key in keys)
+            for name, keys in (("sent", ("verdict", "at")), ("waiting", ("aoi", "datetime", "verdict")))
+            for one in content[name].values()
+        )
+        if not whole:
+            raise StoreError(
+                f"{path}: is damaged, so it doesn't tell what was alerted; delete it to alert anew"
+            )
         return cls(path, content["sent"], content["waiting"])
 
     def alerted(self, key: str) -> int:

@@ -18,6 +18,7 @@ from shapely.geometry.base import BaseGeometry
 
 from aoi import AreaOfInterest
 from aoi.errors import InputError
+from aoi.files import real_path
 from geo import Scene, open_scene
 from geo.dates_in_names import absurd
 from geo.file_formats import images_at
@@ -65,17 +66,17 @@ def find_scenes(
         if path.is_dir() and not _PRODUCT.search(path.name):
             everything = sorted(_walk(path))
             inside = [one for one in everything if not _taken(one, taken)]
-            if not everything and not any(one.is_relative_to(path.resolve()) for one in taken):
+            if not everything and not any(one.is_relative_to(real_path(path)) for one in taken):
                 skipped.append(Skipped(path, "the folder holds no images."))
         elif path.exists():
-            inside = [] if path.resolve() in taken else _named(path)
+            inside = [] if real_path(path) in taken else _named(path)
         elif zip_member(path) is not None:
             inside = [path]
         else:
             inside = []
             skipped.append(Skipped(path, "there is no such file or folder."))
         for one in inside:
-            found.setdefault(one.resolve(), one)
+            found.setdefault(real_path(one), one)
     return sorted(found.values()), skipped
 
 
@@ -87,7 +88,7 @@ def _named(path: Path) -> list[Path]:
 
 
 def _taken(path: Path, taken: Collection[Path]) -> bool:
-    real = path.resolve()
+    real = real_path(path)
     return real in taken or any(each in taken for each in real.parents if each.suffix.lower() == ".zip")
 
 
@@ -96,10 +97,10 @@ def _walk(top: Path) -> Iterator[Path]:
     seen: set[Path] = set()
     for name, folders, files in os.walk(top, followlinks=True):
         folder = Path(name)
-        if folder.resolve() in seen or is_store(folder):
+        if real_path(folder) in seen or is_store(folder):
             folders.clear()
             continue
-        seen.add(folder.resolve())
+        seen.add(real_path(folder))
         yield from (folder / each for each in folders if _PRODUCT.search(each) and not each.startswith("."))
         folders[:] = sorted(
             each for each in folders if not _PRODUCT.search(each) and not each.startswith(".")
@@ -180,6 +181,13 @@ def select(
     return kept, [*skipped, *doubles]
 
 
+_TEN_METRES = 9.0
+_BETWEEN = (
+    " Images between that and the 10 m of Sentinel-2, such as PlanetScope's, aren't answered: no estimator "
+    "has been trained or measured on them."
+)
+
+
 class _Unfit(Exception):
     """A scene that can be read, but not counted for this area."""
 
@@ -191,7 +199,7 @@ def _look(
     if scene.gsd_m > COARSEST_GSD_M:
         raise _Unfit(
             f"{scene.gsd_m:.3g} m a pixel is too coarse to see wagons one by one; counting needs "
-            f"{COARSEST_GSD_M:g} m or finer."
+            f"{COARSEST_GSD_M:g} m or finer.{_BETWEEN if scene.gsd_m < _TEN_METRES else ''}"
         )
     if scene.datetime is None:
         why = "neither its tags nor its name tell when it was taken, and a time series needs that"
@@ -200,6 +208,7 @@ def _look(
     if impossible is not None:
         raise _Unfit(f"its time, {scene.datetime.date()}, lies {impossible}; declare it with --dates.")
     ground = _ground(scene, area)
+    scene.check_files()
     return Candidate(
         path=scene.path,
         id=scene.id,
@@ -208,7 +217,7 @@ def _look(
         gsd_m=scene.gsd_m,
         # In degrees, but a share is the same in any units.
         shown=1.0 if ground is None else float(ground.area / area.boundary.area),
-        files=tuple(sorted(Path(name).resolve() for name in scene.source.files())),
+        files=tuple(sorted(real_path(Path(name)) for name in scene.source.files())),
         # The content of a scene that was counted before needn't be read again to know it.
         content=scene.sha256 if scene.id not in known else lambda: known[scene.id],
         scene=scene,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aoi import AreaOfInterest
 from aoi.errors import InputError
+from aoi.files import real_path
 from geo import Scene, valid_fraction
 from railwatch import __version__
 from railwatch.config import RunConfig
@@ -184,12 +185,12 @@ def run(
         report(number, len(candidates))
         if job is None:
             job = _RunJob(area, config, declared, detector or _load(config))
-        id = job.id(candidate)
-        known = store.get(id)
-        if known is not None:
-            observations.append(known)
-            continue
         try:
+            id = job.id(candidate)
+            known = store.get(id)
+            if known is not None:
+                observations.append(known)
+                continue
             with report.bar("tiles") as tiles:
                 work = job.count(candidate, id, tiles)
         except InputError as error:
@@ -258,7 +259,7 @@ def _products(paths: Sequence[Path]) -> tuple[list[Product], list[Skipped], set[
         skipped.append(Skipped(one.path, f"{subject}{reason}", readable=_is_image(one.path)))
     files = [file for product in products for file in (product.path, *product.files)]
     files += [file for refusal in refusals for file in (refusal.path, *refusal.files)]
-    return products, skipped, {file.resolve() for file in files}
+    return products, skipped, {real_path(file) for file in files}
 
 
 _VERBS = ("is ", "has ", "names ", "holds ", "lies ", "can't ", "needs ", "lacks ")

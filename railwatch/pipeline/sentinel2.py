@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aoi.files import write_bytes
-from geo.sentinel2.chip import PIXEL_M
+from geo.sentinel2.chip import PIXEL_M, Chip, ChipOnDisk
 from geo.sentinel2.site import Site
 from geo.sentinel2.time_series import AcceptedShift, DatedImage, looks
 from railwatch import __version__
@@ -29,7 +29,7 @@ from railwatch.pages.pictures.occupancy import render
 from railwatch.pipeline.count_area import hidden_share
 from railwatch.pipeline.find_scenes import Skipped, unexpected
 from railwatch.pipeline.ingest_chips import Date, gather
-from railwatch.store.chips import ChipStore
+from railwatch.store.chips import ChipStore, StoredChip
 from railwatch.store.observation import Observation, geometry_json, iso, observation_id
 
 if TYPE_CHECKING:
@@ -210,6 +210,14 @@ class _Chain:
 # ---- answering -------------------------------------------------------------------------------------
 
 
+class _UnreadableChip(Exception):
+    """A chip whose pixels can't be read; the others go on without it."""
+
+    def __init__(self, content: str, message: str) -> None:
+        super().__init__(message)
+        self.content = content
+
+
 @dataclass
 class _AreaJob:
     """The work on one area.
@@ -257,14 +265,15 @@ class _AreaJob:
         progress(len(dates) - len(missing), len(dates))
         if not missing:
             return
-        pixels = {kept.content: chip for kept, chip in self.chips.read()}
-        there = [one for one in dates if one.kept.content in pixels]
+        kept = {one.content: one for one in self.chips.kept()}
+        there = [one for one in dates if one.kept.content in kept]
         if len(there) < len(dates):
             self.run(there, progress)  # some have just been replaced or can't be read, which a warning says
             return
-        chips = [pixels[one.kept.content] for one in dates]
+        chips = [self._on_disk(kept[one.kept.content]) for one in dates]
         place = {one.kept.id: number for number, one in enumerate(dates)}
         before, saved, done = len(known), time.monotonic(), len(dates) - len(missing)
+        lost: str | None = None
         try:
             for look in looks(
                 chips,
@@ -285,11 +294,35 @@ class _AreaJob:
                     _write_history(self.path, known)
                     self.store.refresh()
                     before, saved = len(known), time.monotonic()
+        except _UnreadableChip as error:
+            log.warning("%s", error)
+            lost = error.content
         finally:
             if len(known) > before:
                 _write_history(self.path, known)
             if self.new:
                 self.store.refresh()
+        if lost is not None:
+            self.run([one for one in dates if one.kept.content != lost], progress)
+
+    def _on_disk(self, kept: StoredChip) -> ChipOnDisk:
+        """A chip of the store, whose pixels are read when they are needed."""
+
+        def read() -> Chip:
+            try:
+                return self.chips.read_one(kept)
+            except StoreError as error:
+                raise _UnreadableChip(kept.content, f"{error} It is left out.") from error
+
+        return ChipOnDisk(
+            kept.id,
+            kept.datetime,
+            self.chips.grid,
+            kept.chip["sun_azimuth_deg"],
+            kept.chip["sun_elevation_deg"],
+            kept.content,
+            read,
+        )
 
     def _id(self, date: Date, history: str) -> str:
         key = {

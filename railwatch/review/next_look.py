@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import false_discovery_control
 
-from railwatch import words
 from railwatch.history import RANK, PlaceHistory, Record, Verdict, VerdictSettings, from_observation
 from railwatch.history import foremost as foremost_of
 from railwatch.history.judge import corrected, finished, judge
@@ -48,7 +47,6 @@ _BEARING = 3
 """So many of the highest looks in the window of the foremost verdict are tried, each at fewer values."""
 _BEARING_POINTS = 5
 _LEAST = 0.005
-_DOUBTFUL_WAGONS, _DOUBTFUL_FRACTION = 4.0, 0.25
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,6 @@ class Proposal:
         outcomes: The words that a look could lead to, with their probabilities, most probable first.
         foremost: The verdict that the second figure is about, if it isn't 0.
         reason: Why to look, in a sentence.
-        doubtful: Wagons in strings that the detector plainly doubts, or 0; such an image is proposed even if
-            no verdict hangs on it.
     """
 
     observation: Observation
@@ -74,7 +70,6 @@ class Proposal:
     outcomes: tuple[tuple[str, float], ...]
     foremost: Verdict | None
     reason: str
-    doubtful: int = 0
 
     @property
     def change(self) -> float:
@@ -96,7 +91,6 @@ class Proposal:
             "expected_change": round(self.change, 4),
             "expected_change_own": round(self.own_change, 4),
             "expected_change_foremost": round(self.foremost_change, 4),
-            "doubtful": self.doubtful,
             "outcomes": {word: round(share, 4) for word, share in self.outcomes},
             "reason": self.reason,
         }
@@ -150,8 +144,7 @@ def proposals(
         bearing = 0.0
         if head is not None and _bears(verdict.record, head, verdicts):
             bearing = _bearing(observation, verdict.record, head, places[verdict.aoi], chosen)
-        doubtful = doubtful_wagons(observation)
-        if own_change + bearing < _LEAST and not doubtful:
+        if own_change + bearing < _LEAST:
             continue
         ordered = tuple(sorted(outcomes.items(), key=lambda item: (-item[1], item[0])))
         found.append(
@@ -162,31 +155,11 @@ def proposals(
                 foremost_change=bearing,
                 outcomes=ordered,
                 foremost=head if bearing > 0 else None,
-                reason=_reason(verdict, ordered, own_change, bearing, head, doubtful),
-                doubtful=doubtful,
+                reason=_reason(verdict, ordered, own_change, bearing, head),
             )
         )
     found.sort(key=lambda one: (-one.change, -_width(one.observation), one.observation.id))
     return found if limit is None else found[:limit]
-
-
-def doubtful_wagons(observation: Observation) -> int:
-    """Return how many wagons of a count are in doubt, if they plainly are.
-
-    The interval comes from the doubts of all candidates, drawn or not: where half of it is as wide as a
-    quarter of the count and four wagons at least, whole strings may be there or not.
-    """
-    count, low, high = observation.count, observation.count_low, observation.count_high
-    if count is None or low is None or high is None:
-        return 0
-    doubt = (high - low) / 2.0
-    return round(doubt) if doubt >= max(_DOUBTFUL_WAGONS, _DOUBTFUL_FRACTION * count) else 0
-
-
-def looked_through(observations: Sequence[Observation]) -> int:
-    """Return among how many images that nobody has reviewed `proposals` looks."""
-    told = preferred(observations)
-    return sum(one.method not in ("reviewed", "occupancy") and one.count is not None for one in told)
 
 
 def values_of(observation: Observation, points: int, settings: VerdictSettings) -> NDArray[np.float64]:
@@ -310,7 +283,6 @@ def _reason(
     own: float,
     bearing: float,
     head: Verdict | None,
-    doubtful: int,
 ) -> str:
     others = [f"{word} {share:.0%}" for word, share in outcomes if word != verdict.verdict]
     said = []
@@ -319,10 +291,5 @@ def _reason(
     if bearing >= _LEAST and head is not None:
         said.append(
             f"is among the highest before {head.record.day}, whose verdict ({head.verdict}) rests on it"
-        )
-    if doubtful:
-        ends = words.interval(verdict.record.low, verdict.record.high)
-        said.append(
-            f"counts {words.number(verdict.count or 0.0)} where {ends} are possible: strings are in doubt"
         )
     return "; ".join(said)

@@ -42,7 +42,14 @@ __all__ = ["MINIMUM_IOU", "Measure", "TileResult", "Validation", "validate"]
 MINIMUM_IOU = 0.3
 LEAST_SHOWN = 0.5
 
-_AT_MOST = frozenset({"count_error_share", "count_worst_error_share"})
+_AT_MOST = frozenset(
+    {
+        "count_error_share",
+        "count_worst_error_share",
+        "occupancy_error_share",
+        "occupancy_hidden_answered",
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -275,6 +275,10 @@ def _check_types(values: Mapping[str, Any]) -> None:
             raise ValueError(f"its {PREFIX}{name} is a {type(value).__name__}")
 
 
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
 def _check_contents(values: Mapping[str, Any]) -> None:
     """Hold what lies inside lists and mappings to what is read out of them."""
     if not all(isinstance(one, str) for one in values["warnings"]):
@@ -285,9 +289,10 @@ def _check_contents(values: Mapping[str, Any]) -> None:
             raise ValueError(f"its {PREFIX}{name} is {number}")
     for name in ("zones", "tracks"):
         for place, numbers in values[name].items():
-            if not isinstance(numbers, dict) or not all(
-                isinstance(numbers.get(key), int | float) and math.isfinite(numbers[key])
-                for key in ("count", "count_low", "count_high")
+            if (
+                not isinstance(numbers, dict)
+                or "count" not in numbers
+                or not all(map(_finite, numbers.values()))
             ):
                 raise ValueError(f"its {PREFIX}{name} has no count of {place!r}")
     provenance = values["provenance"]

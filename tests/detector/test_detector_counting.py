@@ -140,3 +140,37 @@ def test_odd_scenes_give_a_model_that_works(scenes):
     found = model.interval(np.full(4, 0.9), np.full(2, 0.2))
     assert found.low <= 4 <= found.high
     assert all(np.isfinite(v) for v in model.to_json().values())
+
+
+class TestBands:
+    def scenes(self, seed: int) -> list[tuple[np.ndarray, int]]:
+        """Small counts err twice as much as their doubts say, large ones as much."""
+        rng = np.random.default_rng(seed)
+        out = []
+        for _ in range(600):
+            n = int(rng.choice([4, 25, 80]))
+            p = np.full(n, 0.9)
+            spread = np.sqrt(n * 0.09) * (2.0 if n == 4 else 1.0)
+            out.append((p, max(0, round(float(rng.normal(0.9 * n, spread))))))
+        return out
+
+    def test_each_band_holds_nine_in_ten(self):
+        model = fit_count_model(self.scenes(1))
+        assert len(model.bands) == 3
+        for n in (4, 25, 80):
+            fresh = [(p, true) for p, true in self.scenes(2) if len(p) == n]
+            found = [model.interval(p, np.zeros(0)) for p, _ in fresh]
+            held = np.mean([one.low <= true <= one.high for one, (_, true) in zip(found, fresh, strict=True)])
+            assert 0.85 <= held <= 0.97, n
+
+    def test_factors_are_interpolated_and_level_off(self):
+        model = CountModel(bands=((10.0, 2.0, 3.0), (30.0, 1.0, 2.0)))
+        assert model.factors(20.0) == pytest.approx((1.5, 2.5))
+        assert model.factors(0.0) == (2.0, 3.0)
+        assert model.factors(500.0) == (1.0, 2.0)
+
+    def test_the_card_keeps_them(self):
+        model = CountModel(bands=((10.0, 2.0, 3.0), (30.0, 1.0, 2.0)))
+        assert CountModel.from_json(model.to_json()) == model
+        old = {"unseen": 0.1, "floor": 0.1, "doubt": 1.0, "below": 1.0, "above": 2.0, "cluster": 1.0}
+        assert CountModel.from_json(old).factors(7.0) == (1.0, 2.0)

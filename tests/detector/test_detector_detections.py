@@ -97,7 +97,7 @@ def test_geojson_is_longitude_and_latitude(utm, tmp_path):
         assert properties["category"] == row.category
         assert properties["length_m"] == pytest.approx(row.length_m, abs=0.006)
         np.testing.assert_allclose(properties["pixel_box"], row.pixel_box, atol=1e-3)
-        assert properties["image"] == Path(utm.path).name
+        assert properties["image"] == str(utm.path)
         assert properties["gsd_m"] == pytest.approx(0.5, rel=1e-3)
 
 
@@ -126,7 +126,7 @@ def test_geopackage_and_geoparquet_keep_the_crs(utm, tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
-def test_without_a_position_the_geometry_is_null(plain, tmp_path, suffix):
+def test_without_a_position_the_geometry_is_null_or_that_of_the_picture(plain, tmp_path, suffix):
     path = found(plain).write(tmp_path / f"x{suffix}")
     if suffix in {".geojson", ".json"}:
         features = json.loads(path.read_text())["features"]
@@ -137,8 +137,10 @@ def test_without_a_position_the_geometry_is_null(plain, tmp_path, suffix):
     assert len(back) == 3
     assert back.crs is None or suffix == ".gpkg"
     assert list(back["category"]) == ["freight", "locomotive", "freight"]
-    if "geometry" in back.columns:
-        assert back["geometry"].isna().all()
+    # x to the right, -y down: where QGIS lays a picture without a position.
+    middles = back.geometry.centroid
+    np.testing.assert_allclose(np.c_[middles.x, -middles.y], np.array(BOXES)[:, :2], atol=1e-6)
+    np.testing.assert_allclose(back.geometry.area, np.array(BOXES)[:, 2] * np.array(BOXES)[:, 3], rtol=1e-6)
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -267,3 +269,18 @@ def test_a_doubtful_picture_has_a_wider_interval(utm):
     wide = replace(usual, widening=2.0)
     assert wide.count == usual.count
     assert wide.count_high - wide.count_low > usual.count_high - usual.count_low
+
+
+def test_a_coach_that_may_be_a_freight_car_widens_the_interval(utm):
+    sure, unsure = found(utm), found(utm)
+    assert (unsure.frame["category"] == "locomotive").any()
+    doubt = np.where(unsure.frame["category"] == "freight", 1.0, 0.4)
+    unsure = replace(unsure, frame=unsure.frame.assign(freight_score=doubt))
+    assert unsure.count == sure.count
+    assert unsure.count_high >= sure.count_high
+    everything = np.ones(len(sure.frame), bool)
+    wide, narrow = (
+        d.count_model.moments(d.frame["score"] * d.frame["freight_score"]) for d in (unsure, sure)
+    )
+    assert wide[1] > narrow[1]
+    assert unsure.count_in(everything).count == sure.count

@@ -331,3 +331,9 @@ def test_ten_metres_are_answered_without_the_wagon_network():
     assert len(sources) > 5
     assert not any("detector.wagons" in text for text in sources)
     assert "detector.wagons" not in files("detector").joinpath("tensor_file.py").read_text(encoding="utf-8")
+
+
+def test_the_shipped_weights_load_and_figures_that_are_missing_are_null(tmp_path):
+    assert OccupancyEstimator.load(device="cpu").version == "2"
+    path = untrained_weights(tmp_path, figures={"validation": [{"true": "0", "to_bound": float("nan")}]})
+    assert weights.load(path).card["figures"]["validation"][0]["to_bound"] is None

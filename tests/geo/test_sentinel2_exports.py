@@ -73,14 +73,113 @@ def test_earth_engine_by_its_names_and_its_pixels(tmp_path: Path) -> None:
     assert "no 1000 is in them" in chip.provenance["decisions"][0]
 
 
-def test_earth_engine_that_says_harmonized_needs_no_dark_pixels(tmp_path: Path) -> None:
+def test_earth_engine_whose_metadata_say_harmonized_needs_no_dark_pixels(tmp_path: Path) -> None:
     bright = {band: plane + np.float32(0.3) for band, plane in TEN.items()}
-    write_export(tmp_path / "S2_SR_HARMONIZED" / f"{INDEX}.tif", bright, TRANSFORM, 32652)
-    assert_reads(one(tmp_path), bright)
-    write_export(tmp_path / "S2_SR" / f"{INDEX}.tif", bright, TRANSFORM, 32652)
-    reason = refused(tmp_path / "S2_SR")
-    assert "harmonized" in reason
-    assert DECLARATION in reason
+    path = write_export(tmp_path / "said" / f"{INDEX}.tif", bright, TRANSFORM, 32652)
+    with rasterio.open(path, "r+") as image:
+        image.update_tags(system_id=f"COPERNICUS/S2_SR_HARMONIZED/{INDEX}")
+    assert_reads(one(path.parent), bright)
+    with rasterio.open(path, "r+") as image:
+        image.update_tags(system_id=f"COPERNICUS/S2_SR/{INDEX} (not harmonized)")
+    assert "harmonized" in refused(path.parent)
+
+
+@pytest.mark.parametrize("folder", ["S2_SR_HARMONIZED", "all_not_harmonized", "S2_SR"])
+def test_a_word_in_a_path_decides_nothing(tmp_path: Path, folder: str) -> None:
+    """Numbers with 1000 in them, and bright ones that tell nothing: refused whatever the folder's name is."""
+    for planes in (TEN, {band: plane + np.float32(0.3) for band, plane in TEN.items()}):
+        shifted = {band: plane + np.float32(0.1) for band, plane in planes.items()}
+        write_export(tmp_path / folder / f"{INDEX}.tif", shifted, TRANSFORM, 32652)
+        reason = refused(tmp_path / folder)
+        assert "harmonized" in reason
+        assert DECLARATION in reason
+    # What the pixels tell is taken as before.
+    write_export(tmp_path / folder / f"{INDEX}.tif", TEN, TRANSFORM, 32652)
+    assert_reads(one(tmp_path / folder))
+
+
+STACK = ("20231005T021001_20231005T021003_T52TFN", "20231010T020651_20231010T020653_T52TFN")
+
+
+def write_stack(path: Path, moments: tuple[str, ...], form: str = "{moment}_{band}") -> list[dict[str, Any]]:
+    """One file with all bands of several dates, as ImageCollection.toBands() writes it."""
+    dates = [
+        {band: plane * np.float32(1 - 0.1 * number) for band, plane in TEN.items()}
+        for number in range(len(moments))
+    ]
+    planes = [numbers(plane) for date in dates for plane in date.values()]
+    names = [form.format(moment=moment, band=band.replace("B0", "B")) for moment in moments for band in TEN]
+    write_raster(path, np.stack(planes), TRANSFORM, 32652, descriptions=names)
+    return dates
+
+
+@pytest.mark.parametrize(
+    ("moments", "form", "ids"),
+    [
+        (STACK, "{moment}_{band}", ["S2_20231005T021001", "S2_20231010T020651"]),
+        (("2023-10-05", "2023-10-10"), "{band}_{moment}", ["S2_20231005", "S2_20231010"]),
+        (("1_20231005T021001_20231005T021003_T52TFN", f"2_{STACK[1]}"), "{moment}_{band}", None),
+    ],
+)
+def test_a_stack_of_dates_is_as_many_acquisitions(
+    tmp_path: Path, moments: tuple[str, ...], form: str, ids: list[str] | None
+) -> None:
+    dates = write_stack(tmp_path / "S2_SR_timeseries_20231005_20231010.tif", moments, form)
+    if ids is not None and "T" not in ids[0]:  # names that aren't Earth Engine's don't tell the scale
+        assert "multiplied by isn't known" in refused(tmp_path)
+        declare(tmp_path, "scale = 0.0001\n")
+    products, refusals = find_products([tmp_path])
+    assert refusals == []
+    engine = ["S2_20231005T021001", "S2_20231010T020651"]
+    assert [product.acquisition for product in products] == (ids or engine)
+    for product, planes in zip(products, dates, strict=True):
+        assert_reads(product, planes)
+    assert len(group(products, AREA)) == 2
+
+
+def test_a_stack_that_tells_no_dates_is_refused(tmp_path: Path) -> None:
+    write_stack(tmp_path / "S2_2023-10-05.tif", ("0", "1"))
+    assert "has band B02 2 times" in refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("S2_SR_20231001_20231031", "two dates (2023-10-01 and 2023-10-31)"),
+        ("S2_median_20231005", "made of several days"),
+        ("S2_SR_2023-10-01_to_2023-10-31", "two dates"),
+    ],
+)
+def test_several_days_in_one_image_are_refused(tmp_path: Path, name: str, reason: str) -> None:
+    write_export(tmp_path / f"{name}.tif", TEN, TRANSFORM, 32652, style="float")
+    assert reason in refused(tmp_path)
+
+
+@pytest.mark.parametrize(("baseline", "offset"), [("05.09", -1000.0), ("02.14", 0.0)])
+def test_a_clip_made_by_gdal_knows_its_product(tmp_path: Path, baseline: str, offset: float) -> None:
+    """The tags are those that GDAL 3.10 gives a clip of SENTINEL2_L2A:...:10m."""
+    number = baseline.replace(".", "")
+    tags = {
+        "PRODUCT_URI": f"S2A_MSIL2A_20231005T021001_N{number}_R003_T52TFN_20231005T061601.SAFE",
+        "DATATAKE_1_ID": f"GS2A_20231005T021001_043273_N{baseline}",
+        "DATATAKE_1_DATATAKE_SENSING_START": "2023-10-05T02:10:01.024Z",
+        "DATATAKE_1_SPACECRAFT_NAME": "Sentinel-2A",
+        "DATATAKE_1_SENSING_ORBIT_NUMBER": "3",
+        "PROCESSING_BASELINE": baseline,
+        "PROCESSING_LEVEL": "Level-2A",
+        "BOA_QUANTIFICATION_VALUE": "10000",
+    }
+    order = {"B04": 665, "B03": 560, "B02": 490, "B08": 842}
+    stack = np.stack([numbers(TEN[band], offset=offset) for band in order])
+    names = [f"{band.replace('B0', 'B')}, central wavelength {nm} nm" for band, nm in order.items()]
+    path = tmp_path / "clip.tif"
+    write_raster(path, stack, TRANSFORM, 32652, descriptions=names, tags=tags)
+    product = one(path)
+    assert product.acquisition == "S2A_20231005T021001_R003"
+    assert (product.clock, product.level) == ("datatake", "L2A")
+    assert (product.baseline, product.tile, product.datetime) == (baseline, "52TFN", WHEN)
+    assert_reads(product)
+    assert is_product(path)
 
 
 def test_floats_between_0_and_1_are_reflectance(tmp_path: Path) -> None:

@@ -6,13 +6,15 @@ import datetime as dt
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from affine import Affine
-from sentinel2_products import countryside, write_export, write_raster, write_safe, write_stac
+from sentinel2_products import area_at, countryside, write_export, write_raster, write_safe, write_stac
 
+from geo.sentinel2.chip import ChipGrid
 from geo.sentinel2.formats.find import find_products, is_product
 
 WHEN = dt.datetime(2023, 10, 5, 2, 10, 1, tzinfo=dt.UTC)
@@ -160,3 +162,54 @@ def test_the_whole_real_folder(real_imagery: Path) -> None:
         assert refusal.reason.endswith(".")
         assert "unexpectedly" not in refusal.reason
         assert str(real_imagery) not in refusal.reason
+
+
+def test_a_zip_packed_with_backslashes_is_the_same_product(tmp_path: Path) -> None:
+    """As Compress-Archive of Windows PowerShell and .NET pack it."""
+    packed = write_safe(tmp_path / "plain", PLANES, TRANSFORM, 32652, WHEN, zipped=True)
+    odd = tmp_path / "odd" / packed.name
+    odd.parent.mkdir()
+    with zipfile.ZipFile(packed) as source, zipfile.ZipFile(odd, "w") as target:
+        for one in source.infolist():
+            # a ZipInfo made by hand keeps its backslashes, whatever the system's separator is
+            info = zipfile.ZipInfo("x")
+            info.filename = one.filename.replace("/", "\\")
+            target.writestr(info, source.read(one))
+    (plain,), _ = find_products([packed])
+    (product,), refusals = find_products([odd])
+    assert refusals == []
+    assert (product.acquisition, product.bands.keys()) == (plain.acquisition, plain.bands.keys())
+    grid = ChipGrid.around(area_at((631_100, 4_698_500, 631_300, 4_698_600)), 50.0)
+    np.testing.assert_array_equal(product.read(grid).reflectance, plain.read(grid).reflectance)
+
+
+def test_links_of_an_item_may_have_backslashes(tmp_path: Path) -> None:
+    path = write_stac(tmp_path, PLANES, TRANSFORM, 32652, WHEN, remote=False)
+    (before,), _ = find_products([tmp_path])
+    item = next(one for one in tmp_path.rglob("*.json"))
+    document = json.loads(item.read_text(encoding="utf-8"))
+    for asset in document["assets"].values():
+        asset["href"] = ".\\" + asset["href"].removeprefix("./").replace("/", "\\")
+    item.write_text(json.dumps(document), encoding="utf-8")
+    (after,), refusals = find_products([tmp_path])
+    assert (after.acquisition, refusals) == (before.acquisition, [])
+    assert path.exists()
+
+
+def test_an_item_over_several_days_is_refused(tmp_path: Path) -> None:
+    write_stac(tmp_path, PLANES, TRANSFORM, 32652, WHEN, flavour="c1")
+    item = next(one for one in tmp_path.rglob("*.json"))
+    document = json.loads(item.read_text(encoding="utf-8"))
+    document["id"] = "S2_quarterly_mosaic_52TFN"
+    properties = document["properties"]
+    for key in [key for key in properties if key.startswith(("s2:", "eopf:"))]:
+        del properties[key]
+    properties |= {
+        "datetime": None,
+        "start_datetime": "2023-07-01T00:00:00Z",
+        "end_datetime": "2023-09-30T23:59:59Z",
+    }
+    item.write_text(json.dumps(document), encoding="utf-8")
+    products, (refusal,) = find_products([tmp_path])
+    assert products == []
+    assert "made of several days (2023-07-01 to 2023-09-30)" in refusal.reason

@@ -133,12 +133,21 @@ def test_scenes_come_by_time_and_others_with_their_reason(tmp_path: Path) -> Non
     assert "--dates" in reasons["no_date.tif"]
     assert reasons["away_20230301.tif"] == "it doesn't touch the area yard."
     assert reasons["coarse_20230401.tif"].startswith("10 m a pixel is too coarse to see wagons one by one")
+    assert "PlanetScope" not in reasons["coarse_20230401.tif"]
     assert "no position" in reasons["nowhere_20230501.tif"]
     assert "railwatch detect" in reasons["nowhere_20230501.tif"]
     for reason in reasons.values():
         assert reason.endswith(".")
         assert str(tmp_path) not in reason
         assert "\n" not in reason
+
+
+def test_three_metres_are_refused_with_the_reason(tmp_path: Path) -> None:
+    YARD.write(tmp_path / "planet_20230401.tif", transform=Affine(3.0, 0, WEST - 100, 0, -3.0, NORTH + 100))
+    kept, reasons = choose(tmp_path)
+    assert kept == []
+    assert reasons["planet_20230401.tif"].startswith("3 m a pixel is too coarse to see wagons one by one")
+    assert "no estimator has been trained or measured on them" in reasons["planet_20230401.tif"]
 
 
 def test_copies_count_once(tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ def test_chains_of_duplicates_and_ids_taken_twice_are_refused(tmp_path: Path) ->
     [
         (b"", "is empty"),
         (b"\xff\xfe\x00", "isn't a CSV table in UTF-8"),
-        (b"id;site;covers\n1;2;3\n", "has no column publisher and no "),
+        (b"id;site;covers\n1;2;3\n", "has no column image_date_start and no "),
         (b"a,b\n1,2\n", "has no column id and no "),
         (",".join([*GOOD, "precison"]).encode(), "unknown column 'precison'; did you mean 'precision'"),
         (",".join([*GOOD, "id"]).encode(), "has the column id twice"),

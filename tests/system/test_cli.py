@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ import typer
 
 from aoi.errors import AreaError
 from railwatch import __version__, cli
-from railwatch.cli import _common
+from railwatch.cli import _common, _waiting
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_help_goes_to_stdout_and_lists_every_command(railwatch, arguments):
     modules = {path.stem for path in Path(cli.__file__).parent.glob("[a-z]*.py")}
     assert modules <= set(cli.COMMANDS), "a command module that no panel names"
     for name in modules:
-        assert f" {name} " in outcome.out
+        assert f" {'import' if name == 'import_counts' else name} " in outcome.out
 
 
 def test_every_command_explains_itself(railwatch):
@@ -259,11 +260,58 @@ def test_a_table_has_its_cells(trial):
 
 @pytest.mark.parametrize("columns", [10, 16])
 def test_a_table_loses_nothing_on_a_narrow_terminal(trial, columns):
-    """10 words of 6 letters fit into 100 characters; of 16, the words are broken, not dropped."""
-    rows = [["wagons"] * columns] * 2
+    """10 words of 6 letters fit into 100 characters; of 16, those that don't fit go below, each whole."""
+    rows = [["first", *["wagons"] * (columns - 1)]] * 2
     outcome = trial(lambda: _common.table([f"h{column}" for column in range(columns)], rows))
-    assert outcome.out.count("wagons") == (20 if columns == 10 else 0)
-    assert sum(outcome.out.count(letter) for letter in "wagons") == 2 * columns * len("wagons")
+    assert outcome.out.count("wagons") == 2 * (columns - 1)
+    below = [line for line in outcome.out.splitlines() if line.startswith("first: ")]
+    assert bool(below) == (columns == 16)
+    assert columns == 10 or below[-1] == "first: h15: wagons"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 160])
+def test_a_table_cuts_no_word_and_no_number(trial, monkeypatch, width):
+    """What a run prints, at every width; notes go below the table where they don't fit beside it."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    note = "Only 12% of the area is seen; the settings ask for 50%."
+    rows = [
+        ["2023-10-05 02:15", "WorldView-3", 73, "66 to 80", "96%", ""],
+        ["2023-10-09 02:15", "WorldView-3", None, None, "12%", note],
+    ]
+    headings = ["date", "sensor", "freight cars", "90% interval", "seen", ""]
+    outcome = trial(lambda: _common.table(headings, rows, title="Counts"))
+    words = outcome.out.split()
+    for text in ("2023-10-05", "WorldView-3", "73", "80", "96%", "settings"):
+        assert any(text in word for word in words), text
+    lines = outcome.out.splitlines()
+    if width <= 80:
+        assert f"2023-10-09 02:15: {note}" in lines or f"  {note}" in lines
+    long = "a-picture-with-a-very-long-name-" * 4 + ".tif"
+    outcome = trial(lambda: _common.table(["image", "cars"], [[long, 3]]))
+    assert long in outcome.out.splitlines()[0] or width == 160
+    assert long in outcome.out
+    assert "3" in outcome.out.split()
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_who_waits_is_told_within_a_second_and_the_line_goes(monkeypatch, quiet):
+    stream = _Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(_waiting, "_PATIENCE_S", 0.0)
+    monkeypatch.setenv("TERM", "xterm")
+    waiting = _waiting.Waiting()
+    waiting.start("railwatch run ...", quiet=quiet)
+    if waiting._timer is not None:
+        waiting._timer.join()
+    assert stream.getvalue() == ("" if quiet else "railwatch run ...")
+    waiting.stop()
+    waiting.stop()
+    assert stream.getvalue() == ("" if quiet else "railwatch run ...\r\x1b[K")
 
 
 def _talk() -> None:

@@ -175,14 +175,15 @@ def test_a_bare_name_in_the_table_is_enough(detect, picture, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "needs the columns file and gsd_m"),
-        ("file,gsd_m\n", "at least one row"),
-        ("name,gsd\nyard.png,0.5\n", "needs the columns file and gsd_m"),
+        ("", "is empty"),
+        ("file,gsd_m\n", "has no rows"),
+        ("name,gsd\nyard.png,0.5\n", "no column file and no gsd_m"),
+        ("file,gsd_m\nyard.png,0,5\n", "3 cells for 2 columns"),
         ("file,gsd_m\nyard.png,half\n", "line 2: gsd_m is 'half', not a number"),
-        ("file,gsd_m\nother.png,0.3\nyard.png\n", "line 3: gsd_m is None, not a number"),
+        ("file,gsd_m\nother.png,0.3\nyard.png\n", "line 3: gsd_m is '', not a number"),
         ("file,gsd_m\nyard.png,-1\n", "line 2: gsd_m is '-1', not a number"),
         ("file,gsd_m\nyard.png,nan\n", "line 2: gsd_m is 'nan', not a number"),
-        ("gsd_m,file\n0.5\n", "line 2: names no file"),
+        ("gsd_m,file\n0.5\n", "line 2 names no file"),
     ],
 )
 def test_a_bad_table_is_said_so(detect, picture, tmp_path, text, message):

@@ -77,6 +77,7 @@ LENGTHS_M: dict[str, tuple[float, float]] = {
     "sheet": (12.0, 20.0),
     "carriage": (18.0, 26.5),
     "engine": (11.0, 22.5),
+    "unit": (12.5, 26.5),
 }
 WEIGHTS: dict[str, float] = {
     "tub": 0.15,
@@ -135,10 +136,10 @@ def cutout(rng: np.random.Generator, kind: str, paint: Paint) -> Cutout:
     body.dirt()
     solid = body.solid
     # Between the vehicles are couplers over the track: dark, and only partly there.
-    end = float(design.uniform(0.25, 0.6))
+    end = float(design.uniform(0.25, 0.6)) if kind != "unit" else float(design.uniform(0.05, 0.3))
     ends = ((along < end) | (along > paint.length_m - end)) & (np.abs(across) > 0.25)
     solid = np.where(ends, np.float32(0.0), solid)
-    category = {"carriage": COACH, "engine": LOCOMOTIVE}.get(kind, FREIGHT)
+    category = {"carriage": COACH, "unit": COACH, "engine": LOCOMOTIVE}.get(kind, FREIGHT)
     return Cutout(
         np.clip(body.colour, 0.0, 1.0), np.ascontiguousarray(solid, np.float32), height, category, kind
     )
@@ -390,6 +391,42 @@ def _carriage(body: _VehicleDrawing) -> float:
     return float(body.design.uniform(3.7, 4.5))
 
 
+def _unit(body: _VehicleDrawing) -> float:
+    """A car of a multiple unit: one smooth roof, its gear in a pattern that all cars of the train share."""
+    length, design = body.paint.length_m, body.design
+    everywhere = np.ones_like(body.across) * np.ones_like(body.along)
+    body.profile(str(design.choice(["round", "flat", "round"])), float(design.uniform(0.0, 0.25)))
+    side = np.abs(body.across) * everywhere
+    if design.random() < 0.6:
+        body.fill(side < design.uniform(0.7, 0.92), body_colour(design))
+    if design.random() < 0.35:  # lines along
+        wave = np.sin(np.pi * body.across * int(design.integers(3, 9)))
+        body.times(
+            (1 + np.float32(design.uniform(0.05, 0.2)) * np.sign(wave) * everywhere).astype(np.float32)
+        )
+    tone = np.float32(design.uniform(0.3, 1.7))
+    wide = design.uniform(0.3, 0.85)
+    if design.random() < 0.65:  # units on the roof, evenly
+        number = int(design.integers(1, 6))
+        at = (np.arange(number) + 0.5) * length / number
+        near = np.min(np.abs(body.along[..., None] - at.astype(np.float32)), axis=-1)
+        body.colour[(near < design.uniform(0.3, 2.4)) & (side < wide)] *= tone
+    elif design.random() < 0.5:  # one along all the car
+        ends = float(design.uniform(0.3, 3.0))
+        body.colour[(body.along > ends) & (body.along < length - ends) & (side < wide)] *= tone
+    if design.random() < 0.4 and body.rng.random() < 0.5:  # a current collector
+        at_m = float(design.uniform(2.0, 6.0))
+        for step in (0.0, 0.8, 1.6):
+            body.fill((np.abs(body.along - at_m - step) < 0.08) & (side < 0.8), np.float32(0.08), 0.9)
+    if design.random() < 0.5:  # a stripe at the eaves, with the doors in it
+        rim = side > design.uniform(0.8, 0.95)
+        body.fill(rim, body_colour(design), 0.8)
+        doors = np.sin(np.pi * body.along / length * int(design.integers(3, 9))) > 0.8
+        body.colour[rim & (doors & (body.across < 2))] *= np.float32(design.uniform(0.5, 1.5))
+    body.colour[((body.along < 0.3) | (body.along > length - 0.3)) & (side < 2)] *= np.float32(0.75)
+    return float(design.uniform(3.4, 4.6))
+
+
 def _engine(body: _VehicleDrawing) -> float:
     length = body.paint.length_m
     narrow = float(body.design.uniform(0.45, 1.0))
@@ -422,5 +459,6 @@ _DRAW: dict[str, Callable[[_VehicleDrawing], float]] = {
     "boxes": _boxes,
     "sheet": _sheet,
     "carriage": _carriage,
+    "unit": _unit,
     "engine": _engine,
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ from detector.simulators.collage.canvas import (
     rectangle,
     right_of,
 )
-from detector.simulators.collage.cutouts import WEIGHTS, Cutout, body_colour, cutout, random_paint
+from detector.simulators.collage.cutouts import WEIGHTS, Cutout, Paint, body_colour, cutout, random_paint
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -50,7 +51,10 @@ KINDS: dict[str, float] = {
     "empty yard": 0.10,
     "empty line": 0.10,
     "no rail": 0.16,
+    "passengers": 0.0,
 }
+LEARNED_KINDS = {**KINDS, "passengers": 0.16}
+"""How often a training scene is of each kind: passenger trains more often than they come by chance."""
 EMPTY = ("empty yard", "empty line", "no rail")
 """Kinds without a wagon."""
 
@@ -178,7 +182,7 @@ def random_collage(
         ValueError: There is no such kind.
     """
     if kind is None:
-        kind = _drawn(rng, KINDS)
+        kind = _drawn(rng, LEARNED_KINDS if split == "train" else KINDS)
     elif kind not in KINDS:
         raise ValueError(f"no kind of scene {kind!r}; known are {', '.join(KINDS)}")
     side = round(size_m / PX_M)
@@ -231,7 +235,8 @@ def _railway(
     scene: Canvas, rng: np.random.Generator, spine: _Spine, size_m: float, split: str
 ) -> tuple[float, float]:
     """Beds, tracks and trains; gives the outermost tracks' distances from the spine."""
-    number = int(rng.integers(3, 17)) if "yard" in scene.kind else int(rng.integers(1, 4))
+    most = {"line": 4, "empty line": 4, "passengers": 13}.get(scene.kind, 17)
+    number = int(rng.integers(3 if most == 17 else 1, most))
     offsets = _offsets(rng, number)
     reach = size_m * 1.1
     low, high = float(offsets[0]), float(offsets[-1])
@@ -259,6 +264,9 @@ def _railway(
     _painted_strips(scene, rng, axis, low, high)
     if not scene.kind.startswith("empty"):
         trade = _OneTrade.random(rng, bed) if split == "train" and rng.random() < 0.25 else None
+        if scene.kind == "passengers":
+            trade = None
+            _platforms(scene, rng, axis, offsets)
         _trains(scene, rng, lines, size_m, bed, trade)
     return low, high
 
@@ -351,13 +359,50 @@ class _OneTrade:
         return cls(kind, tone)
 
 
+def _platforms(scene: Canvas, rng: np.random.Generator, axis: F64, offsets: F64) -> None:
+    """Paved strips in the wide gaps between tracks."""
+    tone = _jitter(rng, np.float32(rng.uniform(0.3, 0.75)) * np.ones(3, np.float32))
+    for a, b in pairwise(offsets):
+        if b - a > 6.5:
+            scene.strip(
+                axis, float(a) + 1.7, float(b) - 1.7, tone, grain=0.04, seed=int(rng.integers(1 << 30))
+            )
+
+
+def _formation(
+    rng: np.random.Generator, near: F32, lit: float, room: float, paints: list[Paint]
+) -> list[tuple[Cutout, float]]:
+    """A passenger train: equal cars at equal gaps, at times behind an engine."""
+    paint = replace(paints[int(rng.integers(len(paints)))], lit=lit)
+    kind = "unit" if paint.style % 4 else "carriage"
+    gap = float(rng.uniform(0.0, 0.35) if kind == "unit" else rng.uniform(0.3, 0.9))
+    out: list[tuple[Cutout, float]] = []
+    used = 0.0
+    if kind == "carriage" and rng.random() < 0.5:
+        out.append((cutout(rng, "engine", random_paint(rng, "engine", near, lit)), 0.0))
+        used += out[-1][0].size_m[0]
+    for _ in range(int(rng.integers(2, 13))):
+        if used + gap + paint.length_m > room:
+            break
+        out.append((cutout(rng, kind, paint), gap))
+        used += gap + paint.length_m
+    return out
+
+
 def _string(
-    rng: np.random.Generator, near: F32, lit: float, room: float, trade: _OneTrade | None
+    rng: np.random.Generator,
+    near: F32,
+    lit: float,
+    room: float,
+    trade: _OneTrade | None,
+    passengers: list[Paint] | None = None,
 ) -> list[tuple[Cutout, float]]:
     """Vehicles one behind the other until the room is used, each with the gap before it."""
     out: list[tuple[Cutout, float]] = []
     if trade is not None and rng.random() < 0.15:  # a guest in this yard
         trade = None
+    if passengers is not None:
+        return _formation(rng, near, lit, room, passengers)
     kind = _drawn(rng, WEIGHTS) if trade is None else trade.kind
     mixed = trade is None and rng.random() < 0.4
     paint = random_paint(rng, kind, near, lit)
@@ -392,6 +437,9 @@ def _trains(
     full = float(rng.beta(1.3, 1.0))
     sun = scene.shadow / np.linalg.norm(scene.shadow)
     margin = 25.0
+    fleets: list[Paint] | None = None
+    if scene.kind == "passengers":
+        fleets = [random_paint(rng, "unit", near, 0.0) for _ in range(int(rng.integers(1, 4)))]
     parked: list[tuple[Cutout, Vehicle]] = []
     for line, s, first, last in lines:
         track = _CollageTrack.of(line)
@@ -403,9 +451,11 @@ def _trains(
                 at += float(rng.uniform(15, 90))
                 continue
             long = 2 * size_m
-            room = min(last - at, float(rng.choice([long if trade else rng.uniform(14, 60), long])))
+            short = long if trade or fleets else rng.uniform(14, 60)
+            room = min(last - at, float(rng.choice([short, long])))
             lit = float(np.clip(track.at(at, right_of(line)) @ sun, -1, 1))
-            for piece, gap in _string(rng, near, lit, room, trade):
+            guests = fleets is not None and rng.random() < 0.06  # a freight train among them
+            for piece, gap in _string(rng, near, lit, room, trade, None if guests else fleets):
                 length, width = piece.size_m
                 middle = track.at(at + gap + length / 2)
                 ahead = track.at(at + gap + length) - track.at(at + gap)

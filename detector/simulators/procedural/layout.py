@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from detector.simulators.procedural.materials import rgb
 from detector.simulators.procedural.rolling_stock import FREIGHT_TYPES, STOCK, Style, pick, styles, tinted
-from detector.simulators.procedural.spec import Colour, Consist, Point, Wagon
+from detector.simulators.procedural.spec import FREIGHT, Colour, Consist, Point, Wagon
 
 STEP_M = 3.0  # spacing of polyline points
+_WITHOUT_MATERIAL = frozenset(
+    {"none", "containers", "pipes", "vehicles", "crates", "tarp", "cab", "cab_behind"}
+)
 
 
 @dataclass(frozen=True)
@@ -211,6 +214,8 @@ class Mix:
     snow: float
     liveries: float = 0.0  # how often a consist's wagons of a style wear a random pattern
     stretch: float = 0.0  # spread of lengths and widths around the styles' own, as a share
+    european: bool = False  # lengths as they were measured in a European yard, whatever the style
+    fleets: tuple[Style, ...] = ()  # the passenger cars of the place; of any style where there are none
 
 
 def random_mix(rng: np.random.Generator, bed: Colour, snow: float) -> Mix:
@@ -223,6 +228,13 @@ def random_mix(rng: np.random.Generator, bed: Colour, snow: float) -> Mix:
     return Mix(FREIGHT_TYPES, tuple(float(w) for w in weights / weights.sum()), dull, flush, bed, snow)
 
 
+MEASURED_LENGTHS_M = (
+    2.8, 9.7, 11.0, 11.9, 12.9, 13.2, 13.4, 13.7, 13.9, 14.2, 14.5, 14.8, 15.2, 15.8, 17.0, 18.5,
+    18.7, 18.9, 19.1, 22.1, 31.7,
+)  # fmt: skip
+"""Lengths of 503 rail vehicles in the yard of Muttenz (Switzerland), every twentieth part: from two-axle
+vans to articulated units (outlines by Reichel, Lopez and Vogel, 2022, on SWISSIMAGE, (c) swisstopo)."""
+
 # Long wagons without features of their own, whose ends hardly show at 0.8 m.
 _PLAIN = ("autorack", "box", "covered_hopper", "tarp", "tank")
 
@@ -233,7 +245,9 @@ def loosened(rng: np.random.Generator, mix: Mix) -> Mix:
     The catalogue's styles are few; what a detector learns shall not hang on their looks.
     """
     mix = replace(mix, liveries=float(rng.choice([0.0, 0.25, 0.7])), stretch=0.06)
-    if rng.random() < 0.13:
+    if rng.random() < 0.25:
+        return replace(mix, european=True, flush=None)
+    if rng.random() < 0.2:
         plain = str(rng.choice(_PLAIN, p=[0.4, 0.2, 0.15, 0.1, 0.15]))
         weights = tuple(float(t == plain) for t in mix.types)
         flush = float(rng.normal(0.0, 50.0)) if rng.random() < 0.6 else mix.flush
@@ -268,9 +282,7 @@ def _wagon(
     colour = np.asarray(tinted(style.material, tint, rng))
     pull = mix.dullness * float(rng.uniform(0.5, 1.0))
     colour = colour * (1.0 - pull) + np.asarray(mix.bed) * float(rng.uniform(0.7, 1.2)) * pull
-    load_material = (
-        load if load not in {"none", "containers", "pipes", "vehicles", "crates", "tarp"} else "steel"
-    )
+    load_material = load if load not in _WITHOUT_MATERIAL else "steel"
     snow = mix.snow * float(rng.uniform(0.3, 1.0)) if mix.snow > 0 and rng.random() < 0.8 else 0.0
     return Wagon(
         type=style.type,
@@ -292,10 +304,16 @@ def _wagon(
     )
 
 
-def _stretched(rng: np.random.Generator, style: Style, spread: float) -> Style:
-    """A style a little longer or shorter, wider or narrower."""
+def _stretched(rng: np.random.Generator, style: Style, mix: Mix) -> Style:
+    """A style a little longer or shorter, wider or narrower, or of a measured length."""
+    spread = mix.stretch
     if spread <= 0.0:
         return style
+    if mix.european and STOCK[style.type].category == FREIGHT:
+        steps = np.linspace(0.0, 1.0, len(MEASURED_LENGTHS_M))
+        body = float(np.clip(np.interp(rng.random(), steps, MEASURED_LENGTHS_M), 7.0, 28.6))
+        width = float(np.clip(rng.normal(2.85, 0.17), 2.4, 3.2))
+        return replace(style, length_m=body + float(rng.uniform(0.9, 1.4)), body_m=body, width_m=width)
     along, across = (float(np.clip(v, 0.85, 1.15)) for v in rng.normal(1.0, (spread, 0.5 * spread)))
     return replace(
         style,
@@ -311,6 +329,8 @@ def _composition(
     """The styles and loads of a consist of up to `n` vehicles, engine first where there is one."""
     variety = float(rng.choice([0.04, 0.2, 0.7]))  # how often the next wagon is of another style
     if rng.random() < passenger:
+        if mix.fleets:
+            return _unit(rng, n, mix.fleets[int(rng.integers(len(mix.fleets)))], split)
         style = _choose(rng, "coach", split)
         return [(style, "none")] * n
     mode = rng.random()
@@ -336,6 +356,22 @@ def _composition(
     elif n <= 2 and rng.random() < 0.06:
         out = [(_choose(rng, "locomotive", split), "none")] * n
     return out
+
+
+def _unit(rng: np.random.Generator, n: int, style: Style, split: str) -> list[tuple[Style, str]]:
+    """A train of passenger cars: fixed formations of equal cars with a cab at both ends, or hauled ones."""
+    if style.type == "coach":
+        engine = [(_choose(rng, "locomotive", split), "none")] if rng.random() < 0.4 else []
+        return engine + [(style, "none")] * max(1, min(n, 14))
+    cars = int(rng.choice([2, 3, 4, 5, 6, 8]))
+    unit = [(style, "cab"), *[(style, "none")] * (cars - 2), (style, "cab_behind")]
+    return unit * max(1, min(n // cars, 3))
+
+
+def random_fleets(rng: np.random.Generator, split: str) -> tuple[Style, ...]:
+    """One to three designs of passenger cars that a place has, most of them multiple units."""
+    kinds = rng.choice(["multiple_unit", "coach"], size=int(rng.choice([1, 1, 2, 3])), p=[0.75, 0.25])
+    return tuple(_choose(rng, str(kind), split) for kind in kinds)
 
 
 def _choose(rng: np.random.Generator, kind: str, split: str) -> Style:
@@ -413,7 +449,7 @@ def fill_track(
             for known, load in _composition(rng, n, mix, split, passenger):
                 key = (known.type, known.index)
                 if key not in sizes:
-                    sizes[key] = _stretched(rng, known, mix.stretch)
+                    sizes[key] = _stretched(rng, known, mix)
                 style = sizes[key]
                 if mix.liveries > 0.0 and style.type not in patterns:
                     worn = rng.random() < mix.liveries
@@ -425,10 +461,12 @@ def fill_track(
                 b = path.place(s + 0.82 * style.length_m)
                 centre = ((a[0] + b[0]) / 2.0, (a[1] + b[1]) / 2.0)
                 angle = math.degrees(math.atan2(b[1] - a[1], b[0] - a[0]))
-                if rng.random() < 0.3:
+                if load.startswith("cab"):  # drawn at the start of a car
+                    angle += 180.0 if load == "cab_behind" else 0.0
+                elif rng.random() < 0.3:
                     angle += 180.0
                 one_load = load
-                if load != "none" and rng.random() < 0.08:
+                if load != "none" and not load.startswith("cab") and rng.random() < 0.08:
                     one_load = pick(rng, STOCK[style.type].loads)
                 tint = common.setdefault(style.index, style.tint)
                 livery = patterns.get(style.type, 0)

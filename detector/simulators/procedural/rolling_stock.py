@@ -202,6 +202,18 @@ _TYPES = (
         ),
         weight=0.0,
     ),
+    StockType(
+        "multiple_unit",
+        COACH,
+        lengths_m=((12.5, 16.5, 1.0), (17.0, 20.5, 3.0), (21.5, 26.5, 3.0)),
+        width_m=(2.5, 3.25),
+        height_m=(3.4, 4.6),
+        paints=weighted(
+            "silver 3 grey 3 grey_light 3 white 3 grey_dark 2 cream 1 blue 1 blue_dark 1 blue_light 1 red 1 "
+            "maroon 0.7 green 0.8 green_dark 0.7 teal 0.5 orange 0.5 yellow 0.5 black 0.7 tan 0.5"
+        ),
+        weight=0.0,
+    ),
 )
 STOCK: dict[str, StockType] = {t.name: t for t in _TYPES}
 
@@ -248,6 +260,8 @@ def styles(type_name: str, split: str) -> tuple[Style, ...]:
         low, high, _ = stock.lengths_m[int(rng.choice(len(weights), p=weights / weights.sum()))]
         length = float(rng.uniform(low, high))
         overhang = float(rng.uniform(0.75, 1.35))
+        if type_name == "multiple_unit":  # gangways instead of couplers and buffers
+            overhang *= 0.45
         tint = np.clip(rng.normal(1.0, 0.07, 3) * rng.uniform(0.75, 1.25), 0.5, 1.5)
         out.append(
             Style(

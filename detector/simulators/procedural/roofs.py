@@ -458,6 +458,63 @@ def _coach(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Genera
     s.shade(w.length_m - 0.5, w.length_m, 0, w.width_m, 0.7)
 
 
+def _multiple_unit(
+    s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun
+) -> None:
+    """A metro, suburban or regional car: a smooth roof with its gear, doors and stripes at its eaves."""
+    length, width, mid = w.length_m, w.width_m, w.width_m / 2
+    s.across(_roof_profile(sun, w.angle_deg, float(style.uniform(5, 45))))
+    s.height -= (float(style.uniform(0.2, 0.9)) * np.linspace(-1, 1, s.h) ** 2).astype(np.float32)[:, None]
+    roof = rgb(pick(style, CONTAINER_PAINTS)) if style.random() < 0.5 else rgb("grey")
+    roof = _scaled(roof, float(style.uniform(0.5, 1.6)))
+    edge = float(style.uniform(0.15, 0.45))
+    if style.random() < 0.6:  # the roof of another colour than the sides, whose upper rim shows
+        s.fill(0, length, edge, width - edge, roof)
+    if style.random() < 0.4:  # corrugated, or gutters: lines along
+        for y in np.arange(edge, width - edge, float(style.uniform(0.25, 0.6))):
+            s.shade(0, length, float(y), float(y) + 0.1, float(style.uniform(0.75, 1.2)))
+    gear = style.random()
+    tone = _scaled(roof, float(style.uniform(0.4, 1.8)))
+    half = float(style.uniform(0.5, 0.42 * width))
+    if gear < 0.4:  # air conditioning
+        for x in np.linspace(3.0, length - 3.0, int(style.integers(1, 4))):
+            d = float(style.uniform(1.0, 2.4))
+            s.fill(x - d, x + d, mid - half, mid + half, tone, w.height_m + 0.25)
+            for fan in (x - 0.5 * d, x + 0.5 * d):
+                s.fill(fan - 0.35, fan + 0.35, mid - 0.35, mid + 0.35, rgb("soot"))
+    elif gear < 0.6:  # a fairing over most of the car
+        a, b = float(style.uniform(0.5, 4.0)), length - float(style.uniform(0.5, 4.0))
+        s.fill(a, b, mid - half, mid + half, tone, w.height_m + 0.2)
+    elif gear < 0.75:  # many vents
+        for x in np.arange(1.5, length - 1.0, float(style.uniform(1.2, 3.2))):
+            s.fill(float(x) - 0.2, float(x) + 0.2, mid - 0.25, mid + 0.25, tone, w.height_m + 0.15)
+    if style.random() < 0.35 and (rng.random() < 0.5 or w.load != "none"):  # pantograph with its insulators
+        x = float(style.uniform(2.5, 6.0))
+        s.shade(x - 0.8, x + 2.2, 0.4, width - 0.4, float(style.uniform(0.6, 0.9)))
+        for d in (0.0, 0.7, 1.4):
+            s.fill(x + d, x + d + 0.1, 0.35, width - 0.35, rgb("soot"), w.height_m + 0.6)
+    if style.random() < 0.5:  # doors, seen as breaks of the rim
+        doors = np.linspace(0.15, 0.85, int(style.integers(2, 5))) * length
+        look = float(style.uniform(0.5, 1.6))
+        for x in doors:
+            for y in (0.0, width - edge):
+                s.shade(float(x) - 0.8, float(x) + 0.8, y, y + edge, look)
+    if style.random() < 0.3:  # a band along the roof
+        paint = rgb(pick(style, CONTAINER_PAINTS))
+        b = float(style.uniform(0.2, 0.5))
+        s.fill(0, length, mid - b, mid + b, paint)
+    s.shade(0, 0.25, 0, width, 0.75)
+    s.shade(length - 0.25, length, 0, width, 0.75)
+    if w.load.startswith("cab"):
+        nose = float(style.uniform(0.8, 4.0))
+        paint = rgb(pick(style, CONTAINER_PAINTS)) if style.random() < 0.5 else w.colour
+        s.fill(0, nose, 0, width, paint)
+        at = s.box(0, nose, 0, width)
+        drop = np.linspace(float(style.uniform(0.3, 2.0)), 0.0, at[1].stop).astype(np.float32)
+        s.height[at] -= drop[None]
+        s.fill(0.3 * nose, 0.3 * nose + 0.6, 0.3, width - 0.3, (0.02, 0.025, 0.03))
+
+
 _Painter = Callable[[Sheet, Wagon, np.random.Generator, np.random.Generator, Sun], None]
 _STOCK: dict[str, _Painter] = {
     "gondola_empty": _gondola,
@@ -473,6 +530,7 @@ _STOCK: dict[str, _Painter] = {
     "tarp": _tarp,
     "locomotive": _locomotive,
     "coach": _coach,
+    "multiple_unit": _multiple_unit,
 }
 
 

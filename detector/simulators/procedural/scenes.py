@@ -50,8 +50,11 @@ KIND_WEIGHTS: dict[str, float] = {
     "blocks": 4.0,
     "open": 3.0,
     "background": 9.0,
+    "commuter_yard": 0.0,
 }
-WAGON_KINDS = ("yard", "sidings", "mainline", "station", "terminal")
+# Passenger trains are shown more often than they come, so that freight and coaches are learned to be two.
+LEARNED_WEIGHTS = {**KIND_WEIGHTS, "station": 9.0, "commuter_yard": 9.0}
+WAGON_KINDS = ("yard", "sidings", "mainline", "station", "terminal", "commuter_yard")
 EMPTY_KINDS = ("empty_yard", "empty_line", "empty_sidings")
 RAIL_FREE_KINDS = ("strips", "lots", "waterway", "blocks", "open", "background")
 KINDS = tuple(KIND_WEIGHTS)
@@ -169,7 +172,8 @@ def random_scene(
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
     if kind is None:
         names = [k for k in KINDS if k != "background" or backgrounds is not None]
-        weights = np.array([KIND_WEIGHTS[k] for k in names])
+        usual = LEARNED_WEIGHTS if split == "train" else KIND_WEIGHTS
+        weights = np.array([usual[k] for k in names])
         kind = names[int(rng.choice(len(names), p=weights / weights.sum()))]
     elif kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
@@ -308,6 +312,7 @@ def _rail(
         "mainline": lambda: int(rng.choice([1, 2, 2, 3, 4])),
         "line": lambda: int(rng.choice([1, 1, 2, 2, 3, 4])),
         "station": lambda: int(rng.integers(2, 7)),
+        "commuter_yard": lambda: int(rng.integers(2, 15)),
     }[shape]()
     curve = layout.random_curve(rng, size, straight=0.6 if n > 3 else 0.45, half_width_m=2.6 * n)
     site = SceneDraft(rng, size, curve, sun, weather)
@@ -325,7 +330,7 @@ def _rail(
         corridor.append(layout.as_points(shapely.get_coordinates(around.exterior)))
     paved = shape in {"terminal", "sidings", "yard"} and rng.random() < 0.12
     gauge = int(rng.choice([1435, 1520], p=[0.6, 0.4]))
-    look = 0.8 if shape in {"mainline", "line", "station"} else 0.35
+    look = 0.8 if shape in {"mainline", "line", "station", "commuter_yard"} else 0.35
     ground = _base(site)
     # Some railways cut across what was there before them instead of giving it its direction.
     askew = not pictures and shape != "station" and rng.random() < 0.25
@@ -340,8 +345,10 @@ def _rail(
         _rhythms(site, offsets, low, high)
     _beside(site, shape, low, high, sparse=askew or (bool(pictures) and rng.random() < 0.75))
     _clear_the_way(site, corridor)
-    if shape == "station":
+    if shape == "station" or (shape == "commuter_yard" and rng.random() < 0.35):
         _island_platforms(site, offsets)
+    if shape == "commuter_yard" and rng.random() < 0.5:
+        _third_rails(site, offsets)
     _catenary(site, offsets, shape)
     _spanning(site, pictures)
     bed = layout.mean_colour(tracks[0].ballast.ramp)
@@ -351,7 +358,13 @@ def _rail(
         if split == "train":
             mix = layout.loosened(rng, mix)
         usual = float(rng.beta(2.4, 1.2))
-        passenger = 0.5 if shape == "station" else 0.12 if shape == "mainline" else 0.02
+        passenger = {"station": 0.5, "mainline": 0.12, "commuter_yard": 0.94}.get(shape, 0.02)
+        if shape == "commuter_yard" or split == "train":
+            mix = replace(mix, fleets=layout.random_fleets(rng, split))
+        if split == "train" and shape in {"station", "mainline"}:
+            passenger *= 1.5
+        if shape == "commuter_yard":
+            mix = replace(mix, dullness=0.3 * mix.dullness, european=False)
         for i, path in enumerate(paths):
             occupancy = 0.0 if rng.random() < 0.14 else float(np.clip(rng.normal(usual, 0.2), 0.05, 0.98))
             consists += layout.fill_track(rng, path, i, mix, split, occupancy=occupancy, passenger=passenger)
@@ -496,10 +509,21 @@ def _island_platforms(site: SceneDraft, offsets: np.ndarray) -> None:
                 surroundings.canopy_roofs(site, float(a + b) / 2, gap - 4.0, start, end)
 
 
+def _third_rails(site: SceneDraft, offsets: np.ndarray) -> None:
+    """A conductor rail under its cover beside each track, as metros and some suburban lines have."""
+    rng = site.rng
+    tone = float(rng.choice([0.1, 0.3, 0.6, 0.75]))
+    wide, strength = float(rng.uniform(0.12, 0.3)), float(rng.uniform(0.4, 0.95))
+    for offset in offsets:
+        beside = float(offset) + float(rng.choice([-1.0, 1.0])) * 1.5
+        line = site.curve.line(beside, *site.part(60.0))
+        site.crossings.append(Marking(line, wide, (tone, tone, tone), 0.0, 0.0, strength))
+
+
 def _catenary(site: SceneDraft, offsets: np.ndarray, shape: str) -> None:
     """Masts beside electrified tracks, light masts in yards."""
     rng = site.rng
-    if rng.random() < (0.5 if shape in {"mainline", "line", "station"} else 0.25):
+    if rng.random() < (0.5 if shape in {"mainline", "line", "station", "commuter_yard"} else 0.25):
         arm = 3.0
         pitch = float(rng.uniform(35.0, 65.0))
         surroundings.masts(site, float(offsets.min()) - 2.9, pitch, 7.5, arm)

@@ -74,16 +74,21 @@ class Yard:
         return sum(b - a for path in self.paths for a, b in clear_runs(path))
 
 
-def random_yard(rng: np.random.Generator, split: str) -> Yard:
+def random_yard(
+    rng: np.random.Generator, split: str, *, ground_m: float = 160.0, length_m: float | None = None
+) -> Yard:
     """Lay out a yard by chance: 1 to 20 tracks, straight or curved, with or without ladders.
 
     Args:
         rng: Source of chance.
         split: "train", "val" or "test".
+        ground_m: Ground beside the tracks on either side.
+        length_m: Of the scene, along the tracks; by chance if not given.
     """
     n = int(np.clip(round(float(np.exp(rng.normal(1.75, 0.62)))), 1, MOST_TRACKS))
-    length = float(rng.uniform(450.0, 1350.0))
-    width = 5.2 * n + 320.0
+    by_chance = float(rng.uniform(450.0, 1350.0))
+    length = by_chance if length_m is None else length_m
+    width = 5.2 * n + 2.0 * ground_m
     size = (length, width)
     curvature = 0.0
     if rng.random() < 0.5:

@@ -112,7 +112,7 @@ def parse_declaration(content: bytes, path: Path) -> Declaration:
             raise SceneError(f"{path}: file has to be a name")
         if not file and (not declared.bands or not all(name for name, _ in declared.bands.values())):
             raise SceneError(f"{path}: an acquisition names no file")
-        acquisitions.append((file, declared))
+        acquisitions.append((file.replace("\\", "/"), declared))
     return Declaration(path, _declared(table, path), tuple(acquisitions))
 
 
@@ -154,18 +154,18 @@ def _declared(table: Mapping[str, Any], path: Path) -> Declared:
 def _when(value: Any, path: Path) -> tuple[dt.datetime | None, bool]:
     if value is None:
         return None, False
-    if isinstance(value, dt.datetime):
-        return (value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)), False
-    if isinstance(value, dt.date):
-        return dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC), True
     try:
+        if isinstance(value, dt.datetime):
+            return (value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)), False
+        if isinstance(value, dt.date):
+            return dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC), True
         return iso_time(str(value)), len(str(value).strip()) <= len("2023-10-05")
-    except ValueError:
+    except (ValueError, OverflowError):
         raise SceneError(f"{path}: {value!r} isn't a time such as 2023-10-05T02:10:01Z") from None
 
 
 def _bands(value: Any, path: Path) -> dict[str, tuple[str, int]]:
-    if isinstance(value, list):
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
         value = {name: index for index, name in enumerate(value, start=1) if name}
     if not isinstance(value, dict):
         raise SceneError(f"{path}: bands are a list of names or a table by name")
@@ -176,7 +176,7 @@ def _bands(value: Any, path: Path) -> dict[str, tuple[str, int]]:
                 f"{path}: {name!r} isn't a band that is used; those are {', '.join(sorted(_KNOWN))}"
             )
         if isinstance(place, str) and place:
-            bands[name] = (place, 1)
+            bands[name] = (place.replace("\\", "/"), 1)
         elif isinstance(place, int) and not isinstance(place, bool) and place >= 1:
             bands[name] = ("", place)
         else:

@@ -12,7 +12,7 @@ import logging
 import math
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,21 +21,23 @@ from pyproj import Geod
 from rasterio.errors import RasterioError
 from rasterio.warp import transform as transform_points
 
+from aoi.files import real_path
 from geo.errors import SceneError
 from geo.filename_metadata import acquisition_time, sensor_name
-from geo.ground_metric import apply_affine
+from geo.ground_metric import apply_affine, doubt_at
+from geo.sentinel2.formats.band_names import ENGINE_INDEX, band_name, described, last_band, stacked
 from geo.sentinel2.formats.declaration import DECLARATION, Declaration, Declared, parse_declaration
 from geo.sentinel2.formats.file_tree import FileTree, ZipFileTree, parent
+from geo.sentinel2.formats.gdal_tags import ProductTags, product_tags
 from geo.sentinel2.formats.product import SATURATED, Band, Clock, Product, Refusal, ordered
 from geo.sentinel2.formats.product_names import (
     CLASSES,
-    SWIR_BAND,
     TEN_METRE_BANDS,
     compact_time,
     platform_of,
     tile_in,
 )
-from geo.sentinel2.formats.radiometric_offset import floors
+from geo.sentinel2.formats.radiometric_offset import SHIFT, decide, floors
 from geo.sentinel2.formats.raster_band import Header, header, sample
 from geo.sentinel2.formats.safe import EIGHT_BITS, QUANTIFICATION, lacking
 
@@ -45,24 +47,14 @@ _SUFFIXES = (".tif", ".tiff", ".jp2")
 # Pixels of images that are taken to be of the 10 m bands, metres on the ground. Exports in degrees or Web
 # Mercator are near it and not at it.
 _TEN_METRES = (6.0, 12.5)
-_BAND = re.compile(r"(?<![A-Za-z0-9])(B(?:0?[1-9]|1[0-2]|8A)|SCL)(?:_(\d\d)m)?(?![A-Za-z0-9])", re.IGNORECASE)
-_COLOURS = {
-    "blue": "B02",
-    "green": "B03",
-    "red": "B04",
-    "nir": "B08",
-    "swir1": "B11",
-    "swir16": "B11",
-    "scl": "SCL",
-}
-# 20231005T021001_20231005T021003_T52TFN: the index of an image at Google Earth Engine, which begins with the
-# start of the datatake.
-_ENGINE = re.compile(r"(?<!\d)(\d{8}T\d{6})_\d{8}T\d{6}_T\d{2}[A-Z]{3}")
 _ENGINE_BANDS = re.compile(r"^B[2348]$")
 # 2023-10-05-00_00_2023-10-05-23_59_Sentinel-2_L2A_B02_(Raw)
 _BROWSER = re.compile(r"(\d{4}-\d\d-\d\d)-\d\d[:_]\d\d_(\d{4}-\d\d-\d\d)-\d\d[:_]\d\d")
-_HARMONIZED = re.compile(r"harmoni[sz]ed", re.IGNORECASE)
+# The collection that the file's own metadata name; a word in its path may stand for anything.
+_HARMONIZED = re.compile(r"(?<![A-Za-z0-9])S2(?:_SR)?_HARMONIZED(?![A-Za-z0-9])")
 _WGS84 = Geod(ellps="WGS84")
+# Half a pixel.
+_LARGEST_ERROR_M = 5.0
 _HIGHEST_REFLECTANCE = 2.5
 """No more than a hundredth of a scene is brighter, with the sun low on snow or glass."""
 
@@ -96,6 +88,13 @@ class _ExportSource:
     images: Mapping[str, tuple[_Image, int]]
     declared: Declared
     declared_by: Path | None
+    moment: str = ""
+    """What the names of the bands tell of the time."""
+
+    @property
+    def tags(self) -> ProductTags | None:
+        """What the file's metadata say of ESA's product that it is a clip of."""
+        return product_tags(self.images["B04"][0].header.tags) if "B04" in self.images else None
 
 
 def open_exports(tree: FileTree, names: Sequence[str]) -> tuple[list[Product], list[Refusal]]:
@@ -137,7 +136,7 @@ def open_exports(tree: FileTree, names: Sequence[str]) -> tuple[list[Product], l
             continue
         if not _is_ours(image):
             continue
-        match = _last_band(image.stem)
+        match = last_band(image.stem)
         single = image.header.count == 1 and match is not None
         key = (
             (parent(name), image.stem[: match.start()] + image.stem[match.end() :])
@@ -151,8 +150,8 @@ def open_exports(tree: FileTree, names: Sequence[str]) -> tuple[list[Product], l
         path = tree.file(first)
         files = _files(tree, [image.name for image in images], declaration)
         try:
-            source = _undeclared_source(images, declaration, path)
-            products.append(_assembled(tree, path, source, files))
+            for source in _undeclared_sources(images, declaration, path):
+                products.append(_assembled(tree, path, source, files))
         except Exception as error:  # one bad export must not stop the rest
             refusals.append(Refusal.of(path, error, files))
     return products, refusals
@@ -168,7 +167,7 @@ def is_export(path: Path) -> bool:
     if declaration.is_file():
         listed = parse_declaration(declaration.read_bytes(), declaration).acquisitions
         named = {file for file, _ in listed} | {file for _, one in listed for file, _ in one.bands.values()}
-        if any((path.parent / file).resolve() == path.resolve() for file in named if file):
+        if any(real_path(path.parent / file) == real_path(path) for file in named if file):
             return True
     return _is_ours(_Image(path.name, header(str(path))))
 
@@ -184,7 +183,9 @@ def _opened(tree: FileTree, name: str) -> _Image | None:
 def _is_ours(image: _Image) -> bool:
     """Whether an image is one of Sentinel-2's, or as coarse: nobody else could see wagons in it."""
     sensor = sensor_name(image.stem, image.header.tags)
-    if sensor.startswith("Sentinel-2") or _ENGINE.search(image.stem):
+    if product_tags(image.header.tags) is not None:
+        return True
+    if sensor.startswith("Sentinel-2") or ENGINE_INDEX.search(image.stem):
         return True
     if sensor != "unknown":
         return False
@@ -246,7 +247,8 @@ def _declared_acquisition(
         if place:
             images = {band: (opened[name], index) for band, (name, index) in place.items()}
         else:
-            images = _described(opened[first])
+            found = described(opened[first].header.descriptions)
+            images = {band: (opened[first], indexes[0]) for band, indexes in found.items()}
         source = _ExportSource(moment, images, declared, by)
         return used, _assembled(tree, path, source, files)
     except Exception as error:  # one bad acquisition must not stop the rest
@@ -254,30 +256,44 @@ def _declared_acquisition(
         return used, Refusal.of(refused, error, files)
 
 
-def _undeclared_source(
+def _undeclared_sources(
     images: Sequence[_Image], declaration: Declaration | None, path: Path
-) -> _ExportSource:
-    """Bands of one image with several, or of several with one each, as they are named.
+) -> Iterator[_ExportSource]:
+    """Bands of one image with several, or of several with one each, as they are named; one source a date.
 
     Raises:
         SceneError: They aren't.
     """
     declared = declaration.folder if declaration is not None else Declared()
+    by = declaration.path if declaration is not None else None
+    found: dict[str, tuple[_Image, int]] = {}
     if len(images) == 1 and images[0].header.count > 1:
         image = images[0]
-        found = (
-            {band: (image, index) for band, (_, index) in declared.bands.items()}
-            if declared.bands
-            else _described(image)
-        )
+        if declared.bands:
+            found = {band: (image, index) for band, (_, index) in declared.bands.items()}
+        else:
+            try:
+                dates = stacked(image.header.descriptions)
+            except SceneError as error:
+                raise SceneError(f"{path}: {error}; {HOW}") from error
+            if len(dates) > 1:
+                for moment, bands in dates.items():
+                    yield _ExportSource(
+                        moment, {band: (image, index) for band, index in bands.items()}, declared, by, moment
+                    )
+                return
+            for moment, bands in dates.items():
+                found = {band: (image, index) for band, index in bands.items()}
+                if found:
+                    yield _ExportSource("", found, declared, by, moment)
+                    return
     else:
-        found = {}
         for image in images:
-            match = _last_band(image.stem)
-            band = _band_name(match[1]) if match else None
+            match = last_band(image.stem)
+            band = band_name(match[1]) if match else None
             if band is None:
-                described = _described(image)
-                found.update(described)
+                named = described(image.header.descriptions)
+                found.update({name: (image, indexes[0]) for name, indexes in named.items()})
             elif band not in found:
                 found[band] = (image, 1)
             else:
@@ -286,37 +302,12 @@ def _undeclared_source(
         if images[0].eight_bits:
             raise SceneError(f"{path}: {EIGHT_BITS}")
         count = images[0].header.count
-        bands = f"{count} bands" if count > 1 else "one band"
+        many = f"{count} bands" if count > 1 else "one band"
         raise SceneError(
-            f"{path}: has {bands} of 10 m pixels, but nothing says which they are, how they are scaled and "
+            f"{path}: has {many} of 10 m pixels, but nothing says which they are, how they are scaled and "
             f"when they were taken; {HOW}"
         )
-    return _ExportSource("", found, declared, declaration.path if declaration is not None else None)
-
-
-def _described(image: _Image) -> dict[str, tuple[_Image, int]]:
-    """Bands of an image by their descriptions."""
-    found: dict[str, tuple[_Image, int]] = {}
-    for index, description in enumerate(image.header.descriptions, start=1):
-        match = _last_band(description)
-        name = _band_name(match[1]) if match else _COLOURS.get(description.strip().lower())
-        if name is not None:
-            found.setdefault(name, (image, index))
-    return found
-
-
-def _last_band(text: str) -> re.Match[str] | None:
-    """The last band named in a text: names begin with a date and a tile, and end with the band."""
-    matches = list(_BAND.finditer(text))
-    return matches[-1] if matches else None
-
-
-def _band_name(text: str) -> str | None:
-    """B2 and B02 as B02; None for bands that aren't used."""
-    upper = text.upper()
-    match = re.fullmatch(r"B0?(\d{1,2})", upper)
-    name = f"B{int(match[1]):02d}" if match else upper
-    return name if name in (*TEN_METRE_BANDS, SWIR_BAND, CLASSES) else None
+    yield _ExportSource("", found, declared, by)
 
 
 def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[Path, ...]) -> Product:
@@ -345,7 +336,14 @@ def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[P
         raise SceneError(
             f"{path}: has pixels of {size}, but wagons need those of 10 m: export it again with a scale of 10"
         )
-    when, clock = _when(tree, path, reference, source.declared)
+    assert reference.header.crs is not None  # placed
+    centre = apply_affine(
+        reference.header.transform, [(reference.header.shape[1] / 2, reference.header.shape[0] / 2)]
+    )
+    doubt = doubt_at(reference.header.crs, centre[0], path)
+    if doubt is not None and doubt.error_m > _LARGEST_ERROR_M:
+        raise SceneError(f"{path}: {doubt.sentence}, which is too far to lay it over other dates")
+    when, clock = _when(tree, path, reference, source)
     bare = {
         band: Band(band, tree.gdal(image.name), index)
         for band, (image, index) in source.images.items()
@@ -354,20 +352,22 @@ def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[P
     bands, decisions = _scaled(path, reference, source, bare)
     _check_reflectance(path, bands["B04"], source)
     classes = source.images.get(CLASSES)
-    declared = source.declared
+    declared, tags = source.declared, source.tags
+    baseline = declared.baseline or (tags.baseline if tags else None)
+    tile = tile_in(reference.stem) or tile_in(source.moment) or (tags.tile if tags else None)
     names = f"{reference.name} {path.name}"
-    assert reference.header.crs is not None  # placed
     return Product(
         path=path,
         part=source.part or ("" if not isinstance(tree, ZipFileTree) else reference.name),
         kind="export",
-        level=declared.level or _level(names, classes is not None),
-        platform=declared.platform or platform_of(sensor_name(reference.stem, reference.header.tags)),
+        level=declared.level or (tags.level if tags else _level(names, classes is not None)),
+        platform=declared.platform
+        or (tags.platform if tags else platform_of(sensor_name(reference.stem, reference.header.tags))),
         datetime=when,
         clock=clock,
-        relative_orbit=declared.relative_orbit,
-        baseline=declared.baseline,
-        tile=tile_in(reference.stem),
+        relative_orbit=declared.relative_orbit or (tags.relative_orbit if tags else None),
+        baseline=baseline,
+        tile=tile,
         crs=reference.header.crs,
         transform=reference.header.transform,
         shape=reference.header.shape,
@@ -380,8 +380,9 @@ def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[P
             "file": str(path),
             "kind": "export",
             "declaration": str(source.declared_by) if source.declared_by is not None else None,
-            "tile": tile_in(reference.stem),
-            "baseline": declared.baseline,
+            "tile": tile,
+            "baseline": baseline,
+            "product": tags.product if tags else None,
             "scale": {name: band.scale for name, band in bands.items()},
             "reflectance_offset": {name: band.offset for name, band in bands.items()},
             "band_numbers": {name: [Path(band.path).name, band.index] for name, band in bands.items()},
@@ -415,6 +416,15 @@ def _scaled(
         return with_scale(declared.scale, offset), [
             f"scale {declared.scale:g} and offset {offset:g} as declared"
         ]
+    tags = source.tags
+    if tags is not None and not floating:
+        found = floors({name: bare[name] for name in TEN_METRE_BANDS})
+        offset, why = tags.offset, f"by baseline {tags.baseline}, as the file's metadata say"
+        if offset and found.removed:
+            offset, why = 0.0, f"since 1000 was taken off: {found.say()}"
+        return with_scale(1.0 / tags.quantification, offset / tags.quantification), [
+            f"scale 1/{tags.quantification:g} and offset {offset:g} {why}"
+        ]
     own = {
         name: (image.header.scales[index - 1], image.header.offsets[index - 1])
         for name, (image, index) in source.images.items()
@@ -434,11 +444,12 @@ def _scaled(
         return with_scale(1.0, 0.0), ["floating-point numbers between 0 and 1 are reflectance"]
     if _by_earth_engine(reference, source) and high > _HIGHEST_REFLECTANCE:
         scale = 1.0 / QUANTIFICATION
-        if _HARMONIZED.search(f"{path} {' '.join(reference.header.tags.values())}"):
-            return with_scale(scale, 0.0), [
-                "harmonized numbers of Google Earth Engine: scale 0.0001, offset 0"
-            ]
         found = floors({name: bare[name] for name in TEN_METRE_BANDS})
+        said = _HARMONIZED.search(" ".join(reference.header.tags.values())) is not None
+        if said and decide(found, said_removed=True, declared=None).offset != -SHIFT:
+            return with_scale(scale, 0.0), [
+                "harmonized numbers of Google Earth Engine by the file's metadata: scale 0.0001, offset 0"
+            ]
         if found.removed:
             return with_scale(scale, 0.0), [
                 f"numbers of Google Earth Engine: scale 0.0001; no 1000 is in them, since {found.say()}"
@@ -454,10 +465,10 @@ def _scaled(
 
 def _by_earth_engine(reference: _Image, source: _ExportSource) -> bool:
     """Whether an export is Earth Engine's: named by its index, with bands as only it writes them."""
-    if _ENGINE.search(reference.stem):
+    if ENGINE_INDEX.search(reference.stem):
         return True
     written = [image.header.descriptions[index - 1] for image, index in source.images.values()]
-    return any(_ENGINE_BANDS.match(name) for name in written)
+    return any(_ENGINE_BANDS.match(name) or ENGINE_INDEX.search(name) for name in written)
 
 
 def _check_reflectance(path: Path, band: Band, source: _ExportSource) -> None:
@@ -480,22 +491,29 @@ def _check_reflectance(path: Path, band: Band, source: _ExportSource) -> None:
         )
 
 
-def _when(tree: FileTree, path: Path, image: _Image, declared: Declared) -> tuple[dt.datetime, Clock]:
+def _when(tree: FileTree, path: Path, image: _Image, source: _ExportSource) -> tuple[dt.datetime, Clock]:
+    declared, clip = source.declared, source.tags
     if declared.datetime is not None:
         return declared.datetime.replace(microsecond=0), "day" if declared.day_only else "tile"
+    if clip is not None and not source.moment:
+        return clip.datetime.replace(microsecond=0), "datatake"
     texts = [image.stem, parent(image.name).rpartition("/")[2] or tree.path.stem]
+    if source.moment:
+        texts = [source.moment]
     for text in texts:
-        match = _ENGINE.search(text)
+        match = ENGINE_INDEX.search(text)
         if match is not None:
             return compact_time(match[1]), "datatake"
     spans = [match for text in texts if (match := _BROWSER.search(text)) is not None]
     if spans and spans[0][1] != spans[0][2]:
         raise SceneError(f"{path}: is made of several days ({spans[0][1]} to {spans[0][2]})")
     tags = image.header.tags
-    for text, inside in zip(texts, (tags, {}), strict=True):
+    for text, inside in zip(texts, (tags if not source.moment else {}, {}), strict=False):
         found = acquisition_time(text, inside)
         if found.fault is not None:
             raise SceneError(f"{path}: when it was taken can't be told: {found.fault}; {HOW}")
+        if found.composite:
+            raise SceneError(f"{path}: {found.doubt}, and each date is judged by itself; {HOW}")
         if found.when is not None:
             return found.when.replace(microsecond=0), "day" if found.day_only else "tile"
     raise SceneError(f"{path}: neither its name nor its tags tell when it was taken; {HOW}")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import zipfile
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from aoi.files import real_path
 from geo.errors import SceneError
 
 LARGEST_TEXT = 32 * 2**20
@@ -105,7 +107,7 @@ class FolderFileTree:
     def file(self, name: str) -> Path:
         """The file's path; a name may lead out of the folder."""
         path = self.path / name
-        return path.resolve() if name.startswith(("../", "/")) else path
+        return real_path(path) if name.startswith(("../", "/")) else path
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class ZipFileTree:
 
     path: Path
     _sizes: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
+    _spelt: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def open(cls, path: Path) -> ZipFileTree:
@@ -128,14 +131,19 @@ class ZipFileTree:
         """
         try:
             with zipfile.ZipFile(path) as archive:
-                members = [one for one in archive.infolist() if not one.is_dir()]
+                members = [
+                    one for one in archive.infolist() if not one.is_dir() and not one.filename.endswith("\\")
+                ]
         except zipfile.BadZipFile as error:
             raise SceneError(f"{path}: isn't a zip file, or is cut short") from error
         except (OSError, NotImplementedError) as error:
             raise SceneError(f"{path}: can't be read as a zip file: {error}") from error
         if any(one.flag_bits & 1 for one in members):
             raise SceneError(f"{path}: needs a password; unpack it first")
-        return cls(path, {one.filename: one.file_size for one in members})
+        # Some programs of Windows write backslashes, which the format doesn't know; GDAL takes them for
+        # slashes.
+        spelt = {one.filename.replace("\\", "/"): one.filename for one in members}
+        return cls(path, {one.filename.replace("\\", "/"): one.file_size for one in members}, spelt)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -158,7 +166,7 @@ class ZipFileTree:
             raise SceneError(f"{self.path}: {name} is too large for metadata")
         try:
             with zipfile.ZipFile(self.path) as archive:
-                return archive.read(name)
+                return archive.read(self._spelt.get(name, name))
         except (zipfile.BadZipFile, OSError, KeyError, NotImplementedError, EOFError) as error:
             raise SceneError(f"{self.path}: {name} can't be read: the zip is damaged or cut short") from error
         except Exception as error:  # zlib.error and its like, which zipfile lets through
@@ -198,8 +206,14 @@ def joined(folder: str, name: str) -> str:
 
 
 def below(names: tuple[str, ...], folder: str) -> tuple[str, ...]:
-    """The names below a folder, relative to it; all of them for ""."""
+    """The names below a folder, relative to it; all of them for "".
+
+    Args:
+        names: Sorted, as a tree gives them: an archive of hundreds of products is looked up and not searched.
+        folder: In it.
+    """
     if not folder:
         return names
     start = f"{folder}/"
-    return tuple(name[len(start) :] for name in names if name.startswith(start))
+    end = f"{folder}{chr(ord('/') + 1)}"
+    return tuple(name[len(start) :] for name in names[bisect_left(names, start) : bisect_left(names, end)])

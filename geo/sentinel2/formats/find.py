@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aoi.files import real_path
 from geo.errors import SceneError
 from geo.sentinel2.formats.declaration import DECLARATION
 from geo.sentinel2.formats.export import is_export, open_exports
-from geo.sentinel2.formats.file_tree import FileTree, FolderFileTree, ZipFileTree
+from geo.sentinel2.formats.file_tree import FileTree, FolderFileTree, ZipFileTree, below, joined
 from geo.sentinel2.formats.product import Product, Refusal
 from geo.sentinel2.formats.safe import aws_roots, open_aws, open_safe, safe_roots
 from geo.sentinel2.formats.stac_item import is_item, open_items
@@ -100,21 +101,21 @@ class _FoundProducts:
 
     def about(self, path: Path) -> _FoundProducts:
         """What of it has to do with one file."""
-        real = path.resolve()
+        real = real_path(path)
         return _FoundProducts(
-            [one for one in self.products if real in _real(one.files) or one.path.resolve() == real],
-            [one for one in self.refusals if real in _real(one.files) or one.path.resolve() == real],
+            [one for one in self.products if real in _real(one.files) or real_path(one.path) == real],
+            [one for one in self.refusals if real in _real(one.files) or real_path(one.path) == real],
         )
 
     def settled(self) -> tuple[list[Product], list[Refusal]]:
         """Each once, and no pixels twice."""
-        products = {(one.path.resolve(), one.part): one for one in reversed(self.products)}
-        refusals = {(one.path.resolve(), one.reason): one for one in reversed(self.refusals)}
+        products = {(real_path(one.path), one.part): one for one in reversed(self.products)}
+        refusals = {(real_path(one.path), one.reason): one for one in reversed(self.refusals)}
         kept: list[Product] = []
         owners: dict[tuple[str, int], Product] = {}
         doubtful: set[int] = set()
         for one in sorted(products.values(), key=_rank):
-            pixels = {(str(Path(band.path).resolve()), band.index) for band in one.bands.values()}
+            pixels = {(str(real_path(Path(band.path))), band.index) for band in one.bands.values()}
             owner = next((owners[each] for each in sorted(pixels) if each in owners), None)
             if owner is None:
                 kept.append(one)
@@ -124,12 +125,12 @@ class _FoundProducts:
                 doubtful |= {id(owner), id(one)}
                 for each, other in ((owner, one), (one, owner)):
                     reason = f"names the same image files as {other.name} of another date."
-                    refusals[each.path.resolve(), reason] = Refusal(each.path, reason, each.files)
+                    refusals[real_path(each.path), reason] = Refusal(each.path, reason, each.files)
             else:
                 log.debug("%s: has the pixels of %s", one.path, owner.path)
         # An image that nothing explains where it lies may be explained elsewhere.
-        explained = {Path(band.path).resolve() for one in kept for band in one.bands.values()}
-        unexplained = (one for one in refusals.values() if one.path.resolve() not in explained)
+        explained = {real_path(Path(band.path)) for one in kept for band in one.bands.values()}
+        unexplained = (one for one in refusals.values() if real_path(one.path) not in explained)
         return (
             sorted(
                 (one for one in kept if id(one) not in doubtful), key=lambda one: (str(one.path), one.part)
@@ -143,7 +144,7 @@ def _rank(product: Product) -> tuple[int, str, str]:
 
 
 def _real(files: Iterable[Path]) -> set[Path]:
-    return {file.resolve() for file in files}
+    return {real_path(file) for file in files}
 
 
 def _enclosing(path: Path) -> Path | None:
@@ -166,8 +167,7 @@ def _scan(tree: FileTree) -> _FoundProducts:
     taken: set[str] = set()
 
     def take(root: str) -> None:
-        start = f"{root}/" if root else ""
-        taken.update(name for name in names if name.startswith(start))
+        taken.update(joined(root, name) for name in below(names, root))
 
     for root, xml in sorted(safe_roots(names).items()):
         found.extend(open_safe(tree, root, xml))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
+from aoi.files import real_path
 from geo.errors import SceneError
 from geo.sentinel2.formats.esa_xml import LARGEST_OFFSET
 from geo.sentinel2.formats.file_tree import FileTree, FolderFileTree, joined, parent
@@ -49,6 +50,8 @@ _EARTH_SEARCH_ID = re.compile(r"^S2[A-D]_\d{1,2}[A-Z]{3}_\d{8}_\d+_L(1C|2A)$")
 _TILE = re.compile(r"^(?:MGRS-|T)?(\d{1,2})([A-Z]{3})$")
 _BASELINE = re.compile(r"^\d\d\.\d\d$")
 _SCALES = (1e-5, 1e-3)
+# A datatake lasts up to half an hour; an item over a longer time is a composite.
+_LONGEST_ITEM = dt.timedelta(hours=1)
 # Metadata that Earth Search puts beside its images under the names that AWS's buckets use.
 _BESIDE = ("metadata.xml", "tileInfo.json", "product_metadata.xml", "tileinfo_metadata.json")
 
@@ -194,6 +197,9 @@ def item_metadata(item: Mapping[str, Any]) -> ItemMetadata:
     when = start or seen
     if when is None:
         raise SceneError("doesn't say when it was taken")
+    first, last = (_time(_text(properties, key)) for key in ("start_datetime", "end_datetime"))
+    if start is None and first is not None and last is not None and last - first > _LONGEST_ITEM:
+        raise SceneError(f"is made of several days ({first.date()} to {last.date()})")
     orbit = _integer(properties.get("sat:relative_orbit"))
     baseline = _text(
         properties, "s2:processing_baseline", "sentinel2:processing_baseline", "processing:version"
@@ -255,10 +261,11 @@ def open_items(tree: FileTree, names: Sequence[str], taken: set[str]) -> tuple[l
             where = path if path.suffix.lower() == ".json" else path / name
             files: tuple[Path, ...] = (path,)
             try:
-                metadata = item_metadata(item)
-                images = _images_beside(tree, name, item, metadata.id)
+                # Before it is understood: nobody else shall take up the images of an item that is refused.
+                images = _images_beside(tree, name, item, str(item.get("id", "")))
                 taken.update(images.values())
                 files = tuple(sorted({path, *(tree.file(image) for image in images.values())}))
+                metadata = item_metadata(item)
                 products.append(_opened(tree, where, part, metadata, images, files))
             except Exception as error:  # one bad item must not stop the rest
                 refusals.append(Refusal.of(where, error, files))
@@ -277,7 +284,7 @@ def is_item(path: Path, *, of: Path | None = None) -> bool:
         if of is None:
             return True
         images = _images_beside(tree, path.name, item, str(item.get("id", "")))
-        if any(tree.file(image).resolve() == of.resolve() for image in images.values()):
+        if any(real_path(tree.file(image)) == real_path(of) for image in images.values()):
             return True
     return False
 
@@ -460,7 +467,7 @@ def _beside(tree: FileTree, name: str, href: str, identifier: str) -> str | None
     first, and the bare file name last.
     """
     folder = parent(name)
-    href = re.sub(r"^/vsi(curl|s3|gs|az)/", "", href)
+    href = re.sub(r"^/vsi(curl|s3|gs|az)/", "", href.replace("\\", "/"))
     parts = urlsplit(href)
     if not parts.scheme and not href.startswith("/"):
         local = posixpath.normpath(joined(folder, unquote(parts.path)))

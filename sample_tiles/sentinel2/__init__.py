@@ -1,0 +1,1 @@
+"""Sample products of Sentinel-2: a simulated yard over two years."""
