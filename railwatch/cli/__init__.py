@@ -36,6 +36,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Count": ("run", "detect", "fetch"),
     "Understand": (
         "compare",
+        "compare_images",
         "chart",
         "report",
         "review",

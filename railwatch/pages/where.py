@@ -22,7 +22,7 @@ from markupsafe import Markup
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
 
-__all__ = ["Coordinates", "country_of", "locator", "middle_of"]
+__all__ = ["CREDIT", "Coordinates", "countries_near", "locator", "middle_of"]
 
 CREDIT = "Outlines: Natural Earth, public domain"
 
@@ -30,6 +30,7 @@ _COLUMNS = ("ABCDEFGH", "JKLMNPQR", "STUVWXYZ")
 _ROWS = "ABCDEFGHJKLMNPQRSTUV"
 _BANDS = "CDEFGHJKLMNPQRSTUVWX"
 _REACH_DEG = 8.0
+_TOO_NEAR_DEG = 0.2
 _STEPS_A_DEGREE = 50.0
 
 
@@ -121,10 +122,14 @@ def _countries() -> tuple[tuple[str, shapely.Geometry], ...]:
     return tuple(found)
 
 
-def country_of(here: Coordinates) -> str:
-    """Return the country that a point lies in, as the simplified outlines have it, or an empty text."""
+def countries_near(here: Coordinates) -> list[str]:
+    """Return the country that a point lies in, or all that are too near to tell.
+
+    The outlines are generalised by some kilometres: within 0.2 degrees of a border they can't say on which
+    side a place lies, and then every country there is named.
+    """
     point = shapely.Point(here.longitude, here.latitude)
-    return next((name for name, shape in _countries() if shape.intersects(point)), "")
+    return sorted(name for name, shape in _countries() if shape.distance(point) < _TOO_NEAR_DEG)
 
 
 def locator(here: Coordinates, size: int = 220) -> Markup:
@@ -146,6 +151,7 @@ def locator(here: Coordinates, size: int = 220) -> Markup:
         return np.column_stack([x, y])
 
     drawn, names = [], []
+    near = countries_near(here)
     for name, shape in _countries():
         part = shape.intersection(frame)
         if part.is_empty:
@@ -155,8 +161,7 @@ def locator(here: Coordinates, size: int = 220) -> Markup:
             "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in placed(shapely.get_coordinates(one.exterior))) + "Z"
             for one in polygons
         )
-        home = shape.intersects(shapely.Point(here.longitude, here.latitude))
-        kind = "land home" if home else "land"
+        kind = "land home" if near == [name] else "land"
         drawn.append(Markup('<path class="{}" d="{}"/>').format(kind, d))
         largest = max(polygons, key=lambda one: one.area, default=None)
         if largest is not None and largest.area > 0.02 * frame.area:
@@ -172,9 +177,7 @@ def locator(here: Coordinates, size: int = 220) -> Markup:
     point_mark = Markup(
         '<circle class="here-ring" cx="{0}" cy="{0}" r="7"/><circle class="here" cx="{0}" cy="{0}" r="2.6"/>'
     ).format(f"{middle:g}")
-    label = f"Map of the countries around {here.decimal}" + (
-        f", in {country_of(here)}" if country_of(here) else ""
-    )
+    label = f"Map of the countries around {here.decimal}"
     return Markup('<svg class="locator" viewBox="0 0 {0} {0}" role="img" aria-label="{1}">{2}</svg>').format(
         size, label, Markup("").join([*drawn, *names, point_mark])
     )

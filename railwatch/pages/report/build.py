@@ -49,7 +49,7 @@ from railwatch.pages.report.facts import (
 from railwatch.pages.report.gather import Entry, ReportedArea, gather
 from railwatch.pages.report.page_data import ground, place_data
 from railwatch.pages.report.trust import trust_tables
-from railwatch.pages.where import CREDIT, Coordinates, country_of, locator, middle_of
+from railwatch.pages.where import CREDIT, Coordinates, countries_near, locator, middle_of
 from railwatch.store.observation import iso
 from railwatch.store.store import Store
 from seeds import load_claims
@@ -468,7 +468,7 @@ def _environment() -> jinja2.Environment:
         events_of=_events,
         gap_days=GAP_DAYS,
         locator=locator,
-        country_of=country_of,
+        countries_near=countries_near,
         locator_credit=CREDIT,
         contents=_contents,
         zone_titles=zone_titles,
