@@ -70,7 +70,7 @@ lock: $(VENV)/.created
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@head -2 requirements.lock > .lock-head
 	@sed -i.old '1,2d' requirements.lock && rm requirements.lock.old
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-annotate --no-header \
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header \
 		$(LOCK_ARGS) pyproject.toml --output-file requirements.lock; status=$$?; \
 		cat .lock-head requirements.lock > .lock-new && mv .lock-new requirements.lock; rm .lock-head; exit $$status
 

@@ -261,8 +261,6 @@ def _of_wkt(text: str, path: Path) -> _Shapes:
 
 def _of_vectors(path: Path, text: str | None) -> _Shapes:
     """The layers of any vector file."""
-    from pyogrio.errors import DataLayerError, DataSourceError
-
     from aoi.gdal import list_layers, read_vector
 
     shapes = _Shapes()
@@ -281,7 +279,7 @@ def _of_vectors(path: Path, text: str | None) -> _Shapes:
                 frames = [
                     read_vector(source, layer=name) for name, kind in list_layers(source) if kind is not None
                 ]
-        except (DataSourceError, DataLayerError, ValueError, OSError) as error:
+        except Exception as error:  # GDAL, Arrow, PROJ and GEOS raise many kinds, which mean the same here
             if isinstance(error, InputError):
                 raise
             raise AreaError(f"{path}: can't be read as an area or a vector file") from error
@@ -392,8 +390,8 @@ def _tracks(
     lines: Iterable[tuple[LineString, Mapping[str, Any]]], outlines: list[BaseGeometry], name: str
 ) -> Iterator[tuple[str, LineString]]:
     """Lines as tracks: cut at the boundary, each with an id of its own."""
+    from aoi.clipping import clip
     from aoi.railway_lines import RailLine
-    from aoi.track_import import clip
 
     if not all(one.is_valid for one in outlines):
         return  # whoever checks the boundary says so

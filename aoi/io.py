@@ -127,6 +127,10 @@ def load_area(name_or_path: str | Path) -> AreaOfInterest:
 
     Raises:
         AreaError: At the first fault of the file.
+
+    Example:
+        >>> load_area("tumangang").title
+        'Tumangang rail facility, North Korea'
     """
     path, document = _found(name_or_path)
     return area_from_document(document, path)

@@ -57,6 +57,14 @@ def boxes_to_map(scene: Scene, boxes: npt.ArrayLike) -> MapBoxes:
     Args:
         scene: The scene.
         boxes: (N, 5) boxes in the scene's pixels.
+
+    Example:
+        >>> from importlib.resources import files
+        >>> from geo import open_scene
+        >>> scene = open_scene(files("sample_tiles") / "sample-yard_20250918T103700Z.tif")
+        >>> box = boxes_to_map(scene, [[100, 100, 30, 6, 0]])  # centre, length, width, angle
+        >>> round(float(box.length_m[0]), 1), round(float(box.azimuth_deg[0]))
+        (15.0, 90)
     """
     array = as_boxes(boxes)
     ground = scene.ground_metrics().jacobian(array[:, :2])

@@ -7,3 +7,11 @@ from aoi.errors import InputError
 
 class SceneError(InputError):
     """A scene that can't be opened, placed or read."""
+
+
+class NetworkError(SceneError):
+    """A server's address or answer that is refused, in one sentence without tokens."""
+
+
+class UnavailableError(NetworkError):
+    """A server that can't be reached, or fails again and again: it may do later."""

@@ -40,6 +40,15 @@ def apply_affine(transform: Affine, xy: npt.ArrayLike) -> FloatArray:
     return np.column_stack([a * x + b * y + c, d * x + e * y + f])
 
 
+def composed(outer: Affine, inner: Affine) -> Affine:
+    """The affine transform that does ``inner`` first; written out, since affine's operator for it changes."""
+    a, b, c, d, e, f = tuple(outer)[:6]
+    g, h, i, j, k, m = tuple(inner)[:6]
+    return Affine(
+        a * g + b * j, a * h + b * k, a * i + b * m + c, d * g + e * j, d * h + e * k, d * i + e * m + f
+    )
+
+
 def to_lonlat(crs: CRS, xy: FloatArray, path: Path) -> FloatArray:
     """Map coordinates (N, 2) in a CRS as WGS84 longitude and latitude in degrees, (N, 2).
 

@@ -19,7 +19,7 @@ from rasterio.warp import reproject, transform_bounds
 
 from geo.coverage import area_in_pixels
 from geo.errors import SceneError
-from geo.ground_metric import apply_affine
+from geo.ground_metric import apply_affine, composed
 from geo.pixels import PixelReader, PixelSource, RawPixels
 from geo.resample import Window
 from geo.scene import Scene, scene_id
@@ -78,7 +78,7 @@ def mosaic(scenes: Sequence[Scene], area: AreaOfInterest) -> Scene:
     bottom = math.ceil(min(whole[3], wanted[3] + margin[1]))
     if left >= right or top >= bottom:
         raise SceneError(f"{first.path}: the area {area.name} doesn't touch the scene")
-    transform = first.transform * Affine.translation(left, top)
+    transform = composed(first.transform, Affine.translation(left, top))
     source = MosaicSource(members, first.crs, transform, right - left, bottom - top, first.channels)
     return Scene.build(
         path=first.path,
@@ -205,7 +205,7 @@ class MosaicReader:
         """The same for a file on another grid: interpolated."""
         member, source = self.source.members[index], self.source
         x0, y0, x1, y1 = window
-        transform = source.transform * Affine.translation(x0, y0)
+        transform = composed(source.transform, Affine.translation(x0, y0))
         corners = apply_affine(transform, [(0, 0), (x1 - x0, 0), (0, y1 - y0), (x1 - x0, y1 - y0)])
         bounds = transform_bounds(
             source.crs, member.crs, *corners.min(axis=0), *corners.max(axis=0), densify_pts=21
@@ -220,7 +220,7 @@ class MosaicReader:
         numbers, valid = self._reader(index).read((left, top, right, bottom))
         shape = y1 - y0, x1 - x0
         places: dict[str, Any] = {
-            "src_transform": member.transform * Affine.translation(left, top),
+            "src_transform": composed(member.transform, Affine.translation(left, top)),
             "src_crs": member.crs,
             "dst_transform": transform,
             "dst_crs": source.crs,
@@ -248,7 +248,7 @@ def _lattice_shift(member: _Member, grid: MosaicSource) -> tuple[int, int] | Non
     size = math.sqrt(abs(other.determinant))
     if any(abs(getattr(own, name) - getattr(other, name)) > size * 1e-9 for name in "abde"):
         return None
-    x, y = ~own * (other.c, other.f)
+    x, y = apply_affine(~own, [(other.c, other.f)])[0]
     if abs(x - round(x)) > _SAME_PX or abs(y - round(y)) > _SAME_PX:
         return None
     return round(x), round(y)

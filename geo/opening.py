@@ -53,6 +53,12 @@ def open_scene(
     Raises:
         SceneError: In one sentence: the file is missing, empty, cut short, not an image, of complex numbers
             or without bands; it has no position and ``gsd_m`` is missing; an argument doesn't fit it.
+
+    Example:
+        >>> from importlib.resources import files
+        >>> scene = open_scene(files("sample_tiles") / "sample-yard_20250918T103700Z.tif")
+        >>> scene.crs.to_epsg(), round(scene.gsd_m, 3), scene.datetime.isoformat()
+        (32631, 0.5, '2025-09-18T10:37:00+00:00')
     """
     location = Path(path)
     if when is not None:

@@ -35,6 +35,15 @@ def valid_fraction(scene: Scene, area: AreaOfInterest | None = None) -> float:
 
     Raises:
         SceneError: The area doesn't touch the scene, or pixels can't be read.
+
+    Example:
+        >>> from importlib.resources import files
+        >>> from aoi import load_area
+        >>> from geo import open_scene
+        >>> folder = files("sample_tiles")
+        >>> scene = open_scene(folder / "sample-yard_20250918T103700Z.tif")
+        >>> valid_fraction(scene, load_area(folder / "area.geojson"))
+        1.0
     """
     raster = shapely.box(0, 0, scene.width, scene.height)
     outline = raster if area is None else area_in_pixels(scene, area)

@@ -19,12 +19,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from railwatch.version import __version__
+
 if TYPE_CHECKING:
     from railwatch.api import Chart, StoreReader, detect, import_counts, open_store, run
 
 __all__ = ["Chart", "StoreReader", "__version__", "detect", "import_counts", "open_store", "run"]
-
-__version__ = "0.1.0"
 
 _API = frozenset({"Chart", "StoreReader", "detect", "import_counts", "open_store", "run"})
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from railwatch.review.import_counts import ImportResult
     from railwatch.store.store import Store
 
-__all__ = ["Chart", "StoreReader", "detect", "import_counts", "open_store", "run"]
+__all__ = ["Chart", "StoreReader", "detect", "import_counts", "open_store", "run", "run_areas"]
 
 DEFAULT_STORE = "railwatch-store"
 """The store that a run writes to where nobody names one."""
@@ -157,26 +157,94 @@ def run(
     Raises:
         InputError: No area is known, or the settings, the area or the store can't be used.
     """
+    (result,) = run_areas(
+        scenes,
+        aoi=aoi,
+        store=store,
+        config=config,
+        dates=dates,
+        gsd_m=gsd_m,
+        device=device,
+        weights=weights,
+        hindcast=hindcast,
+        progress=progress,
+    )
+    return result
+
+
+def run_areas(
+    scenes: AnyPath | Iterable[AnyPath],
+    *,
+    aoi: AnyPath | AreaOfInterest | Sequence[AreaOfInterest] | None = None,
+    store: AnyPath | None = None,
+    config: AnyPath | RunConfig | None = None,
+    dates: AnyPath | None = None,
+    gsd_m: float | None = None,
+    device: Device | None = None,
+    weights: AnyPath | None = None,
+    hindcast: bool = False,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    progress: Progress | None = None,
+) -> list[RunResult]:
+    """Do what `run` does for one or several areas, on as many workers as the work is worth.
+
+    Args:
+        scenes: As of `run`; also fsspec URLs of folders.
+        aoi: As of `run`; or several areas.
+        store: As of `run`; also an fsspec URL such as ``s3://bucket/store``.
+        config: As of `run`.
+        dates: As of `run`.
+        gsd_m: As of `run`.
+        device: As of `run`.
+        weights: As of `run`.
+        hindcast: As of `run`.
+        workers: Processes on this machine; by default as many as its cores and the work ask for.
+        scheduler: Address of a Dask scheduler, whose workers have to reach scenes and store.
+        progress: Told of every scene or task.
+
+    Returns:
+        What came of each area.
+
+    Raises:
+        InputError: As of `run`; or the workers can't be reached.
+    """
+    from railwatch.pipeline import many
     from railwatch.pipeline.find_scenes import Dates
-    from railwatch.pipeline.run import run as run_pipeline
+    from railwatch.store.remote import is_url
     from railwatch.store.store import Store
 
     given = [Path(scenes)] if isinstance(scenes, str | PathLike) else [Path(each) for each in scenes]
     base = config if isinstance(config, RunConfig) else load_config(_text(config))
-    folder = Path(store or base.store or DEFAULT_STORE)
+    location = Path(store or base.store or DEFAULT_STORE)
+    kept = Store.open(location) if is_url(location) else None
+    folder = location if kept is None else kept.path
+    areas = None if aoi is None or isinstance(aoi, str | PathLike) else _several(aoi)
     chosen = choose_settings(
         base if isinstance(config, RunConfig) else _text(config),
         store=folder,
-        aoi=aoi.name if isinstance(aoi, AreaOfInterest) else _text(aoi),
+        aoi=areas[0].name if areas else str(aoi) if isinstance(aoi, str | PathLike) else None,
         scenes__gsd_m=gsd_m,
         detector__device=device,
         detector__weights=_text(weights),
         occupancy__device=device,
         occupancy__hindcast=hindcast or None,
     )
-    area = aoi if isinstance(aoi, AreaOfInterest) else _area(chosen, folder)
     declared = Dates.read(Path(dates)) if dates is not None else Dates()
-    return run_pipeline(given, area, chosen.config, Store.open(folder), dates=declared, progress=progress)
+    return many.run_areas(
+        given,
+        areas or [_area(chosen, folder)],
+        chosen.config,
+        kept or Store.open(folder),
+        scheduler=scheduler,
+        workers=workers,
+        dates=declared,
+        progress=progress,
+    )
+
+
+def _several(aoi: AreaOfInterest | Sequence[AreaOfInterest]) -> list[AreaOfInterest]:
+    return [aoi] if isinstance(aoi, AreaOfInterest) else list(aoi)
 
 
 def import_counts(

@@ -177,7 +177,7 @@ class BaselineSettings:
     )
     min_looks: float = _setting(
         5.0,
-        "The fewest independent past looks for a verdict; with fewer it is `cannot say`.",
+        "The fewest independent past images for a verdict; with fewer it is `cannot say`.",
         low=1,
         high=1000,
     )

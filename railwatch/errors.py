@@ -11,3 +11,11 @@ class StoreError(InputError):
 
 class ConfigError(InputError):
     """Settings that can't be read or don't make sense."""
+
+
+class EngineError(InputError):
+    """Workers that can't be reached, or that were lost."""
+
+
+class LockedError(InputError):
+    """Work that another process is doing already."""

@@ -73,5 +73,13 @@ def render(
     *,
     backgrounds: BackgroundLibrary | None = None,
 ) -> Rendered:
-    """Draw a described scene and look at it through a sensor; see `render_scene` and `degrade`."""
+    """Draw a described scene and look at it through a sensor; see `render_scene` and `degrade`.
+
+    Example:
+        >>> from detector.simulators import random_scene
+        >>> rng = np.random.default_rng(4)
+        >>> image = render(random_scene(rng, split="train", kind="yard"), rng, gsd_m=0.5)
+        >>> image.image.shape, len(image.boxes) > 0
+        ((288, 288, 3), True)
+    """
     return degrade(render_scene(spec, backgrounds=backgrounds), rng, gsd_m=gsd_m, sensor=sensor)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from detector.training.label_tiles import ignore_areas
 from detector.training.metrics import Scored, clip_boxes, counting_rows, judge_picture, summarise
@@ -24,6 +25,7 @@ from detector.wagons.count_interval import CountModel, fit_count_model
 from detector.wagons.decode import Candidates
 from detector.wagons.detector import WagonDetector
 from detector.wagons.maps import WORK_GSD_M
+from detector.wagons.rakes import COACH, FREIGHT, LOCOMOTIVE, FreightOdds
 from detector.wagons.rescoring import Rescorer, features
 from detector.wagons.weights import Weights
 
@@ -123,6 +125,37 @@ def _scored(detector: WagonDetector, number: int, item: Pictured) -> Scored:
     return replace(scored, interval=(interval.low, interval.high))
 
 
+def freight_odds_of(detector: WagonDetector, pictured: Iterable[Pictured]) -> FreightOdds:
+    """How the odds of freight car against coach of a network become probabilities (Platt scaling).
+
+    Fitted by maximum likelihood to the boxes that are found freight cars or coaches, with a weak pull to what
+    the network says by itself. J. Platt, "Probabilistic outputs for support vector machines", 1999.
+
+    Args:
+        detector: With an uncalibrated card.
+        pictured: Labelled tiles that the network was not trained on.
+    """
+    odds, freight = [np.zeros(0)], [np.zeros(0)]
+    for tile, candidates in pictured:
+        found = detector.judge(candidates, _gsd(tile))
+        hits = match(found.boxes, found.probability, tile.boxes, MATCH_IOU)
+        true = tile.category[hits.true]
+        rows = (true != LOCOMOTIVE) & ~tile.ignored[hits.true]
+        chosen = np.clip(found.categories[hits.predicted[rows]], 1e-6, 1.0)
+        odds.append(np.log(chosen[:, FREIGHT]) - np.log(chosen[:, COACH]))
+        freight.append((true[rows] == FREIGHT).astype(np.float64))
+    x, y = np.concatenate(odds), np.concatenate(freight)
+    if not 0 < y.sum() < len(y):
+        return FreightOdds()
+
+    def loss(v: NDArray[np.float64]) -> float:
+        logit = v[0] * x + v[1]
+        return float(np.logaddexp(0.0, np.where(y > 0, -logit, logit)).sum() + (v[0] - 1) ** 2 + v[1] ** 2)
+
+    scale, bias = minimize(loss, np.array([1.0, 0.0]), method="L-BFGS-B", bounds=[(0.05, 5.0), (-5, 5)]).x
+    return FreightOdds(float(scale), float(bias))
+
+
 def best_threshold(scored: Sequence[Scored], minimum_iou: float = 0.4) -> float:
     """The probability at which F1 of all pictures together is highest, among 0.20, 0.22 ... 0.80."""
     judged = [judge_picture(s, minimum_iou) for s in scored]
@@ -168,6 +201,8 @@ def finish(
         ``for_counts`` (slightly optimistic: the threshold was chosen there).
     """
     torch.manual_seed(seed)
+    plain = {key: value for key, value in network.card.items() if key != "freight_odds"}
+    network = replace(network, card=plain)
     detector = WagonDetector(network, device)
     report("looking at the tiles for the judge")
     judge = fit(look(detector, for_judge), seed=seed)
@@ -175,9 +210,11 @@ def finish(
     detector = WagonDetector(judged, device)
     report("looking at the tiles for threshold and intervals")
     pictured = look(detector, for_counts)
-    scored = score(detector, pictured)
+    odds = freight_odds_of(detector, pictured)
+    judged = replace(judged, card={**plain, "freight_odds": list(odds)})
+    scored = score(WagonDetector(judged, device), pictured)
     card = {
-        **network.card,
+        **judged.card,
         "threshold": best_threshold(scored),
         "count_model": count_model_of(scored).to_json(),
     }

@@ -95,6 +95,11 @@ class WagonData:
     )
     backgrounds: str = setting("", "Folder of rail-free pictures at 0.3 m for half of the grounds, or none.")
     labels: tuple[str, ...] = setting((), "Own label files, to fine-tune with.")
+    label_views: int = setting(
+        0,
+        "Tiles cut out of each own image at random turns and resolutions; 0: each place once, as it is.",
+        low=0,
+    )
     images: str = setting("", "Folder of the images of the own labels, where the label files don't say.")
     gsd_m: float = setting(0.0, "Metres a pixel of own images without position; 0 when they say it.", low=0)
     hard_shards: int = setting(

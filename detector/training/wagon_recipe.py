@@ -12,6 +12,7 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
+import numpy as np
 import torch
 
 from detector.errors import LabelError
@@ -19,12 +20,13 @@ from detector.labels import read_labels
 from detector.training.calibrate_wagons import finish
 from detector.training.config import WagonData, WagonRecipe, as_json
 from detector.training.hard_negatives import make_hard_shards
-from detector.training.label_tiles import tiles_of
+from detector.training.label_tiles import tiles_of, whole_tile
 from detector.training.loop import fit, load_average, read_log
 from detector.training.model_item import write_item
 from detector.training.rescorer import untrained
 from detector.training.shards import LabelledTile, Shard, find_shards, write_shard
 from detector.training.tiles import make_shards
+from detector.training.turned_tiles import turned_tiles
 from detector.training.wagon_task import WagonTask
 from detector.wagons import weights as weights_file
 from detector.wagons.network import WagonNet
@@ -193,12 +195,13 @@ def _own_shards(recipe: WagonRecipe, folder: Path) -> Path | None:
     if not recipe.data.labels:
         return None
     images = Path(recipe.data.images) if recipe.data.images else None
+    views, rng = recipe.data.label_views, np.random.default_rng([recipe.data.seed, 97])
     tiles = [
         tile
         for source in recipe.data.labels
         for image in read_labels(Path(source), images=images, gsd_m=recipe.data.gsd_m or None)
         if image.labelled
-        for tile in tiles_of(image)
+        for tile in (tiles_of(image) if not views else turned_tiles(whole_tile(image), views, rng))
     ]
     if not tiles:
         raise LabelError(f"{recipe.data.labels[0]}: no labelled image in it")

@@ -20,7 +20,7 @@ from detector.wagons.detections import BoxTable, Detections
 from detector.wagons.map_network import MapNetwork, torch_maps
 from detector.wagons.map_network import load as load_network
 from detector.wagons.maps import F32, STRIDE, WORK_GSD_M, Maps, mirrored
-from detector.wagons.rakes import category_probability
+from detector.wagons.rakes import FreightOdds, category_probability
 from detector.wagons.rescoring import Rescorer, features
 from detector.wagons.weights import Weights, WeightsHead
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
@@ -50,7 +50,12 @@ class RescoredCandidates(NamedTuple):
     category: NDArray[np.int64]
     probability: NDArray[np.float64]
     features: NDArray[np.float64]
-    freight: NDArray[np.float64]  # (N,) probability that it is a freight car, if it is a rail vehicle
+    categories: NDArray[np.float64]  # (N, 3) probability of each category, if it is a rail vehicle
+
+    @property
+    def freight(self) -> NDArray[np.float64]:
+        """Probability that each is a freight car, if it is a rail vehicle."""
+        return self.categories[:, 0]
 
 
 class WagonDetector:
@@ -86,6 +91,9 @@ class WagonDetector:
             self.count_model = CountModel.from_json(loaded.card.get("count_model", {}))
             low, high = loaded.card.get("gsd_range_m", GSD_RANGE_M)
             self.gsd_range_m = (float(low), float(high))
+            self.freight_odds = FreightOdds(
+                *(float(v) for v in loaded.card.get("freight_odds", FreightOdds()))
+            )
         except (TypeError, ValueError, AttributeError) as error:
             raise WeightsError(f"{loaded.path}: its card holds a wrong figure ({error})") from error
         if network is None:
@@ -109,6 +117,13 @@ class WagonDetector:
         Raises:
             WeightsError: The weights are missing, damaged or not ours.
             InputError: The device or the backend isn't there.
+
+        Example:
+            >>> from importlib.resources import files
+            >>> from geo import open_scene
+            >>> scene = open_scene(files("sample_tiles") / "sample-yard_20250308T103500Z.tif")
+            >>> WagonDetector.load(device="cpu").detect(scene).frame.columns.tolist()[:3]
+            ['score', 'category', 'length_m']
         """
         head, network = load_network(path, device, backend)
         return cls(head, network=network)
@@ -207,7 +222,11 @@ class WagonDetector:
         if not len(candidates.boxes):
             nothing = np.zeros(0)
             return RescoredCandidates(
-                candidates.boxes, np.zeros(0, np.int64), nothing, features(candidates, source_gsd_m), nothing
+                candidates.boxes,
+                np.zeros(0, np.int64),
+                nothing,
+                features(candidates, source_gsd_m),
+                candidates.category,
             )
         kept = suppress(candidates.boxes, candidates.heat, 2 * SAME_WAGON_IOU)
         candidates = candidates.take(kept)
@@ -215,9 +234,9 @@ class WagonDetector:
         probability = self._judge.probability(seen)
         best = suppress(candidates.boxes, probability, SAME_WAGON_IOU)
         boxes, probability = candidates.boxes[best], probability[best]
-        category = category_probability(boxes, probability, candidates.category[best])
+        categories = category_probability(boxes, probability, candidates.category[best], self.freight_odds)
         return RescoredCandidates(
-            boxes, category.argmax(axis=1).astype(np.int64), probability, seen[best], category[:, 0]
+            boxes, categories.argmax(axis=1).astype(np.int64), probability, seen[best], categories
         )
 
     def candidates(

@@ -7,6 +7,8 @@ goes into the count's interval.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
@@ -70,8 +72,18 @@ def rakes(boxes: Boxes) -> NDArray[np.int64]:
     return np.asarray(connected_components(links, directed=False)[1], np.int64)
 
 
+class FreightOdds(NamedTuple):
+    """How a rake's log odds of freight car against coach become a probability: ``scale * odds + bias``."""
+
+    scale: float = 1.0
+    bias: float = 0.0
+
+
 def category_probability(
-    boxes: Boxes, probability: NDArray[np.float64], category: NDArray[np.float64]
+    boxes: Boxes,
+    probability: NDArray[np.float64],
+    category: NDArray[np.float64],
+    calibration: FreightOdds | None = None,
 ) -> NDArray[np.float64]:
     """Probability of each category, decided for freight car and coach by the rake as a whole, ``(N, 3)``.
 
@@ -84,6 +96,7 @@ def category_probability(
         boxes: ``(N, 5)`` in work pixels.
         probability: ``(N,)`` that each box is a rail vehicle.
         category: ``(N, 3)`` what the network says of each box by itself.
+        calibration: Of the rakes' odds, fitted to scenes that the network was not trained on; none if None.
     """
     if not len(boxes):
         return category.copy()
@@ -92,7 +105,8 @@ def category_probability(
     odds = np.log(safe[:, FREIGHT]) - np.log(safe[:, COACH])
     weight = probability * (1.0 - category[:, LOCOMOTIVE]) + 1e-6
     shared = np.bincount(number, weight * odds) / np.bincount(number, weight)
-    freight = 1.0 / (1.0 + np.exp(-shared[number]))
+    scale, bias = calibration or FreightOdds()
+    freight = 1.0 / (1.0 + np.exp(-(scale * shared[number] + bias)))
     others = 1.0 - category[:, LOCOMOTIVE]
     out = category.copy()
     out[:, FREIGHT] = others * freight

@@ -30,8 +30,8 @@ BESIDE_THE_CODE = (
     "sample_tiles/README.md",
     "seeds/README.md",
 )
-_LINK = re.compile(r"(?<!!)\[([^\]\n]*(?:\n[^\]\n]+)?)\]\(([^)\s]+)\)")
-_CODE = re.compile(r"```.*?```|`[^`\n]*`|^(?: {4}|\t).*$", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"(!?)\[([^\]\n]*(?:\n[^\]\n]+)?)\]\(([^)\s]+)\)")
+_CODE = re.compile(r"```.*?```|`[^`\n]*`|^(?: {4}|\t)[^\n]*$", re.DOTALL | re.MULTILINE)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -53,7 +53,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     kept = [found.span() for found in _CODE.finditer(markdown)]
 
     def moved(found: re.Match[str]) -> str:
-        text, target = found.groups()
+        image, text, target = found.groups()
         if "://" in target or target.startswith(("#", "mailto:")):
             return found[0]
         if any(start <= found.start() and found.end() <= end for start, end in kept):
@@ -68,7 +68,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         if files.get_file_from_path(uri) is None:
             return text
         relative = posixpath.relpath(uri, posixpath.dirname(source) or ".")
-        return f"[{text}]({relative}{'#' if anchor else ''}{anchor})"
+        return f"{image}[{text}]({relative}{'#' if anchor else ''}{anchor})"
 
     return _LINK.sub(moved, markdown)
 

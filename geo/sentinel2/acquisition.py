@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from geo.errors import SceneError
 from geo.sentinel2.formats.product import Clock, Kind, Product
@@ -77,23 +77,85 @@ def group(products: Iterable[Product], area: AreaOfInterest) -> list[Acquisition
     """
     listed = list(products)
     shares = {id(one): one.shown(area) for one in listed}
-    shown = [one for one in listed if shares[id(one)] > 0.0]
-    looks: list[_ProductGroup] = []
-    for one in sorted(shown, key=_knowledge):
-        fitting = [look for look in looks if look.fits(one)]
-        if fitting:
-            min(fitting, key=lambda look: (abs(look.datetime - one.datetime), look.id)).products.append(one)
-        else:
-            looks.append(
-                _ProductGroup(
-                    one.datetime, one.clock, one.platform, one.relative_orbit, one.acquisition, [one]
-                )
-            )
+    shown = sorted(
+        (one for one in listed if shares[id(one)] > 0.0), key=lambda one: (str(one.path), one.part)
+    )
+    looks = [
+        _ProductGroup(
+            first.datetime, first.clock, first.platform, first.relative_orbit, first.acquisition, together
+        )
+        for together in same_acquisition(shown)
+        for first in together[:1]
+    ]
     acquisitions = [_settled(look, area, shares) for look in looks]
     return sorted(acquisitions, key=lambda one: (one.datetime, one.id))
 
 
-@dataclass
+class Sighting(Protocol):
+    """What is known of when a product was taken, and by which satellite; see `Product`."""
+
+    @property
+    def datetime(self) -> dt.datetime:
+        """UTC; see ``clock``."""
+
+    @property
+    def clock(self) -> Clock:
+        """What the time is: the start of the "datatake", that of the "tile", or just the "day"."""
+
+    @property
+    def platform(self) -> str:
+        """Such as "Sentinel-2A"; "Sentinel-2" where the unit isn't told."""
+
+    @property
+    def relative_orbit(self) -> int | None:
+        """1 to 143, or None."""
+
+
+_S = TypeVar("_S", bound=Sighting)
+
+
+def same_acquisition(sightings: Iterable[_S]) -> list[list[_S]]:
+    """Put together what is of one acquisition.
+
+    Args:
+        sightings: Products or items; of equal ones the earlier one leads.
+
+    Returns:
+        One list an acquisition, the one that knows most of it first.
+    """
+    looks: list[list[_S]] = []
+    for one in sorted(sightings, key=_knowledge):
+        fitting = [look for look in looks if _fits(look[0], one)]
+        if fitting:
+            min(fitting, key=lambda look: abs(look[0].datetime - one.datetime)).append(one)
+        else:
+            looks.append([one])
+    return looks
+
+
+def _knowledge(one: Sighting) -> tuple[int, bool, bool, dt.datetime]:
+    """Those that know most come first, so that no vague one joins two that are at odds."""
+    return (_CLOCKS[one.clock], one.platform == "Sentinel-2", one.relative_orbit is None, one.datetime)
+
+
+def _fits(first: Sighting, one: Sighting) -> bool:
+    """Whether a product, which knows no more than the first one, may be of its acquisition."""
+    known = first.platform != "Sentinel-2" and one.platform != "Sentinel-2"
+    if known and first.platform != one.platform:
+        return False
+    if None not in (first.relative_orbit, one.relative_orbit) and first.relative_orbit != one.relative_orbit:
+        return False
+    apart = one.datetime - first.datetime
+    if one.clock == "day":
+        return one.datetime.date() == first.datetime.date()
+    if first.clock == one.clock == "datatake":
+        return abs(apart) <= _SAME_START
+    if first.clock == "datatake":
+        return -_SAME_START <= apart <= _LONGEST_TAKE
+    return abs(apart) <= _SAME_TILES
+
+
+@dataclass(frozen=True)
 class _ProductGroup:
     """An acquisition in the making; what is known of it is what its first product knows."""
 
@@ -102,38 +164,7 @@ class _ProductGroup:
     platform: str
     relative_orbit: int | None
     id: str
-    products: list[Product] = field(default_factory=list)
-
-    def fits(self, one: Product) -> bool:
-        """Whether a product, which knows no more than the first one, may be of it."""
-        known = self.platform != "Sentinel-2" and one.platform != "Sentinel-2"
-        if known and self.platform != one.platform:
-            return False
-        if (
-            None not in (self.relative_orbit, one.relative_orbit)
-            and self.relative_orbit != one.relative_orbit
-        ):
-            return False
-        apart = one.datetime - self.datetime
-        if one.clock == "day":
-            return one.datetime.date() == self.datetime.date()
-        if self.clock == one.clock == "datatake":
-            return abs(apart) <= _SAME_START
-        if self.clock == "datatake":
-            return -_SAME_START <= apart <= _LONGEST_TAKE
-        return abs(apart) <= _SAME_TILES
-
-
-def _knowledge(one: Product) -> tuple[int, bool, bool, dt.datetime, str, str]:
-    """Those that know most come first, so that no vague one joins two that are at odds."""
-    return (
-        _CLOCKS[one.clock],
-        one.platform == "Sentinel-2",
-        one.relative_orbit is None,
-        one.datetime,
-        str(one.path),
-        one.part,
-    )
+    products: list[Product]
 
 
 def _settled(look: _ProductGroup, area: AreaOfInterest, shares: dict[int, float]) -> Acquisition:

@@ -133,7 +133,7 @@ def register(
         prior_sd_m: How far from the start the date may lie before looking, standard deviation an axis.
         start_m: Where to begin, metres east and south.
     """
-    texture = _Texture.of(reference, stable, spread)
+    texture = _CompositeTexture.of(reference, stable, spread)
     starts = [start_m, *((start_m[0] + e, start_m[1] + s) for e, s in ((12, 0), (-12, 0), (0, 12), (0, -12)))]
     first = _descend(planes, frame, texture, starts[0], start_m, prior_sd_m)
     if not first.converged:
@@ -144,7 +144,7 @@ def register(
     return _band_by_band(planes, frame, texture, near, first)
 
 
-class _Texture(NamedTuple):
+class _CompositeTexture(NamedTuple):
     """A composite prepared to be compared with.
 
     Attributes:
@@ -166,7 +166,7 @@ class _Texture(NamedTuple):
     variance: Bands
 
     @classmethod
-    def of(cls, reference: Bands, stable: NDArray[np.bool_], spread: Bands | None) -> _Texture:
+    def of(cls, reference: Bands, stable: NDArray[np.bool_], spread: Bands | None) -> _CompositeTexture:
         """Prepare a composite."""
         slope_y, slope_x = (np.asarray(slope) for slope in np.gradient(reference, axis=(1, 2)))
         known = stable & np.isfinite(reference).all(axis=0)
@@ -184,7 +184,7 @@ def _fine(planes: Bands, known: NDArray[np.bool_]) -> Bands:
 
 
 def _same_ground(
-    planes: TrackAlignedBands, frame: TrackAlignedGrid, texture: _Texture, found: Registration
+    planes: TrackAlignedBands, frame: TrackAlignedGrid, texture: _CompositeTexture, found: Registration
 ) -> bool:
     """Whether an image shows the composite's ground: whether any of its fine texture is the same."""
     current, here = found.sample(planes, frame)
@@ -202,7 +202,7 @@ def _same_ground(
 def _band_by_band(
     planes: TrackAlignedBands,
     frame: TrackAlignedGrid,
-    texture: _Texture,
+    texture: _CompositeTexture,
     near: NDArray[np.bool_] | None,
     whole: Registration,
 ) -> Registration:
@@ -235,7 +235,7 @@ def _band_by_band(
 def _descend(
     planes: TrackAlignedBands,
     frame: TrackAlignedGrid,
-    texture: _Texture,
+    texture: _CompositeTexture,
     start_m: tuple[float, float],
     expected_m: tuple[float, float],
     prior_sd_m: float,
@@ -283,7 +283,7 @@ def _descend(
 
 
 def _equations(
-    rest: Bands, texture: _Texture, use: NDArray[np.bool_], gain: NDArray[np.float64]
+    rest: Bands, texture: _CompositeTexture, use: NDArray[np.bool_], gain: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Normal matrix (2, 2) and right side (2,) of a step, in cells of the frame.
 

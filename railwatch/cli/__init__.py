@@ -1,7 +1,8 @@
 """The command line: one module a command, and `main`, which turns faults into words and exit codes.
 
 Exit codes: 0 success; 1 a result under its own threshold; 2 bad usage or bad input, with one sentence
-on stderr; 70 a fault of railwatch itself; 130 stopped with Ctrl-C; 141 the reader of a pipe went away.
+on stderr; 69 a server that can't be reached now; 70 a fault of railwatch itself; 75 another process at the
+same work; 130 stopped with Ctrl-C; 141 the reader of a pipe went away.
 
 With ``--json`` an error also puts one document on stdout, ``{"error": "the sentence"}``, unless the
 command has already written its own: a script can parse stdout without looking at the exit code first.
@@ -24,8 +25,9 @@ import typer
 from typer.core import TyperGroup
 
 from aoi.errors import InputError
-from railwatch import __version__, interrupt
+from railwatch import interrupt
 from railwatch.cli import _common
+from railwatch.version import __version__
 
 __all__ = ["app", "main"]
 
@@ -33,12 +35,13 @@ EXIT_PIPE = 141
 
 # The panels of the help page, in its order; each name is a module of this package.
 PANELS: dict[str, tuple[str, ...]] = {
-    "Count": ("run", "detect", "fetch"),
+    "Count": ("run", "detect", "fetch", "watch"),
     "Understand": (
         "compare",
         "compare_images",
         "chart",
         "report",
+        "overview",
         "review",
         "import_counts",
         "calibrate",
@@ -219,7 +222,7 @@ def _explain(error: Exception, *, as_json: bool) -> int:
 def _verdict(error: Exception) -> tuple[int, str]:
     """The exit code and the sentence for an error."""
     if isinstance(error, InputError):
-        return _common.EXIT_INPUT, " ".join(str(error).split())
+        return _exit_code_of(error), " ".join(str(error).split())
     if isinstance(error, typer.TyperException):
         return _common.EXIT_INPUT, _usage_sentence(error)
     if isinstance(error, OSError):
@@ -232,6 +235,14 @@ def _verdict(error: Exception) -> tuple[int, str]:
     detail = " ".join(f"{name}: {error}".split())
     hint = "" if _common.session.debug else "; run again with --debug to see where"
     return _common.EXIT_BUG, f"a fault in railwatch itself ({detail}){hint}"
+
+
+def _exit_code_of(error: InputError) -> int:
+    """What a script is told of an error: whether trying again later may help."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if "UnavailableError" in names:
+        return _common.EXIT_UNAVAILABLE
+    return _common.EXIT_LOCKED if "LockedError" in names else _common.EXIT_INPUT
 
 
 def _usage_sentence(error: typer.TyperException) -> str:

@@ -27,7 +27,6 @@ import typer
 
 from aoi.errors import InputError
 from aoi.files import safe_name
-from railwatch.cli._tables import table
 from railwatch.cli._waiting import waiting
 
 if TYPE_CHECKING:
@@ -40,6 +39,8 @@ __all__ = [
     "EXIT_BUG",
     "EXIT_INPUT",
     "EXIT_INTERRUPTED",
+    "EXIT_LOCKED",
+    "EXIT_UNAVAILABLE",
     "AoiOption",
     "ConfigOption",
     "Device",
@@ -55,7 +56,6 @@ __all__ = [
     "progress",
     "say",
     "show",
-    "table",
     "waiting",
 ]
 
@@ -63,6 +63,10 @@ EXIT_BELOW_THRESHOLD = 1
 """A result that fails its own threshold (``validate``, ``evaluate``)."""
 EXIT_INPUT = 2
 """Bad usage or bad input: one sentence on stderr, no traceback."""
+EXIT_UNAVAILABLE = 69
+"""A server that can't be reached or fails: later it may work (``EX_UNAVAILABLE`` of sysexits.h)."""
+EXIT_LOCKED = 75
+"""Another process does this work already (``EX_TEMPFAIL`` of sysexits.h)."""
 EXIT_BUG = 70
 """A fault of railwatch itself (``EX_SOFTWARE`` of sysexits.h)."""
 EXIT_INTERRUPTED = 130

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from railwatch.cli._common import console, printable, say, show
+
 __all__ = ["table"]
 
 
@@ -22,8 +24,6 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, title: st
     from rich import box
     from rich.table import Table
     from rich.text import Text
-
-    from railwatch.cli._common import console, printable, say, show
 
     headings, cells = list(columns), [list(row) for row in rows]
     shown = [["-" if cell is None else printable(str(cell)) for cell in row] for row in cells]
@@ -60,8 +60,6 @@ _NOTES = ("", "note", "notes", "reason")
 
 
 def _print_records(headings: list[str], shown: list[list[str]], title: str | None) -> None:
-    from railwatch.cli._common import say
-
     if title:
         say(title)
     for row in shown:

@@ -17,8 +17,8 @@ from railwatch.cli._common import (
     fail,
     progress,
     say,
-    table,
 )
+from railwatch.cli._tables import table
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest, CheckResult
@@ -282,7 +282,7 @@ def _show_fit(fit: TrackFit, as_json: bool) -> None:
         return
     _say_written(fit.done)
     table(
-        ("track", "length", "wagons on it", "of looks", "track likelihood", "within"),
+        ("track", "length", "wagons on it", "of images", "track likelihood", "within"),
         (
             (
                 track.id,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from railwatch.cli import _common
+from railwatch.cli import _common, _tables
 from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def calibrate(
     store: StoreOption = None,
     aoi: AoiOption = None,
     seeds: Annotated[
-        bool, typer.Option("--seeds/--no-seeds", help="Pair looks with the published counts too.")
+        bool, typer.Option("--seeds/--no-seeds", help="Pair observations with the published counts too.")
     ] = True,
     out: Annotated[
         Path | None,
@@ -58,7 +58,7 @@ def calibrate(
     if not found:
         _common.say("No place has counts of two methods, so there is nothing to calibrate.")
         return
-    _common.table(("place", "method", "against", "pairs", "line", "scatter"), (_row(*one) for one in found))
+    _tables.table(("place", "method", "against", "pairs", "line", "scatter"), (_row(*one) for one in found))
     for name, one in found:
         if one.line is None:
             _common.say(f"{name}: no line from {one.method} to {one.reference}: {one.reason}.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from railwatch.cli import _common
+from railwatch.cli import _common, _tables
 from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def claims(
         _common.emit_json(page.to_json() | {"out": out, "notes": list(sources.notes)})
         return
     _common.notes(sources.notes)
-    _common.table(
+    _tables.table(
         ("said on", "by", "claim", "wagons", "wagons a month", "needed / possible", "route", "counts"),
         (
             (

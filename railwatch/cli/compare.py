@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from railwatch import words
-from railwatch.cli import _common
+from railwatch.cli import _common, _tables
 from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def compare(
         return
     several = len({one.aoi for one in verdicts}) > 1
     named = ("place",) if several else ()
-    _common.table(
+    _tables.table(
         ("date", *named, "cars", "verdict", "most before", "record", "by chance", "images"),
         (_row(one, several) for one in verdicts),
     )

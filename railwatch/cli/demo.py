@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from railwatch.cli import _common
+from railwatch.cli import _common, _tables
 from railwatch.cli._common import DeviceOption, JsonOption
 
 
@@ -49,8 +49,8 @@ def demo(
         )
         for one, truth in zip(done.result.observations, done.truth, strict=True)
     ]
-    _common.table(("date", "truly there", "counted", "90% interval", ""), rows, title=samples.title)
-    _common.table(
+    _tables.table(("date", "truly there", "counted", "90% interval", ""), rows, title=samples.title)
+    _tables.table(
         ("date", "truly there", "estimated", "90% interval", ""),
         (
             (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from railwatch.cli import _common
+from railwatch.cli import _common, _tables
 from railwatch.cli._common import CarefulOption, DeviceOption, JsonOption, WeightsOption
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def detect(
     if as_json:
         _common.emit_json({"images": rows, "out": str(out) if out else None, "skipped": skipped})
         return
-    _common.table(
+    _tables.table(
         ["image", "m/px", "freight cars", "90% interval", "boxes", "notes"],
         [
             [

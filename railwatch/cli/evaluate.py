@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from aoi.files import write_text
-from railwatch.cli import _common
+from railwatch.cli import _common, _tables
 from railwatch.cli._common import CarefulOption, DeviceOption, JsonOption, WeightsOption
 
 # What people are shown, and how it is called; the files and the JSON hold more, under their own names.
@@ -161,7 +161,7 @@ def wagons(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         for name, table in result.items():
-            table.to_csv(out / f"{name}.csv", index=False)
+            write_text(out / f"{name}.csv", table.to_csv(index=False))
         write_text(out / "tables.md", _markdown(result))
         sheet = failure_sheet(cases, detector.threshold, out / "failures.png")
         written = {"tables": str(out / "tables.md")} | ({"failures": str(sheet)} if sheet else {})
@@ -172,12 +172,12 @@ def wagons(
         _common.emit_json(document | {"written": written})
     else:
         rows = [[words, _cell(figures[key])] for key, words in HEADINGS.items() if key in figures]
-        _common.table(["all pictures", f"at threshold {detector.threshold:.2f}, IoU 0.3"], rows)
+        _tables.table(["all pictures", f"at threshold {detector.threshold:.2f}, IoU 0.3"], rows)
         for name, table in result.items():
             if name != "all":
                 shown = [key for key in GROUP_HEADINGS if key in table.columns]
                 rows = [[_cell(v) for v in row] for row in table[[name, *shown]].itertuples(index=False)]
-                _common.table([f"by {name}", *(GROUP_HEADINGS[key] for key in shown)], rows)
+                _tables.table([f"by {name}", *(GROUP_HEADINGS[key] for key in shown)], rows)
         for item in skipped:
             _common.say(f"skipped: {item['reason']}")
         for path in written.values():
@@ -253,10 +253,10 @@ def occupancy(
         )
     else:
         rows = [[words, _cell(study.figures[key])] for key, words in FIGURES.items() if key in study.figures]
-        _common.table(["figure", "value"], rows)
+        _tables.table(["figure", "value"], rows)
         for name, table in study.tables.items():
             rows = [[_cell(v) for v in row] for row in table.itertuples(index=False)]
-            _common.table([column.replace("_", " ") for column in table.columns], rows, title=name)
+            _tables.table([column.replace("_", " ") for column in table.columns], rows, title=name)
         for sentence in missed:
             _common.say(f"missed: {sentence}")
         for path in written:

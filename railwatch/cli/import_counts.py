@@ -56,7 +56,8 @@ def import_counts(
     for row in result.skipped:
         _common.say(f"skipped line {row.line}: {row.reason}")
     known = len(result.observations) - len(result.new)
+    stand = f"{len(result.reviews)} of them in the machine's place" if result.reviews else ""
     _common.say(
-        f"{len(result.new)} new, {known} known already, {len(result.skipped)} skipped; "
-        f"{len(result.reviews)} stand in for the machine's count of their day"
+        f"{len(result.new)} new, {known} known already, {len(result.skipped)} skipped"
+        f"{'; ' if stand else ''}{stand}"
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from railwatch.cli import _common
+from railwatch.cli import _common, _tables
 from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def propose(
         return
     _common.notes(sources.notes)
     if found:
-        _common.table(
+        _tables.table(
             ("date", "freight cars", "verdict now", "expected change", "image", "observation"),
             (
                 (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from railwatch.cli import _common
+from railwatch.cli import _common, _tables
 from railwatch.cli._common import AoiOption, ConfigOption, Device, JsonOption, StoreOption, WeightsOption
 
 if TYPE_CHECKING:
@@ -75,6 +75,23 @@ def run(
             "again if the verdict gets higher. No shell is used.",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=1,
+            help="Processes on this machine; by default as many as its cores and the work ask for.",
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            metavar="ADDRESS",
+            help="Work on the Dask cluster of this scheduler; its workers have to reach scenes and store.",
+        ),
+    ] = None,
     alert_timeout: Annotated[
         float,
         typer.Option("--alert-timeout", metavar="SECONDS", min=0.1, help="How long that command may take."),
@@ -91,15 +108,20 @@ def run(
     """
     from railwatch import api
     from railwatch.pipeline.alerts import send_alerts, split_command
+    from railwatch.pipeline.areas import load_areas
+    from railwatch.store.remote import as_url
+    from railwatch.store.store import Store
 
     if aoi is not None and bbox is not None:
         _common.fail("--aoi and --bbox exclude each other")
     if alert_command is not None:
         split_command(alert_command)  # better now than after a night's work
+    # A folder of area files is many areas.
+    chosen = load_areas(aoi) if aoi is not None and Path(aoi).is_dir() else aoi
     with _common.progress("looking") as progress:
-        result = api.run(
+        results = api.run_areas(
             scenes,
-            aoi=aoi if bbox is None else bbox,
+            aoi=chosen if bbox is None else bbox,
             store=store,
             gsd_m=gsd,
             config=config,
@@ -107,22 +129,48 @@ def run(
             device=device,
             weights=weights,
             hindcast=hindcast,
+            workers=workers,
+            scheduler=scheduler,
             progress=progress,
         )
+    verdicts = [verdict for one in results for verdict in one.verdicts]
     alerts = (
-        send_alerts(result.verdicts, alert_command, result.store, timeout_s=alert_timeout)
+        send_alerts(verdicts, alert_command, results[0].store, timeout_s=alert_timeout)
         if alert_command is not None
         else []
     )
+    url = None if store is None else as_url(store)
+    if url is not None and alerts:
+        Store.open(url).push()
     if as_json:
-        _common.emit_json(result.to_json() | {"alerts": [one.to_json() for one in alerts]})
-    if not result.read:
-        reasons = "; ".join(f"{one.path}: {one.reason}" for one in result.skipped[:3])
+        document = together(results) | {"alerts": [one.to_json() for one in alerts]}
+        _common.emit_json(document if url is None else document | {"store": url})
+    if not any(result.read for result in results):
+        reasons = "; ".join(f"{one.path}: {one.reason}" for one in results[0].skipped[:3])
         _common.fail(f"none of the scenes could be used: {reasons}")
     if not as_json:
-        say(result)
+        for result in results:
+            say(result)
         for alert in alerts:
             _common.say(alert.sentence)
+
+
+def together(results: Sequence[RunResult]) -> dict[str, Any]:
+    """The JSON of one area's run; of several areas' runs the lists are joined, and ``areas`` names them."""
+    documents = [one.to_json() for one in results]
+    if len(documents) == 1:
+        return documents[0]
+    lists = ("observations", "verdicts", "charts", "warnings")
+    joined: dict[str, Any] = {name: [each for one in documents for each in one[name]] for name in lists}
+    # A scene that one area has no use for may show another one.
+    skipped = {(each["path"], each["reason"]): each for one in documents for each in one["skipped"]}
+    reports = [one["report"] for one in documents if one["report"] is not None]
+    return joined | {
+        "skipped": list(skipped.values()),
+        "report": reports[0] if reports else None,
+        "reports": reports,
+        "areas": [one.area for one in results],
+    }
 
 
 def say(result: RunResult) -> None:
@@ -138,7 +186,7 @@ def say(result: RunResult) -> None:
             "seen",
             "",
         )
-        _common.table(names, _rows(result, lengths=lengths))
+        _tables.table(names, _rows(result, lengths=lengths))
     for verdict in result.verdicts:
         _common.say(verdict.sentence)
     for warning in result.warnings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from railwatch.cli import _common
+from railwatch.cli import _common, _tables
 from railwatch.cli._common import DeviceOption, JsonOption, WeightsOption
 
 
@@ -36,7 +36,7 @@ def validate(
         both = {"passed": done.passed and ten_metres.passed, "sentinel2": ten_metres.to_json()}
         _common.emit_json(done.to_json() | both)
     else:
-        _common.table(
+        _tables.table(
             ("tile", "truly there", "counted", "90% interval", "vehicles", "boxes", "hits"),
             (
                 (
@@ -52,7 +52,7 @@ def validate(
             ),
             title=f"{done.model} on the sample tiles",
         )
-        _common.table(
+        _tables.table(
             ("date", "sky", "truly there", "estimated", "90% interval", "verdict"),
             (
                 (
@@ -67,7 +67,7 @@ def validate(
             ),
             title=f"{ten_metres.model} on the Sentinel-2 samples",
         )
-        _common.table(
+        _tables.table(
             ("figure", "value", "wanted", ""),
             (
                 (one.name, one.value, one.wanted, "passed" if one.passed else "FAILED")

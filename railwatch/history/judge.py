@@ -15,9 +15,10 @@ from scipy.stats import false_discovery_control
 
 from railwatch.history.coverage import Coverage, coverage
 from railwatch.history.distribution import laws_for
+from railwatch.history.gathered import Gathered
 from railwatch.history.matchups import calibrate
 from railwatch.history.posterior import ObservedCounts, Posterior
-from railwatch.history.record import Record, from_observation, looks_of
+from railwatch.history.record import Record, looks_of
 from railwatch.history.rule import Figures, as_printed, basis_of, word_for
 from railwatch.history.settings import VerdictSettings
 from railwatch.history.verdict import HistoryMaximum, Verdict
@@ -61,23 +62,48 @@ def compare(
 
     Returns:
         One verdict an observation (and published count, if asked), oldest first.
-    """
-    from railwatch.history.published import published_records
-    from railwatch.store.observation import current
 
+    Example:
+        >>> from datetime import date
+        >>> from seeds import comparable
+        >>> (verdict,) = compare(
+        ...     published=comparable("tumangang"), judge_published=True, dates=[date(2023, 10, 5)]
+        ... )
+        >>> verdict.verdict, verdict.count
+        ('unprecedented', 73.0)
+    """
     chosen = settings or VerdictSettings()
-    given = list(observations)
-    own = [from_observation(one, chosen) for one in current(given, reviewed=True)]
-    # A machine's count and its reviewed one are the best pairs there are.
-    pairs = [from_observation(one, chosen) for one in current(given)]
-    others = [] if published is None else published_records(published, chosen)
-    candidates = [*own, *(record for record in others if record.clear and judge_published)]
+    return verdicts_on(
+        Gathered.of(observations, published, chosen),
+        dates=dates,
+        judge_published=judge_published,
+        titles=titles,
+        settings=chosen,
+    )
+
+
+def verdicts_on(
+    gathered: Gathered,
+    *,
+    dates: Collection[date] | None = None,
+    judge_published: bool = False,
+    titles: Mapping[str, str] | None = None,
+    settings: VerdictSettings,
+) -> list[Verdict]:
+    """Put what has been gathered of one or several areas against its history; see `compare`."""
+    others = gathered.published
+    candidates = [*gathered.own, *(record for record in others if record.clear and judge_published)]
     if dates is not None:
         # The family that a date is corrected with must be judged too, and no more.
         reach = sorted(dates)
-        candidates = [one for one in candidates if _before(one.day, reach, chosen.family_days)]
-    judged = {record.id for record in candidates}
-    verdicts = judge([*own, *others], judged=judged, paired=[*pairs, *others], titles=titles, settings=chosen)
+        candidates = [one for one in candidates if _before(one.day, reach, settings.family_days)]
+    verdicts = judge(
+        [*gathered.own, *others],
+        judged={record.id for record in candidates},
+        paired=[*gathered.machine, *others],
+        titles=titles,
+        settings=settings,
+    )
     return [one for one in verdicts if dates is None or one.record.day in dates]
 
 

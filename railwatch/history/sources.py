@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ import pandas as pd
 from aoi import AreaOfInterest, area_names, load_area
 from aoi.errors import InputError
 from railwatch.errors import StoreError
-from railwatch.history import Verdict, VerdictSettings, compare, from_observation
+from railwatch.history.gathered import Gathered
+from railwatch.history.history import History
+from railwatch.history.judge import verdicts_on
 from railwatch.history.matchups import Matchup, meetings
-from railwatch.history.published import published_records
+from railwatch.history.settings import VerdictSettings
+from railwatch.history.verdict import Verdict
 from railwatch.store.areas import ChosenSettings, choose_settings
 from railwatch.store.observation import Observation
 from railwatch.store.store import Store
@@ -25,7 +29,7 @@ __all__ = ["Sources", "nearest", "published_of", "read_sources"]
 
 @dataclass(frozen=True)
 class Sources:
-    """The history of one or several areas.
+    """The history of one or several areas, gathered and judged once, when first asked for.
 
     Attributes:
         names: The areas, in alphabetical order.
@@ -63,24 +67,31 @@ class Sources:
             return None
         return self.published[[name in str(site).split(";") for site in self.published["site"]]]
 
-    def verdicts(self, settings: VerdictSettings | None = None) -> list[Verdict]:
-        """Return a verdict on each observation and published count, oldest first.
-
-        Each area is judged by itself, as a run does it, so that a verdict doesn't change with the other
-        areas of a store.
-
-        Args:
-            settings: For all areas; by default those of each (`settings_of`).
-        """
-        found: list[Verdict] = []
-        for name in self.names:
-            found += compare(
-                [one for one in self.observations if one.aoi == name],
+    @cached_property
+    def _gathered(self) -> dict[str, Gathered]:
+        """The records of each area."""
+        return {
+            name: Gathered.of(
+                (one for one in self.observations if one.aoi == name),
                 self.published_of(name),
-                judge_published=True,
-                titles=self.titles,
-                settings=settings or self.settings_of(name),
+                self.settings_of(name),
             )
+            for name in self.names
+        }
+
+    @cached_property
+    def _judged(self) -> dict[str, list[Verdict]]:
+        """The verdicts of each area, judged by itself: they don't change with the other areas of a store."""
+        return {
+            name: verdicts_on(
+                gathered, judge_published=True, titles=self.titles, settings=self.settings_of(name)
+            )
+            for name, gathered in self._gathered.items()
+        }
+
+    def verdicts(self) -> list[Verdict]:
+        """Return a verdict on each observation and published count, oldest first; judged once."""
+        found = [verdict for verdicts in self._judged.values() for verdict in verdicts]
         return sorted(found, key=lambda one: (one.datetime, one.aoi, one.record.id))
 
     def verdicts_on(self, day: date) -> list[Verdict]:
@@ -98,28 +109,28 @@ class Sources:
             raise InputError(f"there is no count of {place} on {day}{hint}")
         return found
 
-    def calibrations(self, settings: VerdictSettings | None = None) -> list[dict[str, Any]]:
-        """Return the lines between methods that the areas' pairs of looks support, as plain JSON values."""
-        return [
-            {"aoi": name, **one.line.to_json()}
-            for name, one in self.meetings(settings)
-            if one.line is not None
-        ]
+    @cached_property
+    def histories(self) -> dict[str, History]:
+        """The whole history of each area, judged: what charts and pages are made from."""
+        return {
+            name: History.of(self.titles[name], gathered, self._judged[name], self.settings_of(name))
+            for name, gathered in self._gathered.items()
+        }
 
-    def meetings(self, settings: VerdictSettings | None = None) -> list[tuple[str, Matchup]]:
+    def calibrations(self) -> list[dict[str, Any]]:
+        """Return the lines between methods that the areas' matchups support, as plain JSON values."""
+        return [{"aoi": name, **one.line.to_json()} for name, one in self.meetings() if one.line is not None]
+
+    def meetings(self) -> list[tuple[str, Matchup]]:
         """Return by area where two methods have seen it within a few days, with the line between them.
 
         The less precise method stands against the more precise one. A machine's count and its reviewed one
         make a pair too.
         """
         found = []
-        for name in self.names:
-            chosen = settings or self.settings_of(name)
-            records = [from_observation(one, chosen) for one in self.observations if one.aoi == name]
-            rows = self.published_of(name)
-            if rows is not None:
-                records += published_records(rows, chosen)
-            found += [(name, one) for one in meetings(records, chosen)]
+        for name, gathered in self._gathered.items():
+            records = [*gathered.machine, *gathered.published]
+            found += [(name, one) for one in meetings(records, self.settings_of(name))]
         return found
 
 

@@ -12,11 +12,11 @@ from geo.dates_in_names import parse_time
 from railwatch.errors import ConfigError
 from railwatch.file_table import FileTable
 
-__all__ = ["Dates", "Declared"]
+__all__ = ["Dates", "DeclaredScene"]
 
 
 @dataclass(frozen=True)
-class Declared:
+class DeclaredScene:
     """What a row says of a file; None where it says nothing.
 
     Attributes:
@@ -37,7 +37,7 @@ class Dates:
     midnight UTC), and optionally ``sensor`` and ``gsd_m``. `FileTable` says how a row names its file.
     """
 
-    def __init__(self, table: FileTable[Declared] | None = None) -> None:
+    def __init__(self, table: FileTable[DeclaredScene] | None = None) -> None:
         self._table = table or FileTable()
 
     @classmethod
@@ -49,9 +49,9 @@ class Dates:
         """
         return cls(FileTable.read(path, "datetime", _declared, ConfigError))
 
-    def of(self, path: Path) -> Declared:
+    def of(self, path: Path) -> DeclaredScene:
         """Return what is declared of a file."""
-        return self._table.of(path) or Declared()
+        return self._table.of(path) or DeclaredScene()
 
     def check(self, files: Iterable[Path]) -> None:
         """Refuse a row that means none of some files, nor another one that is there.
@@ -62,7 +62,7 @@ class Dates:
         self._table.check(files)
 
 
-def _declared(row: Row) -> Declared:
+def _declared(row: Row) -> DeclaredScene:
     text = row["datetime"]
     found = parse_time(text)
     if found.when is None:
@@ -72,4 +72,4 @@ def _declared(row: Row) -> Declared:
     gsd_m = row.number("gsd_m") if row.get("gsd_m") else None
     if gsd_m is not None and gsd_m <= 0:
         raise ConfigError(f"{row.where}: gsd_m is {row['gsd_m']!r}, not a number of metres")
-    return Declared(found.when, row.get("sensor") or None, gsd_m)
+    return DeclaredScene(found.when, row.get("sensor") or None, gsd_m)

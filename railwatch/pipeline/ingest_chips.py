@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aoi import AreaOfInterest
     from geo.sentinel2.chip import Chip
 
-__all__ = ["Date", "gather"]
+__all__ = ["Date", "described", "gather", "state_of"]
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def gather(
         if product.shown(area) <= 0.0:
             skipped.append(Skipped(product.path, f"it doesn't touch the area {area.name}.", readable=True))
             continue
-        twin = asked.setdefault(_state_of(described(product)), product)
+        twin = asked.setdefault(state_of(described(product)), product)
         if twin is not product:
             reason = f"it is the same product as {twin.path}, and each counts once."
             skipped.append(Skipped(product.path, reason, readable=True))
@@ -123,7 +123,7 @@ def _stored(chips: ChipStore) -> dict[str, tuple[Product, StoredChip]]:
             continue
         replaced |= set(_aliases(kept))
         try:
-            found.setdefault(_state_of(kept.product), (_product(kept), kept))
+            found.setdefault(state_of(kept.product), (_product(kept), kept))
         except (KeyError, TypeError, ValueError) as error:
             log.warning("%s is left out: it doesn't say what product it is of (%s)", kept.path, error)
     return found
@@ -290,7 +290,7 @@ def _place_of(said: Mapping[str, Any]) -> str:
     return repr([said[name] for name in _PLACE])
 
 
-def _state_of(said: Mapping[str, Any]) -> str:
+def state_of(said: Mapping[str, Any]) -> str:
     """What changes with anything that its pixels depend on."""
     return repr([said[name] for name in (*_PLACE, "generated", "bands", "bytes")])
 

@@ -20,7 +20,6 @@ from aoi import AreaOfInterest
 from aoi.errors import InputError
 from aoi.files import real_path
 from geo import Scene, valid_fraction
-from railwatch import __version__
 from railwatch.config import RunConfig
 from railwatch.pages.pictures import boxes as evidence
 from railwatch.pipeline.count_area import count_area, hidden_share, visible_area
@@ -35,6 +34,7 @@ from railwatch.pipeline.find_scenes import (
 )
 from railwatch.store.observation import Observation, current, geometry_json, iso, observation_id
 from railwatch.store.store import Store
+from railwatch.version import __version__
 
 if TYPE_CHECKING:
     from detector import Detections
@@ -43,7 +43,17 @@ if TYPE_CHECKING:
     from railwatch.history.sources import Sources
     from railwatch.pipeline.sentinel2 import Answered, Estimator
 
-__all__ = ["Detector", "Progress", "RunResult", "draw", "publish", "run", "sources_of"]
+__all__ = [
+    "Detector",
+    "FoundInputs",
+    "Progress",
+    "RunResult",
+    "draw",
+    "look_for",
+    "publish",
+    "run",
+    "sources_of",
+]
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +154,8 @@ def run(
     estimator: Estimator | None = None,
     dates: Dates | None = None,
     progress: Progress | None = None,
+    inputs: FoundInputs | None = None,
+    conclude: bool = True,
 ) -> RunResult:
     """Count the freight cars of an area on every scene that shows it.
 
@@ -156,6 +168,8 @@ def run(
         estimator: What answers Sentinel-2 dates; by default that of the settings, loaded when one needs it.
         dates: Acquisition times for images that don't tell theirs.
         progress: Told of every scene.
+        inputs: What `look_for` has found under the paths, where that is known already.
+        conclude: Judge the history and draw it; a worker that does one scene of many leaves that to the end.
 
     Returns:
         The observations, their verdicts, and what was left out. A scene that can't be read or counted is
@@ -168,11 +182,11 @@ def run(
     report = progress or _Silent()
     declared = dates or Dates()
     report.label("looking")
-    listed = [Path(path) for path in paths]
-    products, skipped, taken = _products(listed)
-    found, passed_over = find_scenes(listed, taken)
-    skipped += passed_over
-    declared.check([*found, *(file for product in products for file in (product.path, *product.files))])
+    given = inputs or look_for(paths)
+    products, found, skipped = given.products, given.images, list(given.skipped)
+    if conclude:
+        sides = (file for product in products for file in (product.path, *product.files))
+        declared.check([*found, *sides])
     stored = store.observations(area.name, superseded=True)
     candidates, unfit = select(found, area, config.scenes, declared, stored, report)
     changed = store.keep_area(area, config) if candidates or products else ()
@@ -205,6 +219,7 @@ def run(
                 detections=work.detections,
                 evidence=work.picture,
                 image=work.image,
+                refresh=False,
             )
             observations.append(work.observation)
             new.add(id)
@@ -213,6 +228,19 @@ def run(
     observations += answered.observations
     new |= answered.new
     skipped += answered.skipped
+    if not conclude:
+        return RunResult(
+            area=area.name,
+            observations=tuple(observations),
+            new=frozenset(new),
+            verdicts=(),
+            skipped=tuple(skipped),
+            scenes=len(found) + len(products),
+            store=store.path,
+            warnings=(),
+        )
+    if new:
+        store.refresh()
     ids = [one.id for one in observations]
     history = current(store.observations(area.name, superseded=True), prefer=ids)
     sources = sources_of(history, area, config, store)
@@ -223,7 +251,7 @@ def run(
     charts: tuple[Path, ...] = ()
     page: Path | None = None
     if history:
-        charts = draw(sources, verdicts, config, store.charts)
+        charts = draw(sources, config, store.charts)
         with report.bar("pictures of the report") as pictures:
             page = publish(sources, config, store.reports, pictures)
     return RunResult(
@@ -244,6 +272,36 @@ def run(
         charts=charts,
         report=page,
     )
+
+
+@dataclass(frozen=True)
+class FoundInputs:
+    """What lies under the paths that a user gives.
+
+    Attributes:
+        products: Sentinel-2 products.
+        images: Files that may be images of a metre or finer.
+        skipped: What can't be used.
+    """
+
+    products: tuple[Product, ...] = ()
+    images: tuple[Path, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+
+def look_for(paths: Iterable[str | Path]) -> FoundInputs:
+    """Find the Sentinel-2 products and the images under some paths.
+
+    Args:
+        paths: Files, and folders that are searched at any depth.
+
+    Returns:
+        Each once; what can't be used is listed with its reason.
+    """
+    listed = [Path(path) for path in paths]
+    products, refused, taken = _products(listed)
+    images, passed_over = find_scenes(listed, taken)
+    return FoundInputs(tuple(products), tuple(images), (*refused, *passed_over))
 
 
 def _products(paths: Sequence[Path]) -> tuple[list[Product], list[Skipped], set[Path]]:
@@ -355,12 +413,11 @@ def sources_of(
     )
 
 
-def draw(sources: Sources, verdicts: Sequence[Verdict], config: RunConfig, folder: Path) -> tuple[Path, ...]:
+def draw(sources: Sources, config: RunConfig, folder: Path) -> tuple[Path, ...]:
     """Draw the history of an area into a folder, one file a format.
 
     Args:
         sources: The history of one area.
-        verdicts: On it.
         config: The settings.
         folder: Where to; made if it isn't there.
 
@@ -370,17 +427,13 @@ def draw(sources: Sources, verdicts: Sequence[Verdict], config: RunConfig, folde
     Raises:
         ChartError: If they can't be written.
     """
-    from railwatch.pages.charts.history import History
     from railwatch.pages.charts.output import write_chart
     from railwatch.pages.charts.series import draw_series
     from railwatch.pages.charts.style import PageStyle
 
     (name,) = sources.names
-    title = sources.titles[name]
-    published = sources.published if config.chart.show_published else None
-    history = History.gather(
-        title, sources.observations, published, verdicts, settings=config.baseline.verdict_settings()
-    )
+    title, whole = sources.titles[name], sources.histories[name]
+    history = whole if config.chart.show_published else whole.without_published()
     style = PageStyle(dpi=config.chart.dpi)
     figure = draw_series(history, style)
     return tuple(

@@ -23,7 +23,6 @@ from aoi.files import write_bytes
 from geo.sentinel2.chip import PIXEL_M, Chip, ChipOnDisk
 from geo.sentinel2.site import Site
 from geo.sentinel2.time_series import AcceptedShift, DatedImage, looks
-from railwatch import __version__
 from railwatch.errors import StoreError
 from railwatch.pages.pictures.occupancy import render
 from railwatch.pipeline.count_area import hidden_share
@@ -31,6 +30,7 @@ from railwatch.pipeline.find_scenes import Skipped, unexpected
 from railwatch.pipeline.ingest_chips import Date, gather
 from railwatch.store.chips import ChipStore, StoredChip
 from railwatch.store.observation import Observation, geometry_json, iso, observation_id
+from railwatch.version import __version__
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest

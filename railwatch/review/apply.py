@@ -25,7 +25,6 @@ from detector.wagons.detections import frame_of
 from geo import Scene
 from geo.boxes import map_to_boxes
 from geo.ground_metric import apply_affine
-from railwatch import __version__
 from railwatch.pages.pictures import boxes as evidence
 from railwatch.pipeline.count_area import AreaCount, count_area
 from railwatch.review.corrections import (
@@ -44,6 +43,7 @@ from railwatch.review.image_cut import find_scene
 from railwatch.review.interval import count_interval
 from railwatch.store.observation import Observation, geometry_json, interval_json, iso, observation_id
 from railwatch.store.store import Store
+from railwatch.version import __version__
 
 __all__ = ["Applied", "apply_review", "set_count"]
 

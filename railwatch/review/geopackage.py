@@ -27,7 +27,6 @@ from aoi.files import replacing, whole_database, write_bytes
 from aoi.io import area_document
 from geo import Scene
 from geo.boxes import box_corners
-from railwatch import __version__
 from railwatch.pages.qgis_style import SymbolStyle, box_style, plain_style, write_styles
 from railwatch.review.errors import ReviewError
 from railwatch.review.find import area_of, find_observation, reviewed_by_hand
@@ -35,6 +34,7 @@ from railwatch.review.image_cut import find_scene, write_cut
 from railwatch.review.layers import AREA_LAYERS, BOXES, FACTS, FORMAT, GEOMETRY
 from railwatch.store.observation import Observation, iso
 from railwatch.store.store import EVIDENCE, Store
+from railwatch.version import __version__
 
 __all__ = ["Exported", "export_review", "pixel_transform"]
 

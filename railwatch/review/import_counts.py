@@ -21,12 +21,12 @@ from aoi import AreaOfInterest
 from aoi.errors import InputError
 from aoi.files import read_bytes
 from aoi.tables import parse_number, read_table
-from railwatch import __version__
 from railwatch.review.apply import Applied, set_count
 from railwatch.review.errors import ReviewError
 from railwatch.review.interval import count_interval
 from railwatch.store.observation import Observation, geometry_json, iso, observation_id
 from railwatch.store.store import Store
+from railwatch.version import __version__
 
 __all__ = ["ImportResult", "SkippedRow", "import_counts"]
 
@@ -93,7 +93,7 @@ class ImportResult:
 
 
 @dataclass(frozen=True)
-class _Row:
+class _CountRow:
     """What a row says."""
 
     when: datetime
@@ -176,7 +176,7 @@ def import_counts(
             else:
                 kept = _observation(row, area, path.name)
                 written = kept.id not in known and store.add(kept, refresh=False)
-        except _RowError as error:
+        except _BadRow as error:
             skipped.append(SkippedRow(line, str(error)))
             continue
         known.add(kept.id)
@@ -189,7 +189,7 @@ def import_counts(
     return ImportResult(path, ordered, frozenset(new), frozenset(reviews), tuple(skipped))
 
 
-class _RowError(InputError):
+class _BadRow(InputError):
     """A row that can't be taken."""
 
 
@@ -248,7 +248,7 @@ def _cell(value: Any) -> str:
 
 def _parsed(
     cells: Mapping[str, str], area: AreaOfInterest, reviewer: str | None, date_format: str | None
-) -> _Row | None:
+) -> _CountRow | None:
     """What a row says, or None if it has no count."""
     text = _first(cells, _COUNT)
     if text is None:
@@ -261,10 +261,10 @@ def _parsed(
     low = min(usual_low, count) if low is None else low
     high = max(usual_high, count) if high is None else high
     if not 0 <= low <= count <= high:
-        raise _RowError(f"the count {count:g} doesn't lie between low {low:g} and high {high:g}")
+        raise _BadRow(f"the count {count:g} doesn't lie between low {low:g} and high {high:g}")
     seen = _optional(cells, _SEEN)
     if seen is not None and not 0 < seen <= 1:
-        raise _RowError(f"clear_fraction {seen:g} isn't a share between 0 and 1")
+        raise _BadRow(f"clear_fraction {seen:g} isn't a share between 0 and 1")
     who = " ".join((_first(cells, _REVIEWER) or reviewer or "").split())
     if not who:
         raise ReviewError("who counted? Give --reviewer NAME, or a column reviewer")
@@ -272,7 +272,7 @@ def _parsed(
     for name, cell in cells.items():
         if name.startswith("zone_") and cell:
             zones[_zone(name.removeprefix("zone_"), area)] = _number(cell, name)
-    return _Row(
+    return _CountRow(
         when=when,
         timed=timed,
         count=count,
@@ -281,7 +281,7 @@ def _parsed(
         at_least=at_least,
         note=_first(cells, _NOTE),
         reviewer=who,
-        sensor=_first(cells, _SENSOR) or "counted by a person",
+        sensor=_first(cells, _SENSOR) or "unnamed image",
         file=None if _first(cells, _FILE) is None else Path(str(_first(cells, _FILE))).name,
         seen=1.0 if seen is None else seen,
         zones=zones,
@@ -295,7 +295,7 @@ def _first(cells: Mapping[str, str], names: Sequence[str]) -> str | None:
 def _when(text: str | None, date_format: str | None) -> tuple[datetime, bool]:
     """The time of a row, and whether it is more than a day."""
     if text is None:
-        raise _RowError("it has no date")
+        raise _BadRow("it has no date")
     try:
         if date_format is not None:
             found = datetime.strptime(text, date_format)
@@ -307,11 +307,11 @@ def _when(text: str | None, date_format: str | None) -> tuple[datetime, bool]:
             if date_format
             else "write it like 2023-10-05, or give --date-format"
         )
-        raise _RowError(f"{text!r} isn't a date: {hint}") from None
+        raise _BadRow(f"{text!r} isn't a date: {hint}") from None
     timed = found.time() != datetime.min.time()
     moment = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     if moment > datetime.now(UTC):
-        raise _RowError(f"{text} lies in the future")
+        raise _BadRow(f"{text} lies in the future")
     return moment, timed
 
 
@@ -328,9 +328,9 @@ def _number(text: str, column: str) -> float:
     try:
         value = parse_number(text)
     except ValueError as error:
-        raise _RowError(f"{column} {error}") from None
+        raise _BadRow(f"{column} {error}") from None
     if value < 0 or not math.isfinite(value):
-        raise _RowError(f"{column} {text} can't be: it is less than nothing")
+        raise _BadRow(f"{column} {text} can't be: it is less than nothing")
     return value
 
 
@@ -344,13 +344,13 @@ def _zone(name: str, area: AreaOfInterest) -> str:
         if zone.id.casefold() == name:
             return zone.id
     known = ", ".join(zone.id for zone in area.zones) or "none"
-    raise _RowError(f"the area {area.name} has no zone {name!r} (it has {known})")
+    raise _BadRow(f"the area {area.name} has no zone {name!r} (it has {known})")
 
 
 # ---- keeping -------------------------------------------------------------------------------------------
 
 
-def _machine(row: _Row, machines: Sequence[Observation]) -> Observation | None:
+def _machine(row: _CountRow, machines: Sequence[Observation]) -> Observation | None:
     """The machine's count of the image that a row is about, or None if the store has none of that day."""
     days = [one for one in machines if one.datetime.date() == row.when.date()]
     if row.file is not None:
@@ -360,20 +360,20 @@ def _machine(row: _Row, machines: Sequence[Observation]) -> Observation | None:
         return min(days, key=lambda one: abs((one.datetime - row.when).total_seconds()), default=None)
     if len(days) > 1:
         names = ", ".join(str(one.provenance.get("file") or one.scene) for one in days[:3])
-        raise _RowError(f"the store has {len(days)} images of that day: name one in a column file ({names})")
+        raise _BadRow(f"the store has {len(days)} images of that day: name one in a column file ({names})")
     return days[0] if days else None
 
 
-def _review(store: Store, machine: Observation, row: _Row) -> Applied:
+def _review(store: Store, machine: Observation, row: _CountRow) -> Applied:
     try:
         return set_count(
             store, machine.id, row.count, reviewer=row.reviewer, reason=row.note, low=row.low, high=row.high
         )
     except ReviewError as error:
-        raise _RowError(str(error)) from error
+        raise _BadRow(str(error)) from error
 
 
-def _observation(row: _Row, area: AreaOfInterest, file: str) -> Observation:
+def _observation(row: _CountRow, area: AreaOfInterest, file: str) -> Observation:
     """A person's count of an image that no machine has counted."""
     digest = hashlib.sha256(json.dumps(row.content, sort_keys=True).encode()).hexdigest()
     id = observation_id(aoi=area.name, when=row.when, method="reviewed", key={"import": digest})

@@ -35,9 +35,9 @@ from railwatch.store.store import Store
 
 __all__ = [
     "ProductSamples",
-    "SampleDate",
     "SampleEstimate",
     "Sentinel2Validation",
+    "SimulatedDate",
     "bundled_products",
     "run_on",
     "validate_occupancy",
@@ -48,7 +48,7 @@ _ALARMS = frozenset({"elevated", "unprecedented"})
 
 
 @dataclass(frozen=True)
-class SampleDate:
+class SimulatedDate:
     """One date of the series.
 
     Attributes:
@@ -80,7 +80,7 @@ class ProductSamples:
     title: str
     area: AreaOfInterest
     products: Path
-    dates: tuple[SampleDate, ...]
+    dates: tuple[SimulatedDate, ...]
     build_up: datetime
     thresholds: Mapping[str, float]
 
@@ -103,7 +103,7 @@ class ProductSamples:
                 area=load_area(folder / manifest["area"]),
                 products=folder / "products",
                 dates=tuple(
-                    SampleDate(
+                    SimulatedDate(
                         datetime.fromisoformat(entry["datetime"]),
                         str(entry["sky"]),
                         int(entry["cars"]),

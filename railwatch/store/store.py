@@ -3,6 +3,7 @@
 Layout::
 
     STORE/collection.json                     links, extent, format version; rebuilt from the items
+    STORE/index.parquet                       all items in one file; see `railwatch.store.index`
     STORE/items/<id>/<id>.json                one STAC Item an observation
     STORE/items/<id>/detections.parquet       its boxes (GeoParquet), when there are any to keep
     STORE/items/<id>/evidence.png             its picture (or .webp)
@@ -31,9 +32,10 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +47,9 @@ from aoi.files import fsync_folder, sweep, temporary_beside, write_bytes
 from railwatch.errors import StoreError
 from railwatch.store.areas import area_files, keep_area
 from railwatch.store.georeference import placement_of
-from railwatch.store.observation import FORMAT_VERSION, PREFIX, Observation, current, iso
+from railwatch.store.index import INDEX, read_index, write_index
+from railwatch.store.observation import FORMAT_VERSION, PREFIX, Observation, current, iso, slug
+from railwatch.store.remote import as_url
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -68,6 +72,7 @@ _VERSION_KEY = f"{PREFIX}store_version"
 _COLLECTION_ID = "railwatch-observations"
 _ASIDE = ".damaged-"
 _LOCK_PATIENCE_S = 60
+_WORTH_AN_INDEX = 400
 _MULTIHASH_SHA256 = "1220"  # the file extension wants multihashes: code 0x12, 32 bytes
 
 _MEDIA = {
@@ -108,7 +113,7 @@ class Store:
         """Open a store.
 
         Args:
-            path: The folder.
+            path: The folder, or an fsspec URL such as ``s3://bucket/store``.
             create: Make it if it isn't there.
             tidy: Remove what killed writers have left.
 
@@ -116,19 +121,52 @@ class Store:
             StoreError: If there is none and ``create`` is false, the path is taken by something else, a
                 newer railwatch wrote it, or it can't be read or made.
         """
+        url = as_url(path)
+        if url is not None:
+            # By name: the remote store rests on this one, which knows nothing else of it.
+            remote: type[Store] = import_module("railwatch.store.remote_store").RemoteStore
+            return remote.open_url(url, create)
         store = cls(Path(path))
-        with _explained(store.path, "open"):
-            if store.path.exists() and not store.path.is_dir():
-                raise StoreError(f"{store.path} is a file, so it can't be a store.")
-            if not (store.path / COLLECTION).exists() and not store._items.is_dir():
-                if not create:
-                    raise StoreError(f"There is no store at {store.path}; 'railwatch run' makes one.")
-                store._items.mkdir(parents=True)
-                store.refresh()
-            store._check_version()
-            for folder in (store.path, store._items, store.charts, store.reports) if tidy else ():
-                sweep(folder)
+        store.prepare(create=create, tidy=tidy)
         return store
+
+    @classmethod
+    def open_url(cls, url: str, create: bool = True) -> Store:
+        """Open the store at a URL; the remote store says how."""
+        raise StoreError(f"{url}: a folder's store can't be opened by URL")
+
+    def prepare(self, *, create: bool, tidy: bool = True) -> None:
+        """Make the folder if it isn't there, and check that it is a store that this railwatch knows.
+
+        Raises:
+            StoreError: See `open`.
+        """
+        with _explained(self.path, "open"):
+            if self.path.exists() and not self.path.is_dir():
+                raise StoreError(f"{self.path} is a file, so it can't be a store.")
+            if not (self.path / COLLECTION).exists() and not self._items.is_dir():
+                if not create:
+                    raise StoreError(f"There is no store at {self.path}; 'railwatch run' makes one.")
+                self._items.mkdir(parents=True)
+                self.refresh()
+            self._check_version()
+            for folder in (self.path, self._items, self.charts, self.reports) if tidy else ():
+                sweep(folder)
+
+    @property
+    def location(self) -> str:
+        """What a user calls it: its path, or its URL."""
+        return str(self.path)
+
+    def pull(self) -> None:
+        """Bring here what others have made, where the store lies elsewhere."""
+
+    def push(self) -> None:
+        """Put there what was made here, where the store lies elsewhere.
+
+        Raises:
+            StoreError: It can't be written.
+        """
 
     @property
     def charts(self) -> Path:
@@ -165,7 +203,7 @@ class Store:
         Raises:
             StoreError: If the folder can't be listed.
         """
-        found = self._all()
+        found = self._all(aoi)
         if aoi is not None:
             found = [observation for observation in found if observation.aoi == aoi]
         return found if superseded else current(found)
@@ -333,8 +371,10 @@ class Store:
             StoreError: If it can't be written. The items are untouched.
         """
         with _explained(self.path, "write to"), self._index_lock():
+            observations = self._all()
+            self._index(observations)
             collection = _collection(
-                self._all(), [path.relative_to(self.path) for path in area_files(self.path)]
+                observations, [path.relative_to(self.path) for path in area_files(self.path)]
             )
             text = _json_text(collection.to_dict(include_self_link=False, transform_hrefs=False))
             write_bytes(self.path / COLLECTION, text)
@@ -346,10 +386,15 @@ class Store:
     def _item_path(self, id: str) -> Path:
         return self._items / id / f"{id}.json"
 
-    def _all(self) -> list[Observation]:
+    def _all(self, aoi: str | None = None) -> list[Observation]:
         """Read every item; what can't be read is kept in `damaged` and named in a warning."""
         found, damaged = [], []
-        for id in self._ids():
+        # An id begins with the name of its area; those of areas with longer names are sorted out later.
+        start = "" if aoi is None else f"{slug(aoi)}-"
+        wanted = [id for id in self._ids() if id.startswith(start)]
+        if not self._read and len(wanted) >= _WORTH_AN_INDEX:
+            self._read = {one.id: (stamp, one) for stamp, one in read_index(self.path / INDEX, aoi)}
+        for id in wanted:
             try:
                 found.append(self._observation(id))
             except (OSError, ValueError) as error:
@@ -359,6 +404,17 @@ class Store:
                 log.warning("%s is left out: %s", one.path, one.reason)
         self.damaged = tuple(damaged)
         return sorted(found, key=lambda one: (one.datetime, one.id))
+
+    def _index(self, observations: Sequence[Observation]) -> None:
+        """Write the index anew when many items aren't in it."""
+        if len(observations) < _WORTH_AN_INDEX:
+            return
+        path = self.path / INDEX
+        indexed = {one.id: stamp for stamp, one in read_index(path)} if path.exists() else {}
+        stamps = {id: known[0] for id, known in self._read.items()}
+        missing = sum(indexed.get(one.id) != stamps.get(one.id) for one in observations)
+        if missing >= max(_WORTH_AN_INDEX // 4, len(observations) // 50):
+            write_index(path, ((stamps[one.id], one) for one in observations if one.id in stamps))
 
     def _ids(self) -> list[str]:
         with _explained(self.path, "read"):

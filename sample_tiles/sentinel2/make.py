@@ -28,6 +28,7 @@ from pyproj import Transformer
 from rasterio.crs import CRS
 
 from aoi import AreaOfInterest, load_area
+from aoi.files import write_text
 from detector.simulators.procedural.spec import FREIGHT, Consist
 from detector.simulators.procedural.yards import Traffic, Yard, random_yard
 from detector.simulators.sentinel2.clouds import cirrus, cumulus
@@ -63,7 +64,7 @@ another question: see docs/occupancy.md.
 
 
 @dataclass(frozen=True)
-class Date:
+class YardDate:
     """One date of the series.
 
     Attributes:
@@ -84,38 +85,38 @@ def _at(year: int, month: int, day: int) -> datetime:
 
 
 DATES = (
-    Date(_at(2023, 4, 12), 14),
-    Date(_at(2023, 5, 2), 19),
-    Date(_at(2023, 5, 27), 9),
-    Date(_at(2023, 6, 21), 16, "cloud"),
-    Date(_at(2023, 7, 6), 12),
-    Date(_at(2023, 7, 31), 22, form="safe"),
-    Date(_at(2023, 8, 20), 17),
-    Date(_at(2023, 9, 9), 8),
-    Date(_at(2023, 9, 24), 13),
-    Date(_at(2023, 10, 4), 20),
-    Date(_at(2023, 11, 3), 15, "veil"),
-    Date(_at(2024, 1, 17), 11, "snow"),
-    Date(_at(2024, 2, 26), 12),
-    Date(_at(2024, 3, 12), 18),
-    Date(_at(2024, 4, 6), 21),
-    Date(_at(2024, 5, 1), 0),
-    Date(_at(2024, 5, 31), 13),
-    Date(_at(2024, 6, 25), 17, form="safe"),
-    Date(_at(2024, 7, 20), 10),
-    Date(_at(2024, 8, 9), 23),
-    Date(_at(2024, 8, 29), 16, "cloud"),
-    Date(_at(2024, 9, 13), 19),
-    Date(_at(2024, 10, 3), 78),
-    Date(_at(2024, 10, 8), 84),
-    Date(_at(2024, 10, 13), 74),
-    Date(_at(2024, 10, 23), 81),
+    YardDate(_at(2023, 4, 12), 14),
+    YardDate(_at(2023, 5, 2), 19),
+    YardDate(_at(2023, 5, 27), 9),
+    YardDate(_at(2023, 6, 21), 16, "cloud"),
+    YardDate(_at(2023, 7, 6), 12),
+    YardDate(_at(2023, 7, 31), 22, form="safe"),
+    YardDate(_at(2023, 8, 20), 17),
+    YardDate(_at(2023, 9, 9), 8),
+    YardDate(_at(2023, 9, 24), 13),
+    YardDate(_at(2023, 10, 4), 20),
+    YardDate(_at(2023, 11, 3), 15, "veil"),
+    YardDate(_at(2024, 1, 17), 11, "snow"),
+    YardDate(_at(2024, 2, 26), 12),
+    YardDate(_at(2024, 3, 12), 18),
+    YardDate(_at(2024, 4, 6), 21),
+    YardDate(_at(2024, 5, 1), 0),
+    YardDate(_at(2024, 5, 31), 13),
+    YardDate(_at(2024, 6, 25), 17, form="safe"),
+    YardDate(_at(2024, 7, 20), 10),
+    YardDate(_at(2024, 8, 9), 23),
+    YardDate(_at(2024, 8, 29), 16, "cloud"),
+    YardDate(_at(2024, 9, 13), 19),
+    YardDate(_at(2024, 10, 3), 78),
+    YardDate(_at(2024, 10, 8), 84),
+    YardDate(_at(2024, 10, 13), 74),
+    YardDate(_at(2024, 10, 23), 81),
 )
 TWICE = 7
 """Number of the date that lies there in two processing baselines."""
 
 
-def make(folder: Path, dates: Sequence[Date] = DATES, seed: int = SEED) -> dict[str, Any]:
+def make(folder: Path, dates: Sequence[YardDate] = DATES, seed: int = SEED) -> dict[str, Any]:
     """Make the products, the area and the manifest.
 
     Args:
@@ -197,7 +198,7 @@ class _Place:
     def transform(self) -> Affine:
         return Affine(10.0, 0.0, WEST_M, 0.0, -10.0, NORTH_M)
 
-    def date(self, date: Date, number: int) -> tuple[Chip, int, float]:
+    def date(self, date: YardDate, number: int) -> tuple[Chip, int, float]:
         """The acquisition, and the freight cars and metres of them that truly stand in the yard."""
         consists = self.traffic.next(float(date.cars))
         rng = np.random.default_rng([SEED, number])
@@ -256,7 +257,7 @@ class _Place:
 
 
 def _overcast(
-    image: NDArray[np.float32], date: Date, rng: np.random.Generator
+    image: NDArray[np.float32], date: YardDate, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """The image under the date's sky, and its scene classification."""
     known = np.isfinite(image).all(axis=0)
@@ -277,7 +278,7 @@ def _overcast(
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_area(folder: Path) -> AreaOfInterest:

@@ -28,9 +28,10 @@ from shapely import LineString, Polygon
 from aoi import AreaError, load_area
 from aoi import geodesy as ground
 from aoi.check import check_document
+from aoi.clipping import clip
 from aoi.io import bundled_folder
 from aoi.railway_lines import RailLine, Railways
-from aoi.track_import import clip, import_tracks, with_tracks
+from aoi.track_import import import_tracks, with_tracks
 
 AREA = shapely.box(*BOX)
 OSM = ("openstreetmap", {"title": "© OpenStreetMap contributors", "licence": "ODbL"})

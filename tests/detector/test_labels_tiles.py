@@ -18,6 +18,7 @@ from detector.errors import LabelError
 from detector.labels import LabelledImage
 from detector.training.label_tiles import ignore_areas, strips, tiles_of, visible_share, whole_tile
 from detector.training.shards import Shard, write_shard
+from detector.training.turned_tiles import turned_tiles
 from detector.wagons.boxes import box_corners
 from geo import SceneError
 
@@ -222,3 +223,28 @@ def test_strips_cover_an_area_and_stay_in_the_tile(points: list[tuple[float, flo
         assert cover.buffer(1e-3).covers(inside)
     corners = box_corners(boxes)
     assert ((corners > -1e-6) & (corners < 288 + 1e-6)).all()
+
+
+class TestTurned:
+    def test_boxes_turn_with_the_image(self, yard: LabelledImage) -> None:
+        tiles = turned_tiles(whole_tile(yard), 12, np.random.default_rng(3), size_px=320)
+        angles = np.concatenate([tile.boxes[:, 4] for tile in tiles])
+        assert np.ptp(angles) > 90
+        for tile in tiles:
+            shown = tile.boxes
+            if len(shown) and tile.meta["gsd_m"] == 0.5:
+                assert agreement(tile.image, shown) > 0.75
+        assert sum(len(tile.boxes) for tile in tiles) > 12
+
+    def test_what_is_cut_or_unknown_is_ignored(self, yard: LabelledImage) -> None:
+        area = shapely.box(360, 240, 480, 360)
+        tiles = turned_tiles(
+            whole_tile(replace(yard, ignore_areas=(area,))), 12, np.random.default_rng(4), size_px=320
+        )
+        plain = turned_tiles(whole_tile(yard), 12, np.random.default_rng(4), size_px=320)
+        assert sum(t.ignored.sum() for t in tiles) > sum(t.ignored.sum() for t in plain)
+        assert all((t.track == 255).all() for t in tiles)
+
+    def test_the_same_chance_gives_the_same_tiles(self, yard: LabelledImage) -> None:
+        one, two = (turned_tiles(whole_tile(yard), 3, np.random.default_rng(5)) for _ in range(2))
+        assert all((a.image == b.image).all() for a, b in zip(one, two, strict=True))

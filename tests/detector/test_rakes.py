@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.wagons.rakes import category_probability, coupled, rakes
+from detector.wagons.rakes import FreightOdds, category_probability, coupled, rakes
 
 
 def row(n: int, *, angle_deg: float = 0.0, pitch: float = 30.0, y: float = 0.0) -> np.ndarray:
@@ -94,3 +94,12 @@ def test_what_is_hardly_a_vehicle_hardly_votes():
     category = np.array([[0.9, 0.0, 0.1], [0.1, 0.0, 0.9]])
     found = category_probability(row(2), np.array([0.02, 0.95]), category)
     assert found.argmax(axis=1).tolist() == [2, 2]
+
+
+def test_calibrated_odds_move_the_border_between_freight_and_coach():
+    category = np.tile([0.45, 0.0, 0.55], (4, 1))
+    plain = category_probability(row(4), np.ones(4), category)
+    moved = category_probability(row(4), np.ones(4), category, FreightOdds(0.5, 1.0))
+    assert (plain.argmax(axis=1) == 2).all()
+    assert (moved.argmax(axis=1) == 0).all()
+    assert moved[:, 0] == pytest.approx(1 / (1 + np.exp(-(0.5 * np.log(0.45 / 0.55) + 1.0))))

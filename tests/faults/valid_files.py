@@ -9,7 +9,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -237,9 +237,24 @@ def _lines() -> Any:
     return gpd.GeoDataFrame({"id": ["a"], "railway": ["rail"]}, geometry=[line], crs="OGC:CRS84")
 
 
-def _vector(name: str) -> Callable[[Path], Path]:
+KML = (
+    '<?xml version="1.0" encoding="UTF-8"?><kml xmlns="http://www.opengis.net/kml/2.2"><Document><Placemark>'
+    "<name>Yard</name><Polygon><outerBoundaryIs><LinearRing><coordinates>130.60,42.41 130.61,42.41 "
+    "130.61,42.415 130.60,42.41</coordinates></LinearRing></outerBoundaryIs></Polygon></Placemark>"
+    "</Document></kml>"
+)
+
+
+def _import_area(path: Path) -> object:
+    from aoi.area_import import area_document_of
+
+    return area_document_of(path)
+
+
+def _vector(name: str, *, area: bool = False) -> Callable[[Path], Path]:
     def made(folder: Path) -> Path:
-        _lines().to_file(folder / name, engine="pyogrio")
+        table = _lines()
+        (table.set_geometry([YARD]) if area else table).to_file(folder / name, engine="pyogrio")
         return folder / name
 
     return made
@@ -280,7 +295,7 @@ def _read_dates(path: Path) -> object:
 
 
 def _read_events(path: Path) -> object:
-    from railwatch.pages.charts.events import read_events
+    from railwatch.history.events import read_events
 
     return read_events(path)
 
@@ -336,6 +351,74 @@ def _read_declaration(path: Path) -> object:
     from geo.sentinel2.formats.declaration import parse_declaration
 
     return parse_declaration(path.read_bytes(), path)
+
+
+def _assumptions(folder: Path) -> Path:
+    import configs
+
+    source = Path(str(configs.__file__)).parent / "claims.toml"
+    shutil.copy(source, folder / "mine.toml")
+    return folder / "mine.toml"
+
+
+def _read_assumptions(path: Path) -> object:
+    from railwatch.pages.claims import load_assumptions
+
+    return load_assumptions(path)
+
+
+def _review(name: str) -> Callable[[Path], Path]:
+    def made(folder: Path) -> Path:
+        import geopandas as gpd
+
+        boxes = [
+            shapely.box(130.603 + 0.001 * each, 42.412, 130.6032 + 0.001 * each, 42.41203) for each in (0, 1)
+        ]
+        columns = {
+            "category": ["freight", "coach"],
+            "observation": ["a", "a"],
+            "keep": [True, False],
+            "box": [1, 2],
+        }
+        gpd.GeoDataFrame(columns, geometry=boxes, crs="OGC:CRS84").to_file(folder / name, engine="pyogrio")
+        return folder / name
+
+    return made
+
+
+def _read_review(path: Path) -> object:
+    from railwatch.review.corrections import read_corrections
+
+    return read_corrections(path)
+
+
+def _sentinel2_chip() -> Any:
+    return replace(chip(), scl=np.full((24, 24), 5, np.uint8))
+
+
+def _sentinel2_item(folder: Path) -> Path:
+    from detector.simulators.sentinel2.products import write_item
+
+    return write_item(folder, _sentinel2_chip(), tile="52TFN", baseline="05.11")
+
+
+def _sentinel2_band(folder: Path) -> Path:
+    return _sentinel2_item(folder).with_name("B04.tif")
+
+
+def _safe(folder: Path) -> Path:
+    from detector.simulators.sentinel2.products import write_safe
+
+    return write_safe(folder, _sentinel2_chip(), tile="52TFN", baseline="05.11")
+
+
+def _read_products(path: Path) -> object:
+    """As `railwatch run` does: nothing is raised for a bad product, it is a refusal with a reason."""
+    from geo.sentinel2.formats.find import find_products
+
+    products, refusals = find_products([path.parent])
+    assert all(one.reason for one in refusals)
+    return products
 
 
 # ---- stores ---------------------------------------------------------------------------------------------
@@ -551,6 +634,10 @@ READERS: tuple[Reader, ...] = (
     Reader("ENVI header", _envi, _read_beside("yard.dat"), text=True),
     Reader("zip with an image", _zipped, read_image),
     Reader("area", area_file, _read_area, text=True),
+    Reader("area in GeoJSON of any shape", _vector("area.geojson", area=True), _import_area, text=True),
+    Reader("area in KML", _text("area.kml", KML), _import_area, text=True),
+    Reader("area in WKT", _text("area.wkt", YARD.wkt), _import_area, text=True),
+    Reader("area in a GeoPackage", _vector("area.gpkg", area=True), _import_area),
     Reader("Overpass answer", overpass, read_tracks, text=True),
     Reader("OpenStreetMap XML", _osm, read_tracks, text=True),
     Reader("tracks in GeoJSON", _vector("lines.geojson"), read_tracks, text=True),
@@ -574,6 +661,12 @@ READERS: tuple[Reader, ...] = (
     Reader("published counts", _bundled_table("published_counts.csv"), _read_published, text=True),
     Reader("settings", _settings, _read_settings, text=True),
     Reader("declaration", _declaration, _read_declaration, text=True),
+    Reader("assumptions", _assumptions, _read_assumptions, text=True),
+    Reader("review in GeoJSON", _review("review.geojson"), _read_review, text=True),
+    Reader("claims", _bundled_table("published_claims.csv"), _read_claims, text=True),
+    Reader("STAC item of Sentinel-2", _sentinel2_item, _read_products, text=True),
+    Reader("Sentinel-2 band", _sentinel2_band, _read_products),
+    Reader("SAFE in a zip", _safe, _read_products),
     Reader("store item", _item, read_store, text=True),
     Reader("store index", _index, _read_index, text=True),
     Reader("chip", _chip, _read_chip),

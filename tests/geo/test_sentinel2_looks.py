@@ -12,10 +12,11 @@ import pytest
 from affine import Affine
 from dated_ground import SHAPE, all_clear, archive, chip, ground, site, with_wagons
 
-from geo.sentinel2.chip import Chip
+from geo.sentinel2.chip import Chip, ChipOnDisk
 from geo.sentinel2.clear_sky.assess import assess
 from geo.sentinel2.composite import LEAST_HISTORY
-from geo.sentinel2.time_series import BANDS, AcceptedShift, DatedImage, looks
+from geo.sentinel2.coregistration import PRIOR_SD_M
+from geo.sentinel2.time_series import BANDS, LARGEST_RESIDUAL_M, AcceptedShift, DatedImage, looks
 
 SITE = site()
 DATES = 9
@@ -229,6 +230,40 @@ def test_a_date_that_cant_be_placed_abstains(against, image, words):
     assert look.reason.endswith(".")
     assert not look.placement.accepted
     assert look.current is None
+
+
+def test_an_uncertain_place_is_answered_but_no_ones_background(against):
+    """Haze that leaves a trace of the ground: its place is hardly known, and it is answered all the same."""
+    level = np.array([0.09, 0.11, 0.13, 0.17])[:, None, None]
+    faint = (level + 0.25 * (ground(1) - level)).astype(np.float32)
+    look = against(chip(DATES, faint, noise=0.02))
+    assert look.reason is None
+    assert look.current is not None
+    assert look.registration.residual_m > LARGEST_RESIDUAL_M
+    assert look.registration.residual_m < 2**0.5 * PRIOR_SD_M
+    assert not look.placement.accepted
+
+
+def test_chips_on_disk_are_read_when_they_are_needed(chips, seen):
+    read = []
+
+    def on_disk(one: Chip) -> ChipOnDisk:
+        def load() -> Chip:
+            read.append(one.id)
+            return one
+
+        sun = one.sun_azimuth_deg, one.sun_elevation_deg
+        return ChipOnDisk(one.id, one.datetime, SITE.grid, *sun, one.digest, load)
+
+    sources = [on_disk(one) for one in chips]
+    found = list(looks(sources, SITE, judge=all_clear))
+    assert [one.id for one in found] == [one.id for one in seen]
+    assert all(same(one, other) for one, other in zip(found, seen, strict=True))
+    read.clear()
+    known = {one.id: one.placement for one in seen}
+    (last,) = looks(sources, SITE, judge=all_clear, known=known, wanted=lambda one: one.id == chips[-1].id)
+    assert same(last, seen[-1])
+    assert set(read) <= {*last.history, last.id}
 
 
 @pytest.mark.parametrize(

@@ -143,3 +143,26 @@ def test_the_first_date_is_its_own_measure():
     values = ground(2)
     assert first.converged
     assert (first.level(values) == values).all()
+
+
+def test_more_ground_makes_a_place_surer():
+    wide = SITE.surroundings
+    assert wide.shape == tuple(n + 2 * SITE.rim for n in SITE.frame.shape)
+    # The yard's own cells are a window of it.
+    assert wide.centres()[:, *SITE.core] == pytest.approx(SITE.frame.centres())
+    planes = TrackAlignedBands.of(noisy(ground(1, (0.3, 0.2), contrast=0.3), sd=0.01))
+    composite = TrackAlignedBands.of(ground(1, contrast=0.3)).sample(wide)[0]
+    near = register(planes, SITE.frame, composite[:, *SITE.core], STABLE)
+    far = register(planes, wide, composite, SITE.around(STABLE, fill=True))
+    assert near.converged
+    assert far.converged
+    assert far.residual_m < near.residual_m
+    assert off_m(far, (0.3, 0.2)) < 2 * far.residual_m
+
+
+def test_where_the_ground_shows_little_the_products_geolocation_is_what_is_known():
+    planes = TrackAlignedBands.of(noisy(ground(1, (0.2, 0.1), contrast=0.02), sd=0.01))
+    composite = TrackAlignedBands.of(ground(1, contrast=0.02)).sample(SITE.frame)[0]
+    for prior_sd_m in (2.0, 4.0):
+        found = register(planes, SITE.frame, composite, STABLE, prior_sd_m=prior_sd_m)
+        assert not found.converged or found.residual_m <= 2**0.5 * prior_sd_m

@@ -200,7 +200,7 @@ def test_the_command_makes_history_of_old_work(tmp_path: Path, railwatch: Railwa
     assert "which area?" in done.error
     done = railwatch("import", table, "--store", store, "--aoi", area, "--reviewer", "Me")
     assert done.code == 0, done.err
-    assert done.out == "41 new, 0 known already, 0 skipped; 0 stand in for the machine's count of their day\n"
+    assert done.out == "41 new, 0 known already, 0 skipped\n"
     done = railwatch("import", table, "--store", store, "--reviewer", "Me", "--json")
     assert not [one for one in json.loads(done.out)["observations"] if one["new"]]
     verdicts = package.open_store(store).verdicts()

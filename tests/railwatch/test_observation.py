@@ -97,7 +97,6 @@ def test_json_has_the_shape_that_scripts_rely_on() -> None:
         ({"count_high": float("nan")}, "interval"),
         ({"abstained": True}, "reason and no count"),
         ({"clear_fraction": 1.2}, "between 0 and 1"),
-        ({"method": "reviewed"}, "corrects"),
         ({"review_of": "another"}, "corrects"),
     ],
 )

@@ -86,6 +86,34 @@ def test_every_scene_becomes_an_observation(tmp_path: Path) -> None:
     assert 10_000 < evidence.stat().st_size < 1_000_000
 
 
+def test_the_history_is_gathered_and_judged_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verdicts, chart and page rest on one gathering and one judging of the history."""
+    from railwatch.history import gathered, judge, record
+
+    calls: dict[str, int] = {"gathered": 0, "judged": 0}
+    records: list[str] = []
+
+    def counted(name: str, real: Any) -> Any:
+        def call(*args: Any, **options: Any) -> Any:
+            calls[name] += 1
+            return real(*args, **options)
+
+        return call
+
+    def noted(one: Observation, *args: Any) -> Any:
+        records.append(one.id)
+        return record.from_observation(one, *args)
+
+    monkeypatch.setattr(gathered.Gathered, "of", counted("gathered", gathered.Gathered.of))
+    monkeypatch.setattr(judge, "judge", counted("judged", judge.judge))
+    monkeypatch.setattr(gathered, "from_observation", noted)
+    result = count(series(tmp_path / "scenes"), tmp_path / "store")
+    assert result.charts
+    assert result.report is not None
+    assert calls == {"gathered": 1, "judged": 1}
+    assert sorted(records) == sorted(one.id for one in result.observations)
+
+
 def test_a_second_run_does_only_what_is_new(tmp_path: Path) -> None:
     scenes, store = series(tmp_path / "scenes"), tmp_path / "store"
     first = count(scenes, store)

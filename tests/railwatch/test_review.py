@@ -23,9 +23,9 @@ from aoi import Mask
 from aoi.io import area_document, area_from_document, write_document
 from railwatch.config import RunConfig
 from railwatch.history import compare
+from railwatch.history.history import History
 from railwatch.history.record import from_observation
 from railwatch.history.settings import VerdictSettings
-from railwatch.pages.charts.history import History
 from railwatch.pipeline.run import run
 from railwatch.review import (
     ReviewError,

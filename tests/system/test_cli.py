@@ -19,7 +19,7 @@ import typer
 
 from aoi.errors import AreaError
 from railwatch import __version__, cli
-from railwatch.cli import _common, _waiting
+from railwatch.cli import _common, _tables, _waiting
 
 
 @pytest.fixture
@@ -251,7 +251,7 @@ def test_text_comes_out_as_it_is(trial):
 
 
 def test_a_table_has_its_cells(trial):
-    outcome = trial(lambda: _common.table(["name", "count"], [["[a]", 3], ["b", None]], title="Counts"))
+    outcome = trial(lambda: _tables.table(["name", "count"], [["[a]", 3], ["b", None]], title="Counts"))
     lines = [line.split() for line in outcome.out.splitlines() if line.strip()]
     assert lines[0] == ["Counts"]
     assert lines[1] == ["name", "count"]
@@ -262,7 +262,7 @@ def test_a_table_has_its_cells(trial):
 def test_a_table_loses_nothing_on_a_narrow_terminal(trial, columns):
     """10 words of 6 letters fit into 100 characters; of 16, those that don't fit go below, each whole."""
     rows = [["first", *["wagons"] * (columns - 1)]] * 2
-    outcome = trial(lambda: _common.table([f"h{column}" for column in range(columns)], rows))
+    outcome = trial(lambda: _tables.table([f"h{column}" for column in range(columns)], rows))
     assert outcome.out.count("wagons") == 2 * (columns - 1)
     below = [line for line in outcome.out.splitlines() if line.startswith("first: ")]
     assert bool(below) == (columns == 16)
@@ -279,7 +279,7 @@ def test_a_table_cuts_no_word_and_no_number(trial, monkeypatch, width):
         ["2023-10-09 02:15", "WorldView-3", None, None, "12%", note],
     ]
     headings = ["date", "sensor", "freight cars", "90% interval", "seen", ""]
-    outcome = trial(lambda: _common.table(headings, rows, title="Counts"))
+    outcome = trial(lambda: _tables.table(headings, rows, title="Counts"))
     words = outcome.out.split()
     for text in ("2023-10-05", "WorldView-3", "73", "80", "96%", "settings"):
         assert any(text in word for word in words), text
@@ -287,7 +287,7 @@ def test_a_table_cuts_no_word_and_no_number(trial, monkeypatch, width):
     if width <= 80:
         assert f"2023-10-09 02:15: {note}" in lines or f"  {note}" in lines
     long = "a-picture-with-a-very-long-name-" * 4 + ".tif"
-    outcome = trial(lambda: _common.table(["image", "cars"], [[long, 3]]))
+    outcome = trial(lambda: _tables.table(["image", "cars"], [[long, 3]]))
     assert long in outcome.out.splitlines()[0] or width == 160
     assert long in outcome.out
     assert "3" in outcome.out.split()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import collections
 import dataclasses
+import graphlib
 import importlib
 import pkgutil
 import subprocess
@@ -26,6 +28,59 @@ ALLOWED = {
     "configs": set(),
     "sample_tiles": {"aoi", "geo", "detector"},
 }
+# Inside a package a wing may import those before it, and none beside or after it.
+WINGS = {
+    "detector": (("wagons", "occupancy"), ("simulators", "labels"), ("training",)),
+    "railwatch": (
+        ("store",),
+        ("history",),
+        ("pages",),
+        ("pipeline",),
+        ("fetch",),
+        ("review", "selftest", "studies"),
+        ("cli",),
+    ),
+}
+MOST_LINES = 400
+# Why a module is longer than that. A simulator's drawing is a catalogue: many small functions, each a thing
+# that lies in or beside a yard, which nobody reads from one end to the other.
+LONG = {
+    "aoi/area_import.py": "one import of every vector format, whose shapes are sorted alike",
+    "aoi/check.py": "one checker whose steps share what they have found so far",
+    "detector/labels/vector.py": "one reader of five vector formats, whose rules are the same for all",
+    "detector/simulators/collage/cutouts.py": "a catalogue of vehicles",
+    "detector/simulators/collage/scene.py": "a catalogue of what stands in a collage",
+    "detector/simulators/procedural/layout.py": "a catalogue of track layouts",
+    "detector/simulators/procedural/render.py": "one drawing, back to front, of everything a scene may hold",
+    "detector/simulators/procedural/roofs.py": "a catalogue of roofs",
+    "detector/simulators/procedural/scenes.py": "a catalogue of kinds of scenes",
+    "detector/simulators/procedural/sensors.py": "a catalogue of sensors and what they do to an image",
+    "detector/simulators/procedural/surroundings.py": "a catalogue of what lies beside railways",
+    "detector/simulators/relief.py": "a whole simulator that shares nothing with the others, on purpose",
+    "detector/simulators/sentinel2/renderer.py": "one rendering of a yard at 10 m and its conditions",
+    "detector/wagons/detections.py": "one table, its columns and the files that it is written to",
+    "geo/catalogue/network.py": "one guarded request: addresses, limits, retries and what went over the wire",
+    "geo/sentinel2/formats/export.py": "one decision, step by step, of what an exported image means",
+    "geo/sentinel2/formats/safe.py": "ESA's four layouts of one product, whose parts are found alike",
+    "geo/sentinel2/formats/stac_item.py": "three catalogues' dialects of one item, side by side",
+    "geo/sentinel2/time_series.py": "one pass over the dates of a place, which keeps its state",
+    "geo/tracks/fit.py": "one fit whose steps hand on their drafts",
+    "railwatch/api.py": "the functions for Python, each with its documentation",
+    "railwatch/cli/aoi.py": "five short commands of one noun",
+    "railwatch/config.py": "the settings of a run, each with its sentence",
+    "railwatch/fetch/fetch.py": "one fetch, from plan to kept images",
+    "railwatch/history/judge.py": "one judging, from records to verdicts",
+    "railwatch/pages/claims.py": "one assessment with its data classes",
+    "railwatch/pages/pictures/boxes.py": "one picture, layer by layer",
+    "railwatch/pipeline/run.py": "the main job from end to end",
+    "railwatch/pipeline/sentinel2.py": "the main job of Sentinel-2 dates from end to end",
+    "railwatch/review/import_counts.py": "one import, from a table's rows to observations",
+    "railwatch/store/observation.py": "one value and its two forms, STAC item and JSON",
+    "railwatch/store/store.py": "the store's one class, whose reading, writing and sweeping belong together",
+    "railwatch/studies/verdict_study.py": "one simulation study",
+}
+# Class names that occur more than once, each with the reason.
+TWINS: dict[str, str] = {}
 HEAVY = {
     "cv2",
     "geopandas",
@@ -76,6 +131,78 @@ def test_imports_point_one_way(repository, package):
         if (root := module.partition(".")[0]) in ALLOWED and root != package and root not in ALLOWED[package]
     ]
     assert not offences, "\n".join(offences)
+
+
+def module_name(path: Path, repository: Path) -> str:
+    parts = path.relative_to(repository).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.fixture(scope="module")
+def import_graph(repository) -> dict[str, set[str]]:
+    """Which of our modules imports which, type hints and imports inside functions included."""
+    paths = {module_name(p, repository): p for package in ALLOWED for p in sources(repository, package)}
+    graph: dict[str, set[str]] = {}
+    for name, path in paths.items():
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                found |= {
+                    full if (full := f"{node.module}.{each.name}") in paths else node.module
+                    for each in node.names
+                }
+            elif isinstance(node, ast.Import):
+                found |= {each.name for each in node.names}
+        graph[name] = (found & set(paths)) - {name}
+    return graph
+
+
+def test_there_is_no_circle_of_imports(import_graph):
+    try:
+        graphlib.TopologicalSorter(import_graph).prepare()
+    except graphlib.CycleError as circle:
+        pytest.fail(" -> ".join(circle.args[1]))
+
+
+@pytest.mark.parametrize("package", WINGS)
+def test_wings_stand_in_order(import_graph, package):
+    rank = {wing: number for number, group in enumerate(WINGS[package]) for wing in group}
+
+    def wing(module: str) -> str | None:
+        found = module.split(".")[1:2] if module.startswith(f"{package}.") else []
+        return found[0] if found and found[0] in rank else None
+
+    offences = [
+        f"{module} imports {other}"
+        for module, others in import_graph.items()
+        for other in others
+        if (mine := wing(module)) and (theirs := wing(other)) and mine != theirs
+        if rank[theirs] >= rank[mine]
+    ]
+    assert not offences, "\n".join(sorted(offences))
+
+
+def test_modules_are_short_or_say_why(repository):
+    long = {
+        str(path.relative_to(repository))
+        for package in ALLOWED
+        for path in sources(repository, package)
+        if len(path.read_text(encoding="utf-8").splitlines()) > MOST_LINES
+    }
+    assert sorted(long - set(LONG)) == [], "longer than 400 lines without a reason on the list"
+    assert sorted(set(LONG) - long) == [], "on the list without need"
+
+
+def test_no_class_name_occurs_twice(repository):
+    homes = collections.defaultdict(list)
+    for package in ALLOWED:
+        for path in sources(repository, package):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef):
+                    homes[node.name.lstrip("_")].append(f"{path.relative_to(repository)}:{node.lineno}")
+    twins = {name: where for name, where in homes.items() if len(where) > 1}
+    assert not set(twins) - set(TWINS), twins
+    assert not set(TWINS) - set(twins), "on the list without need"
 
 
 def test_imports_are_absolute(repository):

@@ -22,8 +22,8 @@ import pytest
 from PIL import Image
 from report_stores import hostile_store, observation, yard_store
 
+from railwatch.history.events import Event
 from railwatch.history.sources import read_sources
-from railwatch.pages.charts.events import Event
 from railwatch.pages.report import write_report
 from railwatch.store.georeference import Georeference
 from railwatch.store.store import Store

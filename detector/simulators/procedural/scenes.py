@@ -167,6 +167,11 @@ def random_scene(
 
     Raises:
         ValueError: an unknown split or kind, or kind "background" without backgrounds.
+
+    Example:
+        >>> spec = random_scene(np.random.default_rng(4), split="train", kind="yard")
+        >>> spec.size_m, len(spec.wagons) > 0
+        ((144.0, 144.0), True)
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")

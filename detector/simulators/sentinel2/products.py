@@ -20,6 +20,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
+from aoi.files import replacing, write_text
 from geo.sentinel2.chip import Chip
 
 __all__ = ["write_item", "write_safe"]
@@ -87,7 +88,7 @@ def write_item(folder: Path, chip: Chip, *, tile: str, baseline: str) -> Path:
         "assets": assets,
     }
     path = place / f"{name}.json"
-    path.write_text(json.dumps(item, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(item, indent=1) + "\n")
     return path
 
 
@@ -143,23 +144,22 @@ def _layers(chip: Chip) -> list[tuple[str, NDArray[Any], Affine]]:
 
 
 def _write(path: Path, numbers: NDArray[Any], transform: Affine, chip: Chip) -> None:
-    with rasterio.open(
-        path,
-        "w",
-        driver="COG",
-        count=1,
-        height=numbers.shape[0],
-        width=numbers.shape[1],
-        dtype=numbers.dtype,
-        crs=chip.crs,
-        transform=transform,
-        nodata=0,
-        compress="deflate",
-        predictor="standard",
-        level=9,
-        overviews="none",
-        blocksize=256,
-    ) as image:
+    profile = {
+        "driver": "COG",
+        "count": 1,
+        "height": numbers.shape[0],
+        "width": numbers.shape[1],
+        "dtype": numbers.dtype,
+        "crs": chip.crs,
+        "transform": transform,
+        "nodata": 0,
+        "compress": "deflate",
+        "predictor": "standard",
+        "level": 9,
+        "overviews": "none",
+        "blocksize": 256,
+    }
+    with replacing(path) as temporary, rasterio.open(temporary, "w", **profile) as image:
         image.write(numbers, 1)
 
 

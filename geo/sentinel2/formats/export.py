@@ -29,7 +29,7 @@ from geo.sentinel2.formats.band_names import ENGINE_INDEX, band_name, described,
 from geo.sentinel2.formats.declaration import DECLARATION, Declaration, Declared, parse_declaration
 from geo.sentinel2.formats.file_tree import FileTree, ZipFileTree, parent
 from geo.sentinel2.formats.gdal_tags import ProductTags, product_tags
-from geo.sentinel2.formats.product import SATURATED, Band, Clock, Product, Refusal, ordered
+from geo.sentinel2.formats.product import SATURATED, Band, Clock, Product, Refusal, build_product
 from geo.sentinel2.formats.product_names import (
     CLASSES,
     TEN_METRE_BANDS,
@@ -336,10 +336,10 @@ def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[P
         raise SceneError(
             f"{path}: has pixels of {size}, but wagons need those of 10 m: export it again with a scale of 10"
         )
-    assert reference.header.crs is not None  # placed
     centre = apply_affine(
         reference.header.transform, [(reference.header.shape[1] / 2, reference.header.shape[0] / 2)]
     )
+    assert reference.header.crs is not None  # placed
     doubt = doubt_at(reference.header.crs, centre[0], path)
     if doubt is not None and doubt.error_m > _LARGEST_ERROR_M:
         raise SceneError(f"{path}: {doubt.sentence}, which is too far to lay it over other dates")
@@ -356,38 +356,31 @@ def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[P
     baseline = declared.baseline or (tags.baseline if tags else None)
     tile = tile_in(reference.stem) or tile_in(source.moment) or (tags.tile if tags else None)
     names = f"{reference.name} {path.name}"
-    return Product(
+    return build_product(
+        reference.header,
         path=path,
         part=source.part or ("" if not isinstance(tree, ZipFileTree) else reference.name),
         kind="export",
         level=declared.level or (tags.level if tags else _level(names, classes is not None)),
         platform=declared.platform
         or (tags.platform if tags else platform_of(sensor_name(reference.stem, reference.header.tags))),
-        datetime=when,
+        when=when,
         clock=clock,
         relative_orbit=declared.relative_orbit or (tags.relative_orbit if tags else None),
         baseline=baseline,
         tile=tile,
-        crs=reference.header.crs,
-        transform=reference.header.transform,
-        shape=reference.header.shape,
-        bands=ordered(bands),
+        bands=bands,
         classes=Band(CLASSES, tree.gdal(classes[0].name), classes[1]) if classes is not None else None,
-        sun_azimuth_deg=declared.sun_azimuth_deg,
-        sun_elevation_deg=declared.sun_elevation_deg,
+        sun=(declared.sun_azimuth_deg, declared.sun_elevation_deg),
         files=files,
-        provenance={
-            "file": str(path),
-            "kind": "export",
+        about={
             "declaration": str(source.declared_by) if source.declared_by is not None else None,
-            "tile": tile,
-            "baseline": baseline,
             "product": tags.product if tags else None,
             "scale": {name: band.scale for name, band in bands.items()},
             "reflectance_offset": {name: band.offset for name, band in bands.items()},
             "band_numbers": {name: [Path(band.path).name, band.index] for name, band in bands.items()},
-            "decisions": decisions,
         },
+        decisions=decisions,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from geo.errors import SceneError
 from geo.ground_metric import apply_affine
 from geo.sentinel2.chip import Chip, ChipGrid
 from geo.sentinel2.formats.product_names import CLASSES, SWIR_BAND, TEN_METRE_BANDS
-from geo.sentinel2.formats.raster_band import placed
+from geo.sentinel2.formats.raster_band import Header, placed
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
@@ -232,6 +232,81 @@ class Product:
             ) from error
 
 
+def build_product(
+    header: Header,
+    *,
+    path: Path,
+    part: str,
+    kind: Kind,
+    level: str,
+    platform: str,
+    when: dt.datetime,
+    clock: Clock,
+    relative_orbit: int | None,
+    baseline: str | None,
+    tile: str | None,
+    bands: Mapping[str, Band],
+    classes: Band | None,
+    sun: tuple[float | None, float | None],
+    files: tuple[Path, ...],
+    about: Mapping[str, Any],
+    decisions: Sequence[str],
+    generated: dt.datetime | None = None,
+) -> Product:
+    """Put a product together, whatever its metadata came from: SAFE, AWS's folders, STAC items, exports.
+
+    Args:
+        header: Of a 10 m band, which has a position: its grid is the product's.
+        path: See `Product`, like all that isn't told here.
+        part: Of the path.
+        kind: How its numbers are known.
+        level: "L1C", "L2A" or "unknown".
+        platform: "Sentinel-2A" and so on.
+        when: UTC; see `Product.datetime`.
+        clock: What ``when`` is.
+        relative_orbit: 1 to 143, or None.
+        baseline: Of the processing, or None.
+        tile: MGRS tile, or None.
+        bands: By name, in any order.
+        classes: The scene classification, or None.
+        sun: Azimuth and elevation, degrees; None where they aren't told.
+        files: All files on disk.
+        about: What the provenance tells beside path, kind, tile, baseline and decisions.
+        decisions: What was decided why, sentences.
+        generated: UTC time of processing, or None.
+    """
+    assert header.crs is not None  # whoever opened it refused files without
+    return Product(
+        path=path,
+        part=part,
+        kind=kind,
+        level=level,
+        platform=platform,
+        datetime=when,
+        clock=clock,
+        relative_orbit=relative_orbit,
+        baseline=baseline,
+        tile=tile,
+        crs=header.crs,
+        transform=header.transform,
+        shape=header.shape,
+        bands={name: bands[name] for name in (*TEN_METRE_BANDS, SWIR_BAND) if name in bands},
+        classes=classes,
+        sun_azimuth_deg=sun[0],
+        sun_elevation_deg=sun[1],
+        generated=generated,
+        files=files,
+        provenance={
+            "file": str(path),
+            "kind": kind,
+            "tile": tile,
+            "baseline": baseline,
+            **about,
+            "decisions": list(decisions),
+        },
+    )
+
+
 @dataclass(frozen=True)
 class Refusal:
     """Something of Sentinel-2's that can't be used.
@@ -284,8 +359,3 @@ def _transformed(crs: CRS, area: AreaOfInterest) -> shapely.Geometry | None:
     except AreaError:
         return None
     return boundary if np.isfinite(boundary.bounds).all() and boundary.area > 0 else None
-
-
-def ordered(bands: Mapping[str, Band]) -> dict[str, Band]:
-    """Bands in the order of a chip: the 10 m ones, then B11."""
-    return {name: bands[name] for name in (*TEN_METRE_BANDS, SWIR_BAND) if name in bands}

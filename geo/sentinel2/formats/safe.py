@@ -13,7 +13,7 @@ from typing import Any
 from geo.errors import SceneError
 from geo.sentinel2.formats.esa_xml import ProductMetadata, TileMetadata, product_metadata, tile_metadata
 from geo.sentinel2.formats.file_tree import FileTree, ZipFileTree, below, joined, parent
-from geo.sentinel2.formats.product import NO_DATA, SATURATED, Band, Kind, Product, Refusal, ordered
+from geo.sentinel2.formats.product import NO_DATA, SATURATED, Band, Kind, Product, Refusal, build_product
 from geo.sentinel2.formats.product_names import (
     CLASSES,
     SWIR_BAND,
@@ -275,38 +275,30 @@ def _assembled(parts: _Parts) -> Product:
     }
     tile, tile_notes = _tile(parts)
     sun = (tile.sun_azimuth_deg, tile.sun_elevation_deg) if tile is not None else (None, None)
-    assert first.crs is not None  # ten_metre_header refuses files without
-    return Product(
+    return build_product(
+        first,
         path=path,
         part=parts.part,
         kind=parts.kind,
         level=metadata.level,
         platform=metadata.platform,
-        datetime=metadata.start,
+        when=metadata.start,
         clock="datatake",
         relative_orbit=metadata.relative_orbit,
         baseline=metadata.baseline,
         tile=parts.tile,
-        crs=first.crs,
-        transform=first.transform,
-        shape=first.shape,
-        bands=ordered(bands),
+        bands=bands,
         classes=Band(CLASSES, paths[CLASSES]) if CLASSES in paths else None,
-        sun_azimuth_deg=sun[0],
-        sun_elevation_deg=sun[1],
+        sun=sun,
         generated=metadata.generated,
         files=parts.files,
-        provenance={
-            "file": str(path),
-            "kind": parts.kind,
+        about={
             "product": metadata.name or path.name,
-            "tile": parts.tile,
-            "baseline": metadata.baseline,
             "quantification": metadata.quantification,
             "offset": {name: offsets[name] for name in bands},
             "tile_sensing_time": tile.seen.isoformat() if tile is not None and tile.seen else None,
-            "decisions": [*parts.notes, *notes, *tile_notes],
         },
+        decisions=[*parts.notes, *notes, *tile_notes],
     )
 
 

@@ -1,7 +1,8 @@
 """Images with a STAC item beside them: Earth Search, the Planetary Computer, the Copernicus Data Space.
 
 An item says where its files are on the publisher's servers. What is read is what lies beside the item;
-nothing is fetched.
+nothing is fetched. What `geo.catalogue` has fetched is an item with one image of all bands, whose offset was
+decided when all of the scene could be asked (`FETCHED`).
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
 from aoi.files import real_path
 from geo.errors import SceneError
 from geo.sentinel2.formats.esa_xml import LARGEST_OFFSET
 from geo.sentinel2.formats.file_tree import FileTree, FolderFileTree, joined, parent
-from geo.sentinel2.formats.product import NO_DATA, SATURATED, Band, Clock, Product, Refusal, ordered
+from geo.sentinel2.formats.product import NO_DATA, SATURATED, Band, Clock, Product, Refusal, build_product
 from geo.sentinel2.formats.product_names import (
     CLASSES,
     SWIR_BAND,
@@ -50,6 +51,8 @@ _EARTH_SEARCH_ID = re.compile(r"^S2[A-D]_\d{1,2}[A-Z]{3}_\d{8}_\d+_L(1C|2A)$")
 _TILE = re.compile(r"^(?:MGRS-|T)?(\d{1,2})([A-Z]{3})$")
 _BASELINE = re.compile(r"^\d\d\.\d\d$")
 _SCALES = (1e-5, 1e-3)
+FETCHED = "pixels"
+"""Name of the asset with all bands, in the items that `geo.catalogue.cut` writes."""
 # A datatake lasts up to half an hour; an item over a longer time is a composite.
 _LONGEST_ITEM = dt.timedelta(hours=1)
 # Metadata that Earth Search puts beside its images under the names that AWS's buckets use.
@@ -66,6 +69,7 @@ class Asset:
         href: Where the item says that it is.
         scale: Declared, or None.
         offset: Declared, a reflectance, or None.
+        index: Of the band in the image, from 1.
     """
 
     band: str
@@ -73,6 +77,7 @@ class Asset:
     href: str
     scale: float | None
     offset: float | None
+    index: int = 1
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,7 @@ class ItemMetadata:
         sun_elevation_deg: Above the horizon, or None.
         assets: COGs by band.
         originals: ESA's own files by band, where an item names both.
+        decided: Why the declared offset is the right one, in an item that `geo.catalogue` wrote; else None.
     """
 
     id: str
@@ -116,12 +122,14 @@ class ItemMetadata:
     sun_elevation_deg: float | None
     assets: Mapping[str, Asset]
     originals: Mapping[str, Asset]
+    decided: str | None = None
 
     @property
     def doubtful(self) -> bool:
         """Whether the offset of the COGs can only be known from their pixels."""
         return (
-            self.publisher == "Earth Search"
+            self.decided is None
+            and self.publisher == "Earth Search"
             and self.level == "L2A"
             and (self.baseline is None or is_modern(self.baseline))
         )
@@ -235,6 +243,7 @@ def item_metadata(item: Mapping[str, Any]) -> ItemMetadata:
         sun_elevation_deg=elevation if elevation is not None else None if zenith is None else 90.0 - zenith,
         assets=cogs,
         originals=originals,
+        decided=_text(properties, "fetch:offset_decision"),
     )
 
 
@@ -341,7 +350,7 @@ def _opened(
     chosen = here[originals]
     scale = metadata.scale(originals=originals)
     bare = {
-        band: Band(band, tree.gdal(images[asset.key]), scale=scale, nothing=(NO_DATA, SATURATED))
+        band: Band(band, tree.gdal(images[asset.key]), asset.index, scale=scale, nothing=(NO_DATA, SATURATED))
         for band, asset in chosen.items()
         if band != CLASSES
     }
@@ -352,7 +361,7 @@ def _opened(
         )
     classes = next(
         (
-            Band(CLASSES, tree.gdal(images[assets[CLASSES].key]))
+            Band(CLASSES, tree.gdal(images[assets[CLASSES].key]), assets[CLASSES].index)
             for assets in (chosen, here[not originals])
             if CLASSES in assets
         ),
@@ -363,40 +372,32 @@ def _opened(
         band: Band(band, one.path, one.index, scale, offset * scale, one.nothing)
         for band, one in bare.items()
     }
-    assert first.crs is not None  # ten_metre_header refuses files without
-    return Product(
+    return build_product(
+        first,
         path=path,
         part=part,
         kind="STAC",
         level=metadata.level,
         platform=metadata.platform,
-        datetime=metadata.datetime,
+        when=metadata.datetime,
         clock=metadata.clock,
         relative_orbit=metadata.relative_orbit,
         baseline=metadata.baseline,
         tile=metadata.tile,
-        crs=first.crs,
-        transform=first.transform,
-        shape=first.shape,
-        bands=ordered(bands),
+        bands=bands,
         classes=classes,
-        sun_azimuth_deg=metadata.sun_azimuth_deg,
-        sun_elevation_deg=metadata.sun_elevation_deg,
+        sun=(metadata.sun_azimuth_deg, metadata.sun_elevation_deg),
         generated=metadata.generated,
         files=files,
-        provenance={
-            "file": str(path),
-            "kind": "STAC",
+        about={
             "publisher": metadata.publisher,
             "item": metadata.id,
             "product": metadata.product,
-            "tile": metadata.tile,
-            "baseline": metadata.baseline,
             "quantification": round(1.0 / scale, 6),
             "offset": dict.fromkeys(bands, offset),
             "tile_sensing_time": metadata.seen.isoformat() if metadata.seen else None,
-            "decisions": decisions,
         },
+        decisions=decisions,
     )
 
 
@@ -409,6 +410,8 @@ def _offset(
         SceneError: It can't be told.
     """
     declared, ruled = metadata.declared(originals=originals), metadata.ruled()
+    if metadata.decided is not None and declared is not None:
+        return declared, [metadata.decided]
     if metadata.doubtful and not originals:
         decision = decide(floors(bands, classes), said_removed=metadata.removed, declared=declared)
         if decision.offset is None:
@@ -492,6 +495,8 @@ def _assets(assets: Mapping[str, Any]) -> tuple[dict[str, Asset], dict[str, Asse
     for key, asset in assets.items():
         if not isinstance(asset, Mapping) or not isinstance(asset.get("href"), str):
             continue
+        if key == FETCHED and isinstance(asset.get("bands"), list):
+            return {one.band: one for one in _bands_in(asset)}, {}
         original = str(key).lower().endswith(_JP2)
         match = _ASSET.match(_band_key(str(key).lower().removesuffix(_JP2), asset))
         if match is None:
@@ -506,6 +511,14 @@ def _assets(assets: Mapping[str, Any]) -> tuple[dict[str, Asset], dict[str, Asse
             scale, offset = _declared(asset)
             found[original][band] = Asset(band, str(key), asset["href"], scale, offset)
     return found
+
+
+def _bands_in(asset: Mapping[str, Any]) -> Iterator[Asset]:
+    """The bands of an image that holds all of them."""
+    for index, band in enumerate(asset["bands"], start=1):
+        if isinstance(band, Mapping) and (name := str(band.get("name"))) in _WANTED:
+            scale, offset = _declared(band)
+            yield Asset(name, FETCHED, asset["href"], scale, offset, index)
 
 
 def _band_key(key: str, asset: Mapping[str, Any]) -> str:
@@ -538,6 +551,9 @@ def _declared(asset: Mapping[str, Any]) -> tuple[float | None, float | None]:
 def _publisher(
     item: Mapping[str, Any], properties: Mapping[str, Any], assets: Mapping[str, Any], identifier: str
 ) -> Publisher:
+    said = _text(properties, "fetch:publisher")
+    if said is not None:
+        return next((one for one in get_args(Publisher) if one == said), "unknown")
     collection = str(item.get("collection", ""))
     hrefs = " ".join(str(one.get("href", "")) for one in assets.values() if isinstance(one, Mapping))
     if collection == "sentinel-2-c1-l2a" or "/sentinel-2-c1-l2a/" in hrefs:

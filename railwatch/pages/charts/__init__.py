@@ -6,9 +6,9 @@ here touches pyplot, so that charts can be drawn in threads and servers.
 
 from __future__ import annotations
 
+from railwatch.history.events import Event, EventsError, read_events
+from railwatch.history.history import History, is_sentinel
 from railwatch.pages.charts.coverage import draw_calendar
-from railwatch.pages.charts.events import Event, EventsError, read_events
-from railwatch.pages.charts.history import History, is_sentinel
 from railwatch.pages.charts.output import ChartError, format_of, to_bytes, write_chart
 from railwatch.pages.charts.series import draw_series
 from railwatch.pages.charts.style import PageStyle

@@ -14,7 +14,7 @@ from railwatch.pages.charts.style import BLACK, BLUE, GREY, LIGHT, SMALL_PT, Pag
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from railwatch.pages.charts.history import History
+    from railwatch.history.history import History
 
 _ROW_MM = 7.0
 _MONTHS = tuple(f"{month:02d}" for month in range(1, 13))

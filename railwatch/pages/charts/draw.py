@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Literal
 
+from railwatch.history.events import Event
+from railwatch.history.history import History
 from railwatch.pages.charts.coverage import draw_calendar
-from railwatch.pages.charts.events import Event
-from railwatch.pages.charts.history import History
 from railwatch.pages.charts.output import ChartError
 from railwatch.pages.charts.series import GAP_DAYS, draw_series
 from railwatch.pages.charts.style import PageStyle
@@ -79,15 +79,12 @@ def draw_chart(
         raise ChartError(f"a chart is about one area; choose it with --aoi (the store has {listed})")
     name = sources.names[0]
     area = sources.areas.get(name)
-    history = History.gather(
-        sources.titles[name],
-        sources.observations,
-        sources.published if show_published else None,
-        sources.verdicts() if kind == "series" else (),
-        events=events,
+    whole = sources.histories[name]
+    history = replace(
+        whole if show_published else whole.without_published(),
+        events=tuple(sorted(events)),
         since=since,
         until=until,
-        settings=sources.settings_of(name),
         day=day,
     )
     if day is not None:

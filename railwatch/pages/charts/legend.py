@@ -27,7 +27,7 @@ from railwatch.pages.charts.style import (
 
 if TYPE_CHECKING:
     from railwatch.history import Verdict
-    from railwatch.pages.charts.history import History
+    from railwatch.history.history import History
 
 __all__ = ["Key", "keys_of"]
 

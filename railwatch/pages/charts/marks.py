@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from railwatch.history import Record, Verdict
-    from railwatch.pages.charts.history import History
+    from railwatch.history.history import History
 
-__all__ = ["Series", "draw_records", "draw_ring", "mark_of", "publisher_marks", "radius_of"]
+__all__ = ["DrawnSeries", "draw_records", "draw_ring", "mark_of", "publisher_marks", "radius_of"]
 
 _RING_PT, _OUTER_PT = 11.0, 14.5
 _CROWDED = 120
@@ -34,7 +34,7 @@ _ARROW = Outline([(0, 4), (0, 13), (-2.6, 9.6), (0, 13), (2.6, 9.6)], [1, 2, 1, 
 
 
 @dataclass
-class Series:
+class DrawnSeries:
     """What is drawn, gathered once."""
 
     history: History
@@ -73,7 +73,7 @@ def mark_of(record: Record, publishers: Mapping[str, MarkerStyle]) -> MarkerStyl
     return METHOD_MARKS.get(record.method, OTHER_METHOD)
 
 
-def draw_records(axes: Axes, series: Series, gap_days: float) -> None:
+def draw_records(axes: Axes, series: DrawnSeries, gap_days: float) -> None:
     """Draw every record: joined to its neighbours, with its interval or bound."""
     for method in dict.fromkeys(one.method for one in series.records):
         members = [one for one in series.records if one.method == method and one.value is not None]
@@ -102,7 +102,7 @@ def _draw_line(axes: Axes, members: Sequence[Record], gap_days: float, crowded: 
     line.set_gid(f"join.{members[0].method}")
 
 
-def _draw_point(axes: Axes, series: Series, record: Record, scale: float) -> None:
+def _draw_point(axes: Axes, series: DrawnSeries, record: Record, scale: float) -> None:
     mark = mark_of(record, series.marks)
     x, value = number_of(record.when), record.value or 0.0
     bound = record.kind in ("at least", "at most")
@@ -141,7 +141,7 @@ def _draw_point(axes: Axes, series: Series, record: Record, scale: float) -> Non
     point.set_gid(series.gid(record, "shape"))
 
 
-def draw_ring(axes: Axes, series: Series, record: Record) -> None:
+def draw_ring(axes: Axes, series: DrawnSeries, record: Record) -> None:
     """Ring a date that stands out: twice if it is unprecedented, in dashes if it is low."""
     verdict = series.verdicts.get(record.id)
     if verdict is None or verdict.count is None or verdict.verdict not in _RINGS:
@@ -175,7 +175,7 @@ def _dashed_circle(dashes: int = 12) -> Outline:
     return Outline.make_compound_path(*arcs)
 
 
-def radius_of(series: Series, record: Record) -> float:
+def radius_of(series: DrawnSeries, record: Record) -> float:
     """How far a mark reaches, with its rings, in points."""
     verdict = series.verdicts.get(record.id)
     rings = _RINGS.get(verdict.verdict, ()) if verdict is not None and verdict.count is not None else ()

@@ -24,7 +24,7 @@ from railwatch.history.words import headline
 from railwatch.pages.charts.frame import Page, event_key, number_events, strip_of_images
 from railwatch.pages.charts.labels import text_width
 from railwatch.pages.charts.legend import Key, keys_of
-from railwatch.pages.charts.marks import Series, draw_records, draw_ring, publisher_marks
+from railwatch.pages.charts.marks import DrawnSeries, draw_records, draw_ring, publisher_marks
 from railwatch.pages.charts.series_context import draw_ceiling, draw_combined, draw_unseen, draw_window
 from railwatch.pages.charts.series_labels import draw_labels
 from railwatch.pages.charts.style import (
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from matplotlib.patches import Patch
 
     from railwatch.history import Record, Verdict
-    from railwatch.pages.charts.history import History
+    from railwatch.history.history import History
 
 __all__ = ["GAP_DAYS", "SeriesFrame", "draw_series", "frame_of", "legend_keys"]
 
@@ -95,7 +95,7 @@ def draw_series(history: History, style: PageStyle | None = None, *, gap_days: f
     """
     chosen = style or PageStyle()
     first, last = history.span()
-    series = Series(
+    series = DrawnSeries(
         history, history.shown(), publisher_marks(history), {one.record.id: one for one in history.verdicts}
     )
     ceilings = history.ceilings()
@@ -169,7 +169,7 @@ def legend_keys(history: History) -> list[Key]:
     return keys_of(history, publisher_marks(history), _opening(history))
 
 
-def _page(series: Series, opening: Verdict | None, style: PageStyle) -> Page:
+def _page(series: DrawnSeries, opening: Verdict | None, style: PageStyle) -> Page:
     if style.bare:
         body = min(max(style.width_mm * 0.42, 72.0), 108.0)
         return Page(style, body, "", "", [], legend_mm=4.0)
@@ -217,7 +217,7 @@ def _subtitle(records: Sequence[Record]) -> str:
     return text + (f"; {words.plural(silent, 'image')} without an answer" if silent else "")
 
 
-def _highest(series: Series, ceilings: Sequence[Record]) -> float:
+def _highest(series: DrawnSeries, ceilings: Sequence[Record]) -> float:
     values = [one.high if one.high is not None else one.value for one in (*series.records, *ceilings)]
     values += [one.high for one in series.history.combined()]
     return max((value for value in values if value is not None), default=0.0)

@@ -10,7 +10,7 @@ from matplotlib.path import Path as Outline
 
 from railwatch import words
 from railwatch.pages.charts.labels import Box, place_labels
-from railwatch.pages.charts.marks import Series, radius_of
+from railwatch.pages.charts.marks import DrawnSeries, radius_of
 from railwatch.pages.charts.style import BLACK, GREY, SMALL_PT, PageStyle, number_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _SHORT_PT, _MIDDLE_PT = 300.0, 450.0
 """Narrower charts label one mark, and three."""
 
 
-def draw_labels(axes: Axes, series: Series, opening: Verdict | None, style: PageStyle) -> None:
+def draw_labels(axes: Axes, series: DrawnSeries, opening: Verdict | None, style: PageStyle) -> None:
     """Write count and word beside the foremost marks: the headline's first, and none on another mark."""
     short = style.width_pt < _SHORT_PT
     labelled = _labelled(series, opening, most=1 if short else 3 if style.width_pt < _MIDDLE_PT else 6)
@@ -78,7 +78,7 @@ def draw_labels(axes: Axes, series: Series, opening: Verdict | None, style: Page
             _draw_leader(axes, series, verdict, label.dx, label.dy)
 
 
-def _draw_leader(axes: Axes, series: Series, verdict: Verdict, dx: float, dy: float) -> None:
+def _draw_leader(axes: Axes, series: DrawnSeries, verdict: Verdict, dx: float, dy: float) -> None:
     """Lead from a mark to a label that stands off, as a marker so that it moves with them."""
     length = float(np.hypot(dx, dy)) or 1.0
     start = min(radius_of(series, verdict.record) / length, 0.9)
@@ -96,7 +96,7 @@ def _draw_leader(axes: Axes, series: Series, verdict: Verdict, dx: float, dy: fl
     line.set_gid(series.gid(verdict.record, "leader"))
 
 
-def _labelled(series: Series, opening: Verdict | None, most: int) -> list[Verdict]:
+def _labelled(series: DrawnSeries, opening: Verdict | None, most: int) -> list[Verdict]:
     """Return the verdicts to name: the headline's, then the foremost ones, one a day, ours before others'."""
     shown = {one.id for one in series.records}
     notable = [

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from aoi import AreaOfInterest
-    from railwatch.pages.charts.history import History
+    from railwatch.history.history import History
     from railwatch.store.store import Store
 
 Stretch = tuple[float, float]

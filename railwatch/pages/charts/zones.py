@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from railwatch.pages.charts.history import History
+    from railwatch.history.history import History
     from railwatch.store.observation import Observation
 
 _PANEL_MM = 34.0

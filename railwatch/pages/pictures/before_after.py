@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from railwatch import words
 from railwatch.errors import StoreError
+from railwatch.history.history import is_sentinel
 from railwatch.history.words import count_of, interval
-from railwatch.pages.charts.history import is_sentinel
 from railwatch.pages.report.evidence import EvidenceFile, evidence_file
 
 if TYPE_CHECKING:

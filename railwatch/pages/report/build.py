@@ -16,25 +16,20 @@ from typing import Any
 
 import jinja2
 import pandas as pd
-import shapely.geometry
 from markupsafe import Markup
 
 from aoi.files import write_bytes
-from railwatch import __version__
 from railwatch.config import RunConfig
 from railwatch.history import RANK
+from railwatch.history.events import Event
 from railwatch.history.sources import Sources
-from railwatch.pages.charts.events import Event
 from railwatch.pages.charts.frame import numbered
-from railwatch.pages.charts.output import to_bytes
-from railwatch.pages.charts.series import GAP_DAYS, draw_series
-from railwatch.pages.charts.style import PageStyle
-from railwatch.pages.claims import FINDINGS, Assumptions, ClaimsPage, claims_page
+from railwatch.pages.charts.series import GAP_DAYS
+from railwatch.pages.claims import FINDINGS, Assumptions, ClaimsPage
 from railwatch.pages.report import words
 from railwatch.pages.report.chart_svg import legend_of, plots_of
 from railwatch.pages.report.data_uris import EncodedPicture, encode
 from railwatch.pages.report.errors import ReportError
-from railwatch.pages.report.evidence import EvidenceFile, boxes_of, evidence_file, map_sheet, overlay
 from railwatch.pages.report.facts import (
     budget_rows,
     copernicus,
@@ -48,11 +43,21 @@ from railwatch.pages.report.facts import (
 )
 from railwatch.pages.report.gather import Entry, ReportedArea, gather
 from railwatch.pages.report.page_data import ground, place_data
+from railwatch.pages.report.parts import (
+    citation_of,
+    claims_of,
+    days_of,
+    downloads_of,
+    evidence_files,
+    key_cards_of,
+    overlays_of,
+    sheet_of,
+    where_is,
+)
 from railwatch.pages.report.trust import trust_tables
-from railwatch.pages.where import CREDIT, Coordinates, countries_near, locator, middle_of
+from railwatch.pages.where import CREDIT, countries_near, locator
 from railwatch.store.observation import iso
-from railwatch.store.store import Store
-from seeds import load_claims
+from railwatch.version import __version__
 
 __all__ = ["Written", "build_report", "write_report"]
 
@@ -62,9 +67,6 @@ WARN_BYTES = 15_000_000
 """A larger page is hard to mail, and a warning says so."""
 
 _PICTURE_BYTES = 6_000_000
-_SHEET_BYTES = 400_000
-_MOST_KEY_CARDS = 6
-_CLEAR = 0.95
 
 
 @dataclass(frozen=True)
@@ -139,20 +141,20 @@ def write_report(
     if not places:
         whose = sources.store.path if sources.store is not None else ", ".join(sources.names)
         raise ReportError(f"There is nothing to report: {whose} has no observation and no published count.")
-    files = _evidence(sources.store, places)
+    files = evidence_files(sources.store, places)
     paths = {id: one.path for id, one in files.items()}
     pictures = encode(paths, _PICTURE_BYTES, _by_importance(places), progress)
     pictures = {id: replace(one, placement=files[id].placement) for id, one in pictures.items()}
     # A lone surrogate in a name from a foreign store has no UTF-8; it becomes a question mark.
-    pages = _claims(sources, places, claims, assumptions, settings)
+    pages = claims_of(sources, places, claims, assumptions, settings)
     page = build_report(
         places,
         pictures,
         settings,
         claims=pages,
         generated=generated_at(),
-        overlays=_overlays(sources.store, places, files),
-        sheets={place.key: _sheet(place, files) for place in places},
+        overlays=overlays_of(sources.store, places, files),
+        sheets={place.key: sheet_of(place, files) for place in places},
     )
     content = page.encode("utf-8", "replace")
     try:
@@ -224,12 +226,12 @@ def build_report(
             pictures=pictures,
             overlays=overlays or {},
             sheets=sheets or {},
-            where={place.key: _where(place) for place in places},
-            downloads={place.key: _downloads(place) for place in places},
-            citations={place.key: _citation(place, generated) for place in places},
+            where={place.key: where_is(place) for place in places},
+            downloads={place.key: downloads_of(place) for place in places},
+            citations={place.key: citation_of(place, generated) for place in places},
             trust=trust_tables(observations),
-            key_cards={place.key: _key_cards(place) for place in places},
-            first_of_day=_first_of_day(places),
+            key_cards={place.key: key_cards_of(place) for place in places},
+            first_of_day=days_of(places),
             left_out={place.key: _missing_pictures(place, pictures) for place in places},
             single=single,
             level=1 if single else 2,
@@ -273,149 +275,6 @@ def generated_at() -> datetime:
 
 
 # ---- what goes in --------------------------------------------------------------------------------
-
-
-def _claims(
-    sources: Sources,
-    places: Sequence[ReportedArea],
-    claims: pd.DataFrame | None,
-    assumptions: Assumptions | None,
-    config: RunConfig,
-) -> dict[str, ClaimsPage]:
-    """Return the page on public claims of each place that some are about."""
-    if claims is None:
-        if sources.published is None:
-            return {}
-        claims = load_claims()
-    pages = {}
-    for place in places:
-        rows = claims[[not site or place.name in site.split(";") for site in claims["site"]]]
-        if not rows.empty:
-            pages[place.key] = claims_page(
-                place.title,
-                place.observations,
-                sources.published_of(place.name),
-                rows,
-                assumptions,
-                settings=config.baseline.verdict_settings(),
-            )
-    return pages
-
-
-def _evidence(store: Store | None, places: Sequence[ReportedArea]) -> dict[str, EvidenceFile]:
-    """Return the pictures that belong on a card, by observation id."""
-    if store is None:
-        return {}
-    wanted = [card.picture_of for place in places for card in place.cards if card.picture_of is not None]
-    found = {id: evidence_file(store, id) for id in dict.fromkeys(wanted)}
-    return {id: file for id, file in found.items() if file is not None}
-
-
-def _overlays(
-    store: Store | None, places: Sequence[ReportedArea], files: Mapping[str, EvidenceFile]
-) -> dict[str, Markup]:
-    """Return the outlines over the pictures that have none of their own, by key of the entry."""
-    found: dict[str, Markup] = {}
-    for place in places:
-        for card in place.cards:
-            file = files.get(card.picture_of or "")
-            if store is None or file is None or not file.clean or file.placement is None:
-                continue
-            foremost = place.headline is not None and card.entry.key == place.headline.key
-            boxes = boxes_of(store, card)
-            found[card.entry.key] = overlay(card, file.placement, boxes, place.area, callouts=foremost)
-    return found
-
-
-def _sheet(place: ReportedArea, files: Mapping[str, EvidenceFile]) -> Markup:
-    """Return the map sheet of a place: its outlines over the newest clear image, or an empty text."""
-    if place.area is None:
-        return Markup("")
-    clear = [
-        card for card in place.cards if card.observation.clear_fraction >= _CLEAR and card.picture_of in files
-    ]
-    for card in clear:
-        file = files[str(card.picture_of)]
-        if file.placement is None:
-            continue
-        picture = encode({"sheet": file.path}, _SHEET_BYTES, ["sheet"]).get("sheet")
-        if picture is not None:
-            return map_sheet(place, card, picture, file)
-    return Markup("")
-
-
-def _where(place: ReportedArea) -> Coordinates | None:
-    """Return where a place is, if its outline or that of an observation tells."""
-    if place.area is not None:
-        return middle_of(place.area)
-    for one in place.observations:
-        if one.geometry is not None:
-            point = shapely.geometry.shape(dict(one.geometry)).centroid
-            return Coordinates(float(point.x), float(point.y))
-    return None
-
-
-def _downloads(place: ReportedArea) -> list[tuple[str, str, str]]:
-    """Return the chart as files that the page itself holds: label, file name, data URI."""
-    style = PageStyle(dpi=200)
-    figure = draw_series(place.history, style)
-    stem = f"railwatch-{place.key}"
-    found = []
-    for name, media in (("png", "image/png"), ("svg", "image/svg+xml")):
-        content = base64.b64encode(to_bytes(figure, name, style, title=place.title)).decode("ascii")
-        found.append((f"Chart as {name.upper()}", f"{stem}.{name}", f"data:{media};base64,{content}"))
-    return found
-
-
-def _citation(place: ReportedArea, generated: datetime | None) -> str:
-    """Return how to cite the page: what, when, with what, from which store."""
-    made = "" if generated is None else f", {words.day(generated.date())}"
-    models = sorted(
-        {
-            f"{one.provenance['model']} {one.provenance.get('model_version', '')}".strip()
-            + f" (weights {str(one.provenance.get('model_checksum', ''))[:12]})"
-            for one in place.observations
-            if one.provenance.get("model")
-        }
-    )
-    digest = hashlib.sha256("\n".join(sorted(one.id for one in place.observations)).encode()).hexdigest()
-    parts = [
-        f"{place.title}: freight cars on satellite images. Report made with railwatch {__version__}{made}",
-        *([f"counted by {words.listed(models)}"] if models else []),
-        f"store {digest[:16]} ({words.plural(len(place.observations), 'observation')})",
-    ]
-    return "; ".join(parts) + "."
-
-
-def _key_cards(place: ReportedArea) -> set[str]:
-    """Return the keys of the cards that stand unfolded: what the headline rests on, then what stands out."""
-    verdict = place.headline.verdict if place.headline is not None else None
-    wanted = [place.headline.key] if place.headline is not None else []
-    related = {verdict.confirmed_by} if verdict is not None else set()
-    top = verdict.maximum if verdict is not None else None
-    wanted += [one.key for one in place.entries if one.record.id in related]
-    wanted += [one.key for one in place.notable]
-    wanted += [place.latest.key] if place.latest is not None else []
-    if top is not None and top.kind != "ceiling":
-        wanted += [
-            one.key for one in place.entries if one.record.day == top.day and one.record.value == top.value
-        ]
-    wanted += [card.entry.key for card in place.cards]
-    cards = {card.entry.key for card in place.cards}
-    if len(cards) <= _MOST_KEY_CARDS + 2:
-        return cards
-    return set([key for key in dict.fromkeys(wanted) if key in cards][:_MOST_KEY_CARDS])
-
-
-def _first_of_day(places: Sequence[ReportedArea]) -> dict[str, str]:
-    """Return by key of an entry the address of its day, for the first card of each day of a single place."""
-    found: dict[str, str] = {}
-    if len(places) == 1:
-        days: dict[date, str] = {}
-        for card in sorted(places[0].cards, key=lambda card: card.observation.datetime):
-            days.setdefault(card.observation.datetime.date(), card.entry.key)
-        found = {key: day.isoformat() for day, key in days.items()}
-    return found
 
 
 def _by_importance(places: Sequence[ReportedArea]) -> list[str]:

@@ -18,7 +18,7 @@ from PIL import Image
 from aoi import AreaOfInterest
 from railwatch import words
 from railwatch.errors import StoreError
-from railwatch.pages.charts.history import is_sentinel
+from railwatch.history.history import is_sentinel
 from railwatch.pages.pictures.boxes import round_length
 from railwatch.pages.rakes import rakes_of
 from railwatch.pages.report.svg_parts import element, grouped, rounded

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from railwatch import __version__
-from railwatch.pages.charts.history import is_sentinel
+from railwatch.history.history import is_sentinel
 from railwatch.pages.report import words
 from railwatch.store.observation import Observation
+from railwatch.version import __version__
 
 if TYPE_CHECKING:
     from railwatch.pages.report.gather import ReportedArea

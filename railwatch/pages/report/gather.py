@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from railwatch.history import RANK, Calibration, Record, Verdict, calibrate, from_observation
+from railwatch.history.events import Event
+from railwatch.history.history import History
 from railwatch.history.matchups import METHODS_BY_PRECISION
 from railwatch.history.sources import Sources
-from railwatch.pages.charts.events import Event
-from railwatch.pages.charts.history import History
 from railwatch.store.observation import Observation, slug
 from railwatch.store.store import EVIDENCE, Store
 
@@ -168,26 +168,14 @@ def gather(sources: Sources, events: Sequence[Event] = (), day: date | None = No
     Returns:
         The areas of which anything is known, in the order of the sources.
     """
-    verdicts = sources.verdicts()
     places = []
-    for name in sources.names:
-        settings = sources.settings_of(name)
-        observations = [one for one in sources.observations if one.aoi == name]
-        published = sources.published_of(name)
+    for name, history in sources.histories.items():
         place = _place(
             name,
             sources,
-            History.gather(
-                sources.titles[name],
-                observations,
-                published,
-                [one for one in verdicts if one.aoi == name],
-                events=events,
-                settings=settings,
-                day=day,
-            ),
-            published,
-            settings,
+            replace(history, events=tuple(sorted(events)), day=day),
+            sources.published_of(name),
+            sources.settings_of(name),
         )
         if place.entries or place.ceilings:
             places.append(place)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
-from railwatch.history import Record, Verdict, VerdictSettings, foremost, from_observation
+from railwatch.history import Record, Verdict, VerdictSettings, foremost
+from railwatch.history.events import Event
 from railwatch.history.filter import Filtered, filtered
-from railwatch.history.published import published_records
-from railwatch.pages.charts.events import Event
-from railwatch.store.observation import Observation, current
+from railwatch.history.gathered import Gathered
+from railwatch.store.observation import Observation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,21 +78,26 @@ class History:
             day: The day that the chart and the page are about; the foremost one by default.
         """
         chosen = settings or VerdictSettings()
-        own = current(observations, reviewed=True)
-        records = [from_observation(one, chosen) for one in own]
-        if published is not None:
-            records += published_records(published, chosen)
+        gathered = Gathered.of(observations, published, chosen)
+        history = cls.of(title, gathered, verdicts, chosen)
+        return replace(history, events=tuple(sorted(events)), since=since, until=until, day=day)
+
+    @classmethod
+    def of(
+        cls, title: str, gathered: Gathered, verdicts: Sequence[Verdict], settings: VerdictSettings
+    ) -> History:
+        """Return the whole history of one place from what has been gathered of it."""
         return cls(
             title=title,
-            observations=tuple(own),
-            records=tuple(sorted(records, key=lambda record: (record.when, record.id))),
+            observations=gathered.observations,
+            records=gathered.records,
             verdicts=tuple(verdicts),
-            events=tuple(sorted(events)),
-            since=since,
-            until=until,
-            filtered=filtered(own, chosen),
-            day=day,
+            filtered=filtered(gathered.observations, settings),
         )
+
+    def without_published(self) -> History:
+        """Return the history without the published counts among its records; the verdicts stay."""
+        return replace(self, records=tuple(one for one in self.records if one.method != "published"))
 
     def wagon_by_wagon(self) -> tuple[History, int]:
         """Return the history without Sentinel-2 dates, which say nothing about parts of a place.

@@ -1,0 +1,491 @@
+"""Requests to servers that nobody vouches for.
+
+An archive's answers name further addresses (pages, redirects, images), so every one of them is checked, also
+after the name has been resolved: only HTTPS, and only public addresses, unless the user has allowed a host by
+name. Answers are limited in size and time. Faults that pass (429, 5xx, time-outs, cut bodies) are tried again
+with growing waits; what is said in errors and logs never holds a link's query, where tokens stand.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import ipaddress
+import logging
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from geo.errors import NetworkError, UnavailableError
+
+__all__ = ["Network", "Policy", "RequestTally", "ServerAnswer", "redacted"]
+
+log = logging.getLogger(__name__)
+
+USER_AGENT = "railwatch (+https://pypi.org/project/railwatch)"
+_REDIRECTS = 5
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_LONGEST_WAIT_S = 120.0
+_CHUNK = 65536
+_LARGEST_ANSWER = 64 * 2**20
+_PRIVATE_NAMES = ("localhost", ".localhost", ".local", ".internal", ".lan", ".home.arpa")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Which addresses may be asked.
+
+    Attributes:
+        allowed_hosts: Hosts (``name`` or ``name:port``) that the user vouches for: they may be private, and
+            may speak plain HTTP.
+    """
+
+    allowed_hosts: frozenset[str] = frozenset()
+
+    def check(self, url: str) -> None:
+        """Refuse a link that may not be followed, as far as its text tells.
+
+        Raises:
+            NetworkError: It isn't HTTPS, holds a password, or names a private address.
+        """
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError as error:
+            raise NetworkError(f"{redacted(url)} isn't a link: {error}") from None
+        if parts.scheme not in ("http", "https") or not host:
+            raise NetworkError(f"{redacted(url)} is refused: only https links to a host are followed")
+        if parts.username is not None or parts.password is not None:
+            raise NetworkError(f"{redacted(url)} is refused: it holds a user name or a password")
+        if self.allows(host, port or (443 if parts.scheme == "https" else 80)):
+            return
+        if parts.scheme != "https":
+            raise NetworkError(
+                f"{redacted(url)} is refused: it isn't encrypted; --allow-host {host} permits it"
+            )
+        literal = _address(host)
+        private = host.lower().endswith(_PRIVATE_NAMES) if literal is None else not _is_public(literal)
+        if private:
+            raise NetworkError(
+                f"{redacted(url)} is refused: it is a private address; --allow-host {host} permits it"
+            )
+
+    def allows(self, host: str, port: int) -> bool:
+        """Whether the user vouches for a host."""
+        name = host.lower()
+        return name in self.allowed_hosts or f"{name}:{port}" in self.allowed_hosts
+
+    def resolved(self, host: str, port: int) -> str:
+        """The address to connect to: that of a name, resolved once, so that it can't change after the check.
+
+        Raises:
+            NetworkError: The name stands for a private address.
+            OSError: It can't be resolved.
+        """
+        if self.allows(host, port):
+            return host
+        addresses = [
+            str(one[4][0]).partition("%")[0]
+            for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        ]
+        for text in addresses:
+            address = _address(text)
+            if address is None or not _is_public(address):
+                raise NetworkError(
+                    f"{host} is refused: its address {text} is a private one; --allow-host {host} permits it"
+                )
+        return addresses[0]
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text.strip("[]").partition("%")[0])
+    except ValueError:
+        pass
+    try:  # 127.1, 2130706433 and 0x7f000001 are addresses to a resolver too
+        return ipaddress.ip_address(socket.inet_aton(text)) if text[:1].isdigit() else None
+    except OSError:
+        return None
+
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+        if address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return _is_public(inner)
+    return address.is_global and not address.is_multicast
+
+
+def redacted(url: str) -> str:
+    """A link without its query, its fragment and its password, in which tokens stand."""
+    bare = url.partition("?")[0].partition("#")[0]
+    scheme, mark, rest = bare.partition("://")
+    host, slash, path = rest.partition("/")
+    shown = f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}" if mark else bare
+    return "".join(one if one.isprintable() else "?" for one in shown)[:300]
+
+
+@dataclass
+class RequestTally:
+    """What was asked of servers.
+
+    Attributes:
+        requests: Number of requests, those tried again too.
+        bytes: Number of bytes of bodies.
+        retries: How many of the requests were repetitions.
+    """
+
+    requests: int = 0
+    bytes: int = 0
+    retries: int = 0
+
+    def __add__(self, other: RequestTally) -> RequestTally:
+        """The sum of two."""
+        return RequestTally(
+            self.requests + other.requests, self.bytes + other.bytes, self.retries + other.retries
+        )
+
+
+@dataclass(frozen=True)
+class ServerAnswer:
+    """A server's answer that was read whole.
+
+    Attributes:
+        url: Where it came from, after redirects.
+        status: 200 to 399, or one of the codes that the asker accepts.
+        headers: By lower-case name.
+        content: The body.
+    """
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+@dataclass
+class Network:
+    """Asks servers within limits; one may be used by several threads.
+
+    Attributes:
+        policy: Which addresses may be asked.
+        connections: Requests at one time, at most.
+        attempts: How often one request is tried.
+        connect_s: Seconds to wait for a connection.
+        read_s: Seconds to wait for the next bytes.
+        whole_s: Seconds that a whole answer may take.
+        backoff_s: First wait before another attempt; each further one is twice as long.
+        traffic: All that was asked.
+    """
+
+    policy: Policy = field(default_factory=Policy)
+    connections: int = 8
+    attempts: int = 6
+    connect_s: float = 10.0
+    read_s: float = 30.0
+    whole_s: float = 180.0
+    backoff_s: float = 0.5
+    traffic: RequestTally = field(default_factory=RequestTally)
+
+    def __post_init__(self) -> None:
+        """Open the session."""
+        self._gate = threading.BoundedSemaphore(self.connections)
+        self._lock = threading.Lock()
+        self._not_before: dict[str, float] = {}
+        self._session = requests.Session()
+        self._session.headers.update({"User-Agent": USER_AGENT})
+        adapter = _GuardedAdapter(self.policy, self.connections)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def ask(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        limit: int = _LARGEST_ANSWER,
+        exact: int | None = None,
+        traffic: RequestTally | None = None,
+        accept: Iterable[int] = (),
+    ) -> ServerAnswer:
+        """Ask a server, again if the fault may pass.
+
+        Args:
+            url: The link, with its tokens.
+            method: GET or POST.
+            headers: Further ones.
+            params: Added to the link's query.
+            json: Body of a POST.
+            limit: The most bytes of a body that are read.
+            exact: The number of bytes that a body has to have; fewer means that it was cut.
+            traffic: Counts the requests and bytes too.
+            accept: Error codes that the asker can make use of.
+
+        Raises:
+            NetworkError: The address is refused, the server says no, or its answer is too large.
+            UnavailableError: It couldn't be reached, or still fails after all attempts.
+        """
+        accepted = frozenset(accept)
+        host = urlsplit(url).netloc
+        for attempt in range(1, self.attempts + 1):
+            self._wait_for(host)
+            try:
+                answer = self._once(
+                    url, method, headers, params, json, limit, exact, traffic, again=attempt > 1
+                )
+            except _Passing as fault:
+                reason, wait = str(fault), None
+            else:
+                if answer.status not in _PASSING:
+                    if answer.status >= 400 and answer.status not in accepted:
+                        raise NetworkError(f"{redacted(answer.url)}: {_status(answer)}")
+                    return answer
+                reason, wait = _status(answer), _retry_after(answer.headers)
+            if attempt == self.attempts:
+                break
+            pause = self.backoff_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
+            pause = min(max(pause, wait or 0.0), _LONGEST_WAIT_S)
+            log.info("%s: %s; tried again in %.1f s", redacted(url), reason, pause)
+            if wait is None:
+                time.sleep(pause)
+            else:  # the server asks for patience: all who ask it wait
+                self._hold(host, pause)
+        times = "once" if self.attempts == 1 else f"{self.attempts} times"
+        raise UnavailableError(f"{redacted(url)}: {reason} (tried {times})")
+
+    def _once(
+        self,
+        url: str,
+        method: str,
+        headers: Mapping[str, str] | None,
+        params: Mapping[str, Any] | None,
+        json: Any,
+        limit: int,
+        exact: int | None,
+        traffic: RequestTally | None,
+        *,
+        again: bool,
+    ) -> ServerAnswer:
+        """One attempt, with its redirects."""
+        sent = dict(headers or {})
+        sent.setdefault("Accept-Encoding", "identity")
+        for _ in range(_REDIRECTS + 1):
+            self.policy.check(url)
+            with self._gate:
+                self._count(traffic, again=again)
+                answer = self._read(url, method, sent, params, json, limit, exact, traffic)
+            target = answer.headers.get("location")
+            if answer.status not in (301, 302, 303, 307, 308) or not target:
+                return answer
+            onward = urljoin(url, target)
+            if urlsplit(onward).netloc != urlsplit(url).netloc:
+                sent = {name: value for name, value in sent.items() if name.lower() in _HARMLESS}
+            if answer.status in (301, 302, 303):
+                method, json = "GET", None
+            url, params = onward, None
+        raise NetworkError(f"{redacted(url)}: it redirects in a loop")
+
+    def _read(
+        self,
+        url: str,
+        method: str,
+        headers: Mapping[str, str],
+        params: Mapping[str, Any] | None,
+        json: Any,
+        limit: int,
+        exact: int | None,
+        traffic: RequestTally | None,
+    ) -> ServerAnswer:
+        ends = time.monotonic() + self.whole_s
+        try:
+            with self._session.request(
+                method,
+                url,
+                headers=dict(headers),
+                params=params,
+                json=json,
+                stream=True,
+                timeout=(self.connect_s, self.read_s),
+                allow_redirects=False,
+                auth=_no_netrc,
+            ) as response:
+                body = bytearray()
+                if not 300 <= response.status_code < 400:
+                    for chunk in response.iter_content(_CHUNK):
+                        body += chunk
+                        self._count(traffic, len(chunk))
+                        if len(body) > limit:
+                            raise NetworkError(
+                                f"{redacted(url)}: the answer has more than {limit:,} bytes and isn't read"
+                            )
+                        if time.monotonic() > ends:
+                            raise _Passing(f"the answer took more than {self.whole_s:.0f} s")
+                found = {name.lower(): value for name, value in response.headers.items()}
+                if exact is not None and response.status_code == 206 and len(body) != exact:
+                    raise _Passing(f"the answer was cut after {len(body):,} of {exact:,} bytes")
+                return ServerAnswer(url, response.status_code, found, bytes(body))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            refusal = _refusal_in(error)
+            if refusal is not None:
+                raise refusal from None
+            # What these errors say themselves holds the whole link, and so its tokens.
+            raise _Passing(_fault(error)) from None
+
+    def _count(self, traffic: RequestTally | None, size: int | None = None, *, again: bool = False) -> None:
+        with self._lock:
+            for one in (self.traffic, traffic):
+                if one is None:
+                    continue
+                if size is None:
+                    one.requests += 1
+                    one.retries += again
+                else:
+                    one.bytes += size
+
+    def _hold(self, host: str, seconds: float) -> None:
+        with self._lock:
+            self._not_before[host] = max(self._not_before.get(host, 0.0), time.monotonic() + seconds)
+
+    def _wait_for(self, host: str) -> None:
+        while True:
+            with self._lock:
+                left = self._not_before.get(host, 0.0) - time.monotonic()
+            if left <= 0.0:
+                return
+            time.sleep(left)
+
+
+class _Passing(Exception):
+    """A fault that may pass."""
+
+
+# Headers that may go on to another host.
+_HARMLESS = frozenset({"accept", "accept-encoding", "range", "user-agent", "content-type"})
+
+
+def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keep requests from taking passwords out of the user's .netrc."""
+    return request
+
+
+def _status(answer: ServerAnswer) -> str:
+    said = {
+        401: "it asks for a login",
+        403: "it refuses access",
+        404: "it isn't there",
+        410: "it isn't there any more",
+        416: "it has no such bytes",
+        429: "too many requests",
+    }
+    text = said.get(answer.status)
+    return f"{text} (status {answer.status})" if text else f"the server fails with status {answer.status}"
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks to wait, by number or by date."""
+    text = headers.get("retry-after", "").strip()
+    if text.isdigit():
+        return min(float(text), _LONGEST_WAIT_S)
+    if not text:
+        return None
+    try:
+        when = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return min(max(when.timestamp() - time.time(), 0.0), _LONGEST_WAIT_S)
+
+
+def _refusal_in(error: BaseException) -> NetworkError | None:
+    """A refusal of ours that a library has wrapped."""
+    pending: list[Any] = [error]
+    seen: set[int] = set()
+    while pending:
+        one = pending.pop()
+        if isinstance(one, NetworkError):
+            return one
+        if not isinstance(one, BaseException) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        pending += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
+    return None
+
+
+def _fault(error: Exception) -> str:
+    if isinstance(error, (requests.Timeout, TimeoutError, urllib3.exceptions.TimeoutError)):
+        return "it doesn't answer in time"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate isn't valid"
+    if isinstance(
+        error, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)
+    ):
+        return "its answer was cut or garbled"
+    if isinstance(error, requests.ConnectionError):
+        return "it can't be reached"
+    return f"the connection failed ({type(error).__name__})"
+
+
+class _GuardedAdapter(HTTPAdapter):
+    """Connects to checked addresses only."""
+
+    def __init__(self, policy: Policy, connections: int) -> None:
+        self._policy = policy
+        super().__init__(pool_connections=16, pool_maxsize=connections, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _guarded_pools(self._policy)
+
+
+def _guarded_pools(policy: Policy) -> dict[str, Any]:
+    """Connection pools whose connections look at the address before they open."""
+
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return _through(policy, self, super()._new_conn)
+
+    class Secure(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return _through(policy, self, super()._new_conn)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
+
+
+def _through(policy: Policy, connection: Any, connect: Callable[[], socket.socket]) -> socket.socket:
+    """Connect to the address that was checked; TLS still asks for the name."""
+    name = connection._dns_host
+    try:
+        connection._dns_host = policy.resolved(name, connection.port)
+    except OSError as error:
+        raise urllib3.exceptions.NameResolutionError(name, connection, error) from error  # type: ignore[arg-type]
+    try:
+        return connect()
+    finally:
+        connection._dns_host = name

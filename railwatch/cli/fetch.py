@@ -1,0 +1,219 @@
+"""`railwatch fetch`: an area's scenes out of public archives."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from railwatch.cli import _common
+from railwatch.cli._common import JsonOption
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from railwatch.fetch import FetchResult, Plan
+
+DEFAULT_OUT = "railwatch-scenes"
+DEFAULT_SPAN_DAYS = 730
+
+SourceOption = Annotated[
+    str,
+    typer.Option(
+        "--source",
+        metavar="NAME_OR_URL",
+        help="The archive: earth-search, planetary-computer, cdse, or the URL of a STAC API or catalogue.",
+    ),
+]
+AreasOption = Annotated[
+    str,
+    typer.Option(
+        "--aoi",
+        metavar="NAME_FILE_OR_FOLDER",
+        help="The area: a bundled name, a GeoJSON file, a folder of such files, or a box W,S,E,N in degrees.",
+    ),
+]
+CloudOption = Annotated[
+    float,
+    typer.Option(
+        "--cloud",
+        metavar="PERCENT",
+        min=0.0,
+        max=100.0,
+        help="Leave out items with more cloud than this over all of their 110 km.",
+    ),
+]
+CollectionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--collection", metavar="NAME", help="Search this collection instead (naip, ...); may be repeated."
+    ),
+]
+AllowHostOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-host",
+        metavar="HOST[:PORT]",
+        help="Let links lead to this host even if it is private or not encrypted; may be repeated.",
+    ),
+]
+ConnectionsOption = Annotated[
+    int, typer.Option("--connections", metavar="N", min=1, max=64, help="Requests at one time, at most.")
+]
+AttemptsOption = Annotated[
+    int, typer.Option("--attempts", metavar="N", min=1, max=20, help="How often a request is tried.")
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option("--scheduler", metavar="ADDRESS", help="Work on the Dask cluster of this scheduler."),
+]
+OutOption = Annotated[
+    str, typer.Option("--out", metavar="DIR_OR_URL", help="Where the scenes are kept, for 'railwatch run'.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(fetch)
+
+
+def fetch(
+    aoi: AreasOption,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="DATE", help="The first day; two years before the last by default."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="DATE", help="The last day; today by default.")
+    ] = None,
+    cloud: CloudOption = 80.0,
+    source: SourceOption = "earth-search",
+    collection: CollectionOption = None,
+    out: OutOption = DEFAULT_OUT,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", metavar="N", min=1, help="Fetch only the N latest missing scenes."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many scenes, requests and bytes it would be.")
+    ] = False,
+    connections: ConnectionsOption = 8,
+    attempts: AttemptsOption = 6,
+    allow_host: AllowHostOption = None,
+    scheduler: SchedulerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Get an area's scenes out of [bold]public archives[/bold]: its own pixels only, a small file a scene.
+
+    Sentinel-2 by default, from Earth Search. Doubles are left out before a pixel is read. Run again, it
+    gets only what is missing. This command and 'watch' are the only ones that use the network, and what
+    leaves this machine are their requests.
+    """
+    from datetime import UTC, datetime, timedelta
+
+    from railwatch.fetch import FetchOptions, plan
+    from railwatch.fetch import fetch as fetch_scenes
+    from railwatch.fetch.fetch import parse_hosts, parse_time
+    from railwatch.pipeline.areas import load_areas
+    from railwatch.pipeline.engine import Dask
+
+    last = parse_time(until, end=True) if until is not None else datetime.now(UTC).replace(microsecond=0)
+    first = parse_time(since) if since is not None else last - timedelta(days=DEFAULT_SPAN_DAYS)
+    if first > last:
+        _common.fail(f"--since {since} is later than --until {until or 'today'}")
+    options = FetchOptions(
+        source=source,
+        since=first,
+        until=last,
+        cloud=cloud,
+        collections=tuple(collection or ()),
+        allowed_hosts=parse_hosts(allow_host or ()),
+        connections=connections,
+        attempts=attempts,
+        limit=limit,
+    )
+    areas = load_areas(aoi)
+    results: list[FetchResult] = []
+    plans: list[tuple[Plan, dict[str, Any]]] = []
+    with ExitStack() as stack:
+        engine = stack.enter_context(Dask(scheduler)) if scheduler is not None else None
+        progress = stack.enter_context(_common.progress("searching"))
+        for area in areas:
+            planned = plan(area, options, out)
+            if dry_run:
+                from railwatch.fetch.estimate import estimate
+
+                plans.append((planned, estimate(planned)))
+                continue
+            progress.label(area.name)
+            results.append(fetch_scenes(planned, engine=engine, progress=with_rate(progress, area.name)))
+    if dry_run:
+        _say_plans(plans, as_json=as_json)
+        return
+    if as_json:
+        documents = [one.to_json() for one in results]
+        _common.emit_json(documents[0] if len(areas) == 1 else {"areas": documents})
+    else:
+        for one in results:
+            say(one)
+    if any(one.unavailable for one in results):
+        raise typer.Exit(_common.EXIT_UNAVAILABLE)
+    if all(one.failed and not one.new and not one.plan.held for one in results):
+        _common.fail(f"none of the scenes could be fetched: {results[0].failed[0].reason}")
+
+
+def with_rate(progress: _common.Reporter, label: str) -> Callable[[int, int], None]:
+    """A reporter that also says how fast it goes."""
+    started = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        passed = time.monotonic() - started
+        if done and passed > 1.0:
+            progress.label(f"{label}, {60.0 * done / passed:.0f} scenes a minute")
+        progress(done, total)
+
+    return report
+
+
+def _say_plans(plans: list[tuple[Plan, dict[str, Any]]], *, as_json: bool) -> None:
+    documents = [
+        {
+            "aoi": planned.area.name,
+            "source": planned.options.source,
+            "out": planned.folder.location,
+            "found": planned.found,
+            "held": len(planned.held),
+            "skipped": [{"id": one.id, "reason": one.reason} for one in planned.left],
+            **estimated,
+        }
+        for planned, estimated in plans
+    ]
+    if as_json:
+        _common.emit_json(documents[0] if len(documents) == 1 else {"areas": documents})
+        return
+    for one in documents:
+        size = "an unknown number of" if one["bytes"] is None else f"about {one['bytes'] / 1e6:,.0f}"
+        _common.say(
+            f"{one['aoi']}: {one['scenes']} scenes to fetch ({one['held']} are there, "
+            f"{len(one['skipped'])} left out), about {one['requests'] or '?'} requests and {size} MB"
+        )
+
+
+def say(result: FetchResult) -> None:
+    """Print what came of fetching an area."""
+    for one in result.failed[:20]:
+        _common.say(f"not fetched {one.id}: {one.reason}")
+    if len(result.failed) > 20:
+        _common.say(f"... and {len(result.failed) - 20} more")
+    traffic = result.traffic
+    kept = sum(one.size for one in result.new)
+    _common.say(
+        f"{result.plan.area.name}: {len(result.new)} new, {len(result.plan.held)} known already, "
+        f"{len(result.failed)} not fetched, {len(result.plan.left)} left out; {traffic.requests:,} requests, "
+        f"{traffic.bytes / 1e6:,.1f} MB, kept {kept / 1e6:,.1f} MB in {result.seconds:,.0f} s"
+    )
+    _common.say(f"scenes: {result.plan.folder.location}")
+    if result.unavailable:
+        _common.say("the server didn't answer for all of them: run it again to get the rest")

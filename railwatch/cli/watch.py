@@ -1,0 +1,190 @@
+"""`railwatch watch`: fetch what is new and count it, for cron and systemd."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from railwatch.cli import _common
+from railwatch.cli._common import ConfigOption, Device, JsonOption, WeightsOption
+from railwatch.cli.fetch import (
+    DEFAULT_OUT,
+    AllowHostOption,
+    AreasOption,
+    AttemptsOption,
+    CloudOption,
+    CollectionOption,
+    ConnectionsOption,
+    SchedulerOption,
+    SourceOption,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from railwatch.fetch.watch import WatchResult
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(watch)
+
+
+def watch(
+    aoi: AreasOption,
+    store: Annotated[
+        str, typer.Option("--store", metavar="DIR_OR_URL", help="Where the observations are kept.")
+    ],
+    config: ConfigOption = "sentinel2",
+    scenes: Annotated[
+        str, typer.Option("--scenes", metavar="DIR_OR_URL", help="Where the fetched scenes are kept.")
+    ] = DEFAULT_OUT,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", metavar="DATE", help="The first day; by default the last look's, or two years ago."
+        ),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="DATE", help="The last day; today by default.")
+    ] = None,
+    cloud: CloudOption = 80.0,
+    source: SourceOption = "earth-search",
+    collection: CollectionOption = None,
+    connections: ConnectionsOption = 8,
+    attempts: AttemptsOption = 6,
+    allow_host: AllowHostOption = None,
+    alert_command: Annotated[
+        str | None,
+        typer.Option(
+            "--alert-command",
+            metavar="CMD",
+            help="Run this when a verdict is elevated or higher; as of 'railwatch run'.",
+        ),
+    ] = None,
+    alert_timeout: Annotated[
+        float,
+        typer.Option("--alert-timeout", metavar="SECONDS", min=0.1, help="How long that command may take."),
+    ] = 60.0,
+    device: Annotated[
+        Device | None,
+        typer.Option("--device", help="Where the network runs; by default what the settings say."),
+    ] = None,
+    weights: WeightsOption = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes on this machine.")
+    ] = None,
+    scheduler: SchedulerOption = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            "--log", metavar="FILE", help="Append what happens, one JSON document a line; '-' is stderr."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look once for [bold]new scenes[/bold] of one or many areas, count them, judge them, and end.
+
+    Goes back to the last look. Only one watch at a time works on a store: a second one ends with code 75.
+    Code 69 says that a server didn't answer, so that the next look will bring more.
+    """
+    from datetime import UTC, datetime
+
+    from railwatch.config import load_config
+    from railwatch.fetch import FetchOptions
+    from railwatch.fetch.fetch import parse_hosts, parse_time
+    from railwatch.fetch.watch import watch as watch_areas
+    from railwatch.pipeline.alerts import split_command
+    from railwatch.pipeline.areas import load_areas
+    from railwatch.store.store import Store
+
+    if alert_command is not None:
+        split_command(alert_command)
+    settings = load_config(config).override(
+        detector__device=device, detector__weights=weights, occupancy__device=device
+    )
+    last = parse_time(until, end=True) if until is not None else datetime.now(UTC).replace(microsecond=0)
+    first = parse_time(since) if since is not None else None
+    if first is not None and first > last:
+        _common.fail(f"--since {since} is later than --until {until or 'today'}")
+    options = FetchOptions(
+        source=source,
+        since=last,
+        until=last,
+        cloud=cloud,
+        collections=tuple(collection or ()),
+        allowed_hosts=parse_hosts(allow_host or ()),
+        connections=connections,
+        attempts=attempts,
+    )
+    areas = load_areas(aoi)
+    kept = Store.open(store)
+    with ExitStack() as stack:
+        stream = _opened(log, stack)
+        progress = stack.enter_context(_common.progress("watching"))
+        result = watch_areas(
+            areas,
+            options,
+            settings,
+            kept,
+            scenes,
+            since=first,
+            scheduler=scheduler,
+            workers=workers,
+            alert_command=alert_command,
+            alert_timeout_s=alert_timeout,
+            progress=progress,
+            event=_event(stream),
+        )
+    if as_json:
+        _common.emit_json(result.to_json())
+    else:
+        say(result)
+    if result.unavailable:
+        raise typer.Exit(_common.EXIT_UNAVAILABLE)
+    if all(one.error is not None for one in result.looks):
+        _common.fail(str(result.looks[0].error))
+
+
+def _opened(log: str | None, stack: ExitStack) -> IO[str] | None:
+    if log is None:
+        return None
+    if log == "-":
+        return sys.stderr
+    return stack.enter_context(Path(log).open("a", encoding="utf-8"))
+
+
+def _event(stream: IO[str] | None) -> Callable[..., None]:
+    """What writes one line of JSON for each thing that happens."""
+    from datetime import UTC, datetime
+
+    def event(name: str, **said: Any) -> None:
+        if stream is not None:
+            when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+            stream.write(json.dumps({"time": when, "event": name, **said}, ensure_ascii=False) + "\n")
+            stream.flush()
+
+    return event
+
+
+def say(result: WatchResult) -> None:
+    """Print what came of a look."""
+    for one in result.looks:
+        if one.error is not None:
+            _common.say(f"{one.area}: {one.error}")
+            continue
+        new = 0 if one.fetched is None else len(one.fetched.new)
+        counted = 0 if one.run is None else len(one.run.new)
+        _common.say(f"{one.area}: {new} new scenes, {counted} new observations")
+        if one.run is not None and one.run.verdicts:
+            _common.say(one.run.verdicts[-1].sentence)
+        if one.run is not None and one.run.report is not None:
+            _common.say(f"report: {one.run.report}")
+        for alert in one.alerts:
+            _common.say(alert.sentence)
+    _common.say(f"store: {result.store}")

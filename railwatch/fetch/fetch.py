@@ -1,0 +1,422 @@
+"""Search an archive for an area, leave out doubles and what is there already, and fetch the rest."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aoi.errors import InputError
+from geo.catalogue.cog import EmptyScene
+from geo.catalogue.network import Network, Policy, RequestTally
+from geo.catalogue.profiles import profile_of
+from geo.catalogue.remote_scene import LeftOut, RemoteScene, choose, scenes_of
+from geo.catalogue.signing import signer_of
+from geo.catalogue.stac_search import search
+from geo.errors import UnavailableError
+from railwatch.errors import StoreError
+from railwatch.fetch.scene_folder import SceneFolder
+from railwatch.pipeline.engine import Threads
+from railwatch.pipeline.find_scenes import unexpected
+from railwatch.store.observation import iso
+
+if TYPE_CHECKING:
+    from aoi import AreaOfInterest
+    from railwatch.pipeline.engine import Engine
+
+__all__ = ["FetchOptions", "FetchResult", "Fetched", "Plan", "fetch", "plan"]
+
+log = logging.getLogger(__name__)
+
+TOKEN = "RAILWATCH_STAC_TOKEN"
+"""Environment variable with a bearer token for the STAC API of ``--source URL``."""
+
+_GIVE_UP_AFTER = 5
+"""Scenes one after the other that a server doesn't answer for: then the rest waits for another run."""
+
+
+@dataclass(frozen=True)
+class FetchOptions:
+    """What to fetch, and how gently.
+
+    Attributes:
+        source: A name of `geo.catalogue.profiles.PROFILES`, or a URL.
+        since: UTC, included.
+        until: UTC, included.
+        cloud: The most per cent of cloud over a whole item.
+        collections: Names; the archive's usual ones if there are none.
+        allowed_hosts: Hosts that may be private and speak plain HTTP.
+        connections: Requests at one time.
+        attempts: How often a request is tried.
+        backoff_s: First wait between two attempts.
+        read_s: Seconds to wait for a server's next bytes.
+        limit: The most scenes; None for all.
+    """
+
+    source: str
+    since: datetime
+    until: datetime
+    cloud: float | None = 80.0
+    collections: tuple[str, ...] = ()
+    allowed_hosts: frozenset[str] = frozenset()
+    connections: int = 8
+    attempts: int = 6
+    backoff_s: float = 0.5
+    read_s: float = 30.0
+    limit: int | None = None
+
+    def network(self) -> Network:
+        """A way to servers within these limits."""
+        return Network(
+            Policy(self.allowed_hosts),
+            connections=self.connections,
+            attempts=self.attempts,
+            backoff_s=self.backoff_s,
+            read_s=self.read_s,
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search has found.
+
+    Attributes:
+        area: The area.
+        options: Of the search.
+        folder: Where the scenes go.
+        found: Number of items that the archive has.
+        scenes: What is to be fetched, by time: the items of one acquisition each.
+        held: Stems of those that are there already.
+        left: Items that aren't fetched.
+        traffic: What the search took.
+    """
+
+    area: AreaOfInterest
+    options: FetchOptions
+    folder: SceneFolder
+    found: int
+    scenes: tuple[tuple[RemoteScene, ...], ...]
+    held: tuple[str, ...]
+    left: tuple[LeftOut, ...]
+    traffic: RequestTally = field(default_factory=RequestTally)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """One scene that was asked for.
+
+    Attributes:
+        id: The archive's.
+        stem: Name of its files.
+        datetime: UTC.
+        size: Bytes kept, 0 if it failed.
+        requests: That it took.
+        bytes: That it took.
+        seconds: That it took.
+        reason: Why it wasn't kept, or None.
+        passing: Whether another run may succeed.
+        untried: Whether it wasn't even asked for, since the server had stopped answering.
+    """
+
+    id: str
+    stem: str
+    datetime: datetime
+    size: int = 0
+    requests: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    reason: str | None = None
+    passing: bool = False
+    untried: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {
+            "id": self.id,
+            "file": f"{self.stem}.json",
+            "datetime": iso(self.datetime),
+            "size": self.size,
+            "requests": self.requests,
+            "bytes": self.bytes,
+            "seconds": round(self.seconds, 3),
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True)
+class FetchResult:
+    """What came of fetching an area.
+
+    Attributes:
+        plan: What was to be done.
+        scenes: The scenes that were asked for, by time.
+        seconds: That it took.
+    """
+
+    plan: Plan
+    scenes: tuple[Fetched, ...]
+    seconds: float
+
+    @property
+    def new(self) -> tuple[Fetched, ...]:
+        """The scenes that were fetched."""
+        return tuple(one for one in self.scenes if one.reason is None)
+
+    @property
+    def failed(self) -> tuple[Fetched, ...]:
+        """The scenes that weren't."""
+        return tuple(one for one in self.scenes if one.reason is not None)
+
+    @property
+    def unavailable(self) -> bool:
+        """Whether another run may fetch more."""
+        return any(one.passing for one in self.scenes)
+
+    @property
+    def traffic(self) -> RequestTally:
+        """Requests and bytes of search and scenes."""
+        return self.plan.traffic + RequestTally(
+            sum(one.requests for one in self.scenes), sum(one.bytes for one in self.scenes)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as ``railwatch fetch --json`` prints it."""
+        traffic = self.traffic
+        return {
+            "aoi": self.plan.area.name,
+            "source": self.plan.options.source,
+            "since": iso(self.plan.options.since),
+            "until": iso(self.plan.options.until),
+            "out": self.plan.folder.location,
+            "found": self.plan.found,
+            "held": len(self.plan.held),
+            "scenes": [one.to_json() for one in self.new],
+            "failed": [one.to_json() | {"temporary": one.passing} for one in self.failed],
+            "skipped": [{"id": one.id, "reason": one.reason} for one in self.plan.left],
+            "requests": traffic.requests,
+            "bytes": traffic.bytes,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def plan(
+    area: AreaOfInterest, options: FetchOptions, out: str | Path, network: Network | None = None
+) -> Plan:
+    """Search an archive, and say what is to be fetched; no pixel is read.
+
+    Args:
+        area: In longitude and latitude.
+        options: What and how.
+        out: A folder or an fsspec URL.
+        network: Asks the server.
+
+    Raises:
+        NetworkError: The source is unknown, is refused, or says no.
+        UnavailableError: It can't be reached.
+        StoreError: The folder can't be listed.
+    """
+    used = network or options.network()
+    profile = profile_of(options.source)
+    collections = profile.chosen(options.collections)
+    folder = SceneFolder.of(out, area)
+    before = replace(used.traffic)
+    items = search(
+        profile,
+        collections,
+        area,
+        options.since,
+        options.until,
+        used,
+        cloud=options.cloud,
+        headers=_authorization(),
+    )
+    scenes, odd = scenes_of(items, collections, area)
+    chosen, doubles = choose(scenes, collections)
+    stems = folder.held()
+    acquisitions = {_acquisition(stem) for stem in stems}
+
+    def is_held(first: RemoteScene) -> bool:
+        return first.stem in stems or first.acquisition in acquisitions
+
+    held = [one for one in chosen if is_held(one[0])]
+    wanted = [one for one in chosen if not is_held(one[0])]
+    if options.limit is not None:
+        wanted = wanted[-options.limit :] if options.limit else []
+    return Plan(
+        area=area,
+        options=options,
+        folder=folder,
+        found=len(items),
+        scenes=tuple(wanted),
+        held=tuple(one[0].stem for one in held),
+        left=(*odd, *doubles),
+        traffic=RequestTally(
+            used.traffic.requests - before.requests,
+            used.traffic.bytes - before.bytes,
+            used.traffic.retries - before.retries,
+        ),
+    )
+
+
+def _acquisition(stem: str) -> str:
+    """S2A_20231005T021001_R003 of S2A_20231005T021001_R003_52TFN_L2A."""
+    return "_".join(stem.split("_")[:3]) if stem.startswith("S2") else stem
+
+
+def _authorization() -> Mapping[str, str]:
+    token = os.environ.get(TOKEN)
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+@dataclass(frozen=True)
+class FetchTask:
+    """One scene of one area: what a worker needs to know.
+
+    Attributes:
+        scenes: The items.
+        area: The area.
+        folder: Where it goes.
+        options: How.
+    """
+
+    scenes: tuple[RemoteScene, ...]
+    area: AreaOfInterest
+    folder: SceneFolder
+    options: FetchOptions
+
+
+def fetch(
+    planned: Plan,
+    *,
+    engine: Engine | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    at_once: int = 4,
+) -> FetchResult:
+    """Fetch what a plan says, several scenes at once.
+
+    Args:
+        planned: By `plan`.
+        engine: Where; by default threads of this process.
+        progress: Told of every scene.
+        at_once: Scenes at one time in this process.
+
+    Returns:
+        What came of it; a scene that fails doesn't stop the others. A server that has stopped answering isn't
+        asked for the rest.
+    """
+    started = time.monotonic()
+    tasks = [FetchTask(one, planned.area, planned.folder, planned.options) for one in planned.scenes]
+    used = engine or Threads(at_once)
+    results: dict[int, Fetched] = {}
+    numbers = {id(task): number for number, task in enumerate(tasks)}
+    in_a_row = 0
+    progress(0, len(tasks))
+    for done in used.each(take, tasks):
+        one = done.value
+        if one is None:
+            first = done.task.scenes[0]
+            error = done.error if isinstance(done.error, Exception) else RuntimeError("stopped")
+            if isinstance(error, StoreError):
+                raise error
+            reason = str(error) if isinstance(error, InputError) else unexpected(error)
+            one = Fetched(first.id, first.stem, first.datetime, reason=reason, passing=True)
+        results[numbers[id(done.task)]] = one
+        progress(len(results), len(tasks))
+        in_a_row = in_a_row + 1 if one.passing else 0
+        if in_a_row >= _GIVE_UP_AFTER:
+            log.warning("the server has stopped answering; what is missing is left for another run")
+            break
+    for number, task in enumerate(tasks):
+        if number not in results:
+            first = task.scenes[0]
+            results[number] = Fetched(
+                first.id,
+                first.stem,
+                first.datetime,
+                reason="it wasn't asked for.",
+                passing=True,
+                untried=True,
+            )
+    return FetchResult(
+        planned, tuple(results[number] for number in sorted(results)), time.monotonic() - started
+    )
+
+
+def take(task: FetchTask) -> Fetched:
+    """Fetch one scene: the work of a worker.
+
+    Raises:
+        StoreError: The folder can't be written.
+    """
+    first = task.scenes[0]
+    started = time.monotonic()
+    network, sign = _connection(task.options)
+    made: dict[str, Any] = {}
+    try:
+        cut = task.folder.take(network, task.scenes, task.area, sign)
+        made = {"size": cut.bytes, "requests": cut.traffic.requests, "bytes": cut.traffic.bytes}
+    except StoreError:
+        raise
+    except EmptyScene as error:
+        made = {"reason": f"{error}."}
+    except UnavailableError as error:
+        made = {"reason": _sentence(error), "passing": True}
+    except InputError as error:
+        made = {"reason": _sentence(error)}
+    return Fetched(first.id, first.stem, first.datetime, seconds=time.monotonic() - started, **made)
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if text.endswith(".") else f"{text}."
+
+
+_connections: dict[tuple[Any, ...], tuple[Network, Callable[[str], str]]] = {}
+_connections_lock = threading.Lock()
+
+
+def _connection(options: FetchOptions) -> tuple[Network, Callable[[str], str]]:
+    """One way to servers a process, shared by its scenes: connections and tokens are used again."""
+    key = (
+        options.source, options.allowed_hosts, options.connections, options.attempts, options.backoff_s,
+        options.read_s,
+    )  # fmt: skip
+    with _connections_lock:
+        if key not in _connections:
+            network = options.network()
+            _connections[key] = (network, signer_of(profile_of(options.source), network))
+        return _connections[key]
+
+
+def parse_time(text: str, *, end: bool = False) -> datetime:
+    """Read a date or a time of the command line, UTC; a date means its first or its last second.
+
+    Raises:
+        InputError: It is neither.
+    """
+    try:
+        when = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except ValueError:
+        raise InputError(f"{text!r} isn't a date such as 2023-10-05") from None
+    if len(text.strip()) <= 10 and end:
+        when = when.replace(hour=23, minute=59, second=59)
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+
+
+def parse_hosts(given: Sequence[str]) -> frozenset[str]:
+    """Read hosts of the command line, ``name`` or ``name:port``.
+
+    Raises:
+        InputError: One of them is a URL or empty.
+    """
+    hosts = frozenset(one.strip().lower() for one in given)
+    for one in hosts:
+        if not one or "/" in one or "@" in one:
+            raise InputError(f"--allow-host wants a host or host:port, not {one!r}")
+    return hosts

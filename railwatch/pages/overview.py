@@ -1,0 +1,281 @@
+"""One page for many yards: what is remarkable first, each with a small chart and a link to its report."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aoi.files import write_text
+from railwatch.errors import StoreError
+from railwatch.history import RANK, Verdict
+from railwatch.history.sources import Sources, read_sources
+from railwatch.store.observation import iso, slug
+
+if TYPE_CHECKING:
+    from railwatch.history import VerdictSettings
+    from railwatch.store.observation import Observation
+
+__all__ = ["YardSummary", "gather_yards", "overview_html", "write_overview"]
+
+_WIDTH, _HEIGHT = 220, 44
+_SHOWN = 80
+"""Counts in a small chart, at most: the latest."""
+
+_COLOURS = {
+    "unprecedented": "#b3261e",
+    "elevated": "#c77700",
+    "typical": "#3f6f3f",
+    "low": "#4a6a8a",
+    "cannot say": "#777777",
+}
+
+
+@dataclass(frozen=True)
+class YardSummary:
+    """A yard in one line.
+
+    Attributes:
+        store: The store's location.
+        area: Its name there.
+        title: For people.
+        latest: The latest verdict, or None without any.
+        foremost: The verdict that stands out most in the last days.
+        observations: Number of observations.
+        counts: (time, count, low, high) of those with a count, oldest first.
+        report: The store's page on it, if there is one.
+    """
+
+    store: str
+    area: str
+    title: str
+    latest: Verdict | None
+    foremost: Verdict | None
+    observations: int
+    counts: tuple[tuple[datetime, float, float, float], ...]
+    report: Path | None
+
+    @property
+    def rank(self) -> tuple[int, float, str]:
+        """What it is sorted by: the word first, then how new it is."""
+        if self.foremost is None:
+            return (-2, 0.0, self.title)
+        return (RANK[self.foremost.verdict], self.foremost.datetime.timestamp(), self.title)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as ``railwatch overview --json`` prints it."""
+        return {
+            "aoi": self.area,
+            "title": self.title,
+            "store": self.store,
+            "observations": self.observations,
+            "verdict": None if self.foremost is None else self.foremost.to_json(),
+            "latest": None if self.latest is None else self.latest.to_json(),
+            "report": None if self.report is None else str(self.report),
+        }
+
+
+def gather_yards(
+    stores: Sequence[str | Path],
+    *,
+    days: int = 90,
+    until: datetime | None = None,
+    settings: VerdictSettings | None = None,
+) -> list[YardSummary]:
+    """Read stores and judge their yards.
+
+    Args:
+        stores: Folders or fsspec URLs.
+        days: How far back a verdict may lie to be the one that a yard is sorted by.
+        until: The day that this is counted from; now by default.
+        settings: Of the verdicts.
+
+    Returns:
+        The yards, the most remarkable first.
+
+    Raises:
+        StoreError: A store can't be read.
+    """
+    now = until or datetime.now(UTC)
+    found = []
+    for store in stores:
+        sources = read_sources(Path(store))
+        for name in sources.names:
+            observations = tuple(one for one in sources.observations if one.aoi == name)
+            published = sources.published_of(name)
+            # Rows of an empty table lose its columns.
+            published = None if published is None or published.empty else published
+            alone = replace(
+                sources,
+                names=(name,),
+                observations=observations,
+                published=published,
+                settings={name: settings or sources.settings_of(name)},
+            )
+            own = {one.id for one in observations}
+            verdicts = [one for one in alone.verdicts() if one.record.id in own]
+            found.append(_summary(str(store), name, alone, observations, verdicts, now, days))
+    return sorted(found, key=lambda one: one.rank, reverse=True)
+
+
+def _summary(
+    store: str,
+    name: str,
+    sources: Sources,
+    observations: Sequence[Observation],
+    verdicts: Sequence[Verdict],
+    now: datetime,
+    days: int,
+) -> YardSummary:
+    ordered = sorted(verdicts, key=lambda one: one.datetime)
+    recent = [one for one in ordered if now - timedelta(days=days) <= one.datetime <= now]
+    foremost = max(recent, key=lambda one: (RANK[one.verdict], one.datetime), default=None)
+    counts = tuple(
+        (one.datetime, one.count, one.count_low or one.count, one.count_high or one.count)
+        for one in sorted(observations, key=lambda one: one.datetime)
+        if one.count is not None
+    )
+    page = None
+    if sources.store is not None:
+        path = sources.store.reports / f"{name}.html"
+        page = path if path.is_file() else None
+    return YardSummary(
+        store=store,
+        area=name,
+        title=sources.titles[name],
+        latest=ordered[-1] if ordered else None,
+        foremost=foremost,
+        observations=len(observations),
+        counts=counts,
+        report=page,
+    )
+
+
+def write_overview(yards: Sequence[YardSummary], path: Path, *, made: datetime | None = None) -> Path:
+    """Write the page: one file without scripts, whose links lead to the stores' own reports.
+
+    Args:
+        yards: As `gather_yards` gives them.
+        path: The file.
+        made: The time that stands on it; now by default.
+
+    Raises:
+        StoreError: It can't be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, overview_html(yards, path.parent, made or datetime.now(UTC)))
+    except OSError as error:
+        raise StoreError(f"{path} can't be written: {error.strerror or error}.") from error
+    return path
+
+
+def overview_html(yards: Sequence[YardSummary], folder: Path, made: datetime) -> str:
+    """Return the page as HTML.
+
+    Args:
+        yards: In the order of the page.
+        folder: Where it will lie, for links.
+        made: The time that stands on it.
+    """
+    rows = "\n".join(_row(one, folder) for one in yards)
+    notable = sum(
+        one.foremost is not None and RANK[one.foremost.verdict] >= RANK["elevated"] for one in yards
+    )
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Rail yards: {len(yards)} places</title>
+<style>
+body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem;
+  color: #1c1c1c; background: #fff; }}
+table {{ border-collapse: collapse; width: 100%; }}
+th, td {{ text-align: left; padding: .45rem .6rem; border-bottom: 1px solid #ddd; vertical-align: middle; }}
+th {{ font-weight: 600; }}
+td.number {{ text-align: right; font-variant-numeric: tabular-nums; }}
+.word {{ color: #fff; border-radius: .2rem; padding: .1rem .45rem; white-space: nowrap; }}
+.quiet {{ color: #666; }}
+svg {{ display: block; }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #161616; color: #eee; }}
+  th, td {{ border-color: #444; }} a {{ color: #9cc3ff; }} .quiet {{ color: #aaa; }} }}
+</style>
+</head>
+<body>
+<h1>Rail yards</h1>
+<p>{len(yards)} places, {notable} of them above what is typical. Made {html.escape(iso(made))}.</p>
+<table>
+<thead><tr><th>Place</th><th>Verdict</th><th>Date</th><th>Freight cars (90% interval)</th><th>History</th>
+<th>Observations</th></tr></thead>
+<tbody>
+{rows}
+</tbody>
+</table>
+</body>
+</html>
+"""
+
+
+def _row(one: YardSummary, folder: Path) -> str:
+    verdict = one.foremost or one.latest
+    title = html.escape(one.title)
+    if one.report is not None:
+        title = f'<a href="{html.escape(_link(one.report, folder))}">{title}</a>'
+    word, day, cars, said = "no observation", "", "", ""
+    if verdict is not None:
+        word, day = verdict.verdict, f"{verdict.datetime:%Y-%m-%d}"
+        said = html.escape(verdict.sentence)
+        record = verdict.record
+        if verdict.count is not None:
+            low, high = record.low, record.high
+            between = "" if low is None or high is None else f" ({low:.0f} to {high:.0f})"
+            cars = f"{verdict.count:.0f}{between}"
+    colour = _COLOURS.get(word, "#777777")
+    return (
+        f'<tr id="{html.escape(slug(one.area))}"><td>{title}<br>'
+        f'<span class="quiet">{html.escape(one.store)}</span></td>'
+        f'<td><span class="word" style="background:{colour}" title="{said}">{word}</span></td>'
+        f'<td>{day}</td><td class="number">{cars}</td><td>{_sparkline(one)}</td>'
+        f'<td class="number">{one.observations:,}</td></tr>'
+    )
+
+
+def _link(page: Path, folder: Path) -> str:
+    import os
+    from urllib.parse import quote
+
+    return quote(Path(os.path.relpath(page.resolve(), folder.resolve())).as_posix())
+
+
+def _sparkline(one: YardSummary) -> str:
+    """The latest counts over time with their intervals, as inline SVG."""
+    shown = one.counts[-_SHOWN:]
+    if not shown:
+        return '<span class="quiet">no count</span>'
+    first, last = shown[0][0], shown[-1][0]
+    span = max((last - first).total_seconds(), 1.0)
+    top = max(max(high for *_, high in shown), 1.0)
+
+    def x(when: datetime) -> float:
+        return 3.0 + (_WIDTH - 6.0) * (when - first).total_seconds() / span
+
+    def y(cars: float) -> float:
+        return _HEIGHT - 3.0 - (_HEIGHT - 6.0) * min(cars, top) / top
+
+    bars = "".join(f"M{x(when):.1f} {y(low):.1f}V{y(high):.1f}" for when, _, low, high in shown)
+    line = "L".join(f"{x(when):.1f} {y(count):.1f}" for when, count, *_ in shown)
+    when, count, *_ = shown[-1]
+    label = (
+        f"{len(shown)} counts from {first:%Y-%m-%d} to {last:%Y-%m-%d}, the highest upper end {top:.0f}, "
+        f"the last {count:.0f}"
+    )
+    return (
+        f'<svg width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label="{label}"><title>{label}</title>'
+        f'<path d="{bars}" stroke="#9bb0c4" stroke-width="1.2" fill="none"/>'
+        f'<path d="M{line}" stroke="#2b5d8a" stroke-width="1.4" fill="none"/>'
+        f'<circle cx="{x(when):.1f}" cy="{y(count):.1f}" r="2.6" fill="#b3261e"/></svg>'
+    )

@@ -1,0 +1,248 @@
+"""Where many tasks are worked on: in this process, in a pool of processes, or on a Dask cluster.
+
+A task is one area and one scene, and writes its own result into the store. So nothing is lost with a worker
+but the task at hand: it is given to another one, and a task that ends its worker twice is given up with its
+reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, Protocol, TypeVar
+
+from railwatch.errors import EngineError
+
+__all__ = ["Dask", "Done", "Engine", "Processes", "Serial", "Threads", "engine_of"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_ATTEMPTS = 2
+_CONNECT_S = 30
+_TASKS_A_WORKER = 32
+"""Tasks from which on a further process is worth its start."""
+
+
+@dataclass(frozen=True)
+class Done(Generic[T, R]):
+    """A task that has been worked on.
+
+    Attributes:
+        task: The task.
+        value: What came of it, if nothing went wrong.
+        error: What went wrong, or None.
+    """
+
+    task: T
+    value: R | None = None
+    error: BaseException | None = None
+
+
+class Engine(Protocol):
+    """Works on tasks."""
+
+    @property
+    def name(self) -> str:
+        """Where, for messages."""
+        ...
+
+    def each(self, work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[Done[T, R]]:
+        """Work on every task once and give the results as they come.
+
+        Args:
+            work: A function of a module, so that another process finds it.
+            tasks: Picklable where they leave this process.
+        """
+        ...
+
+
+class Serial:
+    """One task after the other, here."""
+
+    name = "this process"
+
+    def each(self, work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[Done[T, R]]:
+        """See `Engine.each`."""
+        for task in tasks:
+            try:
+                yield Done(task, work(task))
+            except Exception as error:
+                yield Done(task, error=error)
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Some tasks at one time in this process: for those that wait for servers.
+
+    Attributes:
+        workers: How many.
+    """
+
+    workers: int = 4
+    name: str = "threads"
+
+    def each(self, work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[Done[T, R]]:
+        """See `Engine.each`."""
+        pool = ThreadPoolExecutor(max(1, min(self.workers, len(tasks))))
+        futures = {pool.submit(work, task): task for task in tasks}
+        try:
+            pending = set(futures)
+            while pending:
+                ready, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from (_settled(futures[one], one) for one in ready)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """A pool of processes on this machine.
+
+    Attributes:
+        workers: How many.
+    """
+
+    workers: int
+    name: str = "processes"
+
+    def each(self, work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[Done[T, R]]:
+        """See `Engine.each`."""
+        left = list(range(len(tasks)))
+        tried = [0] * len(tasks)
+        while left:
+            # Not forked: GDAL's and PyTorch's threads don't survive that.
+            context = multiprocessing.get_context("spawn")
+            pool = ProcessPoolExecutor(max(1, min(self.workers, len(left))), mp_context=context)
+            broken = False
+            # As many at a time as are worked on, so that a lost worker costs nobody else an attempt.
+            running: dict[Future[R], int] = {}
+            queue = list(left)
+            try:
+                while (queue or running) and not broken:
+                    while queue and len(running) < self.workers:
+                        number = queue.pop(0)
+                        tried[number] += 1
+                        running[pool.submit(work, tasks[number])] = number
+                    ready, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for one in ready:
+                        number = running.pop(one)
+                        if isinstance(one.exception(), BrokenProcessPool):
+                            broken = True
+                            if tried[number] >= _ATTEMPTS:
+                                left.remove(number)
+                                yield Done(tasks[number], error=EngineError(_LOST))
+                            continue
+                        left.remove(number)
+                        yield _settled(tasks[number], one)
+            finally:
+                pool.shutdown(wait=not broken, cancel_futures=True)
+            if broken:
+                log.warning("a worker process ended unexpectedly; its task is given to another one")
+                # Who of those at work it was can't be told: each is tried again by itself.
+                suspects = [number for number in left if tried[number]]
+                for number in suspects:
+                    yield from self._alone(work, tasks[number])
+                    left.remove(number)
+
+    def _alone(self, work: Callable[[T], R], task: T) -> Iterator[Done[T, R]]:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            future = pool.submit(work, task)
+            if isinstance(future.exception(), BrokenProcessPool):
+                yield Done(task, error=EngineError(_LOST))
+            else:
+                yield _settled(task, future)
+
+
+_LOST = "its worker ended unexpectedly twice (out of memory, or killed)"
+
+
+def _settled(task: T, future: Future[R]) -> Done[T, R]:
+    error = future.exception()
+    return Done(task, error=error) if error is not None else Done(task, future.result())
+
+
+class Dask(AbstractContextManager["Dask"]):
+    """A Dask cluster that runs already.
+
+    Args:
+        address: Of its scheduler, such as ``tcp://10.0.0.5:8786``.
+
+    Raises:
+        EngineError: `distributed` isn't installed, or the scheduler can't be reached.
+    """
+
+    def __init__(self, address: str) -> None:
+        try:
+            import distributed
+        except ImportError as error:
+            raise EngineError("--scheduler needs Dask: pip install 'railwatch[cluster]'") from error
+        self.name = f"Dask at {address}"
+        try:
+            client: Any = distributed.Client
+            self._client = client(address, timeout=_CONNECT_S, set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise EngineError(f"the Dask scheduler at {address} can't be reached: {error}") from error
+
+    def each(self, work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[Done[T, R]]:
+        """See `Engine.each`."""
+        import distributed
+        from distributed.scheduler import KilledWorker
+
+        as_completed: Any = distributed.as_completed
+
+        if not tasks:
+            return
+        # Not pure: a task writes, so that an equal one of an earlier run doesn't stand for it.
+        futures = self._client.map(work, tasks, pure=False, batch_size=100)
+        places = {one.key: task for one, task in zip(futures, tasks, strict=True)}
+        try:
+            for future in as_completed(futures, loop=self._client.loop):
+                task = places[future.key]
+                error = future.exception()
+                if error is None:
+                    yield Done(task, future.result())
+                elif isinstance(error, KilledWorker):
+                    yield Done(task, error=EngineError(_LOST))
+                else:
+                    yield Done(task, error=error)
+                future.release()
+        finally:
+            self._client.cancel(futures, force=True)
+
+    def close(self) -> None:
+        """Leave the cluster; it goes on running."""
+        self._client.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the cluster."""
+        self.close()
+
+
+def engine_of(scheduler: str | None, workers: int | None, tasks: int) -> Engine:
+    """Choose where to work.
+
+    Args:
+        scheduler: Address of a Dask scheduler, or None.
+        workers: Processes on this machine; None leaves the number to the machine and the work.
+        tasks: How many there are.
+
+    Returns:
+        The cluster, a pool of processes, or this process where a pool would cost more than it brings.
+    """
+    if scheduler is not None:
+        return Dask(scheduler)
+    most = workers if workers is not None else min(os.cpu_count() or 1, tasks // _TASKS_A_WORKER)
+    return Processes(most) if most > 1 and tasks > 1 else Serial()

@@ -1,0 +1,165 @@
+"""All items of a store in one file: ``STORE/index.parquet``, a stac-geoparquet table.
+
+A store of 100,000 observations has as many small JSON files, which take minutes to read. The index holds
+what they say, together with the size and the time of change of each file: a row is only believed as long as
+its file has both, so that the index may be old, or missing, and nothing that was changed is overlooked. It
+is written when a store has grown by enough.
+
+Other readers (rustac, DuckDB, QGIS) find the columns of the stac-geoparquet specification 1.0; the
+observation itself stands in ``railwatch:document``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import shapely
+
+from aoi.files import replacing
+from railwatch.store.observation import EXTENSIONS, PREFIX, Observation
+
+__all__ = ["INDEX", "Stamp", "read_index", "write_index"]
+
+log = logging.getLogger(__name__)
+
+INDEX = "index.parquet"
+"""Name of the file in the store."""
+
+Stamp = tuple[int, int]
+"""Time of change (nanoseconds) and size (bytes) of an item's file."""
+
+_VERSION = 1
+_GROUP = 5000
+_SCALARS = ("aoi", "scene", "sensor", "method", "count", "count_low", "count_high", "abstained", "reason")
+
+
+def write_index(path: Path, rows: Iterable[tuple[Stamp, Observation]]) -> int:
+    """Write the index, whole or not at all.
+
+    Args:
+        path: The file.
+        rows: Observations with the stamps of their files.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        OSError: It can't be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ordered = sorted(rows, key=lambda row: (row[1].aoi, row[1].datetime, row[1].id))
+    observations = [one for _, one in ordered]
+    shapes = [None if one.geometry is None else _shape(json.dumps(one.geometry)) for one in observations]
+    bounds = [None if shape is None else shape.bounds for shape in shapes]
+    bbox = pa.struct([(name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax")])
+    text, link = pa.string(), pa.struct([("rel", pa.string()), ("href", pa.string()), ("type", pa.string())])
+    number = len(ordered)
+    columns: dict[str, pa.Array] = {
+        "type": pa.array(["Feature"] * number, text),
+        "stac_version": pa.array(["1.1.0"] * number, text),
+        "stac_extensions": pa.array([list(EXTENSIONS)] * number, pa.list_(text)),
+        "id": pa.array([one.id for one in observations], text),
+        "geometry": pa.array(
+            [None if shape is None else shapely.to_wkb(shape) for shape in shapes], pa.binary()
+        ),
+        "bbox": pa.array(
+            [
+                None if one is None else dict(zip(("xmin", "ymin", "xmax", "ymax"), one, strict=True))
+                for one in bounds
+            ],
+            bbox,
+        ),
+        "links": pa.array(
+            [
+                [{"rel": "self", "href": f"./items/{one.id}/{one.id}.json", "type": "application/geo+json"}]
+                for one in observations
+            ],
+            pa.list_(link),
+        ),
+        "assets": pa.array([{"item": None}] * number, pa.struct([("item", pa.struct([("href", text)]))])),
+        "collection": pa.array(["railwatch-observations"] * number, text),
+        "datetime": pa.array([one.datetime for one in observations], pa.timestamp("us", tz="UTC")),
+    }
+    for name in _SCALARS:
+        columns[f"{PREFIX}{name}"] = pa.array([getattr(one, name) for one in observations])
+    columns[f"{PREFIX}document"] = pa.array([_document(one) for one in observations], text)
+    columns[f"{PREFIX}changed_ns"] = pa.array([stamp[0] for stamp, _ in ordered], pa.int64())
+    columns[f"{PREFIX}bytes"] = pa.array([stamp[1] for stamp, _ in ordered], pa.int64())
+    geo = {
+        "version": "1.1.0",
+        "primary_column": "geometry",
+        "columns": {"geometry": {"encoding": "WKB", "geometry_types": []}},
+    }
+    metadata = {
+        b"geo": json.dumps(geo).encode(),
+        b"stac-geoparquet": json.dumps({"version": "1.0.0"}).encode(),
+        b"railwatch:index_version": str(_VERSION).encode(),
+    }
+    table = pa.table(columns).replace_schema_metadata(metadata)
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, row_group_size=_GROUP, compression="zstd")
+    return number
+
+
+_shapes: dict[str, Any] = {}
+
+
+def _shape(text: str) -> Any:
+    """A geometry, once for each area."""
+    if text not in _shapes:
+        if len(_shapes) > 10_000:
+            _shapes.clear()
+        _shapes[text] = shapely.from_geojson(text)
+    return _shapes[text]
+
+
+def _document(one: Observation) -> str:
+    geometry = None if one.geometry is None else dict(one.geometry)
+    return json.dumps(one.to_json() | {"geometry": geometry}, ensure_ascii=False, allow_nan=False)
+
+
+def read_index(path: Path, aoi: str | None = None) -> Iterator[tuple[Stamp, Observation]]:
+    """Read the index; nothing where there is none or it can't be read, since it follows from the items.
+
+    Args:
+        path: The file.
+        aoi: Only the rows of this area; the parts of the file without any aren't read.
+
+    Yields:
+        Stamps and observations.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        return
+    wanted = [f"{PREFIX}{name}" for name in ("document", "changed_ns", "bytes")]
+    try:
+        known = pq.read_schema(path).metadata or {}
+        if int(known.get(b"railwatch:index_version", b"0")) != _VERSION:
+            return
+        filters = None if aoi is None else [(f"{PREFIX}aoi", "=", aoi)]
+        table = pq.read_table(path, columns=wanted, filters=filters)
+        rows = zip(*(table.column(name).to_pylist() for name in wanted), strict=True)
+        for document, changed, size in rows:
+            yield (changed, size), _observation(json.loads(document))
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        log.warning("%s can't be read and is made anew: %s", path, " ".join(str(error).split())[:200])
+
+
+_FIELDS = tuple(one.name for one in fields(Observation))
+
+
+def _observation(document: Mapping[str, Any]) -> Observation:
+    given = {name: document[name] for name in _FIELDS if name in document}
+    given["datetime"] = datetime.fromisoformat(str(given["datetime"]).replace("Z", "+00:00"))
+    given["warnings"] = tuple(given["warnings"])
+    return Observation(**given)
