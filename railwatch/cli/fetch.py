@@ -115,7 +115,7 @@ def fetch(
 
     from railwatch.fetch import FetchOptions, plan
     from railwatch.fetch import fetch as fetch_scenes
-    from railwatch.fetch.fetch import parse_hosts, parse_time
+    from railwatch.fetch.plan import parse_hosts, parse_time
     from railwatch.pipeline.areas import load_areas
     from railwatch.pipeline.engine import Dask
 

@@ -36,7 +36,7 @@ def overview(
 ) -> None:
     """Put many yards on [bold]one page[/bold], the most remarkable first, with small charts and links."""
     from railwatch.config import load_config
-    from railwatch.fetch.fetch import parse_time
+    from railwatch.fetch.plan import parse_time
     from railwatch.pages.overview import gather_yards, write_overview
 
     # Each yard is judged as its own store says, unless other settings are asked for.

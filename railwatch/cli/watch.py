@@ -97,7 +97,7 @@ def watch(
 
     from railwatch.config import load_config
     from railwatch.fetch import FetchOptions
-    from railwatch.fetch.fetch import parse_hosts, parse_time
+    from railwatch.fetch.plan import parse_hosts, parse_time
     from railwatch.fetch.watch import watch as watch_areas
     from railwatch.pipeline.alerts import split_command
     from railwatch.pipeline.areas import load_areas

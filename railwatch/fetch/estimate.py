@@ -11,7 +11,7 @@ from geo.catalogue.profiles import profile_of
 from geo.catalogue.signing import signer_of
 
 if TYPE_CHECKING:
-    from railwatch.fetch.fetch import Plan
+    from railwatch.fetch.plan import Plan
 
 __all__ = ["estimate"]
 

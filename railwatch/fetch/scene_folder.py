@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from aoi.files import write_text
 from geo.catalogue.cog import EmptyScene
 from geo.catalogue.cut import Cut, cut_scene, sweep, window_key
 from railwatch.errors import StoreError
@@ -106,7 +107,7 @@ class SceneFolder:
             fs, path = filesystem(self.location)
             fs.pipe_file(f"{path}/{stem}{_EMPTY}", b"no pixel in the area\n")
         else:
-            (Path(self.location) / f"{stem}{_EMPTY}").write_text("no pixel in the area\n", encoding="utf-8")
+            write_text(Path(self.location) / f"{stem}{_EMPTY}", "no pixel in the area\n")
 
 
 def _said(error: Any) -> str:

@@ -23,7 +23,8 @@ from aoi.files import write_bytes
 from geo.catalogue.cut import window_key
 from geo.errors import UnavailableError
 from railwatch.errors import LockedError, StoreError
-from railwatch.fetch.fetch import FetchOptions, FetchResult, fetch, plan
+from railwatch.fetch.fetch import FetchResult, fetch
+from railwatch.fetch.plan import FetchOptions, plan
 from railwatch.pipeline.alerts import Alert, send_alerts
 from railwatch.pipeline.engine import Dask
 from railwatch.pipeline.many import run_areas

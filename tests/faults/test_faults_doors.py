@@ -13,6 +13,9 @@ WRITING = {"write_text", "write_bytes", "replace"}
 # Where GDAL opens something else than a file that somebody made, or a library writes what isn't kept.
 EXCEPTIONS = {
     "aoi/area_import.py": "a copy in a temporary folder, for GDAL alone to read",
+    "geo/catalogue/cut.py": "in a temporary folder beside, whose finished files are renamed",
+    "geo/catalogue/cut_sentinel2.py": "in the same temporary folder",
+    "geo/catalogue/range_file.py": "ranges of a remote file, in the same temporary folder",
 }
 
 

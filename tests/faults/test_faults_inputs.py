@@ -248,20 +248,21 @@ def test_no_cell_of_a_table_is_run():
 @pytest.mark.parametrize("delay_s", [0.4, 1.0])
 def test_ctrl_c_is_one_line_at_any_time(repository, tmp_path, survived, delay_s):
     store = store_of(tmp_path / "store")
-    words = [sys.executable, "-c", "from railwatch.__main__ import main; import sys; sys.exit(main())"]
+    # Python itself needs some time before it runs anything of ours, which says when it does.
+    program = (
+        "import sys; from railwatch import __main__, interrupt; interrupt.expect(); "
+        "print('ready', flush=True); sys.exit(__main__.main())"
+    )
     process = subprocess.Popen(
-        [*words, "compare", "--store", str(store)],
+        [sys.executable, "-c", program, "compare", "--store", str(store)],
         cwd=repository,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    # Python itself needs some time before it runs anything of ours.
-    for _ in range(200):
-        time.sleep(0.05)
-        if b"railwatch" in Path(f"/proc/{process.pid}/maps").read_bytes() or delay_s <= 0:
-            break
-        delay_s -= 0.05
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(delay_s)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode in (0, 130), err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -22,6 +21,8 @@ from aoi.files import replacing, sweep, temporary_beside, write_bytes
 from railwatch.store.check import check_store
 from railwatch.store.observation import current, latest_reviews
 from railwatch.store.store import EVIDENCE, Store
+
+resource = pytest.importorskip("resource", reason="limits of POSIX systems")
 
 posix = pytest.mark.skipif(os.name != "posix", reason="limits and links of POSIX systems")
 

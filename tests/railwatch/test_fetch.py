@@ -19,7 +19,8 @@ from range_server import range_server
 from geo.catalogue.network import Network, Policy
 from geo.catalogue.signing import PlanetaryComputerSigner, S3Signer
 from geo.errors import NetworkError
-from railwatch.fetch.fetch import FetchOptions, fetch, parse_time, plan
+from railwatch.fetch.fetch import fetch
+from railwatch.fetch.plan import FetchOptions, parse_time, plan
 
 pytestmark = needs_rustac
 DATES = 8
