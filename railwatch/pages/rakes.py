@@ -11,7 +11,7 @@ import shapely
 if TYPE_CHECKING:
     import geopandas as gpd
 
-__all__ = ["Rake", "rakes_of"]
+__all__ = ["CountedRake", "rakes_of"]
 
 _COUPLED_M = 4.0
 """Boxes of one row with a smaller gap are coupled: two couplers take a metre, boxes are a little off."""
@@ -20,7 +20,7 @@ _SLIM = 0.6
 
 
 @dataclass(frozen=True)
-class Rake:
+class CountedRake:
     """A row of coupled cars.
 
     Attributes:
@@ -38,7 +38,7 @@ class Rake:
     middle: tuple[float, float]
 
 
-def rakes_of(boxes: gpd.GeoDataFrame) -> list[Rake]:
+def rakes_of(boxes: gpd.GeoDataFrame) -> list[CountedRake]:
     """Return the rakes of counted freight cars, the longest first.
 
     Args:
@@ -67,7 +67,7 @@ def rakes_of(boxes: gpd.GeoDataFrame) -> list[Rake]:
         order = sorted(members, key=lambda one: float((axes[one][0] - centre) @ along))
         middle = axes[order[len(order) // 2]][0]
         found.append(
-            Rake(
+            CountedRake(
                 cars=len(members),
                 length_m=float(reach.max() - reach.min()),
                 track=max(sorted(set(names)), key=names.count, default=""),
