@@ -18,11 +18,12 @@ PIP_ARGS ?=
 JOBS ?= 2
 LOCK ?= requirements.lock
 PYTEST_ARGS ?=
+BENCHMARK_ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(if $(LOCK),--constraint $(LOCK)) $(PIP_ARGS)
 
-.PHONY: demo test lint types unit validate bench docs site lock wheel clean distclean help
+.PHONY: demo test lint types unit validate bench benchmark docs site lock wheel clean distclean help
 .DEFAULT_GOAL := help
 
 demo: $(VENV)/.installed
@@ -54,6 +55,10 @@ bench: $(VENV)/.installed-dev
 	@for benchmark in benchmarks/detect.py benchmarks/read_tiles.py; do \
 		echo "==> $$benchmark"; $(BIN)/python "$$benchmark" || exit; \
 	done
+
+# Beside DeepForest and SAHI, each in an environment of its own (several gigabytes, the package registry only).
+benchmark: $(VENV)/.installed-dev
+	@$(BIN)/python benchmarks/peers/compare.py $(BENCHMARK_ARGS)
 
 docs: $(VENV)/.installed
 	@$(BIN)/python -m railwatch.config > docs/configuration.md
@@ -91,6 +96,7 @@ help:
 	@echo "make test      style, types, tests and the detector's thresholds; also one by one:"
 	@echo "               make lint, make types, make unit, make validate"
 	@echo "make bench     the benchmarks of benchmarks/ (minutes)"
+	@echo "make benchmark railwatch beside its peers; writes docs/benchmarks.md (an hour)"
 	@echo "make docs      write the generated pages of docs/"
 	@echo "make site      build the documentation site into site/"
 	@echo "make lock      bring requirements.lock up to pyproject.toml"

@@ -66,12 +66,15 @@ class Stretch:
         Args:
             values: The sample, shape (bands, n), n at least 1, in digital numbers.
         """
-        sample = values.astype(np.float64, copy=False)
         if values.dtype == np.uint8:
-            low, high = np.percentile(sample, (LOW_PERCENTILE, HIGH_PERCENTILE))
+            counts = np.stack([np.bincount(band, minlength=256) for band in values])
+            low, high = _percentiles(counts.sum(axis=0))
             if high - low >= EIGHT_BIT_SPAN:
                 return cls.identity()
-        lows, highs = np.percentile(sample, (LOW_PERCENTILE, HIGH_PERCENTILE), axis=1)
+            lows, highs = np.transpose([_percentiles(band) for band in counts])
+        else:
+            sample = values.astype(np.float64, copy=False)
+            lows, highs = np.percentile(sample, (LOW_PERCENTILE, HIGH_PERCENTILE), axis=1)
         widen = np.maximum(_least(values.dtype, highs) - (highs - lows), 0.0) / 2
         rule = f"percentile {LOW_PERCENTILE:g}-{HIGH_PERCENTILE:g}"
         return cls(tuple(map(float, lows - widen)), tuple(map(float, highs + widen)), rule)
@@ -111,6 +114,17 @@ class Stretch:
         np.rint(out, out=out)
         np.clip(out, 0, 255, out=out)
         return out.astype(np.uint8)
+
+
+def _percentiles(counts: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """The low and the high percentile, as numpy's, of numbers 0, 1, 2 ... that occur so often."""
+    up_to = np.cumsum(counts)
+    found = []
+    for share in (LOW_PERCENTILE, HIGH_PERCENTILE):
+        place = (up_to[-1] - 1) * share / 100.0
+        below, above = np.searchsorted(up_to, [np.floor(place), np.ceil(place)], side="right")
+        found.append(float(below + (above - below) * (place - np.floor(place))))
+    return found[0], found[1]
 
 
 def _least(dtype: np.dtype[Any], highs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

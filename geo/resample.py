@@ -21,12 +21,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 Window = tuple[int, int, int, int]
 """A window of pixels, (x0, y0, x1, y1): x0 and y0 belong to it, x1 and y1 don't."""
@@ -121,6 +123,8 @@ def _rows(
     columns: npt.NDArray[np.int64], weights: npt.NDArray[np.float64], start: int, stop: int
 ) -> sparse.csr_array:
     """A sparse matrix, a row an output pixel, entries in the order given (repeated columns add up)."""
+    from scipy import sparse  # slow to import, and images of the wanted resolution need none of it
+
     used = weights != 0
     pointers = np.concatenate(([0], np.cumsum(used.sum(axis=1))))
     entries = (

@@ -18,15 +18,14 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import geopandas as gpd
-import pandas as pd
-
 from aoi import AreaOfInterest, area_names, load_area
 from aoi.errors import InputError
 from railwatch.config import RunConfig, load_config
 from railwatch.store.areas import ChosenSettings, choose_settings
 
 if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
     from matplotlib.figure import Figure
 
     from railwatch.history import Verdict
@@ -42,6 +41,7 @@ DEFAULT_STORE = "railwatch-store"
 
 AnyPath = str | PathLike[str]
 Device = Literal["auto", "cpu", "cuda"]
+Backend = Literal["auto", "openvino", "torch"]
 ChartKind = Literal["series", "zones", "calendar", "tracks"]
 
 
@@ -54,6 +54,7 @@ def detect(
     tile_px: int = 2048,
     batch_size: int = 1,
     device: Device = "auto",
+    backend: Backend = "auto",
     weights: AnyPath | None = None,
 ) -> gpd.GeoDataFrame:
     """Find the wagons in one or several images of 1 m and finer, as ``railwatch detect`` does.
@@ -66,6 +67,7 @@ def detect(
         tile_px: Size of a tile in pixels of 0.5 m, a multiple of 32.
         batch_size: Tiles that go through the network at once.
         device: Where the network runs; ``auto`` takes a CUDA GPU when there is one.
+        backend: What runs it: ``openvino`` (CPU) or ``torch`` (GPU, CPU); ``auto`` takes the fastest.
         weights: A safetensors file of ours; the shipped weights by default.
 
     Returns:
@@ -94,7 +96,7 @@ def detect(
         raise InputError("which images? None was given")
     if tile_px % 32:
         raise InputError(f"tile_px {tile_px}: must be a multiple of 32")
-    detector = WagonDetector.load(None if weights is None else Path(weights), device)
+    detector = WagonDetector.load(None if weights is None else Path(weights), device, backend)
     found = [
         detector.detect(
             open_scene(path, gsd_m=gsd_m),
@@ -130,6 +132,7 @@ def run(
     dates: AnyPath | None = None,
     gsd_m: float | None = None,
     device: Device | None = None,
+    backend: Backend | None = None,
     weights: AnyPath | None = None,
     hindcast: bool = False,
     progress: Progress | None = None,
@@ -147,6 +150,7 @@ def run(
         dates: A CSV file for images that don't tell when they were taken: columns file and datetime.
         gsd_m: Metres a pixel of images without a position: all freight cars in them are counted.
         device: Where the network runs; by default what the settings say.
+        backend: What runs it: ``openvino`` or ``torch``; by default what the settings say.
         weights: A safetensors file of ours; the shipped weights by default.
         hindcast: Sentinel-2: set a date against clear dates after it, too.
         progress: Told of every scene.
@@ -165,6 +169,7 @@ def run(
         dates=dates,
         gsd_m=gsd_m,
         device=device,
+        backend=backend,
         weights=weights,
         hindcast=hindcast,
         progress=progress,
@@ -181,6 +186,7 @@ def run_areas(
     dates: AnyPath | None = None,
     gsd_m: float | None = None,
     device: Device | None = None,
+    backend: Backend | None = None,
     weights: AnyPath | None = None,
     hindcast: bool = False,
     workers: int | None = None,
@@ -197,6 +203,7 @@ def run_areas(
         dates: As of `run`.
         gsd_m: As of `run`.
         device: As of `run`.
+        backend: As of `run`.
         weights: As of `run`.
         hindcast: As of `run`.
         workers: Processes on this machine; by default as many as its cores and the work ask for.
@@ -226,6 +233,7 @@ def run_areas(
         aoi=areas[0].name if areas else str(aoi) if isinstance(aoi, str | PathLike) else None,
         scenes__gsd_m=gsd_m,
         detector__device=device,
+        detector__backend=backend,
         detector__weights=_text(weights),
         occupancy__device=device,
         occupancy__hindcast=hindcast or None,
@@ -386,6 +394,8 @@ class StoreReader:
         sources = self._sources(aoi, None)
         if reviewed:
             sources = replace(sources, observations=tuple(current(sources.observations, reviewed=True)))
+        import pandas as pd
+
         return pd.DataFrame(counts_table(sources).drop(columns="geometry"))
 
     def detections(self, aoi: str | None = None) -> gpd.GeoDataFrame:
@@ -411,6 +421,8 @@ class StoreReader:
             ``count``, ``history_max``, ``probability_record`` and ``sentence``.
         """
         rows = [one.to_json() for one in self._verdicts(aoi, published)]
+        import pandas as pd
+
         table = pd.DataFrame(rows)
         if rows:
             table["datetime"] = pd.to_datetime(table["datetime"], utc=True)

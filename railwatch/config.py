@@ -103,6 +103,11 @@ class DetectorSettings:
     device: Literal["auto", "cpu", "cuda"] = _setting(
         "auto", "Where the network runs; `auto` takes a CUDA GPU when there is one.", changes_results=False
     )
+    backend: Literal["auto", "openvino", "torch"] = _setting(
+        "auto",
+        "What runs the network: `openvino` (CPU) or `torch` (GPU, CPU); `auto` takes the fastest.",
+        changes_results=False,
+    )
     tile_px: int = _setting(
         2048,
         "Edge of a tile in pixels of 0.5 m; memory grows with its square.",

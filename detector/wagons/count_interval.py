@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.stats import t as student_t
 
 CLUSTER = 1.0
 """Wagons that are found or missed together, besides what all doubts of a scene have in common.
@@ -127,6 +125,10 @@ def fit_count_model(scenes: list[tuple[NDArray[np.float64], int]], level: float 
     Where there are enough of them they are set for bands of the expected count apart (conditional conformal
     prediction; Vovk 2012), since small counts are else held less often than large ones.
     """
+    # Only training fits; counting needn't import what it fits with.
+    from scipy.optimize import minimize
+    from scipy.stats import t as student_t
+
     true = np.array([n for _, n in scenes], dtype=np.float64)
     total = np.array([p.sum() for p, _ in scenes])
     doubts = np.array([(p * (1 - p)).sum() for p, _ in scenes])

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
 from detector.wagons.boxes import Boxes
 from detector.wagons.maps import CATEGORIES, F32, STRIDE, TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX, Maps
@@ -111,7 +110,7 @@ def decode(maps: Maps[F32], *, minimum_heat: float, maximum: int) -> tuple[list[
         features = np.concatenate(
             [heat[row, column].astype(np.float64)[:, None], _surroundings(boxes, surfaces)], axis=1
         )
-        found.append(Candidates(boxes, softmax(category, axis=0).T, features))
+        found.append(Candidates(boxes, _softmax(category).T, features))
     return found, capped
 
 
@@ -164,6 +163,16 @@ def _surroundings(boxes: Boxes, surfaces: list[F32]) -> NDArray[np.float64]:
     )
 
 
+def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -500, 500))))
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities of classes along the first axis."""
+    powers = np.exp(logits - logits.max(axis=0))
+    return np.asarray(powers / powers.sum(axis=0))
+
+
 def _bilinear(
     surface: F32, x: NDArray[np.float64], y: NDArray[np.float64], *, probability: bool
 ) -> NDArray[np.float64]:
@@ -182,6 +191,6 @@ def _bilinear(
     left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
     right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
     corners = (surface[r, c].astype(np.float64) for r in (top, bottom) for c in (left, right))
-    a, b, c, d = (expit(one) if probability else one for one in corners)
+    a, b, c, d = (_sigmoid(one) if probability else one for one in corners)
     across, down = x - left, y - top
     return np.asarray((a + (b - a) * across) * (1 - down) + (c + (d - c) * across) * down)

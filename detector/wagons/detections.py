@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from aoi.files import replacing, whole_database, whole_parquet, write_text
 from detector.wagons.boxes import Boxes, as_boxes
 from detector.wagons.count_interval import CountInterval, CountModel
 from detector.wagons.maps import CATEGORIES
+from detector.wagons.output_file import check_target
 from geo.boxes import box_corners
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ COLUMNS = (
     "gsd_m",
     "pixel_box",
 )
-WRITERS = (".geojson", ".json", ".gpkg", ".parquet", ".geoparquet")
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,28 +299,6 @@ def frame_of(
         geometry=gpd.GeoSeries(list(geometry), crs=crs),
         crs=crs,
     )
-
-
-def check_target(path: str | Path) -> Path:
-    """Refuse a file that wagons can't be written to: for before the work rather than after it.
-
-    Raises:
-        InputError: The ending isn't one of WRITERS, or the folder is missing or can't be written to.
-    """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in WRITERS:
-        raise InputError(
-            f"{path}: can't write {suffix or 'a file without an ending'}; use one of {', '.join(WRITERS)}"
-        )
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise InputError(f"{path}: the folder {folder} doesn't exist")
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, not a file")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{path}: the folder {folder} is read-only")
-    return path
 
 
 def write(detections: Sequence[Detections], path: str | Path) -> Path:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from detector.wagons.boxes import Boxes
 from detector.wagons.decode import MAP_FEATURES, Candidates
@@ -78,6 +77,8 @@ def string_features(candidates: Candidates, source_gsd_m: float) -> NDArray[np.f
 
 
 def _near_pairs(boxes: Boxes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    from scipy.spatial import cKDTree  # slow to import, and a picture without wagons needs none of it
+
     reach = float(boxes[:, 2].max()) + 6 * METRE_PX
     pairs = cKDTree(boxes[:, :2]).query_pairs(reach, output_type="ndarray").astype(np.int64)
     return np.concatenate([pairs[:, 0], pairs[:, 1]]), np.concatenate([pairs[:, 1], pairs[:, 0]])

@@ -50,7 +50,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         "aoi",
     ),
     "Try and check": ("demo", "validate", "store"),
-    "Make a detector": ("simulate", "train", "evaluate"),
+    "Make a detector": ("simulate", "train", "quantise", "evaluate"),
 }
 COMMANDS: tuple[str, ...] = tuple(name for names in PANELS.values() for name in names)
 

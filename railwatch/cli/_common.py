@@ -89,6 +89,14 @@ DeviceOption = Annotated[
     Device,
     typer.Option("--device", help="Where the network runs; auto takes a CUDA GPU when there is one."),
 ]
+Backend = Literal["auto", "openvino", "torch"]
+BackendOption = Annotated[
+    Backend,
+    typer.Option(
+        "--backend",
+        help="What runs the network: openvino (CPU) or torch (GPU, CPU); auto takes the fastest.",
+    ),
+]
 AoiOption = Annotated[
     str | None,
     typer.Option(

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from railwatch.cli import _common, _tables
-from railwatch.cli._common import CarefulOption, DeviceOption, JsonOption, WeightsOption
+from railwatch.cli._common import BackendOption, CarefulOption, DeviceOption, JsonOption, WeightsOption
 
 if TYPE_CHECKING:
     from aoi.tables import Row
+    from detector.wagons.detections import Detections
+    from detector.wagons.detector import WagonDetector
     from railwatch.file_table import FileTable
 
 
@@ -56,6 +58,7 @@ def detect(
         int, typer.Option("--batch-size", min=1, help="Tiles that go through the network at once.")
     ] = 1,
     device: DeviceOption = "auto",
+    backend: BackendOption = "auto",
     weights: WeightsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -64,47 +67,39 @@ def detect(
     With several images, one that can't be used is reported and the rest goes on; the exit code is 2 if none
     could.
     """
-    from aoi.errors import InputError
-    from detector import WagonDetector
-    from detector.wagons.detections import Detections, check_target, write
-    from geo import open_scene
-    from railwatch.pages.pictures.boxes import write_overlay
-
-    # Whatever is wrong with the options is said before the work, not after it.
+    # Whatever is wrong with the options or the names is said before the work and before heavy imports.
     if gsd is not None and gsd_file is not None:
         _common.fail("--gsd and --gsd-file exclude each other")
     if tile_px % 32:
         _common.fail(f"--tile-px {tile_px}: must be a multiple of 32")
     if out is not None:
+        from detector.wagons.output_file import check_target
+
         check_target(out)
+    if weights is not None and not weights.is_file():
+        _common.fail(f"{weights}: no such weights file")
     distances = _Distances(gsd, gsd_file)
-    detector = WagonDetector.load(weights, device)
-    found: list[Detections] = []
-    rows: list[dict[str, Any]] = []
-    skipped: list[dict[str, str]] = []
-    with _common.progress("detecting") as report:
-        for number, (image, picture) in enumerate(zip(images, _picture_names(images), strict=True)):
-            report(number, len(images))
-            try:
-                scene = open_scene(image, gsd_m=distances.of(image))
-                result = detector.detect(
-                    scene, threshold=threshold, careful=careful, tile_px=tile_px, batch_size=batch_size
-                )
-                if overlay is not None:
-                    overlay.mkdir(parents=True, exist_ok=True)
-                    write_overlay(scene, result, overlay / f"{picture}.png")
-            except InputError as error:
-                if len(images) == 1:
-                    raise
-                skipped.append({"path": str(image), "reason": " ".join(str(error).split())})
-            else:
-                found.append(result)
-                rows.append(_row(image, result))
+    with _common.progress("starting") as report:
+        report(0, len(images))
+        found, skipped = _found(
+            images,
+            distances,
+            overlay,
+            report,
+            load={"path": weights, "device": device, "backend": backend},
+            threshold=threshold,
+            careful=careful,
+            tile_px=tile_px,
+            batch_size=batch_size,
+        )
+    rows = [_row(image, result) for image, result in found]
     if not found:
         reasons = "; ".join(s["reason"] for s in skipped[:3])
         _common.fail(f"none of the {len(images)} images could be used: {reasons}")
     if out is not None:
-        write(found, out)
+        from detector.wagons.detections import write
+
+        write([result for _, result in found], out)
     if as_json:
         _common.emit_json({"images": rows, "out": str(out) if out else None, "skipped": skipped})
         return
@@ -130,6 +125,72 @@ def detect(
         _common.say(f"pictures written to {overlay}")
 
 
+def _found(
+    images: list[Path],
+    distances: _Distances,
+    overlay: Path | None,
+    report: _common.Reporter,
+    *,
+    load: dict[str, Any],
+    **settings: Any,
+) -> tuple[list[tuple[Path, Detections]], list[dict[str, str]]]:
+    """The wagons of each image, and the images that can't be used.
+
+    Raises:
+        InputError: The only image can't be used, or the detector can't be loaded.
+    """
+    from aoi.errors import InputError
+
+    found: list[tuple[Path, Detections]] = []
+    skipped: list[dict[str, str]] = []
+    detector: WagonDetector | None = None
+
+    def skip(image: Path, error: InputError) -> None:
+        if len(images) == 1:
+            raise error
+        skipped.append({"path": str(image), "reason": " ".join(str(error).split())})
+
+    for number, (image, picture) in enumerate(zip(images, _picture_names(images), strict=True)):
+        report.label(image.name)
+        report(number, len(images))
+        try:
+            _check_exists(image)
+            from geo.opening import open_scene
+
+            scene = open_scene(image, gsd_m=distances.of(image))
+        except InputError as error:
+            skip(image, error)
+            continue
+        if detector is None:
+            # Only now: an image that can't be opened is refused before the network is loaded.
+            from detector.wagons.detector import WagonDetector
+
+            detector = WagonDetector.load(**load)
+        try:
+            result = detector.detect(scene, **settings)
+            if overlay is not None:
+                from railwatch.pages.pictures.boxes import write_overlay
+
+                overlay.mkdir(parents=True, exist_ok=True)
+                write_overlay(scene, result, overlay / f"{picture}.png")
+        except InputError as error:
+            skip(image, error)
+        else:
+            found.append((image, result))
+    report(len(images), len(images))
+    return found, skipped
+
+
+def _check_exists(image: Path) -> None:
+    """Refuse a file that isn't there, which needs no image library; it may lie in a zip.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    if not image.exists() and not any(one.suffix.lower() == ".zip" for one in image.parents):
+        _common.fail(f"{image}: there is no such file")
+
+
 def _picture_names(images: list[Path]) -> list[str]:
     """A name for each image's picture: the image's own, with its folder's and a number where two share it."""
     stems = [image.stem for image in images]
@@ -151,7 +212,7 @@ def _row(image: Path, result: Any) -> dict[str, Any]:
         "count": interval.count,
         "count_low": interval.low,
         "count_high": interval.high,
-        "detections": len(result.frame),
+        "detections": len(result),
         "valid_fraction": round(result.valid_fraction, 4),
         "warnings": list(result.warnings),
     }

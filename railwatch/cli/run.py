@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from railwatch.cli import _common, _tables
-from railwatch.cli._common import AoiOption, ConfigOption, Device, JsonOption, StoreOption, WeightsOption
+from railwatch.cli._common import (
+    AoiOption,
+    Backend,
+    ConfigOption,
+    Device,
+    JsonOption,
+    StoreOption,
+    WeightsOption,
+)
 
 if TYPE_CHECKING:
     from railwatch.pipeline.run import RunResult
@@ -57,6 +65,10 @@ def run(
     device: Annotated[
         Device | None,
         typer.Option("--device", help="Where the network runs; by default what the settings say."),
+    ] = None,
+    backend: Annotated[
+        Backend | None,
+        typer.Option("--backend", help="What runs the network; by default what the settings say."),
     ] = None,
     weights: WeightsOption = None,
     hindcast: Annotated[
@@ -106,14 +118,18 @@ def run(
     The chart and the page of the area's whole history are made afresh at the end. Run again, it counts
     only what is new; stopped half-way, it goes on where it was.
     """
+    if aoi is not None and bbox is not None:
+        _common.fail("--aoi and --bbox exclude each other")
+    if not as_json and not any(_may_be_there(path) for path in scenes):
+        # Said before anything heavy is imported; with --json the result lists them.
+        missing = "; ".join(f"{path}: there is no such file or folder." for path in scenes[:3])
+        _common.fail(f"none of the scenes could be used: {missing}")
     from railwatch import api
     from railwatch.pipeline.alerts import send_alerts, split_command
     from railwatch.pipeline.areas import load_areas
     from railwatch.store.remote import as_url
     from railwatch.store.store import Store
 
-    if aoi is not None and bbox is not None:
-        _common.fail("--aoi and --bbox exclude each other")
     if alert_command is not None:
         split_command(alert_command)  # better now than after a night's work
     # A folder of area files is many areas.
@@ -127,6 +143,7 @@ def run(
             config=config,
             dates=dates,
             device=device,
+            backend=backend,
             weights=weights,
             hindcast=hindcast,
             workers=workers,
@@ -153,6 +170,11 @@ def run(
             say(result)
         for alert in alerts:
             _common.say(alert.sentence)
+
+
+def _may_be_there(path: Path) -> bool:
+    """Whether a path is there, or lies in a zip or elsewhere, where it is looked for later."""
+    return ":/" in str(path) or path.exists() or any(one.suffix.lower() == ".zip" for one in path.parents)
 
 
 def together(results: Sequence[RunResult]) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from aoi.errors import InputError
 from aoi.files import real_path
 from geo import Scene, valid_fraction
 from railwatch.config import RunConfig
-from railwatch.pages.pictures import boxes as evidence
 from railwatch.pipeline.count_area import count_area, hidden_share, visible_area
 from railwatch.pipeline.find_scenes import (
     Candidate,
@@ -519,9 +518,8 @@ class _RunJob:
             nothing = self._observation(
                 candidate, id, clear, hidden, abstained=True, reason=reason, warnings=_sentences(scene)
             )
-            picture = evidence.render(scene, None, self.area, nothing)
-            image = evidence.without_drawings(scene, picture, self.area)
-            return _SceneResult(nothing, None, picture, image)
+            picture = _picture(scene, None, self.area, nothing)
+            return _SceneResult(nothing, None, picture, _image(scene, picture, self.area))
         settings = self.config.detector
         detections = self.detector.detect(
             scene,
@@ -548,8 +546,8 @@ class _RunJob:
             warnings=(*_sentences(scene), *counted.warnings, *self._hidden_warning(scene, hidden)),
         )
         frame = counted.detections.frame.assign(image=candidate.path.name)
-        picture = evidence.render(scene, counted.detections, self.area, observation)
-        image = evidence.without_drawings(scene, picture, self.area)
+        picture = _picture(scene, counted.detections, self.area, observation)
+        image = _image(scene, picture, self.area)
         return _SceneResult(observation, replace(counted.detections, frame=frame), picture, image)
 
     def _count_unplaced(
@@ -585,7 +583,7 @@ class _RunJob:
         )
         frame = detections.frame.assign(image=candidate.path.name, counted=freight)
         found = replace(detections, frame=frame)
-        return _SceneResult(observation, found, evidence.render(scene, found, self.area, observation))
+        return _SceneResult(observation, found, _picture(scene, found, self.area, observation))
 
     def _hidden_warning(self, scene: Scene, hidden: float) -> tuple[str, ...]:
         if hidden == 0.0 or scene.datetime is None:
@@ -608,6 +606,7 @@ class _RunJob:
             "model": self.detector.name,
             "model_version": self.detector.version,
             "model_checksum": self.detector.checksum,
+            "backend": getattr(self.detector, "backend", None),
             "threshold": settings.threshold or self.detector.threshold,
             "settings": self.config.counting_digest,
             "area": self.area.digest,
@@ -652,6 +651,22 @@ def _of_parts(candidate: Candidate) -> dict[str, Any]:
     }
 
 
+def _picture(*given: Any) -> bytes | None:
+    """The picture that shows what was counted; matplotlib is imported when there is something to show."""
+    from railwatch.pages.pictures.boxes import render
+
+    return render(*given)
+
+
+def _image(scene: Scene, picture: bytes | None, area: AreaOfInterest) -> bytes | None:
+    """The ground of a picture without drawings, or None where there is no picture."""
+    if picture is None:
+        return None
+    from railwatch.pages.pictures.boxes import without_drawings
+
+    return without_drawings(scene, picture, area)
+
+
 def _numbers(interval: Any) -> dict[str, float]:
     return {name: float(value) for name, value in interval.to_json().items()}
 
@@ -666,8 +681,9 @@ def _percent(share: float) -> str:
 def _load(config: RunConfig) -> Detector:
     from detector import WagonDetector
 
-    weights = config.detector.weights
-    return WagonDetector.load(None if weights is None else Path(weights), config.detector.device)
+    settings = config.detector
+    weights = None if settings.weights is None else Path(settings.weights)
+    return WagonDetector.load(weights, settings.device, settings.backend)
 
 
 def _load_estimator(config: RunConfig) -> Estimator:

@@ -1,0 +1,59 @@
+"""`railwatch quantise`: forms of a trained network that OpenVINO runs fast on any CPU."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from railwatch.cli import _common
+from railwatch.cli._common import JsonOption
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(quantise)
+
+
+def quantise(
+    weights: Annotated[
+        Path, typer.Argument(help="Weights of the wagon detector (.safetensors).", metavar="WEIGHTS")
+    ],
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, help="Simulated images from which ranges of numbers come.")
+    ] = 40,
+    checks: Annotated[
+        int,
+        typer.Option("--checks", min=1, help="Simulated test images on which boxes and counts are compared."),
+    ] = 120,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of these images.")] = 7000,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the [bold]8-bit and single-precision forms[/bold] that counting on a CPU uses.
+
+    They are written beside the weights, with checksums and with what they change: the boxes that only one of
+    the two draws, the counts and F1 on simulated test images. The 8-bit form becomes the one that is used if
+    it is within the limits; else the single-precision form does. Run it again whenever the weights change.
+    """
+    if not weights.is_file():
+        _common.fail(f"{weights}: no such weights file")
+    with _common.progress("images") as report:
+        from detector.training.quantise import images_for, quantise_wagons
+        from detector.wagons.weights import load
+
+        loaded = load(weights)
+        pictures, labelled = images_for(samples, checks, seed=seed, progress=report)
+        report.label("quantising")
+        listed = quantise_wagons(loaded, pictures, labelled)
+    card = json.loads(listed.read_text(encoding="utf-8"))
+    if as_json:
+        _common.emit_json({"forms": str(listed), **card})
+        return
+    rows = [
+        [name, one["boxes"], one["differing"], f"{one['f1_reference']:.4f}", f"{one['f1']:.4f}", one["equal"]]
+        for name, one in card["parity"].items()
+    ]
+    _common.table(["form", "boxes", "differing", "F1 of the weights", "F1", "within limits"], rows)
+    _common.say(f"{listed}: {card['preferred']} is used")
