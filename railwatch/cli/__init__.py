@@ -38,6 +38,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Count": ("run", "detect", "fetch", "watch"),
     "Understand": (
         "compare",
+        "compare_images",
         "chart",
         "report",
         "overview",

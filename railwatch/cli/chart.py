@@ -32,6 +32,15 @@ def chart(
             "tracks: which stretches of track were occupied.",
         ),
     ] = "series",
+    date: Annotated[
+        datetime | None,
+        typer.Option(
+            "--date",
+            metavar="YYYY-MM-DD",
+            formats=["%Y-%m-%d"],
+            help="The day that it is about; by default the foremost one.",
+        ),
+    ] = None,
     events: Annotated[
         Path | None,
         typer.Option("--events", metavar="CSV", help="Events to mark: columns date and label."),
@@ -94,6 +103,7 @@ def chart(
         until=last,
         show_published=seeds_only or settings.chart.show_published,
         gap_days=line_days,
+        day=None if date is None else date.date(),
     )
     write_chart(drawn.figure, out, style, title=drawn.history.title)
     if as_json:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from railwatch import words
 from railwatch.cli import _common, _tables
 from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
 
@@ -54,7 +55,7 @@ def compare(
     is written in docs/verdicts.md; --json gives all its figures.
     """
     from railwatch.history.filter import COLUMNS, filtered
-    from railwatch.history.sources import nearest, read_sources
+    from railwatch.history.sources import read_sources
     from railwatch.store.areas import choose_settings
     from railwatch.store.observation import current
 
@@ -70,16 +71,7 @@ def compare(
     folder = Path(settings.store) if settings.store else None
     sources = read_sources(folder, settings.aoi, seeds_only=seeds_only, chosen=given)
     chosen = settings.baseline.verdict_settings()
-    verdicts = sources.verdicts()
-    if date is not None:
-        day = date.date()
-        days = [one.record.day for one in verdicts]
-        verdicts = [one for one in verdicts if one.record.day == day]
-        if not verdicts:
-            place = " and ".join(sources.names) or "this store"
-            near = [str(one) for one in nearest(days, day)]
-            hint = f"; the nearest are those of {', '.join(near)}" if near else ""
-            _common.fail(f"there is no count of {place} on {day}{hint}")
+    verdicts = sources.verdicts() if date is None else sources.verdicts_on(date.date())
     calibrations = sources.calibrations()
     if as_json:
         combined = filtered(current(sources.observations, reviewed=True), chosen)
@@ -103,7 +95,7 @@ def compare(
     several = len({one.aoi for one in verdicts}) > 1
     named = ("place",) if several else ()
     _tables.table(
-        ("date", *named, "cars", "verdict", "most before", "record", "by chance", "looks"),
+        ("date", *named, "cars", "verdict", "most before", "record", "by chance", "images"),
         (_row(one, several) for one in verdicts),
     )
     for one in verdicts:
@@ -111,7 +103,7 @@ def compare(
     _common.notes(sources.notes)
     for line in calibrations:
         equation = f"{line['gain']:.2f} x {line['reference']} + {line['offset']:.1f}"
-        _common.say(f"{line['aoi']}: {line['method']} = {equation}, from {line['pairs']} pairs of looks.")
+        _common.say(f"{line['aoi']}: {line['method']} = {equation}, from {line['pairs']} pairs of images.")
 
 
 def _row(verdict: Verdict, several: bool) -> tuple[object, ...]:
@@ -122,9 +114,9 @@ def _row(verdict: Verdict, several: bool) -> tuple[object, ...]:
     return (
         verdict.record.day,
         *((verdict.aoi,) if several else ()),
-        None if verdict.count is None else f"{bound}{verdict.count:.0f}",
+        None if verdict.count is None else f"{bound}{words.number(verdict.count)}",
         verdict.label.replace(" (", "\n("),
-        None if maximum is None else f"{ceiling}{maximum.value:.0f}",
+        None if maximum is None else f"{ceiling}{words.number(maximum.value)}",
         _chance(verdict.probability_record),
         _chance(verdict.probability_exceedance),
         verdict.coverage.looks,
@@ -134,11 +126,7 @@ def _row(verdict: Verdict, several: bool) -> tuple[object, ...]:
 def _chance(probability: float | None) -> str | None:
     if probability is None:
         return None
-    if probability < 0.001:
-        return "< 0.1%"
-    if probability > 0.999:
-        return "> 99.9%"
-    return f"{100 * probability:.1f}%"
+    return words.percent(probability).replace("under", "<").replace("over", ">")
 
 
 def _window(settings: VerdictSettings) -> dict[str, float | date | None]:

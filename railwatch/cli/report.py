@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,15 @@ def report(
     store: StoreOption = None,
     aoi: AoiOption = None,
     config: ConfigOption = None,
+    date: Annotated[
+        datetime | None,
+        typer.Option(
+            "--date",
+            metavar="YYYY-MM-DD",
+            formats=["%Y-%m-%d"],
+            help="The day that it is about; by default the foremost one.",
+        ),
+    ] = None,
     events: Annotated[
         Path | None,
         typer.Option(
@@ -75,6 +85,8 @@ def report(
         seeds_only=seeds_only,
         chosen=given,
     )
+    if date is not None:
+        sources.verdicts_on(date.date())
     with _common.progress("pictures") as progress:
         written = write_report(
             sources,
@@ -83,6 +95,7 @@ def report(
             events=happened,
             claims=claimed,
             assumptions=assumed,
+            day=None if date is None else date.date(),
             progress=progress,
         )
     if as_json:

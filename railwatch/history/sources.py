@@ -94,6 +94,21 @@ class Sources:
         found = [verdict for verdicts in self._judged.values() for verdict in verdicts]
         return sorted(found, key=lambda one: (one.datetime, one.aoi, one.record.id))
 
+    def verdicts_on(self, day: date) -> list[Verdict]:
+        """Return the verdicts on a day.
+
+        Raises:
+            InputError: If nothing was counted on it; the message names the nearest days.
+        """
+        verdicts = self.verdicts()
+        found = [one for one in verdicts if one.record.day == day]
+        if not found:
+            place = " and ".join(self.names) or "this store"
+            near = [str(one) for one in nearest([one.record.day for one in verdicts], day)]
+            hint = f"; the nearest are those of {', '.join(near)}" if near else ""
+            raise InputError(f"there is no count of {place} on {day}{hint}")
+        return found
+
     @cached_property
     def histories(self) -> dict[str, History]:
         """The whole history of each area, judged: what charts and pages are made from."""

@@ -213,7 +213,13 @@ def run(
             log.debug("%s", candidate.path, exc_info=True)
             skipped.append(Skipped(candidate.path, unexpected(error)))
         else:
-            store.add(work.observation, detections=work.detections, evidence=work.picture, refresh=False)
+            store.add(
+                work.observation,
+                detections=work.detections,
+                evidence=work.picture,
+                image=work.image,
+                refresh=False,
+            )
             observations.append(work.observation)
             new.add(id)
     report(len(candidates), len(candidates))
@@ -465,6 +471,7 @@ class _SceneResult:
     observation: Observation
     detections: Detections | None
     picture: bytes | None
+    image: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -511,7 +518,8 @@ class _RunJob:
             nothing = self._observation(
                 candidate, id, clear, hidden, abstained=True, reason=reason, warnings=_sentences(scene)
             )
-            return _SceneResult(nothing, None, _picture(scene, None, self.area, nothing))
+            picture = _picture(scene, None, self.area, nothing)
+            return _SceneResult(nothing, None, picture, _image(scene, picture, self.area))
         settings = self.config.detector
         detections = self.detector.detect(
             scene,
@@ -539,7 +547,8 @@ class _RunJob:
         )
         frame = counted.detections.frame.assign(image=candidate.path.name)
         picture = _picture(scene, counted.detections, self.area, observation)
-        return _SceneResult(observation, replace(counted.detections, frame=frame), picture)
+        image = _image(scene, picture, self.area)
+        return _SceneResult(observation, replace(counted.detections, frame=frame), picture, image)
 
     def _count_unplaced(
         self, candidate: Candidate, id: str, progress: Callable[[int, int], None]
@@ -647,6 +656,15 @@ def _picture(*given: Any) -> bytes | None:
     from railwatch.pages.pictures.boxes import render
 
     return render(*given)
+
+
+def _image(scene: Scene, picture: bytes | None, area: AreaOfInterest) -> bytes | None:
+    """The ground of a picture without drawings, or None where there is no picture."""
+    if picture is None:
+        return None
+    from railwatch.pages.pictures.boxes import without_drawings
+
+    return without_drawings(scene, picture, area)
 
 
 def _numbers(interval: Any) -> dict[str, float]:

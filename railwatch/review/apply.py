@@ -381,10 +381,11 @@ def _kept(
         review_of=machine.id,
         **values,
     )
-    picture = None
+    picture = image = None
     if scene is not None and detections is not None:
         picture = evidence.render(scene, detections, area, reviewed)
-    store.review(reviewed, detections=detections, evidence=picture)
+        image = evidence.without_drawings(scene, picture, area)
+    store.review(reviewed, detections=detections, evidence=picture, image=image)
     return Applied(reviewed, machine, changes, True, supersedes)
 
 

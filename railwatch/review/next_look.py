@@ -29,6 +29,7 @@ from scipy.special import ndtri
 from scipy.stats import false_discovery_control
 
 from railwatch.history import RANK, PlaceHistory, Record, Verdict, VerdictSettings, from_observation
+from railwatch.history import foremost as foremost_of
 from railwatch.history.judge import corrected, finished, judge
 from railwatch.history.published import published_records
 from railwatch.history.record import errors_of
@@ -128,7 +129,7 @@ def proposals(
     judged = sorted((one for one in records if one.id in by_id), key=lambda one: (one.when, one.aoi, one.id))
     drafts = [places[one.aoi].figures(one) for one in judged]
     verdicts = [finished(one, places[one.aoi].second_look, chosen) for one in corrected(drafts, chosen)]
-    foremost = {aoi: _foremost([one for one in verdicts if one.aoi == aoi]) for aoi in places}
+    foremost = {aoi: _said(foremost_of(one for one in verdicts if one.aoi == aoi)) for aoi in places}
     found = []
     for position, verdict in enumerate(verdicts):
         observation = by_id[verdict.record.id]
@@ -234,10 +235,8 @@ def _q_value(probability: float, others: Sequence[float]) -> float:
     return float(false_discovery_control([probability, *others])[0])
 
 
-def _foremost(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """The last of those with the highest word: what a report opens with."""
-    said = [one for one in verdicts if one.verdict != "cannot say"]
-    return max(said, key=lambda one: (RANK[one.verdict], one.record.when), default=None)
+def _said(verdict: Verdict | None) -> Verdict | None:
+    return None if verdict is None or verdict.verdict == "cannot say" else verdict
 
 
 def _bears(record: Record, head: Verdict, verdicts: Sequence[Verdict]) -> bool:

@@ -7,6 +7,7 @@ Layout::
     STORE/items/<id>/<id>.json                one STAC Item an observation
     STORE/items/<id>/detections.parquet       its boxes (GeoParquet), when there are any to keep
     STORE/items/<id>/evidence.png             its picture (or .webp)
+    STORE/items/<id>/image.webp               the same ground without drawings, where wagons were outlined
     STORE/areas/<name>/                       its versions and settings; see `railwatch.store.areas`
     STORE/chips/                              pixels of Sentinel-2 acquisitions; see `railwatch.store.chips`
     STORE/charts/                             drawings of the last run
@@ -57,13 +58,14 @@ if TYPE_CHECKING:
     from detector import Detections
     from railwatch.config import RunConfig
 
-__all__ = ["DETECTIONS", "EVIDENCE", "Damaged", "Store", "is_store"]
+__all__ = ["DETECTIONS", "EVIDENCE", "IMAGE", "Damaged", "Store", "is_store"]
 
 log = logging.getLogger(__name__)
 
 COLLECTION = "collection.json"
 DETECTIONS = "detections"
 EVIDENCE = "evidence"
+IMAGE = "image"
 _PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 
 _VERSION_KEY = f"{PREFIX}store_version"
@@ -279,6 +281,7 @@ class Store:
         *,
         detections: Detections | None = None,
         evidence: bytes | None = None,
+        image: bytes | None = None,
         refresh: bool = True,
     ) -> bool:
         """Keep an observation with its boxes and its picture: all of it or nothing.
@@ -287,6 +290,7 @@ class Store:
             observation: What to keep. If its id is there already, nothing is written.
             detections: The boxes behind it.
             evidence: A PNG or WebP picture.
+            image: The same without drawings: all of the evidence's ground above its caption.
             refresh: Bring the index up to date; who adds many does so now and then with `refresh`.
 
         Returns:
@@ -303,7 +307,7 @@ class Store:
             temporary = temporary_beside(folder)
             try:
                 temporary.mkdir()
-                _write_item(temporary, observation, detections, evidence)
+                _write_item(temporary, observation, detections, evidence, image)
                 written = self._place(temporary, folder)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -320,6 +324,7 @@ class Store:
         *,
         detections: Detections | None = None,
         evidence: bytes | None = None,
+        image: bytes | None = None,
     ) -> bool:
         """Keep a reviewer's count beside the machine's observation, never over it.
 
@@ -327,6 +332,7 @@ class Store:
             corrected: An observation of method ``reviewed`` whose ``review_of`` names one in this store.
             detections: The boxes as the reviewer left them.
             evidence: A PNG or WebP picture of what the reviewer saw.
+            image: The same without drawings.
 
         Returns:
             Whether it was written; False if it was there already.
@@ -338,7 +344,7 @@ class Store:
             raise StoreError(f"The observation {corrected.id} doesn't say which one it corrects.")
         if not self.has(corrected.review_of):
             raise StoreError(f"The store {self.path} has no observation {corrected.review_of} to correct.")
-        return self.add(corrected, detections=detections, evidence=evidence)
+        return self.add(corrected, detections=detections, evidence=evidence, image=image)
 
     def keep_area(self, area: AreaOfInterest, config: RunConfig) -> tuple[str, ...]:
         """Keep an area and the settings of a run, so that nobody needs to give them again.
@@ -506,7 +512,11 @@ def is_store(folder: Path) -> bool:
 
 
 def _write_item(
-    folder: Path, observation: Observation, detections: Detections | None, evidence: bytes | None
+    folder: Path,
+    observation: Observation,
+    detections: Detections | None,
+    evidence: bytes | None,
+    image: bytes | None,
 ) -> None:
     """Write an item's files into a folder and flush them."""
     item = observation.to_item()
@@ -523,6 +533,10 @@ def _write_item(
             asset.extra_fields |= placement.stac_fields()
             item.stac_extensions.append(_PROJECTION)
         item.add_asset(EVIDENCE, asset)
+    if image is not None:
+        path = folder / f"{IMAGE}{_picture_suffix(image)}"
+        write_bytes(path, image)
+        item.add_asset(IMAGE, _asset(path, "The image without drawings", ["visual"]))
     for relation in ("root", "parent", "collection"):
         item.add_link(pystac.Link(relation, f"../../{COLLECTION}", pystac.MediaType.JSON))
     if observation.review_of is not None:

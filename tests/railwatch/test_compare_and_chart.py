@@ -87,7 +87,7 @@ def test_the_table_fits_a_terminal_of_80_columns(
         "≤",
         "20",
         ">",
-        "99.9%",
+        "99%",
         "<",
         "0.1%",
         "0",

@@ -53,6 +53,7 @@ def draw_chart(
     until: date | None = None,
     show_published: bool = True,
     gap_days: float = GAP_DAYS,
+    day: date | None = None,
 ) -> DrawnChart:
     """Draw the history of an area.
 
@@ -66,8 +67,10 @@ def draw_chart(
         until: Last day to draw.
         show_published: Draw the published counts that belong to the history.
         gap_days: Longest time between two observations that a line may cross.
+        day: The day that the chart is about; by default the foremost one.
 
     Raises:
+        InputError: If nothing was counted on the day.
         ChartError: If the sources are about several areas or none, or don't hold what this kind shows.
     """
     chosen = style or PageStyle()
@@ -82,7 +85,10 @@ def draw_chart(
         events=tuple(sorted(events)),
         since=since,
         until=until,
+        day=day,
     )
+    if day is not None:
+        sources.verdicts_on(day)
     notes = list(sources.notes)
     if kind == "zones" and not any(one.zones for one in history.observations):
         raise ChartError(f"no count of {name} is given by zone: use --kind series, or give its area zones")

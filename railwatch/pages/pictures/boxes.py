@@ -33,13 +33,13 @@ from PIL import Image
 from aoi import AreaOfInterest
 from aoi.files import write_bytes
 from geo import Scene, box_corners
-from railwatch.store.georeference import Georeference
+from railwatch.store.georeference import Georeference, placement_of
 
 if TYPE_CHECKING:
     from detector import Detections
     from railwatch.store.observation import Observation
 
-__all__ = ["MAX_BYTES", "render", "round_length", "write_overlay"]
+__all__ = ["MAX_BYTES", "render", "round_length", "without_drawings", "write_overlay"]
 
 MAX_BYTES = 1_000_000
 """The largest picture, in bytes."""
@@ -112,6 +112,30 @@ def render(
         if len(picture) <= MAX_BYTES or longest < _SHORTEST_PX:
             return picture
         longest *= max(0.5, min(0.9, math.sqrt(MAX_BYTES / len(picture))))
+
+
+def without_drawings(scene: Scene, evidence: bytes, area: AreaOfInterest | None = None) -> bytes | None:
+    """Return the ground that an evidence picture shows as it is, without drawings and caption.
+
+    Args:
+        scene: The image that the picture was made of.
+        evidence: The picture, as `render` made it.
+        area: As it was given to `render`.
+
+    Returns:
+        A WebP of the size of the image inside the picture, or None where the picture has no position.
+
+    Raises:
+        SceneError: If the image can't be read.
+    """
+    placement = placement_of(evidence)
+    if placement is None:
+        return None
+    left, top, right, below = placement.image
+    view = _SceneWindow(_window(scene, area), round(right - left), round(below - top))
+    stream = io.BytesIO()
+    Image.fromarray(_read(scene, view)).save(stream, "WEBP", quality=85, method=4)
+    return stream.getvalue()
 
 
 def write_overlay(

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib import resources
@@ -16,6 +16,7 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup
 
 from aoi.files import write_bytes
 from railwatch.config import RunConfig
@@ -24,7 +25,7 @@ from railwatch.history.events import Event
 from railwatch.history.sources import Sources
 from railwatch.pages.charts.frame import numbered
 from railwatch.pages.charts.series import GAP_DAYS
-from railwatch.pages.claims import FINDINGS, Assumptions, ClaimsPage, claims_page
+from railwatch.pages.claims import FINDINGS, Assumptions, ClaimsPage
 from railwatch.pages.report import words
 from railwatch.pages.report.chart_svg import legend_of, plots_of
 from railwatch.pages.report.data_uris import EncodedPicture, encode
@@ -42,10 +43,21 @@ from railwatch.pages.report.facts import (
 )
 from railwatch.pages.report.gather import Entry, ReportedArea, gather
 from railwatch.pages.report.page_data import ground, place_data
+from railwatch.pages.report.parts import (
+    citation_of,
+    claims_of,
+    days_of,
+    downloads_of,
+    evidence_files,
+    key_cards_of,
+    overlays_of,
+    sheet_of,
+    where_is,
+)
+from railwatch.pages.report.trust import trust_tables
+from railwatch.pages.where import CREDIT, countries_near, locator
 from railwatch.store.observation import iso
-from railwatch.store.store import EVIDENCE, Store
 from railwatch.version import __version__
-from seeds import load_claims
 
 __all__ = ["Written", "build_report", "write_report"]
 
@@ -54,7 +66,7 @@ log = logging.getLogger(__name__)
 WARN_BYTES = 15_000_000
 """A larger page is hard to mail, and a warning says so."""
 
-_PICTURE_BYTES = 13_500_000
+_PICTURE_BYTES = 6_000_000
 
 
 @dataclass(frozen=True)
@@ -129,11 +141,21 @@ def write_report(
     if not places:
         whose = sources.store.path if sources.store is not None else ", ".join(sources.names)
         raise ReportError(f"There is nothing to report: {whose} has no observation and no published count.")
-    paths = _evidence(sources.store, places)
+    files = evidence_files(sources.store, places)
+    paths = {id: one.path for id, one in files.items()}
     pictures = encode(paths, _PICTURE_BYTES, _by_importance(places), progress)
+    pictures = {id: replace(one, placement=files[id].placement) for id, one in pictures.items()}
     # A lone surrogate in a name from a foreign store has no UTF-8; it becomes a question mark.
-    pages = _claims(sources, places, claims, assumptions, settings)
-    page = build_report(places, pictures, settings, claims=pages, generated=generated_at())
+    pages = claims_of(sources, places, claims, assumptions, settings)
+    page = build_report(
+        places,
+        pictures,
+        settings,
+        claims=pages,
+        generated=generated_at(),
+        overlays=overlays_of(sources.store, places, files),
+        sheets={place.key: sheet_of(place, files) for place in places},
+    )
     content = page.encode("utf-8", "replace")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -173,6 +195,8 @@ def build_report(
     *,
     claims: Mapping[str, ClaimsPage] | None = None,
     generated: datetime | None = None,
+    overlays: Mapping[str, Markup] | None = None,
+    sheets: Mapping[str, Markup] | None = None,
 ) -> str:
     """Return the page.
 
@@ -182,6 +206,8 @@ def build_report(
         config: The settings, for the title.
         claims: Public claims beside the counts, by key of the place.
         generated: When it was made; the only thing that isn't in the store.
+        overlays: Outlines over the pictures, by key of the entry.
+        sheets: The map sheet of each place, by its key.
 
     Returns:
         HTML; the same input gives the same text.
@@ -198,6 +224,14 @@ def build_report(
             plots={place.key: plots_of(place) for place in places},
             legends={place.key: legend_of(place) for place in places},
             pictures=pictures,
+            overlays=overlays or {},
+            sheets=sheets or {},
+            where={place.key: where_is(place) for place in places},
+            downloads={place.key: downloads_of(place) for place in places},
+            citations={place.key: citation_of(place, generated) for place in places},
+            trust=trust_tables(observations),
+            key_cards={place.key: key_cards_of(place) for place in places},
+            first_of_day=days_of(places),
             left_out={place.key: _missing_pictures(place, pictures) for place in places},
             single=single,
             level=1 if single else 2,
@@ -241,42 +275,6 @@ def generated_at() -> datetime:
 
 
 # ---- what goes in --------------------------------------------------------------------------------
-
-
-def _claims(
-    sources: Sources,
-    places: Sequence[ReportedArea],
-    claims: pd.DataFrame | None,
-    assumptions: Assumptions | None,
-    config: RunConfig,
-) -> dict[str, ClaimsPage]:
-    """Return the page on public claims of each place that some are about."""
-    if claims is None:
-        if sources.published is None:
-            return {}
-        claims = load_claims()
-    pages = {}
-    for place in places:
-        rows = claims[[not site or place.name in site.split(";") for site in claims["site"]]]
-        if not rows.empty:
-            pages[place.key] = claims_page(
-                place.title,
-                place.observations,
-                sources.published_of(place.name),
-                rows,
-                assumptions,
-                settings=config.baseline.verdict_settings(),
-            )
-    return pages
-
-
-def _evidence(store: Store | None, places: Sequence[ReportedArea]) -> dict[str, Path]:
-    """Return the files of the pictures that belong on a card, by observation id."""
-    if store is None:
-        return {}
-    wanted = [card.picture_of for place in places for card in place.cards if card.picture_of is not None]
-    found = {id: store.asset(id, EVIDENCE) for id in dict.fromkeys(wanted)}
-    return {id: path for id, path in found.items() if path is not None}
 
 
 def _by_importance(places: Sequence[ReportedArea]) -> list[str]:
@@ -328,6 +326,9 @@ def _environment() -> jinja2.Environment:
         rank=rank,
         events_of=_events,
         gap_days=GAP_DAYS,
+        locator=locator,
+        countries_near=countries_near,
+        locator_credit=CREDIT,
         contents=_contents,
         zone_titles=zone_titles,
         count_rows=count_rows,

@@ -605,8 +605,11 @@
   // ---- finding the evidence -----------------------------------------------------------------------
 
   function find(id) {
-    const target = document.getElementById(id);
-    if (!target) return;
+    const named = document.getElementById(id);
+    if (!named) return;
+    // A day's address is that of its card; what lies in a fold is unfolded first.
+    const target = named.closest("h3, h4")?.closest(".card") ?? named;
+    for (let fold = target.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
     if (!target.hasAttribute("tabindex")) target.setAttribute("tabindex", "-1");
     target.focus({ preventScroll: true });
     target.scrollIntoView({ behavior: calm.matches ? "auto" : "smooth", block: "start" });
@@ -633,6 +636,8 @@
     } else if (id.startsWith("scene-") || id.startsWith("row-")) {
       event.preventDefault();
       find(id);
+    } else {
+      for (let fold = document.getElementById(id)?.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
     }
   });
 
@@ -671,6 +676,33 @@
       link.remove();
       setTimeout(() => URL.revokeObjectURL(url), 10000);
     });
+  }
+
+  // ---- copying ------------------------------------------------------------------------------------
+
+  async function copy(text, from) {
+    const said = from.closest(".share").querySelector(".copied");
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      // Pages from a disk may have no clipboard of their own; the old way works there.
+      const area = element("textarea");
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+      from.focus();
+    }
+    said.textContent = "Copied.";
+    setTimeout(() => (said.textContent = ""), 4000);
+  }
+
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.addEventListener("click", () => copy(document.getElementById(button.dataset.copy).textContent, button));
+  }
+  for (const button of document.querySelectorAll("[data-copy-link]")) {
+    button.addEventListener("click", () => copy(new URL(button.dataset.copyLink, location.href).href, button));
   }
 
   // ---- comparison ---------------------------------------------------------------------------------
@@ -726,6 +758,9 @@
       for (const one of this.panes) {
         const from = document.querySelector(`img[data-card="${CSS.escape(one.select.value)}"]`);
         one.image.src = from.src;
+        one.drawn?.remove();
+        one.drawn = from.parentElement.querySelector(".overlay")?.cloneNode(true) ?? null;
+        if (one.drawn) one.image.after(one.drawn);
         one.image.alt = from.alt;
         one.image.width = from.getAttribute("width");
         one.image.height = from.getAttribute("height");
@@ -826,8 +861,10 @@
         const wide = stage.clientWidth;
         const over = slider && index === 1 && this.over;
         const [a, b, c, d, e, f] = over || [1, 0, 0, 0, 1, 0];
-        image.style.transform = `translate(${this.x * wide}px, ${this.y * wide}px) scale(${this.scale}) matrix(${a}, ${d}, ${b}, ${e}, ${c * wide}, ${f * wide})`;
-        image.style.clipPath = over ? `inset(${this.panes[index].insets})` : "";
+        for (const layer of [image, this.panes[index].drawn].filter(Boolean)) {
+          layer.style.transform = `translate(${this.x * wide}px, ${this.y * wide}px) scale(${this.scale}) matrix(${a}, ${d}, ${b}, ${e}, ${c * wide}, ${f * wide})`;
+          layer.style.clipPath = over ? `inset(${this.panes[index].insets})` : "";
+        }
         stage.style.clipPath = slider && index === 1 ? `inset(0 0 0 ${this.range.value}%)` : "";
       });
     }
@@ -845,15 +882,25 @@
   size.addEventListener("click", () => fit(!box.classList.contains("actual")));
   box.querySelector(".lightbox-close").addEventListener("click", () => box.close());
   box.addEventListener("click", (event) => event.target === box && box.close());
-  for (const image of document.querySelectorAll(".evidence img")) {
+  for (const picture of document.querySelectorAll(".evidence .picture")) {
+    const image = picture.querySelector("img");
     const button = element("button");
     button.type = "button";
-    image.replaceWith(button);
-    button.append(image);
+    button.append(...picture.childNodes);
+    picture.append(button);
     button.setAttribute("aria-label", `Enlarge. ${image.alt}`);
     button.addEventListener("click", () => {
       boxImage.src = image.src;
       boxImage.alt = image.alt;
+      boxImage.width = image.getAttribute("width");
+      boxImage.height = image.getAttribute("height");
+      boxImage.parentElement.querySelector(".overlay")?.remove();
+      const outlines = button.closest(".evidence").querySelector(".outlines-switch input");
+      const drawn = button.querySelector(".overlay")?.cloneNode(true);
+      if (drawn) {
+        drawn.classList.toggle("bare", Boolean(outlines && !outlines.checked));
+        boxImage.after(drawn);
+      }
       box.querySelector(".lightbox-title").textContent = button.closest(".card").querySelector("time").textContent;
       fit(false);
       box.showModal();
@@ -866,7 +913,7 @@
   let unfolded = [];
   addEventListener("beforeprint", () => {
     printing = true;
-    unfolded = [...document.querySelectorAll("details:not([open])")];
+    unfolded = [...document.querySelectorAll("details:not([open])")].filter((one) => !one.closest(".more-cards"));
     for (const one of unfolded) one.open = true;
     for (const chart of charts) {
       chart.hideTip();

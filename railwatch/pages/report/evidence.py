@@ -1,0 +1,341 @@
+"""Evidence on the page: the image without drawings, and outlines over it that a reader can switch off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+from affine import Affine
+from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image
+
+from aoi import AreaOfInterest
+from railwatch import words
+from railwatch.errors import StoreError
+from railwatch.history.history import is_sentinel
+from railwatch.pages.pictures.boxes import round_length
+from railwatch.pages.rakes import rakes_of
+from railwatch.pages.report.svg_parts import element, grouped, rounded
+from railwatch.store.georeference import Georeference, placement_of
+from railwatch.store.store import EVIDENCE, IMAGE, Store
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from railwatch.pages.report.data_uris import EncodedPicture
+    from railwatch.pages.report.gather import Card, ReportedArea
+    from railwatch.store.observation import Observation
+
+__all__ = ["EvidenceFile", "area_outlines", "boxes_of", "evidence_file", "furniture", "map_sheet", "overlay"]
+
+_MOST_CALLOUTS = 8
+_LEAST_CARS = 3
+_KINDS = {"freight": "freight", "locomotive": "locomotive", "coach": "coach"}
+
+
+@dataclass(frozen=True)
+class EvidenceFile:
+    """The picture of an observation.
+
+    Attributes:
+        path: The file.
+        placement: Where it lies, if that is known.
+        clean: Whether it is the image without drawings.
+    """
+
+    path: Path
+    placement: Georeference | None
+    clean: bool
+
+
+def evidence_file(store: Store, id: str) -> EvidenceFile | None:
+    """Return an observation's picture: without drawings where the store has it so, else as it was drawn."""
+    path = store.asset(id, EVIDENCE)
+    if path is None:
+        return None
+    image = store.asset(id, IMAGE)
+    try:
+        with Image.open(path, formats=("PNG", "WEBP")) as opened:
+            drawn = placement_of(opened)
+        if drawn is None or image is None:
+            return EvidenceFile(path, drawn, False)
+        with Image.open(image, formats=("PNG", "WEBP")) as opened:
+            size = opened.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return EvidenceFile(path, None, False)
+    return EvidenceFile(image, _inner(drawn, size), True)
+
+
+def _inner(drawn: Georeference, size: tuple[int, int]) -> Georeference:
+    """Where the image inside a drawn picture lies, for a picture of that image alone."""
+    left, top, right, below = drawn.image
+    width, height = size
+    to_map = (
+        Affine(*drawn.transform)
+        @ Affine.translation(left, top)
+        @ Affine.scale((right - left) / width, (below - top) / height)
+    )
+    transform = tuple(float(one) for one in to_map[:6])
+    return replace(drawn, transform=transform, image=(0.0, 0.0, float(width), float(height)), size=size)
+
+
+# ---- what is drawn over a picture ----------------------------------------------------------------
+
+
+def overlay(
+    card: Card,
+    placement: Georeference,
+    boxes: gpd.GeoDataFrame | None,
+    area: AreaOfInterest | None,
+    *,
+    callouts: bool,
+) -> Markup:
+    """Return the outlines of what was counted, with scale, north, date and credit, as an SVG over a picture.
+
+    Args:
+        card: What the picture is evidence of.
+        placement: Where the picture lies.
+        boxes: As the store keeps them, or None.
+        area: For boundary and tracks.
+        callouts: Name the longest rakes with their counts.
+    """
+    drawn: list[Markup] = []
+    if area is not None:
+        drawn.append(area_outlines(area, placement))
+    if boxes is not None and len(boxes):
+        placed = boxes.to_crs(placement.crs) if boxes.crs is not None else boxes
+        drawn.append(grouped("outlines", _outlines(placed, placement)))
+        if callouts:
+            drawn.append(grouped("callouts", _callouts(placed, placement)))
+    width, height = placement.size
+    attributes = {"class": "overlay", "viewBox": f"0 0 {width} {height}", "aria-hidden": "true"}
+    return element(
+        "svg", attributes, Markup("").join([*drawn, furniture(placement), _credit(card, placement)])
+    )
+
+
+def _outlines(boxes: gpd.GeoDataFrame, placement: Georeference) -> Iterator[Markup]:
+    kinds = boxes["category"].astype(str).to_numpy(object)
+    counted = boxes["counted"].to_numpy(bool) if "counted" in boxes else np.ones(len(boxes), bool)
+    kinds = np.where((kinds == "freight") & ~counted, "uncounted", kinds)
+    for kind in sorted(set(kinds)):
+        name = _KINDS.get(kind, "uncounted")
+        shapes = boxes.geometry.to_numpy()[kinds == kind]
+        yield element("path", {"class": f"box {name}", "d": "".join(_path(shapes, placement))})
+
+
+def _callouts(boxes: gpd.GeoDataFrame, placement: Georeference) -> Iterator[Markup]:
+    """The longest rakes with their number of cars, above or below where there is room."""
+    width, height = placement.size
+    size = width / 52.0
+    back = ~Affine(*placement.transform)
+    taken: list[tuple[float, float, float, float]] = []
+    for rake in [one for one in rakes_of(boxes) if one.cars >= _LEAST_CARS][:_MOST_CALLOUTS]:
+        x, y = back @ rake.middle
+        text = f"{words.plural(rake.cars, 'car')}, {words.metres(rake.length_m)}"
+        wide = size * 0.56 * len(text)
+        for step in (-2.2, 2.8, -4.0, 4.6, -5.8, 6.4, -7.6, 8.2):
+            base = y + step * size
+            left = min(max(x - wide / 2.0, 4.0), width - wide - 4.0)
+            box = (left, base - size, left + wide, base + size * 0.35)
+            inside = box[1] > 0 and box[3] < height
+            if inside and not any(_meet(box, other) for other in taken):
+                taken.append(box)
+                end = base + size * 0.3 if base < y else base - size
+                yield element(
+                    "path",
+                    {"class": "leader", "d": f"M{rounded(x)},{rounded(y)}L{rounded(x)},{rounded(end)}"},
+                )
+                given = {"x": rounded(left), "y": rounded(base), "font-size": rounded(size)}
+                yield element("text", given, Markup("{}").format(text))
+                break
+
+
+def _meet(one: Sequence[float], other: Sequence[float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def area_outlines(area: AreaOfInterest, placement: Georeference, *, names: bool = False) -> Markup:
+    """Return boundary, tracks and zones of an area over a picture.
+
+    Args:
+        area: In longitude and latitude.
+        placement: Where the picture lies.
+        names: Name the zones too.
+    """
+    plane = area.to_crs(placement.crs)
+    drawn = [
+        element(
+            "path", {"class": "tracks", "d": "".join(_path([one.line for one in plane.tracks], placement))}
+        ),
+        element(
+            "path", {"class": "zones", "d": "".join(_path([one.polygon for one in plane.zones], placement))}
+        ),
+        element("path", {"class": "boundary", "d": "".join(_path([plane.boundary], placement))}),
+    ]
+    if names:
+        back, size = ~Affine(*placement.transform), placement.size[0] / 60.0
+        for zone in plane.zones:
+            x, y = back @ (zone.polygon.representative_point().x, zone.polygon.representative_point().y)
+            given = {"class": "zone-name", "x": rounded(x), "y": rounded(y), "font-size": rounded(size)}
+            drawn.append(element("text", {**given, "text-anchor": "middle"}, Markup("{}").format(zone.title)))
+    return grouped("area", drawn)
+
+
+def furniture(placement: Georeference) -> Markup:
+    """Return a scale bar and an arrow to the north, for the lower right and the upper right corner."""
+    width, height = placement.size
+    size = width / 60.0
+    east, north = _ground(placement)
+    metres_a_pixel = math.hypot(*east)
+    length = round_length(width * metres_a_pixel / 5.0)
+    long = length / metres_a_pixel
+    right, base = width - size, height - size
+    label = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    bar = [
+        element("path", {"class": "bar", "d": f"M{rounded(right - long)},{rounded(base)}H{rounded(right)}"}),
+        element(
+            "text",
+            {
+                "x": rounded(right - long / 2),
+                "y": rounded(base - size * 0.5),
+                "font-size": rounded(size),
+                "text-anchor": "middle",
+            },
+            Markup("{}").format(label),
+        ),
+    ]
+    # The pixel direction in which one goes north: the picture's axes in metres, turned around.
+    matrix = np.array([[east[0], north[0]], [east[1], north[1]]])
+    up = np.linalg.solve(matrix, np.array([0.0, 1.0]))
+    up = up / max(float(np.hypot(*up)), 1e-12)
+    x, y = width - 2.0 * size, 2.4 * size
+    tail, head = np.array([x, y]) - up * size, np.array([x, y]) + up * size
+    side = np.array([-up[1], up[0]]) * size * 0.35
+    wing = head - up * size * 0.7
+    d = (
+        f"M{rounded(tail[0])},{rounded(tail[1])}L{rounded(head[0])},{rounded(head[1])}"
+        f"M{rounded(wing[0] + side[0])},{rounded(wing[1] + side[1])}L{rounded(head[0])},{rounded(head[1])}"
+        f"L{rounded(wing[0] - side[0])},{rounded(wing[1] - side[1])}"
+    )
+    at = np.array([x, y]) + up * size * 1.7
+    letter = {
+        "x": rounded(at[0]),
+        "y": rounded(at[1] + size * 0.35),
+        "font-size": rounded(size),
+        "text-anchor": "middle",
+    }
+    return grouped(
+        "furniture", [*bar, element("path", {"class": "north", "d": d}), element("text", letter, Markup("N"))]
+    )
+
+
+def _ground(placement: Georeference) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Metres east and north of a step of one pixel to the right, and of one down, at the picture's middle."""
+    from pyproj import Transformer
+
+    width, height = placement.size
+    to_map = Affine(*placement.transform)
+    corners = [
+        to_map @ point
+        for point in ((width / 2, height / 2), (width / 2 + 1, height / 2), (width / 2, height / 2 + 1))
+    ]
+    degrees = Transformer.from_crs(placement.crs, "OGC:CRS84", always_xy=True)
+    (lon, lat), right, down = [degrees.transform(*corner) for corner in corners]
+    degree = math.pi / 180.0 * 6_371_008.8
+    scale = np.array([degree * math.cos(math.radians(lat)), degree])
+    return (np.array(right) - (lon, lat)) * scale, (np.array(down) - (lon, lat)) * scale
+
+
+def _credit(card: Card, placement: Georeference) -> Markup:
+    one = card.observation
+    parts = [words.moment(one.datetime), one.sensor, _reviewer(one)]
+    if is_sentinel(one.sensor):
+        parts.append(f"contains modified Copernicus Sentinel data {one.datetime.year}")
+    width, height = placement.size
+    size = width / 62.0
+    given = {
+        "class": "credit",
+        "x": rounded(size * 0.6),
+        "y": rounded(height - size * 0.7),
+        "font-size": rounded(size),
+    }
+    return element("text", given, Markup("{}").format("  ·  ".join(part for part in parts if part)))
+
+
+def _reviewer(observation: Observation) -> str:
+    review = observation.provenance.get("review")
+    if not isinstance(review, Mapping) or not review.get("reviewer"):
+        return ""
+    when = f", {review['date']}" if review.get("date") else ""
+    return f"outlines reviewed by {review['reviewer']}{when}"
+
+
+def _path(shapes: Iterable[shapely.Geometry], placement: Georeference) -> Iterator[str]:
+    """Geometries of the map as a path in the picture's pixels, in tenths."""
+    back = ~Affine(*placement.transform)
+    for shape in shapes:
+        for part in shapely.get_parts(shape):
+            rings = [part.exterior, *part.interiors] if isinstance(part, shapely.Polygon) else [part]
+            for ring in rings:
+                points = [back @ (float(x), float(y)) for x, y in shapely.get_coordinates(ring)]
+                closed = isinstance(part, shapely.Polygon)
+                if len(points) > 1:
+                    yield (
+                        "M"
+                        + "L".join(f"{x:.1f},{y:.1f}" for x, y in (points[:-1] if closed else points))
+                        + ("Z" if closed else "")
+                    )
+
+
+def map_sheet(place: ReportedArea, card: Card, picture: EncodedPicture, file: EvidenceFile) -> Markup:
+    """Return a map sheet: boundary, tracks and zones over an image, with scale bar and north arrow.
+
+    Args:
+        place: With its area.
+        card: Whose image it is.
+        picture: The image, encoded; of a drawn picture the image inside it is shown.
+        file: Where it comes from.
+    """
+    if place.area is None or file.placement is None:
+        return Markup("")
+    placement = file.placement
+    left, top, right, below = placement.image
+    width, height = placement.size
+    shown = _inner(placement, (round(right - left), round(below - top)))
+    day = words.day(card.observation.datetime.date())
+    drawn = [
+        Markup('<image href="{}" x="{}" y="{}" width="{}" height="{}" preserveAspectRatio="none"/>').format(
+            picture.uri, rounded(-left), rounded(-top), width, height
+        ),
+        area_outlines(place.area, shown, names=True),
+        furniture(shown),
+    ]
+    said = f"Map sheet of {place.title}: boundary, tracks and zones over the image of {day}"
+    attributes = {
+        "class": "sheet",
+        "viewBox": f"0 0 {shown.size[0]} {shown.size[1]}",
+        "role": "img",
+        "aria-label": said,
+    }
+    return element("svg", attributes, Markup("").join(drawn))
+
+
+def boxes_of(store: Store, card: Card) -> gpd.GeoDataFrame | None:
+    """Return the boxes behind a card: the reviewer's where there are some, else the machine's."""
+    for one in (card.observation, card.corrected):
+        if one is None:
+            continue
+        try:
+            boxes = store.detections(one.id)
+        except StoreError:
+            continue
+        if boxes is not None and "category" in boxes:
+            return boxes
+    return None

@@ -1,0 +1,189 @@
+"""What the page is put together from beside its words: evidence, map sheet, downloads, citation."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import shapely.geometry
+from markupsafe import Markup
+
+from railwatch.config import RunConfig
+from railwatch.history.sources import Sources
+from railwatch.pages.charts.output import to_bytes
+from railwatch.pages.charts.series import draw_series
+from railwatch.pages.charts.style import PageStyle
+from railwatch.pages.claims import Assumptions, ClaimsPage, claims_page
+from railwatch.pages.report import words
+from railwatch.pages.report.data_uris import encode
+from railwatch.pages.report.evidence import EvidenceFile, boxes_of, evidence_file, map_sheet, overlay
+from railwatch.pages.where import Coordinates, middle_of
+from railwatch.version import __version__
+from seeds import load_claims
+
+if TYPE_CHECKING:
+    from railwatch.pages.report.gather import ReportedArea
+    from railwatch.store.store import Store
+
+__all__ = [
+    "citation_of",
+    "claims_of",
+    "days_of",
+    "downloads_of",
+    "evidence_files",
+    "key_cards_of",
+    "overlays_of",
+    "sheet_of",
+    "where_is",
+]
+
+_SHEET_BYTES = 400_000
+_MOST_KEY_CARDS = 6
+_CLEAR = 0.95
+
+
+def evidence_files(store: Store | None, places: Sequence[ReportedArea]) -> dict[str, EvidenceFile]:
+    """Return the pictures that belong on a card, by observation id."""
+    if store is None:
+        return {}
+    wanted = [card.picture_of for place in places for card in place.cards if card.picture_of is not None]
+    found = {id: evidence_file(store, id) for id in dict.fromkeys(wanted)}
+    return {id: file for id, file in found.items() if file is not None}
+
+
+def overlays_of(
+    store: Store | None, places: Sequence[ReportedArea], files: Mapping[str, EvidenceFile]
+) -> dict[str, Markup]:
+    """Return the outlines over the pictures that have none of their own, by key of the entry."""
+    found: dict[str, Markup] = {}
+    for place in places:
+        for card in place.cards:
+            file = files.get(card.picture_of or "")
+            if store is None or file is None or not file.clean or file.placement is None:
+                continue
+            foremost = place.headline is not None and card.entry.key == place.headline.key
+            boxes = boxes_of(store, card)
+            found[card.entry.key] = overlay(card, file.placement, boxes, place.area, callouts=foremost)
+    return found
+
+
+def sheet_of(place: ReportedArea, files: Mapping[str, EvidenceFile]) -> Markup:
+    """Return the map sheet of a place: its outlines over the newest clear image, or an empty text."""
+    if place.area is None:
+        return Markup("")
+    clear = [
+        card for card in place.cards if card.observation.clear_fraction >= _CLEAR and card.picture_of in files
+    ]
+    for card in clear:
+        file = files[str(card.picture_of)]
+        if file.placement is None:
+            continue
+        picture = encode({"sheet": file.path}, _SHEET_BYTES, ["sheet"]).get("sheet")
+        if picture is not None:
+            return map_sheet(place, card, picture, file)
+    return Markup("")
+
+
+def where_is(place: ReportedArea) -> Coordinates | None:
+    """Return where a place is, if its outline or that of an observation tells."""
+    if place.area is not None:
+        return middle_of(place.area)
+    for one in place.observations:
+        if one.geometry is not None:
+            point = shapely.geometry.shape(dict(one.geometry)).centroid
+            return Coordinates(float(point.x), float(point.y))
+    return None
+
+
+def downloads_of(place: ReportedArea) -> list[tuple[str, str, str]]:
+    """Return the chart as files that the page itself holds: label, file name, data URI."""
+    style = PageStyle(dpi=200)
+    figure = draw_series(place.history, style)
+    stem = f"railwatch-{place.key}"
+    found = []
+    for name, media in (("png", "image/png"), ("svg", "image/svg+xml")):
+        content = base64.b64encode(to_bytes(figure, name, style, title=place.title)).decode("ascii")
+        found.append((f"Chart as {name.upper()}", f"{stem}.{name}", f"data:{media};base64,{content}"))
+    return found
+
+
+def citation_of(place: ReportedArea, generated: datetime | None) -> str:
+    """Return how to cite the page: what, when, with what, from which store."""
+    made = "" if generated is None else f", {words.day(generated.date())}"
+    models = sorted(
+        {
+            f"{one.provenance['model']} {one.provenance.get('model_version', '')}".strip()
+            + f" (weights {str(one.provenance.get('model_checksum', ''))[:12]})"
+            for one in place.observations
+            if one.provenance.get("model")
+        }
+    )
+    digest = hashlib.sha256("\n".join(sorted(one.id for one in place.observations)).encode()).hexdigest()
+    parts = [
+        f"{place.title}: freight cars on satellite images. Report made with railwatch {__version__}{made}",
+        *([f"counted by {words.listed(models)}"] if models else []),
+        f"store {digest[:16]} ({words.plural(len(place.observations), 'observation')})",
+    ]
+    return "; ".join(parts) + "."
+
+
+def key_cards_of(place: ReportedArea) -> set[str]:
+    """Return the keys of the cards that stand unfolded: what the headline rests on, then what stands out."""
+    verdict = place.headline.verdict if place.headline is not None else None
+    wanted = [place.headline.key] if place.headline is not None else []
+    related = {verdict.confirmed_by} if verdict is not None else set()
+    top = verdict.maximum if verdict is not None else None
+    wanted += [one.key for one in place.entries if one.record.id in related]
+    wanted += [one.key for one in place.notable]
+    wanted += [place.latest.key] if place.latest is not None else []
+    if top is not None and top.kind != "ceiling":
+        wanted += [
+            one.key for one in place.entries if one.record.day == top.day and one.record.value == top.value
+        ]
+    wanted += [card.entry.key for card in place.cards]
+    cards = {card.entry.key for card in place.cards}
+    if len(cards) <= _MOST_KEY_CARDS + 2:
+        return cards
+    return set([key for key in dict.fromkeys(wanted) if key in cards][:_MOST_KEY_CARDS])
+
+
+def days_of(places: Sequence[ReportedArea]) -> dict[str, str]:
+    """Return by key of an entry the address of its day, for the first card of each day of a single place."""
+    found: dict[str, str] = {}
+    if len(places) == 1:
+        days: dict[date, str] = {}
+        for card in sorted(places[0].cards, key=lambda card: card.observation.datetime):
+            days.setdefault(card.observation.datetime.date(), card.entry.key)
+        found = {key: day.isoformat() for day, key in days.items()}
+    return found
+
+
+def claims_of(
+    sources: Sources,
+    places: Sequence[ReportedArea],
+    claims: pd.DataFrame | None,
+    assumptions: Assumptions | None,
+    config: RunConfig,
+) -> dict[str, ClaimsPage]:
+    """Return the page on public claims of each place that some are about."""
+    if claims is None:
+        if sources.published is None:
+            return {}
+        claims = load_claims()
+    pages = {}
+    for place in places:
+        rows = claims[[not site or place.name in site.split(";") for site in claims["site"]]]
+        if not rows.empty:
+            pages[place.key] = claims_page(
+                place.title,
+                place.observations,
+                sources.published_of(place.name),
+                rows,
+                assumptions,
+                settings=config.baseline.verdict_settings(),
+            )
+    return pages
