@@ -122,8 +122,8 @@ class WagonDetector:
             >>> from importlib.resources import files
             >>> from geo import open_scene
             >>> scene = open_scene(files("sample_tiles") / "sample-yard_20250308T103500Z.tif")
-            >>> WagonDetector.load(device="cpu").detect(scene).frame.columns.tolist()[:3]
-            ['score', 'category', 'length_m']
+            >>> WagonDetector.load(device="cpu").detect(scene).frame.columns.tolist()[:2]
+            ['score', 'category']
         """
         head, network = load_network(path, device, backend)
         return cls(head, network=network)

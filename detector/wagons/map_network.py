@@ -83,7 +83,8 @@ class TorchMaps:
         import torch
 
         with torch.inference_mode():
-            batch = torch.from_numpy(images)
+            # A copy where the pixels may only be read, as those of a memory map.
+            batch = torch.from_numpy(np.require(images, requirements="W"))
             if self.device.type == "cuda":
                 # From pinned memory the copy runs beside the work that the GPU still has to do.
                 batch = batch.pin_memory().to(self.device, non_blocking=True)

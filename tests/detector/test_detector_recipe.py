@@ -108,7 +108,7 @@ def test_settings_that_cannot_be_read(tmp_path):
     with pytest.raises(LabelError, match="no such settings file"):
         read_recipe(tmp_path / "nowhere.toml")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(LabelError, match="isn't UTF-8 text"):
+    with pytest.raises(LabelError, match="isn't text in UTF-8"):
         read_recipe(tmp_path / "binary.toml")
 
 

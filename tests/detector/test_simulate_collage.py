@@ -123,7 +123,7 @@ def test_cutouts_have_the_size_the_category_and_a_body(kind: str):
         piece = cutout(rng, kind, paint)
         assert piece.size_m[0] == pytest.approx(paint.length_m, abs=0.06)
         assert 2.6 <= piece.size_m[1] <= 3.3
-        assert piece.category == {"carriage": COACH, "engine": LOCOMOTIVE}.get(kind, FREIGHT)
+        assert piece.category == {"carriage": COACH, "unit": COACH, "engine": LOCOMOTIVE}.get(kind, FREIGHT)
         assert 1.0 < piece.height_m < 6.0
         assert piece.colour.min() >= 0
         assert piece.colour.max() <= 1
@@ -163,7 +163,7 @@ def test_kinds_hold_what_they_say(kind: str):
         assert scene.kind == kind
         assert bool(scene.tracks) == (kind != "no rail")
         wagons += len(scene.vehicles)
-    assert (wagons > 0) == (kind in {"yard", "line"})
+    assert (wagons > 0) == (kind in {"yard", "line", "passengers"})
 
 
 def test_an_unknown_kind_is_refused():
@@ -207,7 +207,8 @@ def test_a_picture_has_the_asked_for_distance_and_labels_in_its_pixels():
 def test_the_mixture_of_vehicles_is_one():
     assert sum(WEIGHTS.values()) == pytest.approx(1.0)
     assert sum(KINDS.values()) == pytest.approx(1.0)
-    assert set(WEIGHTS) | {"engine"} == set(LENGTHS_M)
+    # Engines head trains, and multiple units are a fixed formation of their own.
+    assert set(WEIGHTS) | {"engine", "unit"} == set(LENGTHS_M)
     assert math.isclose(min(low for low, _ in LENGTHS_M.values()), 10.0)
 
 

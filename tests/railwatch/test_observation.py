@@ -12,9 +12,18 @@ from making import abstained, observation
 from pystac.stac_object import STACObjectType
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
-from railwatch.store.observation import FORMAT_VERSION, Observation, current, iso, observation_id, slug
+from railwatch.store.observation import (
+    _PROVENANCE,
+    FORMAT_VERSION,
+    Observation,
+    current,
+    iso,
+    observation_id,
+    slug,
+)
 
 texts = st.text(max_size=30).filter(lambda text: text.isprintable())
+foreign = texts.filter(lambda key: key not in _PROVENANCE)
 counts = st.lists(st.floats(0, 500), min_size=3, max_size=3).map(sorted)
 intervals = counts.map(lambda c: {"count_low": c[0], "count": c[1], "count_high": c[2]})
 times = st.datetimes(
@@ -45,7 +54,11 @@ def observations(draw: st.DrawFn) -> Observation:
         zones=draw(st.dictionaries(texts, intervals, max_size=3)),
         tracks=draw(st.dictionaries(texts, intervals, max_size=3)),
         provenance=draw(
-            st.dictionaries(texts, texts | st.integers() | st.none() | st.booleans(), max_size=4)
+            st.dictionaries(
+                texts.filter(lambda key: key not in _PROVENANCE),
+                texts | st.integers() | st.none() | st.booleans(),
+                max_size=4,
+            )
         ),
         **interval,
     )

@@ -7,7 +7,6 @@ import importlib
 from pathlib import Path
 
 import pytest
-
 from test_house import ALLOWED, module_name, sources
 
 REPOSITORY = Path(__file__).resolve().parents[2]
