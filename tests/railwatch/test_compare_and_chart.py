@@ -204,7 +204,7 @@ def test_charts_without_a_store(railwatch: Railwatch, tmp_path: Path) -> None:
     [
         (("--out", "chart.jpg"), "chart.jpg: a chart is written as .png, .svg or .pdf"),
         (("--out", "c.png", "--since", "2024-01-02", "--until", "2024-01-01"), "isn't before"),
-        (("--out", "c.png", "--events", "none.csv"), "none.csv can't be read"),
+        (("--out", "c.png", "--events", "none.csv"), "none.csv: can't be read"),
         (("--out", "c.png", "--kind", "tracks"), "the area file"),
         (("--out", "c.png", "--kind", "pie"), "pie"),
     ],

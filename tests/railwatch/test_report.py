@@ -551,7 +551,7 @@ def test_the_command_writes_the_report(railwatch, store, tmp_path):
             ["--store", "{store}", "--aoi", "khasan", "--no-seeds", "--out", "a.html"],
             "no observation of khasan",
         ),
-        (["--store", "{store}", "--events", "none.csv", "--out", "a.html"], "none.csv can't be read"),
+        (["--store", "{store}", "--events", "none.csv", "--out", "a.html"], "none.csv: can't be read"),
         (["--store", "{store}", "--out", "{store}/collection.json/a.html"], "can't be written"),
     ],
 )
