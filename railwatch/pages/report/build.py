@@ -228,7 +228,7 @@ def build_report(
             sheets=sheets or {},
             where={place.key: where_is(place) for place in places},
             downloads={place.key: downloads_of(place) for place in places},
-            citations={place.key: citation_of(place, generated) for place in places},
+            citations={place.key: citation_of(place) for place in places},
             trust=trust_tables(observations),
             key_cards={place.key: key_cards_of(place) for place in places},
             first_of_day=days_of(places),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -111,9 +111,10 @@ def downloads_of(place: ReportedArea) -> list[tuple[str, str, str]]:
     return found
 
 
-def citation_of(place: ReportedArea, generated: datetime | None) -> str:
+def citation_of(place: ReportedArea) -> str:
     """Return how to cite the page: what, when, with what, from which store."""
-    made = "" if generated is None else f", {words.day(generated.date())}"
+    last = max((one.record.day for one in place.entries), default=None)
+    made = "" if last is None else f", data to {words.day(last)}"
     models = sorted(
         {
             f"{one.provenance['model']} {one.provenance.get('model_version', '')}".strip()
