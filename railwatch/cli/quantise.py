@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from railwatch.cli import _common
+from railwatch.cli import _common, _tables
 from railwatch.cli._common import JsonOption
 
 
@@ -55,5 +55,5 @@ def quantise(
         [name, one["boxes"], one["differing"], f"{one['f1_reference']:.4f}", f"{one['f1']:.4f}", one["equal"]]
         for name, one in card["parity"].items()
     ]
-    _common.table(["form", "boxes", "differing", "F1 of the weights", "F1", "within limits"], rows)
+    _tables.table(["form", "boxes", "differing", "F1 of the weights", "F1", "within limits"], rows)
     _common.say(f"{listed}: {card['preferred']} is used")

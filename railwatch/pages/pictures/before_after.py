@@ -91,7 +91,8 @@ def _panel(file: EvidenceFile, to_map: Affine, crs: str, size: tuple[int, int]) 
     assert placement is not None
     with Image.open(file.path, formats=("PNG", "WEBP")) as opened:
         image = opened.convert("RGB")
-    image = image.crop(tuple(round(one) for one in placement.image))
+    left, top, right, bottom = (round(one) for one in placement.image)
+    image = image.crop((left, top, right, bottom))
     inner = Affine(*placement.transform) @ Affine.translation(*placement.image[:2])
     if placement.crs == crs:
         back = ~inner @ to_map
