@@ -19,7 +19,7 @@ from detector.wagons.decode import Candidates, decode
 from detector.wagons.detections import BoxTable, Detections
 from detector.wagons.map_network import MapNetwork, torch_maps
 from detector.wagons.map_network import load as load_network
-from detector.wagons.maps import F32, STRIDE, WORK_GSD_M, Maps, mirrored
+from detector.wagons.maps import CATEGORIES, F32, STRIDE, WORK_GSD_M, Maps, mirrored
 from detector.wagons.rakes import FreightOdds, category_probability
 from detector.wagons.rescoring import Rescorer, features
 from detector.wagons.weights import Weights, WeightsHead
@@ -91,6 +91,7 @@ class WagonDetector:
             self.count_model = CountModel.from_json(loaded.card.get("count_model", {}))
             low, high = loaded.card.get("gsd_range_m", GSD_RANGE_M)
             self.gsd_range_m = (float(low), float(high))
+            self.freight_calibrated = "freight_odds" in loaded.card
             self.freight_odds = FreightOdds(
                 *(float(v) for v in loaded.card.get("freight_odds", FreightOdds()))
             )
@@ -330,7 +331,10 @@ class WagonDetector:
                 scene.crs if scene.georeferenced else None,
                 score=found.probability[rows],
                 category=found.category[rows],
-                freight_score=found.freight[rows],
+                # What a network says of freight and coach widens the count only where it was calibrated.
+                freight_score=found.freight[rows]
+                if self.freight_calibrated
+                else (found.category[rows] == CATEGORIES.index("freight")).astype(np.float64),
                 length_m=placed.length_m[rows],
                 width_m=placed.width_m[rows],
                 azimuth_deg=placed.azimuth_deg[rows],
