@@ -86,7 +86,9 @@ def test_every_value_lands_in_its_field(write, tmp_path):
     assert config.store == str(tmp_path / "kept/here")
     assert config.scenes == SceneSettings(1.0, (3, 2, 1), "SkySat", 0.25)
     assert type(config.scenes.gsd_m) is float
-    assert config.detector == DetectorSettings(str(tmp_path / "w.safetensors"), 0.4, True, "cpu", 512, 8)
+    assert config.detector == DetectorSettings(
+        str(tmp_path / "w.safetensors"), 0.4, True, "cpu", "auto", 512, 8
+    )
     assert config.baseline == BaselineSettings(3.5, 0.0, date(2015, 1, 31), 7.0, False)
 
 
@@ -103,7 +105,7 @@ def test_a_relative_area_file_is_found_beside_the_settings(write, tmp_path, monk
         (
             "[detector]\ntile = 3",
             "unknown key detector.tile (did you mean tile_px? All keys of [detector] are: "
-            "weights, threshold, careful, device, tile_px, batch_size)",
+            "weights, threshold, careful, device, backend, tile_px, batch_size)",
         ),
         (
             "stroe = 'x'",

@@ -24,6 +24,9 @@ from railwatch.fetch.plan import FetchOptions, parse_time, plan
 
 pytestmark = needs_rustac
 DATES = 8
+# Python's filters of warnings are one for all threads: what one thread has silenced while it opens an image may
+# be loud again in its middle, since another has put back what it found.
+pytestmark = pytest.mark.filterwarnings("default::rasterio.errors.NotGeoreferencedWarning")
 
 
 def products(folder):

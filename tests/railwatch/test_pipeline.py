@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -88,7 +89,10 @@ def test_every_scene_becomes_an_observation(tmp_path: Path) -> None:
 
 def test_the_history_is_gathered_and_judged_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Verdicts, chart and page rest on one gathering and one judging of the history."""
-    from railwatch.history import gathered, judge, record
+    from railwatch.history import gathered, record
+
+    # The package's own name "judge" is the function.
+    judge = importlib.import_module("railwatch.history.judge")
 
     calls: dict[str, int] = {"gathered": 0, "judged": 0}
     records: list[str] = []

@@ -50,9 +50,9 @@ def test_pictures_of_ten_metres_are_skipped_with_the_reason(
     assert given["observations"] == given["verdicts"] == []
     assert [one["path"] for one in given["skipped"]] == [str(path)]
     assert given["skipped"][0]["reason"].startswith("it is an 8-bit picture, stretched for the eye")
-    code, out, _ = call(capsys, "run", path, "--aoi", area, "--store", tmp_path / "store")
-    assert code == 0
-    assert f"skipped {path}: it is an 8-bit picture" in out
+    code, out, err = call(capsys, "run", path, "--aoi", area, "--store", tmp_path / "store")
+    assert code == 2
+    assert "it is an 8-bit picture" in out + err
 
 
 def test_nothing_readable_is_bad_input(area: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
