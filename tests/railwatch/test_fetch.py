@@ -22,11 +22,11 @@ from geo.errors import NetworkError
 from railwatch.fetch.fetch import fetch
 from railwatch.fetch.plan import FetchOptions, parse_time, plan
 
-pytestmark = needs_rustac
+# Python's filters of warnings are one for all threads: what a thread silences while it opens an image may be
+# loud again in its middle, since another thread has put back what it found.
+quiet = pytest.mark.filterwarnings("default::rasterio.errors.NotGeoreferencedWarning")
+pytestmark = [needs_rustac, quiet]
 DATES = 8
-# Python's filters of warnings are one for all threads: what one thread has silenced while it opens an image may
-# be loud again in its middle, since another has put back what it found.
-pytestmark = pytest.mark.filterwarnings("default::rasterio.errors.NotGeoreferencedWarning")
 
 
 def products(folder):
