@@ -111,21 +111,18 @@ def fetch(
     gets only what is missing. This command and 'watch' are the only ones that use the network, and what
     leaves this machine are their requests.
     """
-    from datetime import UTC, datetime, timedelta
+    from datetime import timedelta
 
     from railwatch.fetch import FetchOptions, plan
     from railwatch.fetch import fetch as fetch_scenes
-    from railwatch.fetch.plan import parse_hosts, parse_time
+    from railwatch.fetch.plan import parse_hosts, parse_period
     from railwatch.pipeline.areas import load_areas
     from railwatch.pipeline.engine import Dask
 
-    last = parse_time(until, end=True) if until is not None else datetime.now(UTC).replace(microsecond=0)
-    first = parse_time(since) if since is not None else last - timedelta(days=DEFAULT_SPAN_DAYS)
-    if first > last:
-        _common.fail(f"--since {since} is later than --until {until or 'today'}")
+    first, last = parse_period(since, until)
     options = FetchOptions(
         source=source,
-        since=first,
+        since=first or last - timedelta(days=DEFAULT_SPAN_DAYS),
         until=last,
         cloud=cloud,
         collections=tuple(collection or ()),

@@ -93,11 +93,9 @@ def watch(
     Goes back to the last look. Only one watch at a time works on a store: a second one ends with code 75.
     Code 69 says that a server didn't answer, so that the next look will bring more.
     """
-    from datetime import UTC, datetime
-
     from railwatch.config import load_config
     from railwatch.fetch import FetchOptions
-    from railwatch.fetch.plan import parse_hosts, parse_time
+    from railwatch.fetch.plan import parse_hosts, parse_period
     from railwatch.fetch.watch import watch as watch_areas
     from railwatch.pipeline.alerts import split_command
     from railwatch.pipeline.areas import load_areas
@@ -108,10 +106,7 @@ def watch(
     settings = load_config(config).override(
         detector__device=device, detector__weights=weights, occupancy__device=device
     )
-    last = parse_time(until, end=True) if until is not None else datetime.now(UTC).replace(microsecond=0)
-    first = parse_time(since) if since is not None else None
-    if first is not None and first > last:
-        _common.fail(f"--since {since} is later than --until {until or 'today'}")
+    first, last = parse_period(since, until)
     options = FetchOptions(
         source=source,
         since=last,

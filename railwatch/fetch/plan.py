@@ -160,6 +160,19 @@ def _authorization() -> Mapping[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
+def parse_period(since: str | None, until: str | None) -> tuple[datetime | None, datetime]:
+    """Read the period of the command line, UTC: its first moment, if one is given, and its last (or now).
+
+    Raises:
+        InputError: One is no time, or the first is later than the last.
+    """
+    last = parse_time(until, end=True) if until is not None else datetime.now(UTC).replace(microsecond=0)
+    first = None if since is None else parse_time(since)
+    if first is not None and first > last:
+        raise InputError(f"--since {since} is later than --until {until or 'today'}")
+    return first, last
+
+
 def parse_time(text: str, *, end: bool = False) -> datetime:
     """Read a date or a time of the command line, UTC; a date means its first or its last second.
 

@@ -30,7 +30,7 @@ from aoi.errors import InputError
 from railwatch.config import load_config
 from railwatch.pipeline.run import Progress, RunResult, run
 from railwatch.pipeline.sentinel2 import Estimator
-from railwatch.selftest.validate import Measure
+from railwatch.selftest.validate import Measured, measures_of
 from railwatch.store.store import Store
 
 __all__ = [
@@ -148,26 +148,14 @@ class SampleEstimate:
 
 
 @dataclass(frozen=True)
-class Sentinel2Validation:
+class Sentinel2Validation(Measured):
     """What came out, date by date and in all."""
 
-    model: str
     dates: tuple[SampleEstimate, ...]
-    measures: tuple[Measure, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every figure reaches its threshold."""
-        return all(measure.passed for measure in self.measures)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as ``railwatch validate --json`` prints it under ``sentinel2``."""
-        return {
-            "passed": self.passed,
-            "model": self.model,
-            "measures": [asdict(one) | {"passed": one.passed} for one in self.measures],
-            "dates": [asdict(one) for one in self.dates],
-        }
+        return super().to_json() | {"dates": [asdict(one) for one in self.dates]}
 
 
 @contextmanager
@@ -222,9 +210,9 @@ def validate_occupancy(
     if unknown:
         raise InputError(f"The samples' manifest has unknown thresholds: {', '.join(sorted(unknown))}.")
     return Sentinel2Validation(
-        f"{estimator.name} {estimator.version}",
-        dates,
-        tuple(Measure(name, figures[name], threshold) for name, threshold in samples.thresholds.items()),
+        model=f"{estimator.name} {estimator.version}",
+        dates=dates,
+        measures=measures_of(figures, samples.thresholds),
     )
 
 

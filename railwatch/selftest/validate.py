@@ -17,7 +17,7 @@ Tiles that show less than `LEAST_SHOWN` of the yard are left out, as a run absta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -98,12 +98,16 @@ class Measure:
         return f"at {'most' if self.name in _AT_MOST else 'least'} {self.threshold:g}"
 
 
+def measures_of(figures: Mapping[str, float], thresholds: Mapping[str, float]) -> tuple[Measure, ...]:
+    """Each figure that has a threshold, beside it."""
+    return tuple(Measure(name, figures[name], threshold) for name, threshold in thresholds.items())
+
+
 @dataclass(frozen=True)
-class Validation:
-    """What came out, tile by tile and in all."""
+class Measured:
+    """Figures of a model, each beside its threshold."""
 
     model: str
-    tiles: tuple[TileResult, ...]
     measures: tuple[Measure, ...]
 
     @property
@@ -117,8 +121,18 @@ class Validation:
             "passed": self.passed,
             "model": self.model,
             "measures": [asdict(one) | {"passed": one.passed} for one in self.measures],
-            "tiles": [asdict(tile) for tile in self.tiles],
         }
+
+
+@dataclass(frozen=True)
+class Validation(Measured):
+    """What came out, tile by tile and in all."""
+
+    tiles: tuple[TileResult, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as ``railwatch validate --json`` prints it."""
+        return super().to_json() | {"tiles": [asdict(tile) for tile in self.tiles]}
 
 
 def validate(
@@ -147,9 +161,7 @@ def validate(
     return Validation(
         model=f"{detector.name} {detector.version}",
         tiles=tuple(results),
-        measures=tuple(
-            Measure(name, figures[name], threshold) for name, threshold in samples.thresholds.items()
-        ),
+        measures=measures_of(figures, samples.thresholds),
     )
 
 
