@@ -29,6 +29,9 @@ def test_they_are_what_users_download(samples: ProductSamples) -> None:
     # One acquisition lies there in two processing baselines.
     assert len(products) == len(samples.dates) + 1
     assert {one.kind for one in products} == {"STAC", "SAFE"}
+    # They say of themselves that no satellite took them, and their ids are those of the satellite's.
+    assert {one.platform for one in products} == {"simulated Sentinel-2A", "simulated Sentinel-2B"}
+    assert all(one.acquisition.startswith(("S2A_2", "S2B_2")) for one in products)
     assert {one.datetime.replace(microsecond=0) for one in products} == {
         one.datetime for one in samples.dates
     }

@@ -72,7 +72,8 @@ class Product:
         kind: How its numbers are known: "SAFE" and "AWS" by ESA's XML, "STAC" by an item, "export" by a
             declaration or by well-known habits.
         level: "L1C", "L2A" or "unknown".
-        platform: "Sentinel-2A" and so on; "Sentinel-2" where the unit isn't told.
+        platform: "Sentinel-2A" and so on; "Sentinel-2" where the unit isn't told; "simulated Sentinel-2A"
+            where the product says that it is simulated.
         datetime: UTC: the start of the datatake where it is known, which is the same for all tiles of a pass
             and for all products of a tile; see ``clock``.
         clock: What ``datetime`` is: the start of the "datatake", the time that the "tile" was seen at (up to
@@ -333,7 +334,7 @@ class Refusal:
 
 def acquisition_id(platform: str, when: dt.datetime, relative_orbit: int | None, clock: Clock) -> str:
     """The id of an acquisition: S2A_20231005T021001_R003."""
-    unit = platform.replace("Sentinel-2", "S2")
+    unit = platform.removeprefix("simulated ").replace("Sentinel-2", "S2")
     moment = f"{when:%Y%m%d}" if clock == "day" else f"{when:%Y%m%dT%H%M%S}"
     return f"{unit}_{moment}" + (f"_R{relative_orbit:03d}" if relative_orbit is not None else "")
 
