@@ -2,7 +2,8 @@
 
 COGs with the STAC item of Earth Search's collection ``sentinel-2-c1-l2a`` (1000 added to every number, as
 since baseline 04.00), and SAFE folders in a zip as ESA packs them. Both hold the 10 m bands and the scene
-classification, and name a "simulated Sentinel-2A" as platform, so that no page credits the satellite with them.
+classification, and name a "simulated Sentinel-2A" as platform, so that no page credits the satellite with
+them.
 """
 
 from __future__ import annotations

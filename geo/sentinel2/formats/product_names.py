@@ -136,9 +136,7 @@ def platform_of(text: str) -> str:
     >>> platform_of("S2A"), platform_of("simulated-sentinel-2a")
     ('Sentinel-2A', 'simulated Sentinel-2A')
     """
-    match = re.fullmatch(
-        r"(simulated[-_ ])?(?:S|sentinel)[-_ ]?2[-_ ]?([A-D])", text.strip(), re.IGNORECASE
-    )
+    match = re.fullmatch(r"(simulated[-_ ])?(?:S|sentinel)[-_ ]?2[-_ ]?([A-D])", text.strip(), re.IGNORECASE)
     if match is None:
         return "Sentinel-2"
     return f"{'simulated ' if match[1] else ''}Sentinel-2{match[2].upper()}"
