@@ -17,7 +17,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -87,8 +87,8 @@ def module_of(command: str) -> str:
 class _Commands(dict[str, Any]):
     """Every command by its name; its module is imported when somebody asks for the command."""
 
-    def __init__(self) -> None:
-        super().__init__(dict.fromkeys(_PANEL_OF))
+    def __init__(self, added: Mapping[str, Any]) -> None:
+        super().__init__(dict.fromkeys(_PANEL_OF) | dict(added))
 
     def __getitem__(self, name: str) -> Any:
         command = super().__getitem__(name)
@@ -101,7 +101,7 @@ class _Commands(dict[str, Any]):
         return command
 
     def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in _PANEL_OF else default
+        return self[name] if self.__contains__(name) else default
 
     def items(self) -> Any:
         return [(name, self[name]) for name in self]
@@ -115,7 +115,7 @@ class _RootGroup(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = _Commands()
+        self.commands = _Commands(self.commands)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)

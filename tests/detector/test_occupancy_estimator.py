@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -337,3 +339,54 @@ def test_the_shipped_weights_load_and_figures_that_are_missing_are_null(tmp_path
     assert OccupancyEstimator.load(device="cpu").version == "2"
     path = untrained_weights(tmp_path, figures={"validation": [{"true": "0", "to_bound": float("nan")}]})
     assert weights.load_head(path).card["figures"]["validation"][0]["to_bound"] is None
+
+
+# ------------------------------------------------------------------------------------ without torch
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    from detector.training.convert_occupancy import convert_occupancy
+
+    path = untrained_weights(tmp_path_factory.mktemp("converted"))
+    network = weights.load(path).network
+    torch.manual_seed(1)  # a fresh network doesn't listen to the past yet
+    torch.nn.init.normal_(network.comparison.result.weight, std=0.05)
+    torch.nn.init.normal_(network.comparison.choice.weight, std=0.5)
+    weights.save(path, network, dict(CARD))
+    convert_occupancy(weights.load(path))
+    return path
+
+
+@pytest.mark.parametrize("history", [0, 6])
+def test_openvino_answers_as_torch_does(converted, history):
+    """Also a date whose background is there and whose past dates aren't."""
+    site = site_of()
+    look = look_at(site)
+    if not history:
+        look = replace(look, past=())
+    by_torch, by_openvino = (
+        OccupancyEstimator.load(converted, "cpu", name).estimate(look, site) for name in ("torch", "openvino")
+    )
+    assert by_openvino.length == pytest.approx(by_torch.length, rel=2e-3)
+    np.testing.assert_allclose(by_openvino.density, by_torch.density, atol=0.01)
+    assert by_openvino.budget == pytest.approx(by_torch.budget, rel=0.05, abs=0.02)
+
+
+def test_the_shipped_form_is_of_the_shipped_weights():
+    from detector.occupancy.runners import OpenVinoOccupancy, TorchOccupancy, load
+    from detector.training.convert_occupancy import LIMIT, largest_difference
+
+    head, run = load(device="cpu")
+    assert isinstance(run, OpenVinoOccupancy)
+    assert largest_difference(TorchOccupancy(weights.load(head.path).network, "cpu"), run) < LIMIT
+
+
+def test_a_site_is_answered_without_torch():
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from detector.occupancy.estimator import OccupancyEstimator\n"
+        "print(OccupancyEstimator.load(device='cpu').backend)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "openvino float32\n", done.stderr

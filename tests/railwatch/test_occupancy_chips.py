@@ -152,3 +152,13 @@ def test_chips_go_over_to_a_boundary_that_was_drawn_anew(tmp_path: Path, grid: G
     np.testing.assert_allclose(moved.reflectance[:, :, : shown.shape[2]], shown, atol=1e-4)
     elsewhere = replace(area, boundary=shapely.box(west + 0.1, south, east + 0.1, north))
     assert store_of(tmp_path, elsewhere).kept() == []
+
+
+def test_a_chip_that_was_replaced_is_read_anew(tmp_path: Path, grid: Grid) -> None:
+    """What chips say of themselves is remembered by the state of their files."""
+    store = store_of(tmp_path)
+    first = store.add(chip(grid), PRODUCT)
+    assert store.kept() == [first]
+    second = store.add(replace(chip(grid), reflectance=chip(grid, seed=2).reflectance), PRODUCT)
+    assert second.content != first.content
+    assert store.kept() == [second]
