@@ -242,14 +242,14 @@ def test_a_recipe_gives_weights_with_their_card(yards, tmp_path):
     assert path == tmp_path / "trial.safetensors"
     assert (tmp_path / "curves.png").is_file()
     loaded = weights.load(path)
-    card = loaded.card
+    card = loaded.head.card
     assert (card["name"], card["version"]) == ("trial", "3")
     assert card["settings"]["train"]["steps"] == 2
     assert card["training"]["steps"] == 2
     assert card["data"]["intervals"] == "3 further simulated yards, 42 looks"
     assert card["figures"]["validation"][-1]["true"] == "all"
     assert card["trained"].endswith("Z")
-    assert loaded.pitch.mean_m == pytest.approx(15.0, abs=0.1)
+    assert loaded.head.pitch.mean_m == pytest.approx(15.0, abs=0.1)
     assert OccupancyEstimator.load(path, "cpu").name == "trial"
     with pytest.raises(LabelError, match="simulated sites are missing"):
         write_weights(recipe, loaded.network, tmp_path / "nowhere", tmp_path)
