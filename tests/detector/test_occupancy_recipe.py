@@ -266,7 +266,7 @@ def test_following_a_recipe_from_nothing(tmp_path):
         "train-1-00000.npz",
         "val-2-00000.npz",
     ]
-    assert weights.load(path).card["data"]["training"].startswith("1 simulated yards")
+    assert weights.load_head(path).card["data"]["training"].startswith("1 simulated yards")
 
 
 def test_a_simulator_that_finds_nothing_ends_in_a_sentence(tmp_path):
