@@ -20,8 +20,9 @@ from rasterio.features import rasterize
 
 from aoi.errors import AreaError
 from geo.errors import SceneError
+from geo.grid import Grid
 from geo.ground_metric import apply_affine
-from geo.sentinel2.chip import Chip, ChipGrid
+from geo.sentinel2.chip import Chip, chip_grid
 from geo.sentinel2.formats.product_names import CLASSES, SWIR_BAND, TEN_METRE_BANDS
 from geo.sentinel2.formats.raster_band import Header, placed
 
@@ -164,7 +165,7 @@ class Product:
         Raises:
             SceneError: The band can't be read.
         """
-        grid = ChipGrid.around(area, margin_m=0.0)
+        grid = chip_grid(area, margin_m=0.0)
         boundary = boundary_in(grid.crs, area)
         if boundary is None:
             return 0.0
@@ -172,7 +173,7 @@ class Product:
         numbers, _ = self._numbers(self.bands["B04"], grid)
         return float(np.isfinite(numbers)[inside].mean()) if inside.any() else 0.0
 
-    def read(self, grid: ChipGrid) -> Chip:
+    def read(self, grid: Grid) -> Chip:
         """Reflectance on a grid; each band is read once, and only its window.
 
         Where the product's own 10 m pixels are those of the grid they are copied; where they aren't (another
@@ -216,7 +217,7 @@ class Product:
             provenance={**self.provenance, "resampled": [name for name in resampled if name != SWIR_BAND]},
         )
 
-    def _numbers(self, band: Band, grid: ChipGrid) -> tuple[NDArray[np.float32], bool]:
+    def _numbers(self, band: Band, grid: Grid) -> tuple[NDArray[np.float32], bool]:
         try:
             return placed(
                 band.path,
