@@ -38,6 +38,7 @@ class History:
         filtered: By observation id, images of ten metres combined with those before them; drawn beside the
             single images, and in no verdict.
         day: The day that the chart and the page are about, or None for the foremost one.
+        middle: Longitude and latitude of the place, or None where neither its area nor an observation tells.
     """
 
     title: str
@@ -49,6 +50,7 @@ class History:
     until: date | None = None
     filtered: Mapping[str, Filtered] = field(default_factory=dict)
     day: date | None = None
+    middle: tuple[float, float] | None = None
 
     @classmethod
     def gather(

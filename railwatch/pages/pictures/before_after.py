@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
 from affine import Affine
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from railwatch import words
 from railwatch.errors import StoreError
 from railwatch.history.history import is_sentinel
 from railwatch.history.words import count_of, interval
+from railwatch.pages.pictures.letters import font
 from railwatch.pages.report.evidence import EvidenceFile, evidence_file
+from railwatch.pages.where import Coordinates, locator_image, whereabouts
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["before_after"]
 
 _LONGEST_PX = 1600
-_BAND_PX, _GAP_PX, _MARGIN_PX = 76, 16, 20
+_BAND_PX, _GAP_PX, _MARGIN_PX, _WHERE_PX = 76, 16, 20, 72
 _ORANGE, _HALO = (230, 159, 0), (20, 20, 20)
 
 
@@ -62,7 +62,8 @@ def before_after(store: Store, first: Verdict, second: Verdict, *, outlines: boo
     stacked = size[0] > 1.6 * size[1]
     wide = size[0] if stacked else 2 * size[0] + _GAP_PX
     high = 2 * panels[0].height + _GAP_PX if stacked else panels[0].height
-    page = Image.new("RGB", (wide + 2 * _MARGIN_PX, high + 2 * _MARGIN_PX), "white")
+    page = Image.new("RGB", (wide + 2 * _MARGIN_PX, high + 2 * _MARGIN_PX + _WHERE_PX), "white")
+    _say_where(page, _middle(to_map, frame.crs, size))
     for number, panel in enumerate(panels):
         step = (0, number * (panel.height + _GAP_PX)) if stacked else (number * (size[0] + _GAP_PX), 0)
         page.paste(panel, (_MARGIN_PX + step[0], _MARGIN_PX + step[1]))
@@ -120,6 +121,24 @@ def _outline(panel: Image.Image, boxes: gpd.GeoDataFrame | None, to_map: Affine,
         draw.line(points, fill=_ORANGE, width=1)
 
 
+def _middle(to_map: Affine, crs: str, size: tuple[int, int]) -> Coordinates:
+    """The middle of the ground that is shown."""
+    from pyproj import Transformer
+
+    x, y = to_map @ (size[0] / 2.0, size[1] / 2.0)
+    longitude, latitude = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True).transform(x, y)
+    return Coordinates(float(longitude), float(latitude))
+
+
+def _say_where(page: Image.Image, here: Coordinates) -> None:
+    """A map of the countries and the coordinates along the lower edge."""
+    top = page.height - _MARGIN_PX - _WHERE_PX + 4
+    page.paste(Image.fromarray(locator_image(here, _WHERE_PX)), (_MARGIN_PX, top))
+    draw = ImageDraw.Draw(page)
+    for number, text in enumerate(whereabouts(here)):
+        draw.text((_MARGIN_PX + _WHERE_PX + 12, top + 12 + 24 * number), text, "#222222", font(15))
+
+
 def _captioned(panel: Image.Image, verdict: Verdict) -> Image.Image:
     record = verdict.record
     whole = Image.new("RGB", (panel.width, panel.height + _BAND_PX), "white")
@@ -138,11 +157,6 @@ def _captioned(panel: Image.Image, verdict: Verdict) -> Image.Image:
     y = panel.height + 6
     for text, points, bold in lines:
         fitted = max(9, min(points, int((panel.width - 4) / max(len(text), 1) / 0.56)))
-        draw.text((2, y), text, "#222222", _font(fitted, bold))
+        draw.text((2, y), text, "#222222", font(fitted, bold))
         y += fitted + 5
     return whole
-
-
-def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / name, size)

@@ -9,7 +9,6 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import shapely.geometry
 from markupsafe import Markup
 
 from railwatch.config import RunConfig
@@ -21,7 +20,7 @@ from railwatch.pages.claims import Assumptions, ClaimsPage, claims_page
 from railwatch.pages.report import words
 from railwatch.pages.report.data_uris import encode
 from railwatch.pages.report.evidence import EvidenceFile, boxes_of, evidence_file, map_sheet, overlay
-from railwatch.pages.where import Coordinates, middle_of
+from railwatch.pages.where import Coordinates
 from railwatch.version import __version__
 from seeds import load_claims
 
@@ -90,13 +89,7 @@ def sheet_of(place: ReportedArea, files: Mapping[str, EvidenceFile]) -> Markup:
 
 def where_is(place: ReportedArea) -> Coordinates | None:
     """Return where a place is, if its outline or that of an observation tells."""
-    if place.area is not None:
-        return middle_of(place.area)
-    for one in place.observations:
-        if one.geometry is not None:
-            point = shapely.geometry.shape(dict(one.geometry)).centroid
-            return Coordinates(float(point.x), float(point.y))
-    return None
+    return None if place.history.middle is None else Coordinates(*place.history.middle)
 
 
 def downloads_of(place: ReportedArea) -> list[tuple[str, str, str]]:
