@@ -182,7 +182,7 @@ class History:
         parts = []
         first, last = self.span()
         own = [one for one in self.observations if first <= one.datetime.date() <= last]
-        sensors = sorted({one.sensor for one in own if one.sensor})
+        sensors = sorted({one.sensor_named for one in own if one.sensor_named})
         if sensors:
             parts.append("Imagery: " + ", ".join(sensors) + ".")
         years = sorted({one.datetime.year for one in own if is_sentinel(one.sensor)})

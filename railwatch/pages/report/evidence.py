@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +37,9 @@ __all__ = ["EvidenceFile", "area_outlines", "boxes_of", "evidence_file", "furnit
 
 _MOST_CALLOUTS = 8
 _LEAST_CARS = 3
+_NEAR_STEPS = (-2.2, 2.8, -4.0, 4.6, -5.8, 6.4, -7.6, 8.2)
+_FAR_STEPS = tuple(0.4 * sign * step for step in range(4, 31) for sign in (-1, 1))
+"""How far above and below a rake its words may stand, in sizes of the type, the nearest first."""
 _KINDS = {"freight": "freight", "locomotive": "locomotive", "coach": "coach"}
 
 
@@ -131,21 +135,24 @@ def _outlines(boxes: gpd.GeoDataFrame, placement: Georeference) -> Iterator[Mark
 
 
 def _callouts(boxes: gpd.GeoDataFrame, placement: Georeference) -> Iterator[Markup]:
-    """The longest rakes with their number of cars, above or below where there is room."""
+    """The longest rakes with their number of cars, above or below; off the cars where there is room."""
     width, height = placement.size
     size = width / 52.0
     back = ~Affine(*placement.transform)
     taken: list[tuple[float, float, float, float]] = []
+    cars = [_bounds(shape, back) for shape in boxes.geometry]
     for rake in [one for one in rakes_of(boxes) if one.cars >= _LEAST_CARS][:_MOST_CALLOUTS]:
         x, y = back @ rake.middle
         text = f"{words.plural(rake.cars, 'car')}, {words.metres(rake.length_m)}"
         wide = size * 0.56 * len(text)
-        for step in (-2.2, 2.8, -4.0, 4.6, -5.8, 6.4, -7.6, 8.2):
+        left = min(max(x - wide / 2.0, 4.0), width - wide - 4.0)
+        for step, obstacles in itertools.chain(
+            ((step, [*taken, *cars]) for step in _FAR_STEPS), ((step, taken) for step in _NEAR_STEPS)
+        ):
             base = y + step * size
-            left = min(max(x - wide / 2.0, 4.0), width - wide - 4.0)
             box = (left, base - size, left + wide, base + size * 0.35)
             inside = box[1] > 0 and box[3] < height
-            if inside and not any(_meet(box, other) for other in taken):
+            if inside and not any(_meet(box, other) for other in obstacles):
                 taken.append(box)
                 end = base + size * 0.3 if base < y else base - size
                 yield element(
@@ -155,6 +162,13 @@ def _callouts(boxes: gpd.GeoDataFrame, placement: Georeference) -> Iterator[Mark
                 given = {"x": rounded(left), "y": rounded(base), "font-size": rounded(size)}
                 yield element("text", given, Markup("{}").format(text))
                 break
+
+
+def _bounds(shape: shapely.Geometry, back: Affine) -> tuple[float, float, float, float]:
+    """The rectangle of a shape in the picture's pixels."""
+    corners = np.array([back @ (float(x), float(y)) for x, y in shapely.get_coordinates(shape)])
+    (left, top), (right, below) = corners.min(axis=0), corners.max(axis=0)
+    return float(left), float(top), float(right), float(below)
 
 
 def _meet(one: Sequence[float], other: Sequence[float]) -> bool:
@@ -255,7 +269,7 @@ def _ground(placement: Georeference) -> tuple[NDArray[np.float64], NDArray[np.fl
 
 def _credit(card: Card, placement: Georeference) -> Markup:
     one = card.observation
-    parts = [words.moment(one.datetime), one.sensor, _reviewer(one)]
+    parts = [words.moment(one.datetime), one.sensor_named, _reviewer(one)]
     if is_sentinel(one.sensor):
         parts.append(f"contains modified Copernicus Sentinel data {one.datetime.year}")
     width, height = placement.size
@@ -315,7 +329,8 @@ def map_sheet(place: ReportedArea, card: Card, picture: EncodedPicture, file: Ev
             picture.uri, rounded(-left), rounded(-top), width, height
         ),
         area_outlines(place.area, shown, names=True),
-        furniture(shown),
+        # A picture that was drawn into has a scale bar and an arrow already.
+        *([furniture(shown)] if file.clean else []),
     ]
     said = f"Map sheet of {place.title}: boundary, tracks and zones over the image of {day}"
     attributes = {

@@ -36,6 +36,7 @@ __all__ = [
     "evidence_files",
     "key_cards_of",
     "overlays_of",
+    "printed_pictures",
     "sheet_of",
     "where_is",
 ]
@@ -81,7 +82,7 @@ def sheet_of(place: ReportedArea, files: Mapping[str, EvidenceFile]) -> Markup:
         file = files[str(card.picture_of)]
         if file.placement is None:
             continue
-        picture = encode({"sheet": file.path}, _SHEET_BYTES, ["sheet"]).get("sheet")
+        picture = encode({"sheet": file.path}, _SHEET_BYTES, ["sheet"], printed=["sheet"]).get("sheet")
         if picture is not None:
             return map_sheet(place, card, picture, file)
     return Markup("")
@@ -143,6 +144,13 @@ def key_cards_of(place: ReportedArea) -> set[str]:
     if len(cards) <= _MOST_KEY_CARDS + 2:
         return cards
     return set([key for key in dict.fromkeys(wanted) if key in cards][:_MOST_KEY_CARDS])
+
+
+def printed_pictures(places: Sequence[ReportedArea]) -> set[str]:
+    """Return the ids of the pictures that appear on paper: those of the cards that stand unfolded."""
+    keys = {place.key: key_cards_of(place) for place in places}
+    cards = [(place, card) for place in places for card in place.cards]
+    return {str(card.picture_of) for place, card in cards if card.entry.key in keys[place.key]}
 
 
 def days_of(places: Sequence[ReportedArea]) -> dict[str, str]:
