@@ -236,6 +236,7 @@ def run_areas(
         detector__backend=backend,
         detector__weights=_text(weights),
         occupancy__device=device,
+        occupancy__backend=backend,
         occupancy__hindcast=hindcast or None,
     )
     declared = Dates.read(Path(dates)) if dates is not None else Dates()

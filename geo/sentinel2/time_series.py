@@ -31,7 +31,7 @@ from geo.sentinel2.composite import (
     composite,
 )
 from geo.sentinel2.coregistration import PRIOR_SD_M, Registration, register
-from geo.sentinel2.site import Site, TrackAlignedBands, sample_nearest
+from geo.sentinel2.site import Site, TrackAlignedBands, sample_nearest, shadow_of_a_metre
 
 log = logging.getLogger(__name__)
 
@@ -312,7 +312,7 @@ def _planes(chip: Chip) -> TrackAlignedBands:
 
 def _place_digest(site: Site) -> str:
     """Of what a site's dates are laid out by."""
-    about = f"railwatch looks 5 {site.frame.shape} {tuple(site.frame.to_grid)} {site.grid.shape} {site.rim}"
+    about = f"railwatch looks 5 {site.frame.shape} {tuple(site.frame.transform)} {site.grid.shape} {site.rim}"
     return hashlib.sha256(about.encode() + site.yard.tobytes() + site.inside.tobytes()).hexdigest()
 
 
@@ -565,4 +565,4 @@ def _as_many(planes: NDArray[np.float32], bands: int) -> NDArray[np.float32]:
 def _sun(chip: ChipSource, site: Site) -> tuple[float, float] | None:
     if chip.sun_azimuth_deg is None or chip.sun_elevation_deg is None:
         return None
-    return site.frame.shadow(chip.sun_azimuth_deg, chip.sun_elevation_deg)
+    return shadow_of_a_metre(site.frame, chip.sun_azimuth_deg, chip.sun_elevation_deg)

@@ -12,6 +12,7 @@ from railwatch.history import Record, Verdict, VerdictSettings, foremost
 from railwatch.history.events import Event
 from railwatch.history.filter import Filtered, filtered
 from railwatch.history.gathered import Gathered
+from railwatch.history.record import is_simulated
 from railwatch.store.observation import Observation
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ class History:
 
 def is_sentinel(sensor: str) -> bool:
     """Return whether a sensor's data want the Copernicus attribution."""
-    return _SENTINEL.search(sensor or "") is not None
+    return _SENTINEL.search(sensor or "") is not None and not is_simulated(sensor)
 
 
 def _years(years: Sequence[int]) -> str:

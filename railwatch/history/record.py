@@ -256,6 +256,11 @@ _SEEN_WHOLE = 0.95
 _CROSS_CHECK = re.compile(r"classical estimator|cross-check", re.IGNORECASE)
 
 
+def is_simulated(sensor: str) -> bool:
+    """Return whether a sensor's images are simulated, as those of the samples are and say."""
+    return sensor.lower().startswith("simulated")
+
+
 def caveats_of(observation: Observation) -> tuple[str, ...]:
     """Return what a reader of an observation's count must know, as clauses that can follow "note that".
 
@@ -263,7 +268,7 @@ def caveats_of(observation: Observation) -> tuple[str, ...]:
     the observation's other warnings stay with its evidence.
     """
     found = []
-    if observation.sensor.lower().startswith("simulated"):
+    if is_simulated(observation.sensor):
         found.append("the image is simulated")
     if observation.clear_fraction < _SEEN_WHOLE:
         found.append(f"only {words.fraction_seen(observation.clear_fraction)} of the area was seen")

@@ -237,6 +237,7 @@ def test_everything_written_lies_on_the_page(looks: list[Observation]) -> None:
         ("sentinel-1", True),
         ("S2B", True),
         ("S2B_MSI", True),
+        ("simulated Sentinel-2A", False),
         ("SkySat", False),
         ("", False),
     ],

@@ -182,7 +182,7 @@ def _from_frame(planes: Plane | None, site: Site, view: _ChipWindow) -> Plane | 
     if planes is None:
         return None
     x, y = _centres(view)
-    placed = apply_affine(~site.frame.to_grid, np.column_stack([x.ravel(), y.ravel()]))
+    placed = apply_affine(~site.frame.transform, np.column_stack([x.ravel(), y.ravel()]))
     x, y = placed[:, 0].reshape(x.shape), placed[:, 1].reshape(y.shape)
     return np.stack([_remapped(plane, x, y, cv2.INTER_LINEAR) for plane in planes.astype(np.float32)])
 
