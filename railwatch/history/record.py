@@ -216,7 +216,7 @@ def from_observation(observation: Observation, settings: VerdictSettings) -> Rec
         "when": observation.datetime,
         "until": observation.datetime,
         "method": observation.method,
-        "source": observation.sensor,
+        "source": observation.sensor_named,
         "scene": observation.scene,
         "caveats": caveats_of(observation),
     }
