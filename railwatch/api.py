@@ -302,7 +302,10 @@ def _area(chosen: ChosenSettings, store: Path) -> AreaOfInterest:
             raise InputError(
                 f"which area? {store} keeps {', '.join(chosen.kept)}; choose one with --aoi NAME"
             )
-        raise InputError("which area? Give --aoi NAME_OR_FILE, or a --config that names one")
+        raise InputError(
+            "which area? Give --aoi FILE (an outline from QGIS or Google Earth as KML, GeoJSON, ...) "
+            "or --aoi NAME, one of 'railwatch aoi list'"
+        )
     if aoi in chosen.kept and aoi not in area_names() and not Path(aoi).is_file():
         return chosen.kept[aoi].area
     return load_area(aoi)

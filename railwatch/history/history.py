@@ -39,6 +39,7 @@ class History:
         filtered: By observation id, images of ten metres combined with those before them; drawn beside the
             single images, and in no verdict.
         day: The day that the chart and the page are about, or None for the foremost one.
+        middle: Longitude and latitude of the place, or None where neither its area nor an observation tells.
     """
 
     title: str
@@ -50,6 +51,7 @@ class History:
     until: date | None = None
     filtered: Mapping[str, Filtered] = field(default_factory=dict)
     day: date | None = None
+    middle: tuple[float, float] | None = None
 
     @classmethod
     def gather(
@@ -181,7 +183,7 @@ class History:
         parts = []
         first, last = self.span()
         own = [one for one in self.observations if first <= one.datetime.date() <= last]
-        sensors = sorted({one.sensor for one in own if one.sensor})
+        sensors = sorted({one.sensor_named for one in own if one.sensor_named})
         if sensors:
             parts.append("Imagery: " + ", ".join(sensors) + ".")
         years = sorted({one.datetime.year for one in own if is_sentinel(one.sensor)})

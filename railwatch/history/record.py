@@ -230,7 +230,7 @@ def from_observation(observation: Observation, settings: VerdictSettings) -> Rec
         "when": observation.datetime,
         "until": observation.datetime,
         "method": observation.method,
-        "source": observation.sensor,
+        "source": observation.sensor_named,
         "growth": error.growth,
         "scene": observation.scene,
         "caveats": caveats_of(observation),

@@ -324,7 +324,7 @@ def alternative(place: ReportedArea, card: Card) -> str:
     """Return what a picture shows, for those who can't see it."""
     one = card.observation
     count = f"{cars_of(one.count)} counted" if one.count is not None else "no count was made"
-    sensor = f" by {one.sensor}" if one.sensor else ""
+    sensor = f" by {one.sensor_named}" if one.sensor_named else ""
     if one.method == "occupancy":
         said = one.headline if one.count is not None else count
         return (
