@@ -273,7 +273,7 @@ class PlaceHistory:
         )
 
     def _together(self, record: Record, window: _Window, before: Sequence[Record]) -> Together | None:
-        """The last images of a build-up as one, as many as are most remarkable; None where there is but one."""
+        """The last images of a build-up as one, the most remarkable number; None where there is but one."""
         settings = self.settings
         if record.method != METHOD or not self._high(record, window):
             return None
@@ -513,7 +513,7 @@ def q_value(probabilities: Sequence[float], position: int) -> float:
 
 
 def finished(draft: Verdict, second_look: SecondLook, settings: VerdictSettings) -> Verdict:
-    """Return the verdict with its word, which rule gave it and, if it is `unprecedented`, what confirms it."""
+    """Return the verdict with its word, the rule that gave it and, if `unprecedented`, what confirms it."""
     if draft.q_exceedance is None:
         return draft
     word = _word(draft, settings)

@@ -47,8 +47,8 @@ class Record:
         high: Upper end.
         sd_below: Standard deviation of the truth below ``value`` (a two-piece normal law), in cars.
         sd_above: The same above it. For bounds both are the error of the bound itself.
-        growth: How the error grows with the true number n, for each car: both standard deviations are those at
-            ``value``, and at n they are hypot(1, growth n) / hypot(1, growth value) of that. A few cars at
+        growth: How the error grows with the true number n, for each car: both standard deviations are those
+            at ``value``, and at n they are hypot(1, growth n) / hypot(1, growth value) of that. A few cars at
             10 m err by a few, whatever a full yard errs by.
         source: Who says so: the publisher, or the sensor of our own observation.
         scene: Id of the scene, or the published article's address.

@@ -3,7 +3,8 @@
 At 10 m one image of 70 cars errs by 20 and more, so that it may be no more than remarkable by itself; three
 such images in a row are another matter. What is joined are images of one method within a month, each of them
 high by itself; how much their errors have in common (the yard, its cars' colours) doesn't shrink with their
-number. The study in ``docs/verdict-study.md`` counts the false alarms of this rule with those of single images.
+number. The study in ``docs/verdict-study.md`` counts the false alarms of this rule with those of single
+images.
 """
 
 from __future__ import annotations

@@ -135,7 +135,9 @@ def _joint_finding(verdict: Verdict, joint: Together) -> str:
 def _above_maximum(verdict: Verdict, joint: Together) -> bool:
     """Whether a mean that is called unprecedented is above the highest count, too."""
     top = verdict.maximum
-    return verdict.verdict == "unprecedented" and top is not None and 0 < top.value < (joint.mean.value or 0.0)
+    return (
+        verdict.verdict == "unprecedented" and top is not None and 0 < top.value < (joint.mean.value or 0.0)
+    )
 
 
 def _elevated_finding(verdict: Verdict) -> str:
@@ -267,7 +269,8 @@ def _joint_rule(verdict: Verdict, joint: Together) -> str:
         times = words.ratio((joint.mean.value or 0.0) / verdict.maximum.value)
         above = f"{times} times {_named(verdict.maximum)}, the most known in the {_window(verdict)}"
     alone = "" if verdict.alone in (None, "cannot say") else f"; by itself this image is {verdict.alone}"
-    return f"together with {others}: the mean of the {len(joint.records)} images, {mean}, is {above}{_against(verdict)}{alone}"
+    number = len(joint.records)
+    return f"together with {others}: the mean of the {number} images, {mean}, is {above}{_against(verdict)}{alone}"
 
 
 def _multiple(verdict: Verdict) -> str:

@@ -82,8 +82,8 @@ def _unseen(study: pd.DataFrame) -> list[str]:
     for _, row in rows[rows["part"] == "false alarms"].iterrows():
         if row["elevated_per_decade"] > SEEN_ALARMS:
             missed.append(
-                f"{row['elevated_per_decade']:.2f} false 'elevated or higher' in ten years with {SEEN_SENSOR} "
-                f"after {row['looks']:.0f} looks, more than {SEEN_ALARMS:g}"
+                f"{row['elevated_per_decade']:.2f} false 'elevated or higher' in ten years with "
+                f"{SEEN_SENSOR} after {row['looks']:.0f} looks, more than {SEEN_ALARMS:g}"
             )
     for _, row in rows[(rows["part"] == "power") & (rows["event"] == TARGET_EVENT)].iterrows():
         for name, least in SEEN_TARGETS.items():
@@ -91,8 +91,8 @@ def _unseen(study: pd.DataFrame) -> list[str]:
                 when = "within three images" if name.endswith("within") else "in one image"
                 missed.append(
                     f"{TARGET_EVENT} cars called elevated or higher {when} with probability "
-                    f"{row[f'{name}_power']:.3f} with {SEEN_SENSOR} after {row['looks']:.0f} looks, less than "
-                    f"{least:g}"
+                    f"{row[f'{name}_power']:.3f} with {SEEN_SENSOR} after {row['looks']:.0f} looks, less "
+                    f"than {least:g}"
                 )
     return missed
 
@@ -262,18 +262,18 @@ on average), so that the yard's state lasts from look to look: about 8 cars on a
 In the bursty yard a train brings 15 cars. Clouds come in spells, follow a monsoon's year, and hide the
 yard more often when it is full. Very high resolution errs by 1 car and 4% of the count; Sentinel-2 by 10
 cars (standard deviation); in the third column half of that variance drifts over 60 days without the
-stated interval knowing; in the fourth the errors are those that were measured on simulated yards (7 cars and 29%
-of the count, and a scale of its own for each yard, 15% off: [occupancy.md](occupancy.md)).
+stated interval knowing; in the fourth the errors are those that were measured on simulated yards (7 cars
+and 29% of the count, and a scale of its own for each yard, 15% off: [occupancy.md](occupancy.md)).
 
 *Past looks* are the clear looks of the five years before a date. A false alarm is any date called so in
 a yard where nothing happens, each date judged as the product judges it, among the dates of its year.
 Power is measured on yards that never held more than 20 cars, for the event's first look; *confirmed*
-asks for a second look five days later with the same cars there, and *within three* for one of the first three
-looks, five days apart, to be called so. At 10 m the second and third may be called so by the images together
-(*raised by images together* counts the dates that got a higher word so than by their own image). "Worth 5.0
-of 5 needed" is enough: effective numbers of looks are compared as they are printed, to one decimal. The thresholds were chosen with other
-random numbers than these tables are made with. In the study the window moves in steps of 90 days, to
-save time.
+asks for a second look five days later with the same cars there, and *within three* for one of the first
+three looks, five days apart, to be called so. At 10 m the second and third may be called so by the images
+together (*raised by images together* counts the dates that got a higher word so than by their own image).
+"Worth 5.0 of 5 needed" is enough: effective numbers of looks are compared as they are printed, to one
+decimal. The thresholds were chosen with other random numbers than these tables are made with. In the study
+the window moves in steps of 90 days, to save time.
 
 "Higher than ever" calls a date when its count is above all counts of the window; "z > 3" when it is more
 than three standard deviations above their mean. Both find every large event. They also raise the alarms
