@@ -269,8 +269,8 @@ def _joint_rule(verdict: Verdict, joint: Together) -> str:
         times = words.ratio((joint.mean.value or 0.0) / verdict.maximum.value)
         above = f"{times} times {_named(verdict.maximum)}, the most known in the {_window(verdict)}"
     alone = "" if verdict.alone in (None, "cannot say") else f"; by itself this image is {verdict.alone}"
-    number = len(joint.records)
-    return f"together with {others}: the mean of the {number} images, {mean}, is {above}{_against(verdict)}{alone}"
+    mean = f"the mean of the {len(joint.records)} images, {mean}"
+    return f"together with {others}: {mean}, is {above}{_against(verdict)}{alone}"
 
 
 def _multiple(verdict: Verdict) -> str:
