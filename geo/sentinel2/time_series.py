@@ -299,11 +299,20 @@ def looks(
         if not hindcast:
             yield look
         elif len(look.history) < LEAST_HISTORY or look.reason is not None:
-            forward[chip.id] = look
+            forward[chip.id] = replace(look, chip=_without_pixels(look.chip), past=())
         else:
-            forward[chip.id] = replace(look, current=None, background=None, past=())  # will be made anew
-    for id in list(forward):
-        yield _both_sides(forward.pop(id), stack)
+            forward[chip.id] = replace(
+                look, chip=_without_pixels(look.chip), current=None, background=None, past=()
+            )  # will be made anew
+    for chip in ordered:
+        if chip.id in forward:
+            yield _both_sides(replace(forward.pop(chip.id), chip=chip.load()), stack)
+
+
+def _without_pixels(chip: Chip) -> Chip:
+    """A chip that takes no memory, for a date that waits for those after it."""
+    nothing = np.broadcast_to(np.float32(np.nan), chip.reflectance.shape)
+    return replace(chip, reflectance=nothing, scl=None)
 
 
 def _planes(chip: Chip) -> TrackAlignedBands:
@@ -423,7 +432,7 @@ def _both_sides(look: DatedImage, stack: _Stack) -> DatedImage:
     rows = [others[i] for i in chosen]
     if len(rows) < LEAST_HISTORY:
         return look
-    site, chip = stack.site, own.chip.load()
+    site, chip = stack.site, look.chip
     planes = _planes(chip)
     middle = stack.middle(rows)
     background = stack.background(rows, middle)
