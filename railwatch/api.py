@@ -1,9 +1,9 @@
 """railwatch from Python: what the command line does, with the same defaults, as values.
 
     >>> import railwatch
-    >>> wagons = railwatch.detect("yard.tif")                                # doctest: +SKIP
-    >>> railwatch.run("images", aoi="yard.geojson", store="my_store")        # doctest: +SKIP
-    >>> railwatch.open_store("my_store").verdicts()                          # doctest: +SKIP
+    >>> wagons = railwatch.detect("yard.tif")  # doctest: +SKIP
+    >>> railwatch.run("images", aoi="yard.geojson", store="my_store")  # doctest: +SKIP
+    >>> railwatch.open_store("my_store").verdicts()  # doctest: +SKIP
 
 A mistake in the input raises a subclass of `aoi.errors.InputError` whose message is one sentence. Nothing
 here prints, and nothing touches the network.
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from aoi import AreaOfInterest, area_names, load_area
 from aoi.errors import InputError
 from railwatch.config import RunConfig, load_config
+from railwatch.store import DEFAULT_STORE
 from railwatch.store.areas import ChosenSettings, choose_settings
 
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from railwatch.store.store import Store
 
 __all__ = ["Chart", "StoreReader", "detect", "import_counts", "open_store", "run", "run_areas"]
-
-DEFAULT_STORE = "railwatch-store"
-"""The store that a run writes to where nobody names one."""
 
 AnyPath = str | PathLike[str]
 Device = Literal["auto", "cpu", "cuda"]

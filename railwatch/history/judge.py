@@ -210,6 +210,9 @@ class PlaceHistory:
         self.records = sorted(records, key=lambda record: (record.when, record.id))
         self.looks = looks_of(self.records)
         self.days = [look[0].day for look in self.looks]
+        # Asked for again in the window of every date after it.
+        self._points = [_best(look) for look in self.looks]
+        self._bounded = [any(record.bounded for record in look) for look in self.looks]
         self.missing = sorted(
             {record.day for record in self.records if record.kind == "missing"} - set(self.days)
         )
@@ -358,8 +361,9 @@ class PlaceHistory:
                 assumed = overlap / _DAYS_A_MONTH * settings.ceiling_looks_per_month
                 ceilings.append((record, max(assumed, 1.0)))
                 covered = max(covered, overlap)
-        looks = [look for look in self.looks[first:last] if any(record.bounded for record in look)]
-        points = [_best(look) for look in looks]
+        chosen = [index for index in range(first, last) if self._bounded[index]]
+        looks = [self.looks[index] for index in chosen]
+        points = [self._points[index] for index in chosen]
         seen = coverage(
             [look[0].day for look in looks],
             np.array([np.nan if one is None else one.value for one in points], dtype=np.float64),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
@@ -83,16 +83,28 @@ class Sources:
     @cached_property
     def _judged(self) -> dict[str, list[Verdict]]:
         """The verdicts of each area, judged by itself: they don't change with the other areas of a store."""
+        return self._judge(None)
+
+    def _judge(self, days: Collection[date] | None) -> dict[str, list[Verdict]]:
         return {
             name: verdicts_on(
-                gathered, judge_published=True, titles=self.titles, settings=self.settings_of(name)
+                gathered,
+                dates=days,
+                judge_published=True,
+                titles=self.titles,
+                settings=self.settings_of(name),
             )
             for name, gathered in self._gathered.items()
         }
 
-    def verdicts(self) -> list[Verdict]:
-        """Return a verdict on each observation and published count, oldest first; judged once."""
-        found = [verdict for verdicts in self._judged.values() for verdict in verdicts]
+    def verdicts(self, days: Collection[date] | None = None) -> list[Verdict]:
+        """Return a verdict on each observation and published count, oldest first; judged once.
+
+        Args:
+            days: Only those on these days, in less time: of long series few are judged for them.
+        """
+        judged = self._judged if days is None else self._judge(days)
+        found = [verdict for verdicts in judged.values() for verdict in verdicts]
         return sorted(found, key=lambda one: (one.datetime, one.aoi, one.record.id))
 
     def verdicts_on(self, day: date) -> list[Verdict]:

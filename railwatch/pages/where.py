@@ -112,8 +112,8 @@ def _zone(longitude: float, latitude: float) -> int:
 
 
 @cache
-def _countries() -> tuple[tuple[str, shapely.Geometry], ...]:
-    """Names and outlines of the countries, in degrees."""
+def _countries() -> tuple[tuple[str, shapely.MultiPolygon], ...]:
+    """Names and outlines of the countries, in degrees, as they are stored: some cross themselves."""
     content = resources.files("railwatch.pages").joinpath("countries.json.gz").read_bytes()
     data: dict[str, Any] = json.loads(gzip.decompress(content))
     arcs = [np.cumsum(np.array(arc).reshape(-1, 2), axis=0) / _STEPS_A_DEGREE for arc in data["arcs"]]
@@ -129,8 +129,15 @@ def _countries() -> tuple[tuple[str, shapely.Geometry], ...]:
             outer, *holes = [ring(numbers) for numbers in rings]
             if len(outer) >= 4:
                 polygons.append(shapely.Polygon(outer, [hole for hole in holes if len(hole) >= 4]))
-        found.append((str(country["name"]), shapely.make_valid(shapely.MultiPolygon(polygons))))
+        found.append((str(country["name"]), shapely.MultiPolygon(polygons)))
     return tuple(found)
+
+
+def _touching(frame: shapely.Polygon) -> list[tuple[str, shapely.MultiPolygon]]:
+    """Those whose bounds touch a frame."""
+    listed = _countries()
+    bounds = shapely.box(*shapely.bounds([shape for _, shape in listed]).T)
+    return [one for one, near in zip(listed, shapely.intersects(bounds, frame), strict=True) if near]
 
 
 def whereabouts(here: Coordinates) -> tuple[str, str]:
@@ -155,7 +162,8 @@ def countries_near(here: Coordinates) -> list[str]:
     side a place lies, and then every country there is named.
     """
     point = shapely.Point(here.longitude, here.latitude)
-    return sorted(name for name, shape in _countries() if shape.distance(point) < _TOO_NEAR_DEG)
+    around = _touching(point.buffer(_TOO_NEAR_DEG))
+    return sorted(name for name, shape in around if shape.distance(point) < _TOO_NEAR_DEG)
 
 
 @dataclass(frozen=True)
@@ -186,8 +194,8 @@ def countries_around(here: Coordinates) -> list[Country]:
         return np.asarray((shapely.get_coordinates(shape) - middle) / reach / 2.0 + 0.5, np.float64)
 
     near, found = countries_near(here), []
-    for name, shape in _countries():
-        part = shape.intersection(frame)
+    for name, shape in _touching(frame):
+        part = shapely.make_valid(shape).intersection(frame)
         polygons = [one for one in shapely.get_parts(part) if isinstance(one, shapely.Polygon)]
         largest = max(polygons, key=lambda one: one.area, default=None)
         if largest is None or largest.is_empty:

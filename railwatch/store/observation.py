@@ -51,6 +51,8 @@ METHODS: tuple[str, ...] = get_args(Method)
 FORMAT_VERSION = 1
 UNNAMED_SENSOR = "unknown"
 """What a scene says that doesn't name its sensor; see `geo.Scene`."""
+IMPORTED_SENSOR = "unnamed image"
+"""What a person's count says that names none."""
 """Version of the item fields. A reader refuses items with a higher one."""
 
 PREFIX = "railwatch:"
@@ -159,7 +161,7 @@ class Observation:
     @property
     def sensor_named(self) -> str:
         """The sensor, or an empty text where the scene doesn't name one."""
-        return "" if self.sensor == UNNAMED_SENSOR else self.sensor
+        return "" if self.sensor in (UNNAMED_SENSOR, IMPORTED_SENSOR) else self.sensor
 
     @property
     def headline(self) -> str:

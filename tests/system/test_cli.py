@@ -296,6 +296,18 @@ class _Terminal(io.StringIO):
         return True
 
 
+def test_a_terminal_gets_sentences_broken_between_words_and_a_pipe_gets_them_whole(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    path = "/a/folder/" + "with-a-long-name/" * 6 + "counts.csv"
+    sentence = f"{path}: no row could be taken: the 12 clear images are worth 9.9 independent ones"
+    lines = _common.wrapped(sentence, _Terminal())
+    assert len(lines) == 2
+    assert lines[0] == f"{path}:"
+    assert len(lines[1]) <= 80
+    assert " ".join(line.strip() for line in lines) == sentence
+    assert _common.wrapped(sentence, io.StringIO()) == [sentence]
+
+
 @pytest.mark.parametrize("quiet", [False, True])
 def test_who_waits_is_told_within_a_second_and_the_line_goes(monkeypatch, quiet):
     stream = _Terminal()
