@@ -36,7 +36,7 @@ from pathlib import Path
 import shapely
 from pyproj import Transformer
 from aoi import AreaOfInterest
-from geo.sentinel2.chip import ChipGrid
+from geo.sentinel2.chip import chip_grid
 from geo.sentinel2.formats.find import find_products
 back = Transformer.from_crs(32652, "OGC:CRS84", always_xy=True).transform
 box = shapely.segmentize(shapely.box(632_000, 4_655_000, 633_200, 4_655_300), 100.0)
@@ -44,7 +44,7 @@ area = AreaOfInterest("yard", "Yard", shapely.transform(box, back, interleaved=F
 begun = time.perf_counter()
 (product,), refused = find_products([Path(sys.argv[1])])
 listed = time.perf_counter()
-chip = product.read(ChipGrid.around(area))
+chip = product.read(chip_grid(area))
 done = time.perf_counter()
 print(json.dumps({
     "list_s": round(listed - begun, 3), "read_s": round(done - listed, 3), "shape": chip.shape,

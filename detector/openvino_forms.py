@@ -150,10 +150,12 @@ class OpenVinoNetwork:
     Args:
         form: Which.
         threads: Processor cores to use; all by default.
+        any_shape: Make it ready for inputs of any shape at once: for those whose shapes seldom repeat.
     """
 
-    def __init__(self, form: Form, threads: int | None = None) -> None:
+    def __init__(self, form: Form, threads: int | None = None, *, any_shape: bool = False) -> None:
         self.name = f"openvino {form.name}"
+        self._any_shape = any_shape
         self._form = form
         self._openvino = import_openvino()
         self._core = self._openvino.Core()
@@ -189,7 +191,7 @@ class OpenVinoNetwork:
         """
         if shapes in self._requests:
             return self._requests[shapes]
-        key = None if self._requests else shapes
+        key = None if self._requests or self._any_shape else shapes
         if key is None and None in self._requests:
             return self._requests[None]
         model = self._model.clone()

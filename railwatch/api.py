@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from aoi import AreaOfInterest, area_names, load_area
 from aoi.errors import InputError
 from railwatch.config import RunConfig, load_config
+from railwatch.store import DEFAULT_STORE
 from railwatch.store.areas import ChosenSettings, choose_settings
 
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from railwatch.store.store import Store
 
 __all__ = ["Chart", "StoreReader", "detect", "import_counts", "open_store", "run", "run_areas"]
-
-DEFAULT_STORE = "railwatch-store"
-"""The store that a run writes to where nobody names one."""
 
 AnyPath = str | PathLike[str]
 Device = Literal["auto", "cpu", "cuda"]
@@ -236,6 +234,7 @@ def run_areas(
         detector__backend=backend,
         detector__weights=_text(weights),
         occupancy__device=device,
+        occupancy__backend=backend,
         occupancy__hindcast=hindcast or None,
     )
     declared = Dates.read(Path(dates)) if dates is not None else Dates()
@@ -301,7 +300,10 @@ def _area(chosen: ChosenSettings, store: Path) -> AreaOfInterest:
             raise InputError(
                 f"which area? {store} keeps {', '.join(chosen.kept)}; choose one with --aoi NAME"
             )
-        raise InputError("which area? Give --aoi NAME_OR_FILE, or a --config that names one")
+        raise InputError(
+            "which area? Give --aoi FILE (an outline from QGIS or Google Earth as KML, GeoJSON, ...) "
+            "or --aoi NAME, one of 'railwatch aoi list'"
+        )
     if aoi in chosen.kept and aoi not in area_names() and not Path(aoi).is_file():
         return chosen.kept[aoi].area
     return load_area(aoi)

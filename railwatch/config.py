@@ -158,6 +158,11 @@ class OccupancySettings:
     device: Literal["auto", "cpu", "cuda"] = _setting(
         "auto", "Where the network runs; `auto` takes a CUDA GPU when there is one.", changes_results=False
     )
+    backend: Literal["auto", "openvino", "torch"] = _setting(
+        "auto",
+        "What runs the network: `openvino` (CPU) or `torch` (GPU, CPU); `auto` takes the fastest.",
+        changes_results=False,
+    )
 
 
 @settings_table

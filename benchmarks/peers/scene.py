@@ -26,15 +26,18 @@ def position_code(side: int) -> np.ndarray:
     return np.stack([column & 255, row & 255, high]).astype(np.uint8)
 
 
-def origin_of(image: np.ndarray) -> tuple[int, int]:
-    """Where a window ``(H, W, 3)`` of such a raster begins, (x, y); it is at least two blocks each way."""
-    values = image.astype(np.int64)
-    column = values[:, :, 0] | ((values[:, :, 2] & 15) << 8)
-    row = values[:, :, 1] | ((values[:, :, 2] >> 4) << 8)
-    across, down = int(np.argmax(column[0] != column[0, 0])), int(np.argmax(row[:, 0] != row[0, 0]))
-    return int(column[0, 0]) * BLOCK_PX + (BLOCK_PX - across) % BLOCK_PX, int(row[0, 0]) * BLOCK_PX + (
-        BLOCK_PX - down
-    ) % BLOCK_PX
+def origin_of(row: np.ndarray, column: np.ndarray) -> tuple[int, int]:
+    """Where a window of such a raster begins, (x, y), by its first row and column of pixels, each (n, 3).
+
+    They are at least two blocks long.
+    """
+
+    def begins(high: np.ndarray, line: np.ndarray, band: int) -> int:
+        block = line[:, band].astype(np.int64) | (high << 8)
+        return int(block[0]) * BLOCK_PX + (BLOCK_PX - int(np.argmax(block != block[0]))) % BLOCK_PX
+
+    x = begins(row[:, 2].astype(np.int64) & 15, row, 0)
+    return x, begins(column[:, 2].astype(np.int64) >> 4, column, 1)
 
 
 def yards(side: int, angle_deg: float, *, tracks: int = 12, cars: int = 24, seed: int = 0) -> np.ndarray:

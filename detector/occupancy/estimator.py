@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from detector.device import choose_device
-from detector.occupancy import weights as weights_file
 from detector.occupancy.estimate import FigureInterval, OccupancyEstimate, Pitch
 from detector.occupancy.inputs import CHANNELS, FIRST_MASK, Inputs, inputs_of
-from detector.occupancy.network import Past
+from detector.occupancy.runners import OccupancyRunner, RawAnswer, load
+from detector.occupancy.weights import OccupancyHead
 from geo.sentinel2.chip import PIXEL_M
 from geo.sentinel2.site import Site
 from geo.sentinel2.time_series import DatedImage
@@ -36,15 +33,6 @@ _USUAL_RESIDUAL_M = 2.0
 """Standard error of a place that the calibrated intervals hold already: more widens them."""
 
 
-class _Answer(NamedTuple):
-    """Raw answers of the network to a batch."""
-
-    density: F32
-    length_m: NDArray[np.float64]
-    below_m: NDArray[np.float64]
-    above_m: NDArray[np.float64]
-
-
 class OccupancyEstimator:
     """The shipped estimator, or one with other weights.
 
@@ -53,25 +41,38 @@ class OccupancyEstimator:
         version: Of the weights.
         checksum: SHA-256 of the weights file.
         card: Data, training and figures.
+        backend: What runs the network: "openvino float32".
+
+    Args:
+        weights: All of the weights but the network.
+        run: What runs the network.
     """
 
-    def __init__(self, loaded: weights_file.OccupancyWeights, device: str = "auto") -> None:
-        self.card = loaded.card
-        self.name = str(loaded.card.get("name", loaded.path.stem))
-        self.version = str(loaded.card.get("version", "0"))
-        self.checksum = loaded.checksum
-        self.weights = loaded
-        self.device = choose_device(device)
-        self.network = loaded.network.to(self.device).eval()
+    def __init__(self, weights: OccupancyHead, run: OccupancyRunner) -> None:
+        self.card = weights.card
+        self.name = str(weights.card.get("name", weights.path.stem))
+        self.version = str(weights.card.get("version", "0"))
+        self.checksum = weights.checksum
+        self.weights = weights
+        self.backend = run.name
+        self._run = run
 
     @classmethod
-    def load(cls, path: str | Path | None = None, device: str = "auto") -> OccupancyEstimator:
+    def load(
+        cls, path: str | Path | None = None, device: str = "auto", backend: str = "auto"
+    ) -> OccupancyEstimator:
         """Load the shipped weights, or those of a file.
+
+        Args:
+            path: A .safetensors file.
+            device: auto, cpu or cuda.
+            backend: auto, openvino or torch.
 
         Raises:
             WeightsError: They can't be used.
+            InputError: The device or the backend isn't to be had.
         """
-        return cls(weights_file.load(path), device)
+        return cls(*load(path, device, backend))
 
     @property
     def pitch(self) -> Pitch:
@@ -109,7 +110,7 @@ class OccupancyEstimator:
         if look.reason is not None or look.current is None or look.background is None:
             raise ValueError(f"{look.id} must not be answered: {look.reason}")
         given, window = _near(inputs_of(look, site, tracks=tracks))
-        answer = self._ask([given])
+        answer = self._run([given])
         density = np.zeros(site.frame.shape, np.float32)
         density[window] = answer.density[0] * given.region
         used = pitch or self.weights.pitch
@@ -143,23 +144,12 @@ class OccupancyEstimator:
             raise ValueError(f"{look.id} must not be answered: {look.reason}")
         given, _ = _near(inputs_of(look, site))
         residual = look.registration.residual_m if look.registration else 0.0
-        return self._intervals(given, self._ask([given]), self.weights.pitch, residual)
+        return self._intervals(given, self._run([given]), self.weights.pitch, residual)
 
-    # ----------------------------------------------------------------------------------- the network
-
-    @torch.inference_mode()
-    def _ask(self, batch: list[Inputs]) -> _Answer:
-        planes = torch.from_numpy(np.stack([one.planes for one in batch])).to(self.device)
-        region = torch.from_numpy(np.stack([one.region for one in batch]).astype(np.float32)).to(self.device)
-        past = Past.of([one.past for one in batch])
-        said = self.network(planes, region, past and past.to(self.device))
-        return _Answer(
-            said.density.cpu().numpy(),
-            *(part.double().cpu().numpy() for part in (said.length_m, said.below_m, said.above_m)),
-        )
+    # --------------------------------------------------------------------------------- the intervals
 
     def _intervals(
-        self, given: Inputs, answer: _Answer, pitch: Pitch, residual_m: float
+        self, given: Inputs, answer: RawAnswer, pitch: Pitch, residual_m: float
     ) -> tuple[FigureInterval, FigureInterval]:
         raw = float(answer.length_m[0]), float(answer.below_m[0]), float(answer.above_m[0])
         hidden = _hidden(given)
@@ -187,13 +177,13 @@ class OccupancyEstimator:
             count + math.hypot(upper * above_m / pitch_m, more),
         )
 
-    def _displaced(self, given: Inputs, answer: _Answer, residual_m: float) -> float:
+    def _displaced(self, given: Inputs, answer: RawAnswer, residual_m: float) -> float:
         """What an uncertain place adds to a length's standard deviation beyond what is calibrated, metres."""
         if residual_m <= _USUAL_RESIDUAL_M:
             return 0.0
         step = residual_m / math.sqrt(2.0) / PIXEL_M  # an axis
         beside = [_shifted(given, *by) for by in ((step, 0.0), (-step, 0.0), (0.0, step), (0.0, -step))]
-        moved = self._ask(beside).length_m - answer.length_m[0]
+        moved = self._run(beside).length_m - answer.length_m[0]
         # Phantom wagons come whichever way an image is moved: deviations count, not differences.
         whole = math.sqrt(float((moved**2).reshape(2, 2).mean(axis=1).sum()))
         return whole * math.sqrt(1.0 - (_USUAL_RESIDUAL_M / residual_m) ** 2)
@@ -201,7 +191,7 @@ class OccupancyEstimator:
     # ------------------------------------------------------------------------------- where width is from
 
     def _budget(
-        self, given: Inputs, answer: _Answer, pitch: Pitch, residual_m: float, count: FigureInterval
+        self, given: Inputs, answer: RawAnswer, pitch: Pitch, residual_m: float, count: FigureInterval
     ) -> dict[str, float]:
         """Standard deviations in cars by cause: how the answer moves with the doubt in what it rests on.
 
@@ -258,7 +248,7 @@ class OccupancyEstimator:
             _shifted(given, 0.0, -step),
             *grain,
         ]
-        unmoved, *cars = self._ask(batch).length_m / pitch.mean_m
+        unmoved, *cars = self._run(batch).length_m / pitch.mean_m
         here = float(answer.length_m[0]) / pitch.mean_m
 
         def half(a: int) -> float:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from geo.sentinel2.composite import MOST_HISTORY
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from geo.sentinel2.site import Site
     from geo.sentinel2.time_series import DatedImage
+
+# Arrays in an inference, tensors in a training: the same few operations.
+N = TypeVar("N", NDArray[np.float32], "Tensor")
 
 CHANNELS = (
     *(f"current_{b}" for b in ("B02", "B03", "B04", "B08")),
@@ -157,7 +160,7 @@ def make_inputs(
         return np.asarray((x - _MEAN) * _LEVEL, dtype=np.float32)
 
     def change(x: NDArray[np.float32]) -> NDArray[np.float32]:
-        return bent(torch.from_numpy(x * CHANGE)).numpy()
+        return bent(x * np.float32(CHANGE))
 
     reflectance = np.concatenate(
         [level(current), change(current - median), level(median), change(low - median), change(high - median)]
@@ -206,16 +209,20 @@ def past_planes(
     return PastBands(change, known, np.array([shadow_planes(sun) for sun in suns], np.float32))
 
 
-def bent(change: Tensor) -> Tensor:
+def bent(change: N) -> N:
     """Square roots beyond one: a white tarpaulin and a brighter one are nearly the same news."""
-    size = change.abs()
-    return change.sign() * torch.where(size > 1, 2 * size.clamp(min=1.0).sqrt() - 1, size)
+    size = abs(change).clip(min=1.0)
+    small: N = change.clip(-1.0, 1.0)
+    more: N = 2 * (change / size) * (size**0.5 - 1)
+    return small + more
 
 
-def straight(change: Tensor) -> Tensor:
+def straight(change: N) -> N:
     """What `bent` has bent."""
-    size = change.abs()
-    return change.sign() * torch.where(size > 1, ((size + 1) / 2) ** 2, size)
+    size = abs(change).clip(min=1.0)
+    small: N = change.clip(-1.0, 1.0)
+    more: N = (change / size) * (((size + 1) / 2) ** 2 - 1)
+    return small + more
 
 
 def shadow_planes(shadow: tuple[float, float] | None) -> tuple[float, float]:

@@ -104,10 +104,15 @@ class Comparison(nn.Module):
 
     Args:
         outputs: Channels of the result.
+
+    Attributes:
+        every: Whether dates that aren't there are computed too, and given no weight: for a graph in which
+            there may not be none. In training many dates of a padded batch aren't there.
     """
 
     def __init__(self, outputs: int):
         super().__init__()
+        self.every = False
         self.look = nn.Sequential(_join(24, _LOOK_WIDTH, 3), BasicBlock(_LOOK_WIDTH, _LOOK_WIDTH))
         self.around = _join(_LOOK_WIDTH, _LOOK_WIDTH, 3)
         self.choice = nn.Conv2d(2 * _LOOK_WIDTH, _HEADS, 1)
@@ -125,18 +130,19 @@ class Comparison(nn.Module):
         """Features (B, outputs, h, w)."""
         b, k, _, h, w = past.change.shape
         present = past.known.flatten(2).any(dim=2)
+        rows = torch.ones_like(present) if self.every else present
         now = straight(planes[:, _DIFFERENCE])
         where = torch.cat(
             [planes[:, _TRACKS].mean(dim=1, keepdim=True), planes[:, [_REGION]], planes[:, _BACKGROUND]],
             dim=1,
         )
-        change, known = past.change[present], past.known[present][:, None]
-        of = present.nonzero()[:, 0]
+        change, known = past.change[rows], past.known[rows][:, None]
+        of = rows.nonzero()[:, 0]
         each = torch.cat(
             [
                 bent(change),
                 bent(now[of] - change) * known,
-                past.shadow[present][:, :, None, None].expand(-1, 2, h, w),
+                past.shadow[rows][:, :, None, None].expand(-1, 2, h, w),
                 where[of],
             ],
             dim=1,
@@ -151,7 +157,7 @@ class Comparison(nn.Module):
         def laid(values: Tensor, rest: float) -> Tensor:
             whole = values.repeat_interleave(2, dim=-1)[..., :h, :w]
             out = whole.new_full((b, k, *whole.shape[1:]), rest)
-            out[present] = whole
+            out[rows] = whole
             return out
 
         logits = torch.where(past.known[:, :, None], laid(logits, _UNKNOWN), _UNKNOWN)
@@ -161,7 +167,7 @@ class Comparison(nn.Module):
         )  # (B, heads, bands, h, w)
         features = laid(seen, 0.0)
         weight = present.to(features.dtype)[:, :, None, None, None]
-        mean = features.sum(dim=1) / weight.sum(dim=1).clamp(min=1.0)
+        mean = (features * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1.0)
         picked = (share[:, :, 0, None] * features).sum(dim=1)
         compared = bent(now[:, None] - chosen).flatten(1, 2)
         said: Tensor = self.result(torch.cat([compared, mean, picked], dim=1))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from detector.errors import LabelError
 from detector.occupancy.estimator import OccupancyEstimator
+from detector.occupancy.weights import load
 from detector.simulators.sentinel2.clouds import cirrus, cumulus, shadow_only
 from detector.simulators.sentinel2.independent import StripYard
 from detector.simulators.sentinel2.renderer import random_sky
@@ -84,7 +85,7 @@ def evaluate(
         report(k, total)
     stored = stored_sites(folder, "test")[:sites]
     length, count, pitch = stretch_of(estimator.card)
-    network = estimator.network
+    network = load(estimator.weights.path).network
     table = scores.intervals(answers(stored, network), length, count, pitch)
     report(sites + 1, total)
     blind = scores.intervals(answers(stored, network, tracks=False), length, count, pitch)

@@ -29,10 +29,11 @@ from detector.simulators.sentinel2.renderer import (
     random_sky,
     sun_at,
 )
+from geo.grid import Grid
 from geo.ground_metric import apply_affine
-from geo.sentinel2.chip import Chip, ChipGrid
+from geo.sentinel2.chip import Chip
 from geo.sentinel2.clear_sky.assess import ClearSkyAssessment
-from geo.sentinel2.site import Site, TrackAlignedGrid, draw_polygon, draw_tracks, frame_of
+from geo.sentinel2.site import Site, draw_polygon, draw_tracks, frame_of
 from geo.sentinel2.time_series import DatedImage, looks
 
 _CORNER = (500_000.0, 4_700_000.0)
@@ -79,7 +80,7 @@ class SimulatedSite:
         rng = np.random.default_rng([seed, number, 4711])
         yard = random_yard(rng, split)
         coarse = CoarseYard.random(yard, rng, picture)
-        to_pixels = ~coarse.lattice.to_scene
+        to_pixels = ~coarse.lattice.transform
         lines = [shapely.LineString(apply_affine(to_pixels, p.points)) for p in yard.paths]
         body = shapely.union_all([shapely.LineString(p.points) for p in yard.paths])
         loose = float(rng.uniform(5.0, 30.0))
@@ -98,16 +99,15 @@ class SimulatedSite:
             )
             for line in lines
         ]
-        grid = ChipGrid(
-            CRS.from_epsg(_CRS), Affine(10.0, 0.0, _CORNER[0], 0.0, -10.0, _CORNER[1]), coarse.lattice.shape
-        )
+        corner = Affine(10.0, 0.0, _CORNER[0], 0.0, -10.0, _CORNER[1])
+        grid = Grid(coarse.lattice.shape, corner, CRS.from_epsg(_CRS))
         site = _site(f"sim-{seed}-{number}", grid, outline, drawn)
         return cls(f"sim-{seed}-{number}", coarse, site, Traffic.random(yard, rng), outline)
 
     def truth(self, pieces: Sequence[tuple[int, float, float]], consists: Sequence[Consist]) -> Truth:
         """What stands inside the boundary."""
         yard = self.coarse.yard
-        to_pixels = ~self.coarse.lattice.to_scene
+        to_pixels = ~self.coarse.lattice.transform
         freight: list[tuple[float, float]] = []
         total = engines = 0
         for consist in consists:
@@ -156,7 +156,7 @@ class SimulatedSite:
         )
 
 
-def _site(name: str, grid: ChipGrid, outline: shapely.Polygon, lines: Sequence[shapely.LineString]) -> Site:
+def _site(name: str, grid: Grid, outline: shapely.Polygon, lines: Sequence[shapely.LineString]) -> Site:
     """A place with track lines, its outlines in grid pixels."""
     frame = frame_of(outline, lines)
     return Site(
@@ -169,10 +169,10 @@ def _site(name: str, grid: ChipGrid, outline: shapely.Polygon, lines: Sequence[s
     )
 
 
-def _cells(pixels: NDArray[np.float64], frame: TrackAlignedGrid) -> F32:
+def _cells(pixels: NDArray[np.float64], frame: Grid) -> F32:
     """How many of some points (n, 2), grid pixels, lie in each cell of a frame."""
     h, w = frame.shape
-    x, y = apply_affine(~frame.to_grid, pixels).T
+    x, y = apply_affine(~frame.transform, pixels).T
     column, row = np.floor(x).astype(int), np.floor(y).astype(int)
     ok = (column >= 0) & (row >= 0) & (column < w) & (row < h)
     return np.bincount((row * w + column)[ok], minlength=h * w).reshape(h, w).astype(np.float32)

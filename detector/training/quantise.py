@@ -38,7 +38,17 @@ from detector.wagons.detector import WagonDetector
 from detector.wagons.map_network import OpenVinoMaps, TorchMaps
 from detector.wagons.weights import Weights
 
-__all__ = ["LIMITS", "USABLE", "Parity", "compare", "convert", "images_for", "quantise_wagons", "write_forms"]
+__all__ = [
+    "LIMITS",
+    "USABLE",
+    "Parity",
+    "compare",
+    "convert",
+    "images_for",
+    "quantise_wagons",
+    "write_forms",
+    "written",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -273,7 +283,7 @@ def quantise_wagons(
     reference = WagonDetector(loaded.head, network=TorchMaps(loaded.network, "cpu", dtype=torch.float32))
 
     def parity(model: Any) -> Parity:
-        with _written(model, loaded.path.stem) as form:
+        with written(model, loaded.path.stem) as form:
             return compare(reference, WagonDetector(loaded.head, network=OpenVinoMaps(form)), checks)
 
     pictures = [_cut(image)[None] for image in samples]
@@ -321,7 +331,7 @@ def write_forms(
     openvino = import_openvino()
     forms = {}
     for name, model in models.items():
-        with _written(model, weights.stem, name) as form:
+        with written(model, weights.stem, name) as form:
             sha256 = {}
             for path in (form.graph, form.numbers):
                 content = path.read_bytes()
@@ -344,7 +354,7 @@ def write_forms(
 
 
 @contextmanager
-def _written(model: Any, stem: str, name: str = "form") -> Iterator[Form]:
+def written(model: Any, stem: str, name: str = "form") -> Iterator[Form]:
     """A graph as a form in a temporary folder."""
     openvino = import_openvino()
     with tempfile.TemporaryDirectory() as folder:

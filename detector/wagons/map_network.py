@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from detector.backends import choose
 from detector.openvino_forms import Form, OpenVinoNetwork, find
+from detector.tensor_file import located
 from detector.wagons import weights as weights_file
 from detector.wagons.maps import F32, Maps, split
 from detector.wagons.weights import Weights, WeightsHead
@@ -108,7 +109,7 @@ def load(
         WeightsError: The weights or their form are missing, damaged or not ours.
         InputError: The device or the backend isn't to be had.
     """
-    with weights_file.located(path) as file:
+    with located(path, weights_file.SHIPPED) as file:
         head = weights_file.load_head(file)
         forms = find(file, head.checksum)
         choice = choose(

@@ -5,15 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.errors import WeightsError
-from detector.tensor_file import load_tensors, save_tensors
+from detector.tensor_file import load_tensors, located, save_tensors
 from detector.wagons.rescoring import FEATURES, Rescorer
 
 if TYPE_CHECKING:
@@ -69,16 +66,6 @@ def save(path: Path, network: WagonNet, judge: Rescorer, card: dict[str, Any]) -
     return save_tensors(path, tensors, card, FORMAT)
 
 
-@contextmanager
-def located(path: str | Path | None, shipped: str = SHIPPED) -> Iterator[Path]:
-    """The path of a weights file, or of the shipped one of a name."""
-    if path is not None:
-        yield Path(path)
-        return
-    with as_file(files("detector") / "weights") as folder:
-        yield folder / f"{shipped}.safetensors"
-
-
 def load(path: str | Path | None = None) -> Weights:
     """Load weights: the shipped ones, or those of a file with its card beside it.
 
@@ -88,7 +75,7 @@ def load(path: str | Path | None = None) -> Weights:
     from detector.state_dict import fill
     from detector.wagons.network import WagonNet
 
-    with located(path) as file:
+    with located(path, SHIPPED) as file:
         tensors, card, checksum = load_tensors(file, FORMAT, "wagon")
         network = WagonNet()
         judge = _judge(tensors, file)
@@ -105,7 +92,7 @@ def load_head(path: str | Path | None = None) -> WeightsHead:
     Raises:
         WeightsError: As `load` does.
     """
-    with located(path) as file:
+    with located(path, SHIPPED) as file:
         tensors, card, checksum = load_tensors(file, FORMAT, "wagon", beginning="judge.")
         return WeightsHead(_judge(tensors, file), card, checksum, file)
 

@@ -1,7 +1,7 @@
 """An area's window of a remote scene, kept as one small COG with its STAC item.
 
 The pixels of a Sentinel-2 scene keep their publisher's numbers and their own 10 m grid, and reach as far
-beyond the area as `geo.sentinel2.chip.ChipGrid` does, so that what is read of the copy is what would be read
+beyond the area as `geo.sentinel2.chip.chip_grid` does, so that what is read of the copy is what would be read
 of the product itself: 20 m bands are brought to 10 m here by the same kernel. The offset of the numbers is
 decided here, where a sample of the whole scene can be had, and stands in the item with its reason
 (`geo.sentinel2.formats.stac_item`).

@@ -22,7 +22,8 @@ from geo.catalogue.network import Network, RequestTally
 from geo.catalogue.remote_image import measure_remote, open_remote
 from geo.catalogue.remote_scene import RemoteScene
 from geo.errors import SceneError
-from geo.sentinel2.chip import ChipGrid
+from geo.grid import Grid
+from geo.sentinel2.chip import chip_grid
 from geo.sentinel2.formats.find import find_products
 from geo.sentinel2.formats.product import Product
 from geo.sentinel2.formats.product_names import CLASSES, SWIR_BAND, TEN_METRE_BANDS
@@ -68,7 +69,7 @@ def cut_sentinel2(
         SceneError: It isn't what the item says, or the offset of its numbers can't be told.
         EmptyScene: It has no pixel in the area.
     """
-    grid = ChipGrid.around(area)
+    grid = chip_grid(area)
     wanted = _wanted(metadata)
     window_of = _window_of(scene, grid)
     parts = work / "parts"
@@ -134,7 +135,7 @@ def measure_sentinel2(
         NetworkError: A header can't be had.
         SceneError: It isn't what the item says.
     """
-    window_of = _window_of(scene, ChipGrid.around(area))
+    window_of = _window_of(scene, chip_grid(area))
     total = RequestTally()
     for asset in _wanted(metadata):
         one = measure_remote(
@@ -166,7 +167,7 @@ def _sampled(metadata: ItemMetadata, asset: Asset) -> int | None:
     return _SAMPLE_PX if metadata.doubtful and not _originals(metadata) and asset.band != SWIR_BAND else None
 
 
-def _window_of(scene: RemoteScene, grid: ChipGrid) -> Callable[[DatasetReader], Window | None]:
+def _window_of(scene: RemoteScene, grid: Grid) -> Callable[[DatasetReader], Window | None]:
     declared = _declared_crs(scene.item)
 
     def window_of(opened: DatasetReader) -> Window | None:
@@ -222,7 +223,7 @@ def _band_entry(product: Product, name: str) -> dict[str, Any]:
     }
 
 
-def _crop_of(product: Product, grid: ChipGrid) -> ChipGrid:
+def _crop_of(product: Product, grid: Grid) -> Grid:
     """The window that is kept, on the product's own 10 m grid."""
     if product.crs == grid.crs:
         west, south, east, north = grid.bounds
@@ -240,7 +241,7 @@ def _crop_of(product: Product, grid: ChipGrid) -> ChipGrid:
         math.ceil((south - t.f) / t.e - 1e-6) + beside,
     )
     transform = Affine(t.a, 0.0, t.c + left * t.a, 0.0, t.e, t.f + top * t.e)
-    return ChipGrid(product.crs, transform, (bottom - top, right - left))
+    return Grid((bottom - top, right - left), transform, product.crs)
 
 
 def _declared_crs(item: Mapping[str, Any]) -> CRS | None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from geo.errors import SceneError
+from geo.grid import Grid
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
@@ -27,47 +28,30 @@ MARGIN_M = 400.0
 """Ground beside an area that its chips show: what dates are laid over each other by, and judged clear by."""
 
 
-@dataclass(frozen=True)
-class ChipGrid:
-    """The 10 m pixels over one area that every acquisition of it is read on.
+def chip_grid(area: AreaOfInterest, margin_m: float = MARGIN_M) -> Grid:
+    """The 10 m pixels over an area (in longitude and latitude) that every acquisition of it is read on.
 
-    North-up in the UTM zone of the area's middle, its corner on a whole multiple of 10 m: there the grids of
-    all Sentinel-2 tiles of the zone coincide, so that a chip is a plain window of the product.
+    North-up in the UTM zone (WGS84) of the area's middle, its corner on a whole multiple of 10 m: there the
+    grids of all Sentinel-2 tiles of the zone coincide, so that a chip is a plain window of the product.
 
-    Attributes:
-        crs: UTM, WGS84.
-        transform: pixels to map coordinates.
-        shape: rows and columns.
+    Args:
+        area: The area.
+        margin_m: Ground around it.
+
+    Raises:
+        SceneError: The area lies beyond the latitudes that UTM and Sentinel-2 cover (84 N, 80 S).
     """
-
-    crs: CRS
-    transform: Affine
-    shape: tuple[int, int]
-
-    @classmethod
-    def around(cls, area: AreaOfInterest, margin_m: float = MARGIN_M) -> ChipGrid:
-        """The grid over an area (in longitude and latitude) and some ground around it.
-
-        Raises:
-            SceneError: the area lies beyond the latitudes that UTM and Sentinel-2 cover (84 N, 80 S).
-        """
-        middle = area.boundary.centroid
-        if not -80.0 <= middle.y <= 84.0:
-            raise SceneError(f"area {area.name} lies beyond the latitudes that Sentinel-2 covers")
-        zone = min(int((middle.x + 180.0) // 6.0), 59) + 1
-        crs = CRS.from_epsg((32600 if middle.y >= 0 else 32700) + zone)
-        west, south, east, north = area.to_crs(crs).boundary.bounds
-        left = math.floor((west - margin_m) / PIXEL_M) * PIXEL_M
-        top = math.ceil((north + margin_m) / PIXEL_M) * PIXEL_M
-        columns = math.ceil((east + margin_m - left) / PIXEL_M)
-        rows = math.ceil((top - south + margin_m) / PIXEL_M)
-        return cls(crs, Affine(PIXEL_M, 0.0, left, 0.0, -PIXEL_M, top), (rows, columns))
-
-    @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """West, south, east, north in map coordinates."""
-        left, top = self.transform.c, self.transform.f
-        return left, top - self.shape[0] * PIXEL_M, left + self.shape[1] * PIXEL_M, top
+    middle = area.boundary.centroid
+    if not -80.0 <= middle.y <= 84.0:
+        raise SceneError(f"area {area.name} lies beyond the latitudes that Sentinel-2 covers")
+    zone = min(int((middle.x + 180.0) // 6.0), 59) + 1
+    crs = CRS.from_epsg((32600 if middle.y >= 0 else 32700) + zone)
+    west, south, east, north = area.to_crs(crs).boundary.bounds
+    left = math.floor((west - margin_m) / PIXEL_M) * PIXEL_M
+    top = math.ceil((north + margin_m) / PIXEL_M) * PIXEL_M
+    columns = math.ceil((east + margin_m - left) / PIXEL_M)
+    rows = math.ceil((top - south + margin_m) / PIXEL_M)
+    return Grid((rows, columns), Affine(PIXEL_M, 0.0, left, 0.0, -PIXEL_M, top), crs)
 
 
 @dataclass(frozen=True)
@@ -220,7 +204,7 @@ class ChipOnDisk:
 
     id: str
     datetime: dt.datetime
-    grid: ChipGrid
+    grid: Grid
     sun_azimuth_deg: float | None
     sun_elevation_deg: float | None
     digest: str

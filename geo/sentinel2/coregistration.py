@@ -22,8 +22,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from geo.grid import Grid
 from geo.sentinel2.chip import PIXEL_M
-from geo.sentinel2.site import TrackAlignedBands, TrackAlignedGrid
+from geo.sentinel2.site import TrackAlignedBands
 
 Bands = NDArray[np.float32]
 
@@ -80,7 +81,7 @@ class Registration:
     band_shift_m: tuple[tuple[float, float], ...]
 
     def sample(
-        self, planes: TrackAlignedBands, frame: TrackAlignedGrid, middle_m: tuple[float, float] = (0.0, 0.0)
+        self, planes: TrackAlignedBands, frame: Grid, middle_m: tuple[float, float] = (0.0, 0.0)
     ) -> tuple[Bands, NDArray[np.bool_]]:
         """The date's values at a frame's cells, and where they are known.
 
@@ -110,7 +111,7 @@ class Registration:
 
 def register(
     planes: TrackAlignedBands,
-    frame: TrackAlignedGrid,
+    frame: Grid,
     reference: Bands,
     stable: NDArray[np.bool_],
     *,
@@ -184,7 +185,7 @@ def _fine(planes: Bands, known: NDArray[np.bool_]) -> Bands:
 
 
 def _same_ground(
-    planes: TrackAlignedBands, frame: TrackAlignedGrid, texture: _CompositeTexture, found: Registration
+    planes: TrackAlignedBands, frame: Grid, texture: _CompositeTexture, found: Registration
 ) -> bool:
     """Whether an image shows the composite's ground: whether any of its fine texture is the same."""
     current, here = found.sample(planes, frame)
@@ -201,7 +202,7 @@ def _same_ground(
 
 def _band_by_band(
     planes: TrackAlignedBands,
-    frame: TrackAlignedGrid,
+    frame: Grid,
     texture: _CompositeTexture,
     near: NDArray[np.bool_] | None,
     whole: Registration,
@@ -212,7 +213,7 @@ def _band_by_band(
     use = known & here
     r, c = reference[:, use].astype(np.float64), current[:, use].astype(np.float64)
     gain, offset, noise, weight = _light(r, c)
-    t = frame.to_grid
+    t = frame.transform
     shifts = []
     for b in range(len(reference)):
         rest = c[b] - gain[b] * r[b] - offset[b]
@@ -234,7 +235,7 @@ def _band_by_band(
 
 def _descend(
     planes: TrackAlignedBands,
-    frame: TrackAlignedGrid,
+    frame: Grid,
     texture: _CompositeTexture,
     start_m: tuple[float, float],
     expected_m: tuple[float, float],
@@ -242,7 +243,7 @@ def _descend(
 ) -> Registration:
     reference, bands = texture.reference, len(texture.reference)
     dx, dy = start_m[0] / PIXEL_M, start_m[1] / PIXEL_M
-    t = frame.to_grid
+    t = frame.transform
     turn = np.array([[t.a, t.b], [t.d, t.e]])
     expected = np.array(expected_m) / PIXEL_M
     prior = np.eye(2) * (PIXEL_M / prior_sd_m) ** 2

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, map_coordinates, spline_filter
 
 from aoi import AreaOfInterest
+from geo.grid import Grid
 from geo.ground_metric import apply_affine
-from geo.sentinel2.chip import PIXEL_M, ChipGrid
+from geo.sentinel2.chip import PIXEL_M, chip_grid
 
 MARGIN_CELLS = 14
 """Cells of ground beside the boundary that estimators see."""
@@ -47,46 +48,17 @@ _FINE = 8  # sub-cells a cell, each way, in which outlines are drawn
 _SHIFT = 4  # fractional bits of OpenCV's drawing
 
 
-@dataclass(frozen=True)
-class TrackAlignedGrid:
-    """Where the cells of a yard's frame lie on its chip grid.
+def along_and_across(frame: Grid, east: float, south: float) -> tuple[float, float]:
+    """A direction on a chip's grid as (along, across) in a yard's track-aligned frame."""
+    t = frame.transform
+    return t.a * east + t.d * south, t.b * east + t.e * south
 
-    Attributes:
-        shape: rows (across the yard) and columns (along it).
-        to_grid: frame coordinates to pixel coordinates of the chip grid (corner origin, a rotation).
-    """
 
-    shape: tuple[int, int]
-    to_grid: Affine
-
-    @property
-    def turn_deg(self) -> float:
-        """Direction of the frame's x axis, degrees clockwise from the grid's x axis (east)."""
-        return math.degrees(math.atan2(self.to_grid.d, self.to_grid.a))
-
-    def grown(self, cells: int) -> TrackAlignedGrid:
-        """The frame with so many more cells on each side; its own are a window of it."""
-        h, w = self.shape
-        return TrackAlignedGrid(
-            (h + 2 * cells, w + 2 * cells), self.to_grid @ Affine.translation(-cells, -cells)
-        )
-
-    def centres(self) -> NDArray[np.float64]:
-        """Grid pixel coordinates of the cells' centres, (2, h, w): x, y."""
-        rows, columns = np.mgrid[0 : self.shape[0], 0 : self.shape[1]] + 0.5
-        t = self.to_grid
-        return np.stack([t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f])
-
-    def vector(self, east: float, south: float) -> tuple[float, float]:
-        """A direction on the grid as (along, across) in the frame."""
-        t = self.to_grid
-        return t.a * east + t.d * south, t.b * east + t.e * south
-
-    def shadow(self, sun_azimuth_deg: float, sun_elevation_deg: float) -> tuple[float, float]:
-        """The shadow of one metre of height, metres (along, across) in the frame."""
-        length = 1.0 / math.tan(math.radians(max(sun_elevation_deg, 5.0)))
-        azimuth = math.radians(sun_azimuth_deg)
-        return self.vector(-math.sin(azimuth) * length, math.cos(azimuth) * length)
+def shadow_of_a_metre(frame: Grid, sun_azimuth_deg: float, sun_elevation_deg: float) -> tuple[float, float]:
+    """The shadow of one metre of height, metres (along, across) in a yard's track-aligned frame."""
+    length = 1.0 / math.tan(math.radians(max(sun_elevation_deg, 5.0)))
+    azimuth = math.radians(sun_azimuth_deg)
+    return along_and_across(frame, -math.sin(azimuth) * length, math.cos(azimuth) * length)
 
 
 @dataclass(frozen=True)
@@ -115,7 +87,7 @@ class TrackAlignedBands:
 
     def sample(
         self,
-        frame: TrackAlignedGrid,
+        frame: Grid,
         dx: float = 0.0,
         dy: float = 0.0,
         beside: Sequence[tuple[float, float]] | None = None,
@@ -146,7 +118,7 @@ class TrackAlignedBands:
 
 
 def sample_nearest(
-    plane: NDArray[np.uint8], frame: TrackAlignedGrid, dx: float = 0.0, dy: float = 0.0
+    plane: NDArray[np.uint8], frame: Grid, dx: float = 0.0, dy: float = 0.0
 ) -> NDArray[np.uint8]:
     """Classes at the frame's cells, by nearest neighbour; 0 outside."""
     x, y = frame.centres()
@@ -174,8 +146,8 @@ class Site:
     """
 
     name: str
-    grid: ChipGrid
-    frame: TrackAlignedGrid
+    grid: Grid
+    frame: Grid
     boundary: NDArray[np.float32]
     tracks: NDArray[np.float32]
     has_tracks: bool
@@ -185,7 +157,7 @@ class Site:
     @classmethod
     def of(cls, area: AreaOfInterest) -> Site:
         """The site of an area in longitude and latitude."""
-        grid = ChipGrid.around(area)
+        grid = chip_grid(area)
         plane = area.to_crs(grid.crs)
         to_pixels = ~grid.transform
 
@@ -270,7 +242,7 @@ class Site:
         return next(enough, _MOST_SURROUNDINGS)
 
     @cached_property
-    def surroundings(self) -> TrackAlignedGrid:
+    def surroundings(self) -> Grid:
         """The frame that dates are laid over each other in: the yard's with the ground around it."""
         return self.frame.grown(self.rim)
 
@@ -314,7 +286,7 @@ def _grown_mask(mask: NDArray[np.bool_], cells: int) -> NDArray[np.bool_]:
     return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((size, size), np.uint8)) > 0)
 
 
-def frame_of(outline: shapely.Geometry, lines: Sequence[shapely.LineString]) -> TrackAlignedGrid:
+def frame_of(outline: shapely.Geometry, lines: Sequence[shapely.LineString]) -> Grid:
     """The frame of a yard: along its tracks, or along its outline where it has none.
 
     Args:
@@ -330,7 +302,7 @@ def frame_of(outline: shapely.Geometry, lines: Sequence[shapely.LineString]) -> 
     high = np.ceil([along.max() + MARGIN_CELLS, across.max() + MARGIN_CELLS])
     origin = low[0] * u + low[1] * v
     shape = int(high[1] - low[1]), int(high[0] - low[0])
-    return TrackAlignedGrid(shape, Affine(u[0], v[0], origin[0], u[1], v[1], origin[1]))
+    return Grid(shape, Affine(u[0], v[0], origin[0], u[1], v[1], origin[1]))
 
 
 def _direction(lines: Sequence[shapely.LineString]) -> float:
@@ -352,13 +324,13 @@ def _long_side(outline: shapely.Geometry) -> float:
     return (turn + math.pi / 2) % math.pi - math.pi / 2
 
 
-def _to_fine(xy: NDArray[np.float64], frame: TrackAlignedGrid) -> NDArray[np.int32]:
+def _to_fine(xy: NDArray[np.float64], frame: Grid) -> NDArray[np.int32]:
     """Grid pixel coordinates (N, 2) as OpenCV's fixed-point coordinates of sub-cells."""
-    fine = apply_affine(~frame.to_grid, xy) * _FINE - 0.5
+    fine = apply_affine(~frame.transform, xy) * _FINE - 0.5
     return np.asarray(np.round(fine * (1 << _SHIFT)), dtype=np.int32)
 
 
-def draw_polygon(shape: shapely.Geometry, frame: TrackAlignedGrid) -> NDArray[np.float32]:
+def draw_polygon(shape: shapely.Geometry, frame: Grid) -> NDArray[np.float32]:
     """The share of each cell that lies in a polygon given in grid pixels, (h, w)."""
     h, w = frame.shape
     canvas = np.zeros((h * _FINE, w * _FINE), np.uint8)
@@ -374,7 +346,7 @@ def draw_polygon(shape: shapely.Geometry, frame: TrackAlignedGrid) -> NDArray[np
     )
 
 
-def draw_tracks(lines: Sequence[shapely.LineString], frame: TrackAlignedGrid) -> NDArray[np.float32]:
+def draw_tracks(lines: Sequence[shapely.LineString], frame: Grid) -> NDArray[np.float32]:
     """The share of each quarter cell on one of the tracks, given in grid pixels, (4, h, w)."""
     h, w = frame.shape
     canvas = np.zeros((h * _FINE, w * _FINE), np.uint8)

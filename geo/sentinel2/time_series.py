@@ -31,7 +31,7 @@ from geo.sentinel2.composite import (
     composite,
 )
 from geo.sentinel2.coregistration import PRIOR_SD_M, Registration, register
-from geo.sentinel2.site import Site, TrackAlignedBands, sample_nearest
+from geo.sentinel2.site import Site, TrackAlignedBands, sample_nearest, shadow_of_a_metre
 
 log = logging.getLogger(__name__)
 
@@ -299,11 +299,20 @@ def looks(
         if not hindcast:
             yield look
         elif len(look.history) < LEAST_HISTORY or look.reason is not None:
-            forward[chip.id] = look
+            forward[chip.id] = replace(look, chip=_without_pixels(look.chip), past=())
         else:
-            forward[chip.id] = replace(look, current=None, background=None, past=())  # will be made anew
-    for id in list(forward):
-        yield _both_sides(forward.pop(id), stack)
+            forward[chip.id] = replace(
+                look, chip=_without_pixels(look.chip), current=None, background=None, past=()
+            )  # will be made anew
+    for chip in ordered:
+        if chip.id in forward:
+            yield _both_sides(replace(forward.pop(chip.id), chip=chip.load()), stack)
+
+
+def _without_pixels(chip: Chip) -> Chip:
+    """A chip that takes no memory, for a date that waits for those after it."""
+    nothing = np.broadcast_to(np.float32(np.nan), chip.reflectance.shape)
+    return replace(chip, reflectance=nothing, scl=None)
 
 
 def _planes(chip: Chip) -> TrackAlignedBands:
@@ -312,7 +321,7 @@ def _planes(chip: Chip) -> TrackAlignedBands:
 
 def _place_digest(site: Site) -> str:
     """Of what a site's dates are laid out by."""
-    about = f"railwatch looks 5 {site.frame.shape} {tuple(site.frame.to_grid)} {site.grid.shape} {site.rim}"
+    about = f"railwatch looks 5 {site.frame.shape} {tuple(site.frame.transform)} {site.grid.shape} {site.rim}"
     return hashlib.sha256(about.encode() + site.yard.tobytes() + site.inside.tobytes()).hexdigest()
 
 
@@ -423,7 +432,7 @@ def _both_sides(look: DatedImage, stack: _Stack) -> DatedImage:
     rows = [others[i] for i in chosen]
     if len(rows) < LEAST_HISTORY:
         return look
-    site, chip = stack.site, own.chip.load()
+    site, chip = stack.site, look.chip
     planes = _planes(chip)
     middle = stack.middle(rows)
     background = stack.background(rows, middle)
@@ -565,4 +574,4 @@ def _as_many(planes: NDArray[np.float32], bands: int) -> NDArray[np.float32]:
 def _sun(chip: ChipSource, site: Site) -> tuple[float, float] | None:
     if chip.sun_azimuth_deg is None or chip.sun_elevation_deg is None:
         return None
-    return site.frame.shadow(chip.sun_azimuth_deg, chip.sun_elevation_deg)
+    return shadow_of_a_metre(site.frame, chip.sun_azimuth_deg, chip.sun_elevation_deg)

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import errno
 import importlib
-import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -33,17 +32,17 @@ __all__ = ["app", "main"]
 
 EXIT_PIPE = 141
 
-# The panels of the help page, in its order; each name is a module of this package.
+# The panels of the help page, in its order, with their commands.
 PANELS: dict[str, tuple[str, ...]] = {
     "Count": ("run", "detect", "fetch", "watch"),
     "Understand": (
         "compare",
-        "compare_images",
+        "compare-images",
         "chart",
         "report",
         "overview",
         "review",
-        "import_counts",
+        "import",
         "calibrate",
         "claims",
         "export",
@@ -52,7 +51,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Try and check": ("demo", "validate", "store"),
     "Make a detector": ("simulate", "train", "quantise", "evaluate"),
 }
-COMMANDS: tuple[str, ...] = tuple(name for names in PANELS.values() for name in names)
+_PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
 
 # These may stand anywhere on the line, not only before the command.
 _GLOBAL_FLAGS = frozenset({"--quiet", "-q", "--verbose", "-v", "-vv", "--debug"})
@@ -80,8 +79,46 @@ class _ReaderGone(Exception):
     """The process that reads our stdout has gone away (``railwatch ... | head``)."""
 
 
+def module_of(command: str) -> str:
+    """The module of this package that holds a command: its name, but for a keyword of Python."""
+    return "import_counts" if command == "import" else command.replace("-", "_")
+
+
+class _Commands(dict[str, Any]):
+    """Every command by its name; its module is imported when somebody asks for the command."""
+
+    def __init__(self, added: Mapping[str, Any]) -> None:
+        super().__init__(dict.fromkeys(_PANEL_OF) | dict(added))
+
+    def __getitem__(self, name: str) -> Any:
+        command = super().__getitem__(name)
+        if command is None:
+            part = typer.Typer()
+            importlib.import_module(f"{__name__}.{module_of(name)}").register(part)
+            command = typer.main.get_group(part).commands[name]
+            vars(command)["rich_help_panel"] = _PANEL_OF[name]
+            self[name] = command
+        return command
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if self.__contains__(name) else default
+
+    def items(self) -> Any:
+        return [(name, self[name]) for name in self]
+
+
 class _RootGroup(TyperGroup):
-    """The root command; it keeps typer from taking a closed pipe for exit status 1, which is `validate`'s."""
+    """The root command: it imports the command that is asked for and no other.
+
+    It also keeps typer from taking a closed pipe for exit status 1, which is `validate`'s.
+    """
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Commands(self.commands)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.commands)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -143,24 +180,6 @@ def _root(
         _common.waiting.start(f"railwatch {ctx.invoked_subcommand} ...", quiet=quiet)
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help(), nl=False)
-
-
-def _register_commands() -> None:
-    """Adds every command whose module is in the package, panel by panel."""
-    for panel, names in PANELS.items():
-        for name in names:
-            module_name = f"{__name__}.{name}"
-            if importlib.util.find_spec(module_name) is None:
-                continue
-            commands, groups = len(app.registered_commands), len(app.registered_groups)
-            importlib.import_module(module_name).register(app)
-            for command in app.registered_commands[commands:]:
-                command.rich_help_panel = panel
-            for group in app.registered_groups[groups:]:
-                group.rich_help_panel = panel
-
-
-_register_commands()
 
 
 def _hoist_global_flags(arguments: Sequence[str]) -> list[str]:
@@ -268,4 +287,5 @@ def _system_sentence(error: OSError) -> str | None:
 def _complain(text: str) -> None:
     """Writes one line on stderr."""
     _common.waiting.stop()
-    sys.stderr.write(f"railwatch: {_common.printable(text)}\n")
+    for line in _common.wrapped(f"railwatch: {_common.printable(text)}", sys.stderr):
+        sys.stderr.write(f"{line}\n")

@@ -8,18 +8,17 @@ Nothing here imports a heavy library; rich is imported by the functions that dra
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import json
 import logging
-import math
 import os
+import shutil
 import sys
+import textwrap
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -27,7 +26,9 @@ import typer
 
 from aoi.errors import InputError
 from aoi.files import safe_name
+from railwatch.cli._json import plain
 from railwatch.cli._waiting import waiting
+from railwatch.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,6 +57,7 @@ __all__ = [
     "progress",
     "say",
     "show",
+    "tell",
     "waiting",
 ]
 
@@ -73,6 +75,7 @@ EXIT_INTERRUPTED = 130
 """Stopped with Ctrl-C (128 + SIGINT, as shells report it)."""
 
 _WIDTH_OF_FILES = 160
+_LEAST_WIDTH = 40
 _OUR_PACKAGES = ("aoi", "geo", "detector", "railwatch", "seeds")
 
 # --------------------------------------------------------------------------------------------------
@@ -108,7 +111,9 @@ AoiOption = Annotated[
 ]
 StoreOption = Annotated[
     Path | None,
-    typer.Option("--store", metavar="DIR", help="The folder that holds the observations."),
+    typer.Option(
+        "--store", metavar="DIR", help=f"The folder that holds the observations; {DEFAULT_STORE} by default."
+    ),
 ]
 ConfigOption = Annotated[
     str | None,
@@ -129,6 +134,13 @@ WeightsOption = Annotated[
     Path | None,
     typer.Option("--weights", metavar="FILE", help="Other weights (safetensors) than the shipped ones."),
 ]
+
+
+def history_of(store: Path | None, config: str | None) -> Path | None:
+    """The store that a command looks back on: without --store and --config that of a run without them."""
+    known = store is not None or config is not None or not Path(DEFAULT_STORE).is_dir()
+    return store if known else Path(DEFAULT_STORE)
+
 
 # --------------------------------------------------------------------------------------------------
 # The session: what the options before the command say, for the life of the process.
@@ -253,10 +265,28 @@ def say(text: str = "", *, style: str | None = None) -> None:
     console(stderr=False).print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
+def tell(sentence: str) -> None:
+    """Prints a sentence of the result on stdout; in a terminal it is broken between words."""
+    for line in wrapped(printable(sentence), sys.stdout):
+        say(line)
+
+
+def wrapped(text: str, stream: Any) -> list[str]:
+    """A sentence in lines for a stream: those of a terminal's width, and one for a file or a pipe.
+
+    Words stay whole, however long, so that a path can be copied; lines after the first are indented.
+    """
+    width = shutil.get_terminal_size().columns if stream.isatty() else 0
+    if len(text) <= width or width < _LEAST_WIDTH:
+        return [text]
+    lines = textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return lines or [text]
+
+
 def notes(sentences: Iterable[str]) -> None:
     """Prints what the reader of a result should know, a line each, on stdout."""
     for sentence in sentences:
-        say(f"note: {sentence}")
+        tell(f"note: {sentence}")
 
 
 def show(renderable: Any) -> None:
@@ -280,37 +310,9 @@ def emit_json(document: object) -> None:
         raise RuntimeError("a command writes one JSON document, this is its second")
     session.json_emitted = True
     waiting.stop()
-    text = json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain(document), indent=2, ensure_ascii=False, allow_nan=False)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
-
-
-def _plain(value: object) -> object:
-    """The value in types that JSON has."""
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, str | Path):
-        return safe_name(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, datetime):
-        moment = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-        return moment.isoformat().replace("+00:00", "Z")
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {safe_name(str(key)): _plain(member) for key, member in value.items()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, list | tuple):
-        return [_plain(member) for member in value]
-    if isinstance(value, set | frozenset):
-        return sorted((_plain(member) for member in value), key=str)
-    # numpy scalars and arrays, without importing numpy
-    as_list = getattr(value, "tolist", None)
-    if callable(as_list):
-        return _plain(as_list())
-    raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 # --------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from railwatch.cli._common import console, printable, say, show
+from railwatch.cli._common import console, printable, say, show, tell
 
 __all__ = ["table"]
 
@@ -34,7 +34,7 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, title: st
     ]
     width = console(stderr=False).width
     below = _columns_below(headings, shown, numeric, width)
-    drawn = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    drawn = Table(box=box.SIMPLE_HEAD)
     kept = [index for index in range(len(headings)) if index not in below]
     if sum(_longest_word(headings, shown, index) + 3 for index in kept) >= width:
         _print_records(headings, shown, title)  # even the first column is too wide
@@ -48,12 +48,14 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, title: st
         )
     for row in shown:
         drawn.add_row(*(Text(row[index]) for index in kept))
+    if title:
+        tell(title)
     show(drawn)
     for row in shown:
         for index in below:
             if row[index] not in ("", "-"):
                 heading = f"{headings[index]}: " if headings[index] not in _NOTES else ""
-                say(f"{row[0]}: {heading}{row[index]}")
+                tell(f"{row[0]}: {heading}{row[index]}")
 
 
 _NOTES = ("", "note", "notes", "reason")

@@ -83,7 +83,7 @@ def chart(
         _common.fail(f"--since {first} isn't before --until {last}")
     given = choose_settings(
         config,
-        store=None if seeds_only else store,
+        store=None if seeds_only else _common.history_of(store, config),
         aoi=aoi,
         baseline__use_published=None if seeds else False,
     )

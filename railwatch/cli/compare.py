@@ -61,7 +61,7 @@ def compare(
 
     given = choose_settings(
         config,
-        store=None if seeds_only else store,
+        store=None if seeds_only else _common.history_of(store, config),
         aoi=aoi,
         baseline__lookback_years=lookback_years,
         baseline__gap_days=gap_days,
@@ -99,7 +99,7 @@ def compare(
         (_row(one, several) for one in verdicts),
     )
     for one in verdicts:
-        _common.say(one.sentence)
+        _common.tell(one.sentence)
     _common.notes(sources.notes)
     for line in calibrations:
         equation = f"{line['gain']:.2f} x {line['reference']} + {line['offset']:.1f}"

@@ -39,7 +39,7 @@ def compare_images(
 
     if out.suffix.lower() != ".png":
         _common.fail(f"{out}: two dates are written as a PNG file, so its name ends in .png")
-    given = choose_settings(config, store=store, aoi=aoi)
+    given = choose_settings(config, store=_common.history_of(store, config), aoi=aoi)
     settings = given.config
     sources = read_sources(Path(settings.store) if settings.store else None, settings.aoi, chosen=given)
     if len(sources.names) != 1 or sources.store is None:
@@ -61,5 +61,5 @@ def compare_images(
         _common.emit_json({"out": out, "verdicts": [one.to_json() for one in chosen]})
         return
     for one in chosen:
-        _common.say(one.sentence)
+        _common.tell(one.sentence)
     _common.say(f"both on one picture: {out}")

@@ -66,7 +66,7 @@ def demo(
     )
     for verdict in (*done.result.verdicts, *coarse.verdicts):
         if verdict.verdict in ("unprecedented", "elevated", "low"):
-            _common.say(verdict.sentence)
+            _common.tell(verdict.sentence)
     _common.say()
     for name, result in (("fine images", done.result), ("Sentinel-2", coarse)):
         _common.say(f"{name}:")

@@ -118,7 +118,7 @@ def detect(
         ],
     )
     for item in skipped:
-        _common.say(f"skipped: {item['reason']}")
+        _common.tell(f"skipped: {item['reason']}")
     if out is not None:
         _common.say(f"wagons written to {out}")
     if overlay is not None:

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from railwatch.cli import _common
-from railwatch.cli._common import JsonOption
+from railwatch.cli._common import JsonOption, StoreOption
+from railwatch.store import DEFAULT_STORE
 
 Format = Literal["gpkg", "geoparquet", "csv", "xlsx", "geojson"]
 What = Literal["observations", "detections"]
@@ -20,10 +21,8 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    store: Annotated[
-        Path, typer.Option("--store", metavar="DIR", help="The folder that holds the observations.")
-    ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file to write or replace.")],
+    store: StoreOption = None,
     format: Annotated[
         Format | None,
         typer.Option("--format", help="Its format; by default the one that its name's ending tells."),
@@ -64,7 +63,7 @@ def export(
         _common.fail(f"{out}: its ending tells no format; use one of {', '.join(known)}")
     if locale is not None and chosen != "csv":
         _common.fail(f"--locale is for CSV: a {chosen} file has numbers that no language changes")
-    opened = Store.open(store, create=False)
+    opened = Store.open(store or DEFAULT_STORE, create=False)
     with _common.progress("writing") as report:
         report(0, 1)
         rows = exporting.export(opened, out, chosen, aoi=aoi, what=what, locale=locale)

@@ -54,7 +54,7 @@ def import_counts(
     if as_json:
         return
     for row in result.skipped:
-        _common.say(f"skipped line {row.line}: {row.reason}")
+        _common.tell(f"skipped line {row.line}: {row.reason}")
     known = len(result.observations) - len(result.new)
     stand = f"{len(result.reviews)} of them in the machine's place" if result.reviews else ""
     _common.say(

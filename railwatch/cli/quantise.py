@@ -19,7 +19,11 @@ def register(app: typer.Typer) -> None:
 
 def quantise(
     weights: Annotated[
-        Path, typer.Argument(help="Weights of the wagon detector (.safetensors).", metavar="WEIGHTS")
+        Path,
+        typer.Argument(
+            help="Weights of the wagon detector, or of Sentinel-2 occupancy (.safetensors).",
+            metavar="WEIGHTS",
+        ),
     ],
     samples: Annotated[
         int, typer.Option("--samples", min=1, help="Simulated images from which ranges of numbers come.")
@@ -36,20 +40,33 @@ def quantise(
     They are written beside the weights, with checksums and with what they change: the boxes that only one of
     the two draws, the counts and F1 on simulated test images. The 8-bit form becomes the one that is used if
     it is within the limits; else the single-precision form does. Run it again whenever the weights change.
+    Occupancy weights get a single-precision form alone, compared on random inputs.
     """
     if not weights.is_file():
         _common.fail(f"{weights}: no such weights file")
     with _common.progress("images") as report:
-        from detector.training.quantise import images_for, quantise_wagons
-        from detector.wagons.weights import load
+        from detector.occupancy import weights as occupancy
+        from detector.tensor_file import format_of
 
-        loaded = load(weights)
-        pictures, labelled = images_for(samples, checks, seed=seed, progress=report)
-        report.label("quantising")
-        listed = quantise_wagons(loaded, pictures, labelled)
+        if format_of(weights) == occupancy.FORMAT:
+            from detector.training.convert_occupancy import convert_occupancy
+
+            report.label("converting")
+            listed = convert_occupancy(occupancy.load(weights))
+        else:
+            from detector.training.quantise import images_for, quantise_wagons
+            from detector.wagons.weights import load
+
+            loaded = load(weights)
+            pictures, labelled = images_for(samples, checks, seed=seed, progress=report)
+            report.label("quantising")
+            listed = quantise_wagons(loaded, pictures, labelled)
     card = json.loads(listed.read_text(encoding="utf-8"))
     if as_json:
         _common.emit_json({"forms": str(listed), **card})
+        return
+    if "length" in card["limits"]:
+        _common.say(f"{listed}: lengths differ by {card['parity']['float32']['length']:.1g} of themselves")
         return
     rows = [
         [name, one["boxes"], one["differing"], f"{one['f1_reference']:.4f}", f"{one['f1']:.4f}", one["equal"]]

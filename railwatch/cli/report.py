@@ -71,7 +71,7 @@ def report(
         _common.fail(f"{out}: a report is an HTML file, so its name ends in .html")
     given = choose_settings(
         config,
-        store=None if seeds_only else store,
+        store=None if seeds_only else _common.history_of(store, config),
         aoi=aoi,
         baseline__use_published=None if seeds else False,
     )
@@ -103,7 +103,7 @@ def report(
         return
     _common.notes(sources.notes)
     for warning in written.warnings:
-        _common.say(f"note: {warning}")
+        _common.tell(f"note: {warning}")
     _common.say(
         f"{written.observations} {'observation' if written.observations == 1 else 'observations'}, "
         f"{written.pictures} with pictures, {written.size_bytes / 1e6:.1f} MB; report: {written.path}"

@@ -10,6 +10,7 @@ import typer
 
 from railwatch.cli import _common, _tables
 from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
+from railwatch.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from railwatch.review import Applied
@@ -77,7 +78,7 @@ def export_boxes(
     if done.image is not None:
         place = "in its place" if done.placed else "without a position; give --scene for one that has it"
         _common.say(f"{done.image}: the picture, {place}")
-    kept = store or _DEFAULT_STORE
+    kept = store or DEFAULT_STORE
     _common.say(
         f"Correct the layer 'boxes', then: railwatch review apply {done.path} --store {kept} --reviewer NAME"
     )
@@ -167,7 +168,7 @@ def propose(
     from railwatch.store.areas import choose_settings
 
     base = load_config(config).store if store is None and config is not None else store
-    folder = Path(base or _DEFAULT_STORE)
+    folder = Path(base or DEFAULT_STORE)
     given = choose_settings(config, store=folder, aoi=aoi, baseline__use_published=None if seeds else False)
     sources = read_sources(folder, given.config.aoi, chosen=given)
     found = proposals(
@@ -208,20 +209,17 @@ def propose(
             ),
         )
         for one in found:
-            _common.say(f"{one.observation.datetime:%Y-%m-%d} {one.reason}.")
-        _common.say("Expected change: in steps from low over typical and elevated to unprecedented.")
+            _common.tell(f"{one.observation.datetime:%Y-%m-%d} {one.reason}.")
+        _common.tell("Expected change: in steps from low over typical and elevated to unprecedented.")
     for each in others:
-        _common.say(f"{each.observation.datetime:%Y-%m-%d %H:%M} {each.sentence}: {each.observation.id}")
-    _common.say(looked_for(len(reviewable(sources.observations)), len(found), len(others)))
-
-
-_DEFAULT_STORE = "railwatch-store"
+        _common.tell(f"{each.observation.datetime:%Y-%m-%d %H:%M} {each.sentence}: {each.observation.id}")
+    _common.tell(looked_for(len(reviewable(sources.observations)), len(found), len(others)))
 
 
 def _opened(store: Path | None) -> Store:
     from railwatch.store.store import Store
 
-    return Store.open(store or _DEFAULT_STORE, create=False)
+    return Store.open(store or DEFAULT_STORE, create=False)
 
 
 def _day(given: datetime | None) -> date | None:
@@ -237,7 +235,7 @@ def _say_applied(done: Applied, as_json: bool) -> None:
     if done.changes is not None:
         _common.say(f"boxes: {done.changes.sentence}")
     for warning in done.observation.warnings:
-        _common.say(f"note: {warning}")
+        _common.tell(f"note: {warning}")
     if not done.written:
         _common.say("This review is there already; nothing was written.")
     elif done.supersedes is not None:

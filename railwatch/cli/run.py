@@ -169,7 +169,7 @@ def run(
         for result in results:
             say(result)
         for alert in alerts:
-            _common.say(alert.sentence)
+            _common.tell(alert.sentence)
 
 
 def _may_be_there(path: Path) -> bool:
@@ -210,11 +210,11 @@ def say(result: RunResult) -> None:
         )
         _tables.table(names, _rows(result, lengths=lengths))
     for verdict in result.verdicts:
-        _common.say(verdict.sentence)
+        _common.tell(verdict.sentence)
     for warning in result.warnings:
-        _common.say(f"note: {warning}")
+        _common.tell(f"note: {warning}")
     for skipped in result.skipped:
-        _common.say(f"skipped {skipped.path}: {skipped.reason}")
+        _common.tell(f"skipped {skipped.path}: {skipped.reason}")
     new = len(result.new)
     known = len(result.observations) - new
     _common.say(f"{new} new, {known} known already, {len(result.skipped)} skipped; store: {result.store}")

@@ -177,9 +177,9 @@ def say(result: WatchResult) -> None:
         counted = 0 if one.run is None else len(one.run.new)
         _common.say(f"{one.area}: {new} new scenes, {counted} new observations")
         if one.run is not None and one.run.verdicts:
-            _common.say(one.run.verdicts[-1].sentence)
+            _common.tell(one.run.verdicts[-1].sentence)
         if one.run is not None and one.run.report is not None:
             _common.say(f"report: {one.run.report}")
         for alert in one.alerts:
-            _common.say(alert.sentence)
+            _common.tell(alert.sentence)
     _common.say(f"store: {result.store}")

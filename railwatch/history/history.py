@@ -12,6 +12,7 @@ from railwatch.history import Record, Verdict, VerdictSettings, foremost
 from railwatch.history.events import Event
 from railwatch.history.filter import Filtered, filtered
 from railwatch.history.gathered import Gathered
+from railwatch.history.record import is_simulated
 from railwatch.store.observation import Observation
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class History:
         filtered: By observation id, images of ten metres combined with those before them; drawn beside the
             single images, and in no verdict.
         day: The day that the chart and the page are about, or None for the foremost one.
+        middle: Longitude and latitude of the place, or None where neither its area nor an observation tells.
     """
 
     title: str
@@ -49,6 +51,7 @@ class History:
     until: date | None = None
     filtered: Mapping[str, Filtered] = field(default_factory=dict)
     day: date | None = None
+    middle: tuple[float, float] | None = None
 
     @classmethod
     def gather(
@@ -180,7 +183,7 @@ class History:
         parts = []
         first, last = self.span()
         own = [one for one in self.observations if first <= one.datetime.date() <= last]
-        sensors = sorted({one.sensor for one in own if one.sensor})
+        sensors = sorted({one.sensor_named for one in own if one.sensor_named})
         if sensors:
             parts.append("Imagery: " + ", ".join(sensors) + ".")
         years = sorted({one.datetime.year for one in own if is_sentinel(one.sensor)})
@@ -200,7 +203,7 @@ class History:
 
 def is_sentinel(sensor: str) -> bool:
     """Return whether a sensor's data want the Copernicus attribution."""
-    return _SENTINEL.search(sensor or "") is not None
+    return _SENTINEL.search(sensor or "") is not None and not is_simulated(sensor)
 
 
 def _years(years: Sequence[int]) -> str:

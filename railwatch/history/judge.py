@@ -11,7 +11,6 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from scipy.stats import false_discovery_control
 
 from railwatch.history.coverage import Coverage, coverage
 from railwatch.history.distribution import laws_for
@@ -21,7 +20,8 @@ from railwatch.history.posterior import ObservedCounts, Posterior
 from railwatch.history.record import Record, looks_of
 from railwatch.history.rule import Figures, as_printed, basis_of, word_for
 from railwatch.history.settings import VerdictSettings
-from railwatch.history.verdict import HistoryMaximum, Verdict
+from railwatch.history.together import METHOD, Together, pooled
+from railwatch.history.verdict import RANK, HistoryMaximum, Verdict, Word
 from railwatch.history.words import with_sentence
 
 if TYPE_CHECKING:
@@ -210,6 +210,9 @@ class PlaceHistory:
         self.records = sorted(records, key=lambda record: (record.when, record.id))
         self.looks = looks_of(self.records)
         self.days = [look[0].day for look in self.looks]
+        # Asked for again in the window of every date after it.
+        self._points = [_best(look) for look in self.looks]
+        self._bounded = [any(record.bounded for record in look) for look in self.looks]
         self.missing = sorted(
             {record.day for record in self.records if record.kind == "missing"} - set(self.days)
         )
@@ -221,10 +224,12 @@ class PlaceHistory:
         highest = [record.value for record in self.records if record.value is not None]
         self._laws = laws_for(max(highest, default=0.0))
 
-    def figures(self, record: Record) -> Verdict:
+    def figures(self, record: Record, before: Sequence[Record] = ()) -> Verdict:
         """Return everything about a record but what depends on other dates: its word is still open.
 
-        The record itself needn't be among those of the place.
+        Args:
+            record: Needn't be among those of the place.
+            before: Images just before it, oldest first, that aren't among those of the place either.
         """
         window = self._window(record.day)
         basis = basis_of(
@@ -267,7 +272,45 @@ class PlaceHistory:
             expected_high=high,
             season_weight=fit.season_weight,
             outliers=fit.outliers,
+            together=self._together(record, window, before),
         )
+
+    def _together(self, record: Record, window: _Window, before: Sequence[Record]) -> Together | None:
+        """The last images of a build-up as one, the most remarkable number; None where there is but one."""
+        settings = self.settings
+        if record.method != METHOD or not self._high(record, window):
+            return None
+        fit, run = self._fit(METHOD, window), [record]
+        found: list[Together] = []
+        start = max(window.end + timedelta(days=1), record.day - timedelta(days=settings.together_days))
+        first, last = bisect_left(self.days, start), bisect_left(self.days, record.day)
+        looks = [*self.looks[first:last], *([one] for one in before if start <= one.day < record.day)]
+        for look in reversed(looks):
+            # What another method says of the same days must not speak against it.
+            if len(run) == settings.together_images or not all(self._high(one, window) for one in look):
+                break
+            run = [*(one for one in look if one.method == METHOD), *run]
+            if len(run) > 1:
+                mean = pooled([one.as_point() for one in run], settings)
+                found.append(
+                    Together(
+                        records=tuple(run),
+                        mean=mean,
+                        record=fit.record_probability(mean, settings.surprise),
+                        record_margin=fit.record_probability(
+                            mean, settings.surprise, settings.short_record_margin
+                        ),
+                        exceedance=fit.exceedance(mean),
+                    )
+                )
+        return min(found, key=lambda one: one.exceedance, default=None)
+
+    def _high(self, record: Record, window: _Window) -> bool:
+        """Whether an image by itself is higher than most that were to be expected."""
+        if record.kind not in ("count", "range", "at least"):
+            return False
+        chance = self._fit(record.method, window).exceedance(record.as_point())
+        return chance <= self.settings.together_exceedance
 
     def second_look(self, record: Record) -> Record | None:
         """Return the look that agrees that a record is above everything in its window, or None.
@@ -318,8 +361,9 @@ class PlaceHistory:
                 assumed = overlap / _DAYS_A_MONTH * settings.ceiling_looks_per_month
                 ceilings.append((record, max(assumed, 1.0)))
                 covered = max(covered, overlap)
-        looks = [look for look in self.looks[first:last] if any(record.bounded for record in look)]
-        points = [_best(look) for look in looks]
+        chosen = [index for index in range(first, last) if self._bounded[index]]
+        looks = [self.looks[index] for index in chosen]
+        points = [self._points[index] for index in chosen]
         seen = coverage(
             [look[0].day for look in looks],
             np.array([np.nan if one is None else one.value for one in points], dtype=np.float64),
@@ -447,24 +491,61 @@ def corrected(drafts: Sequence[Verdict], settings: VerdictSettings) -> list[Verd
         first = bisect_left(days, days[position] - settings.family_days + 1)
         # Of the same day too, whatever their order.
         last = bisect_left(days, days[position] + 1)
+        together = drafts[index].together
+        if together is not None:
+            family = [*upper[first:position], together.exceedance, *upper[position + 1 : last]]
+            together = replace(together, q_exceedance=q_value(family, position - first))
         results[index] = replace(
             drafts[index],
-            q_exceedance=_q_value(upper[first:last], position - first),
-            q_shortfall=_q_value(lower[first:last], position - first),
+            together=together,
+            q_exceedance=q_value(upper[first:last], position - first),
+            q_shortfall=q_value(lower[first:last], position - first),
             family=last - first,
         )
     return results
 
 
-def _q_value(probabilities: Sequence[float], position: int) -> float:
-    return float(false_discovery_control(probabilities)[position])
+def q_value(probabilities: Sequence[float], position: int) -> float:
+    """Return one of some probabilities corrected for all of them (Benjamini and Hochberg 1995).
+
+    That of `scipy.stats.false_discovery_control`, which corrects all of them where one is wanted.
+    """
+    ordered = np.sort(np.asarray(probabilities, dtype=np.float64))
+    rank = int(np.searchsorted(ordered, probabilities[position]))
+    higher = ordered[rank:] * ordered.size / np.arange(rank + 1, ordered.size + 1)
+    return min(float(higher.min()), 1.0)
 
 
 def finished(draft: Verdict, second_look: SecondLook, settings: VerdictSettings) -> Verdict:
-    """Return the verdict with its word and, if it is `unprecedented`, with what confirms it."""
+    """Return the verdict with its word, the rule that gave it and, if `unprecedented`, what confirms it."""
     if draft.q_exceedance is None:
         return draft
-    word = word_for(
+    word = _word(draft, settings)
+    joint, together = _word_together(draft, settings), draft.together
+    if together is not None and RANK[joint] >= RANK["elevated"] and RANK[joint] > RANK[word]:
+        found = replace(draft, verdict=joint, rule="images together", alone=word)
+        # The image before is part of what the word rests on.
+        return _confirmed(found, together.records[-2]) if joint == "unprecedented" else found
+    if word == "cannot say":
+        return replace(draft, verdict=word, reason=_OPEN[draft.record.kind])
+    if word != "unprecedented":
+        return replace(draft, verdict=word)
+    return _confirmed(replace(draft, verdict=word), second_look(draft.record))
+
+
+def _confirmed(verdict: Verdict, other: Record | None) -> Verdict:
+    return replace(
+        verdict,
+        confirmed=other is not None,
+        confirmed_by=None if other is None else other.id,
+        confirmed_on=None if other is None else other.day,
+        confirmation=other,
+    )
+
+
+def _word(draft: Verdict, settings: VerdictSettings) -> Word:
+    """The word of the date's own image."""
+    return word_for(
         Figures(
             kind=draft.record.kind,
             basis=draft.basis,
@@ -472,22 +553,30 @@ def finished(draft: Verdict, second_look: SecondLook, settings: VerdictSettings)
             record=cast(float, draft.probability_record),
             record_margin=cast(float, draft.probability_record_margin),
             exceedance=cast(float, draft.probability_exceedance),
-            q_exceedance=draft.q_exceedance,
+            q_exceedance=cast(float, draft.q_exceedance),
             shortfall=cast(float, draft.probability_shortfall),
             q_shortfall=cast(float, draft.q_shortfall),
         ),
         settings,
     )
-    if word == "cannot say":
-        return replace(draft, verdict=word, reason=_OPEN[draft.record.kind])
-    if word != "unprecedented":
-        return replace(draft, verdict=word)
-    other = second_look(draft.record)
-    return replace(
-        draft,
-        verdict=word,
-        confirmed=other is not None,
-        confirmed_by=None if other is None else other.id,
-        confirmed_on=None if other is None else other.day,
-        confirmation=other,
+
+
+def _word_together(draft: Verdict, settings: VerdictSettings) -> Word:
+    """The word of the images of a build-up as one; `cannot say` where there are none."""
+    together = draft.together
+    if together is None:
+        return "cannot say"
+    return word_for(
+        Figures(
+            kind="count",
+            basis=draft.basis,
+            n_effective=draft.coverage.n_effective,
+            record=together.record,
+            record_margin=together.record_margin,
+            exceedance=together.exceedance,
+            q_exceedance=cast(float, together.q_exceedance),
+            shortfall=1.0,
+            q_shortfall=1.0,
+        ),
+        settings,
     )

@@ -47,6 +47,9 @@ class Record:
         high: Upper end.
         sd_below: Standard deviation of the truth below ``value`` (a two-piece normal law), in cars.
         sd_above: The same above it. For bounds both are the error of the bound itself.
+        growth: How the error grows with the true number n, for each car: both standard deviations are those
+            at ``value``, and at n they are hypot(1, growth n) / hypot(1, growth value) of that. A few cars at
+            10 m err by a few, whatever a full yard errs by.
         source: Who says so: the publisher, or the sensor of our own observation.
         scene: Id of the scene, or the published article's address.
         reason: Why there is no answer, if there is none.
@@ -68,6 +71,7 @@ class Record:
     high: float | None
     sd_below: float = 1.0
     sd_above: float = 1.0
+    growth: float = 0.0
     source: str = ""
     scene: str = ""
     reason: str | None = None
@@ -117,9 +121,15 @@ class Record:
         if self.value <= 0.0:
             # An estimate can't go below 0, so that 0 stands for everything at or under it.
             return np.asarray(log_ndtr(-cars / self.sd_above), dtype=np.float64)
-        distance = cars - self.value
-        scales = np.where(distance > 0, self.sd_above, self.sd_below)
-        return np.asarray(-0.5 * (distance / scales) ** 2, dtype=np.float64)
+        distance, at = cars - self.value, self.error_at(cars)
+        scales = np.where(distance > 0, self.sd_above, self.sd_below) * at
+        return np.asarray(-0.5 * (distance / scales) ** 2 - np.log(at), dtype=np.float64)
+
+    def error_at(self, cars: FloatArray) -> FloatArray:
+        """Return the error at true numbers of cars as a multiple of that at the count."""
+        if self.growth == 0.0 or self.value is None:
+            return np.ones_like(cars)
+        return np.hypot(1.0, self.growth * cars) / math.hypot(1.0, self.growth * self.value)
 
     def as_point(self) -> Record:
         """Return the record as a count with an error, which is how a date is judged.
@@ -176,12 +186,16 @@ def _log_between(lower: FloatArray, upper: FloatArray) -> FloatArray:
 
 def upper_tail(record: Record, cars: FloatArray) -> FloatArray:
     """Return P(an observation with this record's error is at least as high as it | true cars)."""
-    return _two_piece_cdf(cars - _point(record) + 0.5, record.sd_below, record.sd_above)
+    return _two_piece_cdf(
+        (cars - _point(record) + 0.5) / record.error_at(cars), record.sd_below, record.sd_above
+    )
 
 
 def lower_tail(record: Record, cars: FloatArray) -> FloatArray:
     """Return P(an observation with this record's error is at most as high as it | true cars)."""
-    return 1.0 - _two_piece_cdf(cars - _point(record) - 0.5, record.sd_below, record.sd_above)
+    return 1.0 - _two_piece_cdf(
+        (cars - _point(record) - 0.5) / record.error_at(cars), record.sd_below, record.sd_above
+    )
 
 
 def _point(record: Record) -> float:
@@ -216,7 +230,8 @@ def from_observation(observation: Observation, settings: VerdictSettings) -> Rec
         "when": observation.datetime,
         "until": observation.datetime,
         "method": observation.method,
-        "source": observation.sensor,
+        "source": observation.sensor_named,
+        "growth": error.growth,
         "scene": observation.scene,
         "caveats": caveats_of(observation),
     }
@@ -256,6 +271,11 @@ _SEEN_WHOLE = 0.95
 _CROSS_CHECK = re.compile(r"classical estimator|cross-check", re.IGNORECASE)
 
 
+def is_simulated(sensor: str) -> bool:
+    """Return whether a sensor's images are simulated, as those of the samples are and say."""
+    return sensor.lower().startswith("simulated")
+
+
 def caveats_of(observation: Observation) -> tuple[str, ...]:
     """Return what a reader of an observation's count must know, as clauses that can follow "note that".
 
@@ -263,7 +283,7 @@ def caveats_of(observation: Observation) -> tuple[str, ...]:
     the observation's other warnings stay with its evidence.
     """
     found = []
-    if observation.sensor.lower().startswith("simulated"):
+    if is_simulated(observation.sensor):
         found.append("the image is simulated")
     if observation.clear_fraction < _SEEN_WHOLE:
         found.append(f"only {words.fraction_seen(observation.clear_fraction)} of the area was seen")

@@ -23,11 +23,13 @@ class MethodError:
         sd_share: Part that grows with the count (a share of it).
         bias_share: Standard deviation, as a share of the count, of the method's unknown systematic error.
             It is added where observations of different methods meet without a calibration.
+        growth: How an observation's own error grows with the true count; see `Record.growth`.
     """
 
     sd_cars: float
     sd_share: float
     bias_share: float
+    growth: float = 0.0
 
     def sd(self, count: float) -> float:
         """Return the standard deviation at a count, in cars."""
@@ -44,7 +46,9 @@ _METHODS: Mapping[str, MethodError] = MappingProxyType(
         # Publishers write "approximately", and don't draw the yard's boundary in the same place.
         "published": MethodError(sd_cars=1.0, sd_share=0.05, bias_share=0.1),
         # From 10 m pixels: the contrast of unknown wagons alone is uncertain by 20 to 30%.
-        "occupancy": MethodError(sd_cars=3.0, sd_share=0.2, bias_share=0.3),
+        # Errors on simulated yards are about 7 cars where hardly any stand and a third of the count in
+        # full yards (docs/occupancy.md).
+        "occupancy": MethodError(sd_cars=3.0, sd_share=0.2, bias_share=0.3, growth=0.33 / 7.0),
     }
 )
 
@@ -86,6 +90,11 @@ class VerdictSettings:
         confirm_days: A second look counts as one up to so many days after the first.
         other_method_days: Another method's observation confirms up to so many days before or after.
         confirm_probability: Probability of a record that a second look needs in order to agree.
+        together_images: Most images of a build-up at 10 m that are judged as one.
+        together_days: Between the first and the last of them lie no more than so many days.
+        together_exceedance: Each of them must by itself be so unlikely to be reached by chance.
+        common_error_share: Share of the error variance that such images have in common: that of 80 simulated
+            yards, which differ by 9.9 cars where their dates differ by 18.4 (``docs/occupancy.md``).
         calibration_days: Longest time between two methods' looks that are taken to see the same cars.
         calibration_pairs: Fewest such pairs for a calibration between the methods.
         car_length_m: Track length a car, couplers included: central value and the ends of a 90% interval.
@@ -117,6 +126,10 @@ class VerdictSettings:
     confirm_days: int = 30
     other_method_days: int = 3
     confirm_probability: float = 0.5
+    together_images: int = 3
+    together_days: int = 30
+    together_exceedance: float = 0.1
+    common_error_share: float = 0.22
     calibration_days: float = 3.0
     calibration_pairs: int = 8
     car_length_m: tuple[float, float, float] = (14.6, 11.0, 20.0)

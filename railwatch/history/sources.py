@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from shapely.geometry import shape
 
 from aoi import AreaOfInterest, area_names, load_area
 from aoi.errors import InputError
@@ -82,16 +83,28 @@ class Sources:
     @cached_property
     def _judged(self) -> dict[str, list[Verdict]]:
         """The verdicts of each area, judged by itself: they don't change with the other areas of a store."""
+        return self._judge(None)
+
+    def _judge(self, days: Collection[date] | None) -> dict[str, list[Verdict]]:
         return {
             name: verdicts_on(
-                gathered, judge_published=True, titles=self.titles, settings=self.settings_of(name)
+                gathered,
+                dates=days,
+                judge_published=True,
+                titles=self.titles,
+                settings=self.settings_of(name),
             )
             for name, gathered in self._gathered.items()
         }
 
-    def verdicts(self) -> list[Verdict]:
-        """Return a verdict on each observation and published count, oldest first; judged once."""
-        found = [verdict for verdicts in self._judged.values() for verdict in verdicts]
+    def verdicts(self, days: Collection[date] | None = None) -> list[Verdict]:
+        """Return a verdict on each observation and published count, oldest first; judged once.
+
+        Args:
+            days: Only those on these days, in less time: of long series few are judged for them.
+        """
+        judged = self._judged if days is None else self._judge(days)
+        found = [verdict for verdicts in judged.values() for verdict in verdicts]
         return sorted(found, key=lambda one: (one.datetime, one.aoi, one.record.id))
 
     def verdicts_on(self, day: date) -> list[Verdict]:
@@ -113,9 +126,21 @@ class Sources:
     def histories(self) -> dict[str, History]:
         """The whole history of each area, judged: what charts and pages are made from."""
         return {
-            name: History.of(self.titles[name], gathered, self._judged[name], self.settings_of(name))
+            name: replace(
+                History.of(self.titles[name], gathered, self._judged[name], self.settings_of(name)),
+                middle=self._middle(name, gathered.observations),
+            )
             for name, gathered in self._gathered.items()
         }
+
+    def _middle(self, name: str, observations: Sequence[Observation]) -> tuple[float, float] | None:
+        """The middle of an area, or of what the newest observation with a place shows."""
+        area = self.areas.get(name)
+        shapes = [one.geometry for one in reversed(observations) if one.geometry is not None]
+        if area is None and not shapes:
+            return None
+        point = (shape(dict(shapes[0])) if area is None else area.boundary).centroid
+        return float(point.x), float(point.y)
 
     def calibrations(self) -> list[dict[str, Any]]:
         """Return the lines between methods that the areas' matchups support, as plain JSON values."""

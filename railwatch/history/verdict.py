@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 from railwatch.history.coverage import Coverage
 from railwatch.history.record import Record
+from railwatch.history.together import Together
 
 Word = Literal["unprecedented", "elevated", "typical", "low", "cannot say"]
 Basis = Literal["counts", "published ceiling", "counts and published ceiling", "none"]
+Rule = Literal["one image", "images together"]
 
 FEW_IMAGES = 20
 """With fewer images behind a comparison a reader is told that they are few."""
@@ -77,6 +79,9 @@ class Verdict:
         expected_high: 95% quantile.
         season_weight: Posterior probability that the place has a season (0-1).
         outliers: Past looks that were down-weighted.
+        together: The date with the images just before it as one, where each of them is high by itself.
+        rule: Which rule gave the word: the date's own image, or the images together, where these say more.
+        alone: What the date's own image says by itself, where the images together gave the word.
         confirmed: For `unprecedented`, whether a second look agrees; else None.
         confirmed_by: Id of the record that agrees.
         confirmed_on: Its day.
@@ -109,6 +114,9 @@ class Verdict:
     expected_high: float | None = None
     season_weight: float | None = None
     outliers: int = 0
+    together: Together | None = None
+    rule: Rule = "one image"
+    alone: Word | None = None
     confirmed: bool | None = None
     confirmed_by: str | None = None
     confirmed_on: date | None = None
@@ -140,6 +148,11 @@ class Verdict:
         return self.count / self.maximum.value
 
     @property
+    def joint(self) -> Together | None:
+        """The images together, where they gave the word."""
+        return self.together if self.rule == "images together" else None
+
+    @property
     def label(self) -> str:
         """The word, with ``(unconfirmed)`` where a second look is wanted."""
         return f"{self.verdict} (unconfirmed)" if self.confirmed is False else self.verdict
@@ -156,6 +169,9 @@ class Verdict:
             "method": record.method,
             "kind": record.kind,
             "verdict": self.verdict,
+            "rule": self.rule,
+            "alone": self.alone,
+            "together": None if self.together is None else self.together.to_json(),
             "confirmed": self.confirmed,
             "confirmed_by": self.confirmed_by,
             "confirmed_on": None if self.confirmed_on is None else self.confirmed_on.isoformat(),

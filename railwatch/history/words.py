@@ -15,6 +15,7 @@ from railwatch.history.verdict import FEW_IMAGES, HistoryMaximum, Verdict
 
 if TYPE_CHECKING:
     from railwatch.history.record import Record
+    from railwatch.history.together import Together
 
 __all__ = [
     "caveats",
@@ -94,6 +95,8 @@ def headline(verdict: Verdict) -> str:
 
 def finding(verdict: Verdict) -> str:
     """Return what the images say to a count, as it follows the count in a headline."""
+    if verdict.joint is not None:
+        return _joint_finding(verdict, verdict.joint)
     found = {
         "unprecedented": _record_finding,
         "elevated": _elevated_finding,
@@ -118,6 +121,23 @@ def _record_finding(verdict: Verdict) -> str:
         times = f"{words.ratio(verdict.ratio_to_max)} times " if verdict.ratio_to_max else "more than "
         said.append(f"{times}{_named(top, long=True)}")
     return f"{' and '.join(said)}{_recently(verdict, ', though ')}"
+
+
+def _joint_finding(verdict: Verdict, joint: Together) -> str:
+    before = len(joint.records) - 1
+    run = f"with the {'image' if before == 1 else f'{before} images'} before it"
+    said = f"{run} (mean {words.number(joint.mean.value or 0.0)})"
+    if _above_maximum(verdict, joint):
+        return f"{said} the most in {images(verdict)}{_since(verdict)}"
+    return f"{said} more than {images(verdict)}{_since(verdict)} lead one to expect"
+
+
+def _above_maximum(verdict: Verdict, joint: Together) -> bool:
+    """Whether a mean that is called unprecedented is above the highest count, too."""
+    top = verdict.maximum
+    return (
+        verdict.verdict == "unprecedented" and top is not None and 0 < top.value < (joint.mean.value or 0.0)
+    )
 
 
 def _elevated_finding(verdict: Verdict) -> str:
@@ -220,6 +240,8 @@ def _measured(record: Record) -> str:
 def _predicate(verdict: Verdict) -> str:
     if verdict.verdict == "cannot say":
         return f"no verdict, because {words.clause(verdict.reason)}"
+    if verdict.joint is not None:
+        return f"{verdict.verdict} {_joint_rule(verdict, verdict.joint)}"
     if verdict.verdict == "unprecedented":
         return (
             f"unprecedented, {_multiple(verdict)} in the {_window(verdict)}"
@@ -233,6 +255,22 @@ def _predicate(verdict: Verdict) -> str:
     if verdict.verdict == "low":
         return f"lower than the {_window(verdict)} leads one to expect{_against(verdict)}"
     return f"typical of the {_window(verdict)}{_against(verdict)}"
+
+
+def _joint_rule(verdict: Verdict, joint: Together) -> str:
+    """Return what a word rests on that several images give together, their counts and the mean's figures.
+
+    ``together with the 61 of 2024-10-03: the mean of the 2 images, 66 (50 to 82), is 3 times the 22 of ...``
+    """
+    others = words.listed([f"the {quantity(one)} of {one.day}" for one in joint.records[:-1]])
+    mean = f"{words.number(joint.mean.value or 0.0)} ({interval(joint.mean)})"
+    above = f"more than the {_window(verdict)} leads one to expect"
+    if _above_maximum(verdict, joint) and verdict.maximum is not None:
+        times = words.ratio((joint.mean.value or 0.0) / verdict.maximum.value)
+        above = f"{times} times {_named(verdict.maximum)}, the most known in the {_window(verdict)}"
+    alone = "" if verdict.alone in (None, "cannot say") else f"; by itself this image is {verdict.alone}"
+    mean = f"the mean of the {len(joint.records)} images, {mean}"
+    return f"together with {others}: {mean}, is {above}{_against(verdict)}{alone}"
 
 
 def _multiple(verdict: Verdict) -> str:

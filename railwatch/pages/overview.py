@@ -116,9 +116,15 @@ def gather_yards(
                 settings={name: settings or sources.settings_of(name)},
             )
             own = {one.id for one in observations}
-            verdicts = [one for one in alone.verdicts() if one.record.id in own]
+            recent = {one.datetime.date() for one in observations if _is_recent(one.datetime, now, days)}
+            newest = {max(one.datetime for one in observations).date()} if observations else set()
+            verdicts = [one for one in alone.verdicts(recent | newest) if one.record.id in own]
             found.append(_summary(str(store), name, alone, observations, verdicts, now, days))
     return sorted(found, key=lambda one: one.rank, reverse=True)
+
+
+def _is_recent(when: datetime, now: datetime, days: int) -> bool:
+    return now - timedelta(days=days) <= when <= now
 
 
 def _summary(
@@ -131,7 +137,7 @@ def _summary(
     days: int,
 ) -> YardSummary:
     ordered = sorted(verdicts, key=lambda one: one.datetime)
-    recent = [one for one in ordered if now - timedelta(days=days) <= one.datetime <= now]
+    recent = [one for one in ordered if _is_recent(one.datetime, now, days)]
     foremost = max(recent, key=lambda one: (RANK[one.verdict], one.datetime), default=None)
     counts = tuple(
         (one.datetime, one.count, one.count_low or one.count, one.count_high or one.count)

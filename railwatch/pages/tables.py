@@ -23,7 +23,8 @@ Counts, one row an observation or published count (`COUNT_COLUMNS`):
 ``kind``                           ``count``, ``range``, ``at least``, ``at most``, ``ceiling``, ``missing``
 ``until``                          end of the period that a published ceiling is about
 ``source``, ``url``                who says so, and where a published count was read
-``verdict``, ``confirmed``         what the history says to it, as ``railwatch compare`` has it
+``verdict``, ``confirmed``,        what the history says to it, as ``railwatch compare`` has it: whether a
+``rule``                           second image agrees, and whether one image or several together say so
 ``history_max`` ... ``expected``   the verdict's figures, see docs/verdicts.md
 ``lon``, ``lat``                   the middle of the area in degrees (EPSG:4326)
 ``zone_<id>``, ``track_<id>``      freight cars of each zone and track (one column each, after the others)
@@ -129,6 +130,7 @@ COUNT_COLUMNS = (
     "url",
     "verdict",
     "confirmed",
+    "rule",
     *_FIGURES,
     "lon",
     "lat",
@@ -254,7 +256,7 @@ def count_row(
         row |= combined
     if verdict is not None:
         figures = verdict.to_json()
-        row |= {"verdict": verdict.verdict, "confirmed": verdict.confirmed}
+        row |= {"verdict": verdict.verdict, "confirmed": verdict.confirmed, "rule": verdict.rule}
         row |= {name: figures[name] for name in _FIGURES}
     return row
 

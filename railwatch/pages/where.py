@@ -13,16 +13,26 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import shapely
 from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
-if TYPE_CHECKING:
-    from aoi import AreaOfInterest
+from railwatch import words
 
-__all__ = ["CREDIT", "Coordinates", "countries_near", "locator", "middle_of"]
+__all__ = [
+    "CREDIT",
+    "Coordinates",
+    "Country",
+    "countries_around",
+    "countries_near",
+    "locator",
+    "locator_image",
+    "whereabouts",
+]
 
 CREDIT = "Outlines: Natural Earth, public domain"
 
@@ -32,6 +42,7 @@ _BANDS = "CDEFGHJKLMNPQRSTUVWX"
 _REACH_DEG = 8.0
 _TOO_NEAR_DEG = 0.2
 _STEPS_A_DEGREE = 50.0
+_SEA, _LAND, _HOME, _BORDER, _HERE = "#e4edf3", "#efece4", "#d9d1bd", "#9a9a9a", "#d55e00"
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,12 @@ class Coordinates:
 
     longitude: float
     latitude: float
+
+    @classmethod
+    def of(cls, shape: shapely.Geometry) -> Coordinates:
+        """Return the middle of a shape in longitude and latitude."""
+        point = shape.centroid
+        return cls(float(point.x), float(point.y))
 
     @property
     def decimal(self) -> str:
@@ -94,15 +111,9 @@ def _zone(longitude: float, latitude: float) -> int:
     return int((longitude + 180.0) // 6.0) % 60 + 1
 
 
-def middle_of(area: AreaOfInterest) -> Coordinates:
-    """Return the middle of an area."""
-    point = area.boundary.centroid
-    return Coordinates(float(point.x), float(point.y))
-
-
 @cache
-def _countries() -> tuple[tuple[str, shapely.Geometry], ...]:
-    """Names and outlines of the countries, in degrees."""
+def _countries() -> tuple[tuple[str, shapely.MultiPolygon], ...]:
+    """Names and outlines of the countries, in degrees, as they are stored: some cross themselves."""
     content = resources.files("railwatch.pages").joinpath("countries.json.gz").read_bytes()
     data: dict[str, Any] = json.loads(gzip.decompress(content))
     arcs = [np.cumsum(np.array(arc).reshape(-1, 2), axis=0) / _STEPS_A_DEGREE for arc in data["arcs"]]
@@ -118,8 +129,30 @@ def _countries() -> tuple[tuple[str, shapely.Geometry], ...]:
             outer, *holes = [ring(numbers) for numbers in rings]
             if len(outer) >= 4:
                 polygons.append(shapely.Polygon(outer, [hole for hole in holes if len(hole) >= 4]))
-        found.append((str(country["name"]), shapely.make_valid(shapely.MultiPolygon(polygons))))
+        found.append((str(country["name"]), shapely.MultiPolygon(polygons)))
     return tuple(found)
+
+
+def _touching(frame: shapely.Polygon) -> list[tuple[str, shapely.MultiPolygon]]:
+    """Those whose bounds touch a frame."""
+    listed = _countries()
+    bounds = shapely.box(*shapely.bounds([shape for _, shape in listed]).T)
+    return [one for one, near in zip(listed, shapely.intersects(bounds, frame), strict=True) if near]
+
+
+def whereabouts(here: Coordinates) -> tuple[str, str]:
+    """Return country and coordinates in two short lines, for a caption.
+
+    >>> whereabouts(Coordinates(10.5, 52.2))
+    ('Germany  ·  52.2000° N, 10.5000° E', '52°12′00″ N, 10°30′00″ E  ·  MGRS 32U PC 02513 84343')
+    """
+    near = countries_near(here)
+    borders = "border" if len(near) == 2 else "borders"
+    country = f"near the {borders} of {words.listed(near)}" if len(near) > 1 else "".join(near)
+    grid = f"MGRS {here.mgrs}" if here.mgrs else ""
+    lines = (words.sentence_case(country), here.decimal), (here.dms, grid)
+    first, second = ("  ·  ".join(part for part in parts if part) for parts in lines)
+    return first, second
 
 
 def countries_near(here: Coordinates) -> list[str]:
@@ -129,7 +162,55 @@ def countries_near(here: Coordinates) -> list[str]:
     side a place lies, and then every country there is named.
     """
     point = shapely.Point(here.longitude, here.latitude)
-    return sorted(name for name, shape in _countries() if shape.distance(point) < _TOO_NEAR_DEG)
+    around = _touching(point.buffer(_TOO_NEAR_DEG))
+    return sorted(name for name, shape in around if shape.distance(point) < _TOO_NEAR_DEG)
+
+
+@dataclass(frozen=True)
+class Country:
+    """A country as a map around a point shows it.
+
+    Attributes:
+        name: In English.
+        home: Whether the point surely lies in it.
+        rings: Its outlines (n, 2) in fractions of the map, x to the right, y down.
+        name_at: Where its name may stand, if it is large enough for one.
+    """
+
+    name: str
+    home: bool
+    rings: tuple[NDArray[np.float64], ...]
+    name_at: tuple[float, float] | None
+
+
+def countries_around(here: Coordinates) -> list[Country]:
+    """Return the countries of a square map of 16 degrees of latitude around a point."""
+    wide = _REACH_DEG / max(math.cos(math.radians(here.latitude)), 0.2)
+    reach = np.array([wide, -_REACH_DEG])
+    middle = np.array([here.longitude, here.latitude])
+    frame = shapely.box(*(middle - abs(reach)), *(middle + abs(reach)))
+
+    def placed(shape: shapely.Geometry) -> NDArray[np.float64]:
+        return np.asarray((shapely.get_coordinates(shape) - middle) / reach / 2.0 + 0.5, np.float64)
+
+    near, found = countries_near(here), []
+    for name, shape in _touching(frame):
+        part = shapely.make_valid(shape).intersection(frame)
+        polygons = [one for one in shapely.get_parts(part) if isinstance(one, shapely.Polygon)]
+        largest = max(polygons, key=lambda one: one.area, default=None)
+        if largest is None or largest.is_empty:
+            continue
+        named = largest.area > 0.02 * frame.area
+        at = placed(largest.representative_point())[0] if named else None
+        found.append(
+            Country(
+                name,
+                near == [name],
+                tuple(placed(one.exterior) for one in polygons),
+                None if at is None else (float(at[0]), float(at[1])),
+            )
+        )
+    return found
 
 
 def locator(here: Coordinates, size: int = 220) -> Markup:
@@ -139,38 +220,21 @@ def locator(here: Coordinates, size: int = 220) -> Markup:
         here: The point.
         size: Width and height of the drawing's own units.
     """
-    reach = _REACH_DEG
-    wide = reach / max(math.cos(math.radians(here.latitude)), 0.2)
-    frame = shapely.box(
-        here.longitude - wide, here.latitude - reach, here.longitude + wide, here.latitude + reach
-    )
-
-    def placed(xy: np.ndarray) -> np.ndarray:
-        x = (xy[:, 0] - here.longitude + wide) / (2.0 * wide) * size
-        y = (here.latitude + reach - xy[:, 1]) / (2.0 * reach) * size
-        return np.column_stack([x, y])
-
     drawn, names = [], []
-    near = countries_near(here)
-    for name, shape in _countries():
-        part = shape.intersection(frame)
-        if part.is_empty:
-            continue
-        polygons = [one for one in shapely.get_parts(part) if isinstance(one, shapely.Polygon)]
+    for country in countries_around(here):
         d = "".join(
-            "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in placed(shapely.get_coordinates(one.exterior))) + "Z"
-            for one in polygons
+            "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in ring * size) + "Z" for ring in country.rings
         )
-        kind = "land home" if near == [name] else "land"
+        kind = "land home" if country.home else "land"
         drawn.append(Markup('<path class="{}" d="{}"/>').format(kind, d))
-        largest = max(polygons, key=lambda one: one.area, default=None)
-        if largest is not None and largest.area > 0.02 * frame.area:
-            point = shapely.get_coordinates(largest.representative_point())
-            x, y = placed(point)[0]
-            left = min(max(float(x), 3.1 * len(name)), size - 3.1 * len(name))
+        if country.name_at is not None:
+            room = 3.1 * len(country.name)
+            x, y = (size * one for one in country.name_at)
             names.append(
                 Markup('<text class="country" x="{}" y="{}" text-anchor="middle">{}</text>').format(
-                    f"{left:.1f}", f"{min(max(float(y), 10.0), size - 6.0):.1f}", name
+                    f"{min(max(x, room), size - room):.1f}",
+                    f"{min(max(y, 10.0), size - 6.0):.1f}",
+                    country.name,
                 )
             )
     middle = size / 2.0
@@ -181,3 +245,21 @@ def locator(here: Coordinates, size: int = 220) -> Markup:
     return Markup('<svg class="locator" viewBox="0 0 {0} {0}" role="img" aria-label="{1}">{2}</svg>').format(
         size, label, Markup("").join([*drawn, *names, point_mark])
     )
+
+
+def locator_image(here: Coordinates, size: int) -> NDArray[np.uint8]:
+    """Return the same map without names as pixels (size, size, 3), for the caption of a picture."""
+    large = 4 * size
+    image = Image.new("RGB", (large, large), _SEA)
+    draw = ImageDraw.Draw(image)
+    for country in countries_around(here):
+        for ring in country.rings:
+            corners = [(float(x), float(y)) for x, y in ring * large]
+            draw.polygon(corners, fill=_HOME if country.home else _LAND)
+            draw.line([*corners, corners[0]], fill=_BORDER, width=3)
+    middle = large / 2.0
+    for radius, colour in ((0.075, "white"), (0.055, _HERE)):
+        reach = radius * large
+        draw.ellipse([middle - reach, middle - reach, middle + reach, middle + reach], fill=colour)
+    draw.rectangle([0, 0, large - 1, large - 1], outline=_BORDER, width=4)
+    return np.asarray(image.resize((size, size), Image.Resampling.BOX), np.uint8)

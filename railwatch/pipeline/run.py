@@ -690,8 +690,9 @@ def _load(config: RunConfig) -> Detector:
 def _load_estimator(config: RunConfig) -> Estimator:
     from detector.occupancy.estimator import OccupancyEstimator
 
-    weights = config.occupancy.weights
-    return OccupancyEstimator.load(None if weights is None else Path(weights), config.occupancy.device)
+    settings = config.occupancy
+    weights = None if settings.weights is None else Path(settings.weights)
+    return OccupancyEstimator.load(weights, settings.device, settings.backend)
 
 
 class _Silent:

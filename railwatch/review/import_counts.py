@@ -24,7 +24,13 @@ from aoi.tables import parse_number, read_table
 from railwatch.review.apply import Applied, set_count
 from railwatch.review.errors import ReviewError
 from railwatch.review.interval import count_interval
-from railwatch.store.observation import Observation, geometry_json, iso, observation_id
+from railwatch.store.observation import (
+    IMPORTED_SENSOR,
+    Observation,
+    geometry_json,
+    iso,
+    observation_id,
+)
 from railwatch.store.store import Store
 from railwatch.version import __version__
 
@@ -281,7 +287,7 @@ def _parsed(
         at_least=at_least,
         note=_first(cells, _NOTE),
         reviewer=who,
-        sensor=_first(cells, _SENSOR) or "unnamed image",
+        sensor=_first(cells, _SENSOR) or IMPORTED_SENSOR,
         file=None if _first(cells, _FILE) is None else Path(str(_first(cells, _FILE))).name,
         seen=1.0 if seen is None else seen,
         zones=zones,
@@ -303,9 +309,9 @@ def _when(text: str | None, date_format: str | None) -> tuple[datetime, bool]:
             found = datetime.fromisoformat(text)
     except ValueError:
         hint = (
-            "--date-format says otherwise"
+            f"--date-format {date_format} says otherwise"
             if date_format
-            else "write it like 2023-10-05, or give --date-format"
+            else "write it like 2023-10-05, or say how it is written, as in --date-format %d/%m/%Y"
         )
         raise _BadRow(f"{text!r} isn't a date: {hint}") from None
     timed = found.time() != datetime.min.time()

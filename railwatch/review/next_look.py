@@ -26,11 +26,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
-from scipy.stats import false_discovery_control
 
 from railwatch.history import RANK, PlaceHistory, Record, Verdict, VerdictSettings, from_observation
 from railwatch.history import foremost as foremost_of
-from railwatch.history.judge import corrected, finished, judge
+from railwatch.history.judge import corrected, finished, judge, q_value
 from railwatch.history.published import published_records
 from railwatch.history.record import errors_of
 from railwatch.review.find import preferred
@@ -219,20 +218,12 @@ def _outcomes(
         if draft.probability_exceedance is not None and draft.probability_shortfall is not None:
             draft = replace(
                 draft,
-                q_exceedance=_q_value(draft.probability_exceedance, upper),
-                q_shortfall=_q_value(draft.probability_shortfall, lower),
+                q_exceedance=q_value([draft.probability_exceedance, *upper], 0),
+                q_shortfall=q_value([draft.probability_shortfall, *lower], 0),
             )
         word = finished(draft, place.second_look, settings).verdict
         outcomes[word] = outcomes.get(word, 0.0) + float(count) / _POINTS
     return outcomes
-
-
-def _q_value(probability: float, others: Sequence[float]) -> float:
-    """One date's probability corrected for those of its family (Benjamini-Hochberg).
-
-    The same as `railwatch.history.judge.corrected`, which corrects every date at once.
-    """
-    return float(false_discovery_control([probability, *others])[0])
 
 
 def _said(verdict: Verdict | None) -> Verdict | None:

@@ -22,6 +22,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,8 @@ from rasterio.errors import RasterioError
 
 from aoi.files import replacing, sweep
 from aoi.gdal import open_raster
-from geo.sentinel2.chip import PIXEL_M, Chip, ChipGrid
+from geo.grid import Grid
+from geo.sentinel2.chip import PIXEL_M, Chip
 from railwatch.errors import StoreError
 from railwatch.store.observation import iso, slug
 
@@ -91,10 +93,10 @@ class ChipStore:
     """
 
     path: Path
-    grid: ChipGrid
+    grid: Grid
 
     @classmethod
-    def of(cls, store: Path, area: AreaOfInterest, grid: ChipGrid) -> ChipStore:
+    def of(cls, store: Path, area: AreaOfInterest, grid: Grid) -> ChipStore:
         """The chips of an area; the folder needn't be there yet.
 
         Chips of another grid (the boundary was drawn anew) are taken over where they show the area, since
@@ -117,8 +119,8 @@ class ChipStore:
         found = []
         for path in sorted(self.path.glob("[!.]*.tif")):
             try:
-                with open_raster(path, drivers=("GTiff",)) as image:
-                    found.append(_header(path, image))
+                about = path.stat()
+                found.append(_said_by(path, (about.st_size, about.st_mtime_ns, about.st_ino)))
             except (RasterioError, OSError, ValueError, KeyError, TypeError) as error:
                 log.warning("%s can't be read and is left out: %s", path, _said(error))
         return sorted(found, key=lambda one: (one.datetime, one.id))
@@ -194,7 +196,7 @@ def chip_fault(path: Path) -> str | None:
     return None
 
 
-def _moved(chip: Chip, grid: ChipGrid, needed: tuple[float, float, float, float]) -> Chip | None:
+def _moved(chip: Chip, grid: Grid, needed: tuple[float, float, float, float]) -> Chip | None:
     """A chip's pixels on another grid of the same lattice, or None if they don't show what is needed."""
     left, top = chip.transform.c, chip.transform.f
     right, bottom = left + chip.shape[1] * PIXEL_M, top - chip.shape[0] * PIXEL_M
@@ -222,7 +224,7 @@ def _moved(chip: Chip, grid: ChipGrid, needed: tuple[float, float, float, float]
     )
 
 
-def _grid_digest(grid: ChipGrid) -> str:
+def _grid_digest(grid: Grid) -> str:
     said = f"{grid.crs.to_epsg()} {list(grid.transform)[:6]} {grid.shape}"
     return hashlib.sha256(said.encode()).hexdigest()[:8]
 
@@ -290,6 +292,16 @@ def _content(said: Mapping[str, Any], names: list[str], stack: NDArray[np.uint16
     digest = hashlib.sha256(json.dumps([matters, names, stack.shape], sort_keys=True).encode())
     digest.update(np.ascontiguousarray(stack, "<u2").tobytes())
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=20_000)
+def _said_by(path: Path, state: tuple[int, int, int]) -> StoredChip:
+    """What a chip's file says of itself, read once in the state that it is in.
+
+    A worker asks for all chips of an area with every scene that it adds to them.
+    """
+    with open_raster(path, drivers=("GTiff",)) as image:
+        return _header(path, image)
 
 
 def _header(path: Path, image: Any) -> StoredChip:

@@ -49,6 +49,10 @@ Method = Literal["wagons", "occupancy", "reviewed", "published"]
 METHODS: tuple[str, ...] = get_args(Method)
 
 FORMAT_VERSION = 1
+UNNAMED_SENSOR = "unknown"
+"""What a scene says that doesn't name its sensor; see `geo.Scene`."""
+IMPORTED_SENSOR = "unnamed image"
+"""What a person's count says that names none."""
 """Version of the item fields. A reader refuses items with a higher one."""
 
 PREFIX = "railwatch:"
@@ -153,6 +157,11 @@ class Observation:
     def created(self) -> str:
         """When the observation was made (ISO 8601, UTC), or an empty string."""
         return str(self.provenance.get("created", ""))
+
+    @property
+    def sensor_named(self) -> str:
+        """The sensor, or an empty text where the scene doesn't name one."""
+        return "" if self.sensor in (UNNAMED_SENSOR, IMPORTED_SENSOR) else self.sensor
 
     @property
     def headline(self) -> str:

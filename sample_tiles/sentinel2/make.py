@@ -242,7 +242,7 @@ class _Place:
         }
 
     def _feature(self, role: str, shape: shapely.Geometry, properties: dict[str, Any]) -> dict[str, Any]:
-        to_map = self.transform @ ~self.coarse.lattice.to_scene
+        to_map = self.transform @ ~self.coarse.lattice.transform
 
         def placed(xy: NDArray[np.float64]) -> NDArray[np.float64]:
             east, north = apply_affine(to_map, xy).T

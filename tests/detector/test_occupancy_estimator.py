@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +22,8 @@ from detector.occupancy.estimate import FigureInterval, Pitch
 from detector.occupancy.estimator import WIDEST_WITHOUT_TRACKS_M, OccupancyEstimator, _uninformative
 from detector.occupancy.inputs import inputs_of
 from detector.occupancy.network import OccupancyNet
-from geo.sentinel2.chip import Chip, ChipGrid
+from geo.grid import Grid
+from geo.sentinel2.chip import Chip
 from geo.sentinel2.clear_sky.assess import ClearSkyAssessment
 from geo.sentinel2.composite import composite
 from geo.sentinel2.coregistration import Registration
@@ -45,7 +48,7 @@ def site_of(outline=None, *, tracks: bool = True, zones: bool = True) -> Site:
     outline = outline or shapely.box(40.0, 40.0, 82.0, 46.0)
     lines = [shapely.LineString([(41.0, y), (81.0, y)]) for y in (42.0, 43.0, 44.0)] if tracks else []
     frame = frame_of(outline, lines or [shapely.LineString([(40, 43), (82, 43)])])
-    grid = ChipGrid(CRS.from_epsg(32652), Affine(10.0, 0.0, 5e5, 0.0, -10.0, 4.7e6), (90, 120))
+    grid = Grid((90, 120), Affine(10.0, 0.0, 5e5, 0.0, -10.0, 4.7e6), CRS.from_epsg(32652))
     boundary = draw_polygon(outline, frame)
     west, south, east, north = outline.bounds
     middle = (west + east) / 2
@@ -272,9 +275,9 @@ def test_an_empty_track_map_and_no_zones(estimator):
 def test_weights_come_back_as_they_were_written(tmp_path):
     path = untrained_weights(tmp_path)
     loaded = weights.load(path)
-    assert loaded.card["name"] == "untrained"
-    assert (loaded.pitch, loaded.trusted_to) == (Pitch(PITCH_M, 1.0), 150.0)
-    assert loaded.count.at == (1.0, 50.0)
+    assert loaded.head.card["name"] == "untrained"
+    assert (loaded.head.pitch, loaded.head.trusted_to) == (Pitch(PITCH_M, 1.0), 150.0)
+    assert loaded.head.count.at == (1.0, 50.0)
     torch.manual_seed(0)
     ours = OccupancyNet().eval()
     planes, region = torch.randn(1, 31, 16, 24), torch.ones(1, 16, 24)
@@ -284,9 +287,8 @@ def test_weights_come_back_as_they_were_written(tmp_path):
         )
     estimator = OccupancyEstimator.load(path, "cpu")
     assert (estimator.name, estimator.version) == ("untrained", "7")
-    assert (
-        estimator.checksum == loaded.checksum == json.loads(path.with_suffix(".json").read_text())["sha256"]
-    )
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert estimator.checksum == loaded.head.checksum == card["sha256"]
 
 
 @pytest.mark.parametrize("missing", ["pitch_m", "length_stretch", "count_stretch", "trusted_to"])
@@ -336,4 +338,55 @@ def test_ten_metres_are_answered_without_the_wagon_network():
 def test_the_shipped_weights_load_and_figures_that_are_missing_are_null(tmp_path):
     assert OccupancyEstimator.load(device="cpu").version == "2"
     path = untrained_weights(tmp_path, figures={"validation": [{"true": "0", "to_bound": float("nan")}]})
-    assert weights.load(path).card["figures"]["validation"][0]["to_bound"] is None
+    assert weights.load_head(path).card["figures"]["validation"][0]["to_bound"] is None
+
+
+# ------------------------------------------------------------------------------------ without torch
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    from detector.training.convert_occupancy import convert_occupancy
+
+    path = untrained_weights(tmp_path_factory.mktemp("converted"))
+    network = weights.load(path).network
+    torch.manual_seed(1)  # a fresh network doesn't listen to the past yet
+    torch.nn.init.normal_(network.comparison.result.weight, std=0.05)
+    torch.nn.init.normal_(network.comparison.choice.weight, std=0.5)
+    weights.save(path, network, dict(CARD))
+    convert_occupancy(weights.load(path))
+    return path
+
+
+@pytest.mark.parametrize("history", [0, 6])
+def test_openvino_answers_as_torch_does(converted, history):
+    """Also a date whose background is there and whose past dates aren't."""
+    site = site_of()
+    look = look_at(site)
+    if not history:
+        look = replace(look, past=())
+    by_torch, by_openvino = (
+        OccupancyEstimator.load(converted, "cpu", name).estimate(look, site) for name in ("torch", "openvino")
+    )
+    assert by_openvino.length == pytest.approx(by_torch.length, rel=2e-3)
+    np.testing.assert_allclose(by_openvino.density, by_torch.density, atol=0.01)
+    assert by_openvino.budget == pytest.approx(by_torch.budget, rel=0.05, abs=0.02)
+
+
+def test_the_shipped_form_is_of_the_shipped_weights():
+    from detector.occupancy.runners import OpenVinoOccupancy, TorchOccupancy, load
+    from detector.training.convert_occupancy import LIMIT, largest_difference
+
+    head, run = load(device="cpu")
+    assert isinstance(run, OpenVinoOccupancy)
+    assert largest_difference(TorchOccupancy(weights.load(head.path).network, "cpu"), run) < LIMIT
+
+
+def test_a_site_is_answered_without_torch():
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from detector.occupancy.estimator import OccupancyEstimator\n"
+        "print(OccupancyEstimator.load(device='cpu').backend)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "openvino float32\n", done.stderr

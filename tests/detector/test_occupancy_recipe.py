@@ -242,14 +242,14 @@ def test_a_recipe_gives_weights_with_their_card(yards, tmp_path):
     assert path == tmp_path / "trial.safetensors"
     assert (tmp_path / "curves.png").is_file()
     loaded = weights.load(path)
-    card = loaded.card
+    card = loaded.head.card
     assert (card["name"], card["version"]) == ("trial", "3")
     assert card["settings"]["train"]["steps"] == 2
     assert card["training"]["steps"] == 2
     assert card["data"]["intervals"] == "3 further simulated yards, 42 looks"
     assert card["figures"]["validation"][-1]["true"] == "all"
     assert card["trained"].endswith("Z")
-    assert loaded.pitch.mean_m == pytest.approx(15.0, abs=0.1)
+    assert loaded.head.pitch.mean_m == pytest.approx(15.0, abs=0.1)
     assert OccupancyEstimator.load(path, "cpu").name == "trial"
     with pytest.raises(LabelError, match="simulated sites are missing"):
         write_weights(recipe, loaded.network, tmp_path / "nowhere", tmp_path)
@@ -266,7 +266,7 @@ def test_following_a_recipe_from_nothing(tmp_path):
         "train-1-00000.npz",
         "val-2-00000.npz",
     ]
-    assert weights.load(path).card["data"]["training"].startswith("1 simulated yards")
+    assert weights.load_head(path).card["data"]["training"].startswith("1 simulated yards")
 
 
 def test_a_simulator_that_finds_nothing_ends_in_a_sentence(tmp_path):

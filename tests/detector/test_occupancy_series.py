@@ -39,7 +39,7 @@ def simulated() -> SimulatedSite:
 
 def test_the_truth_is_what_stands_inside(simulated):
     site, yard = simulated.site, simulated.coarse.yard
-    to_pixels = ~simulated.coarse.lattice.to_scene
+    to_pixels = ~simulated.coarse.lattice.transform
     seen = set()
     for target in (0.0, 12.0, 40.0):
         consists = simulated.traffic.next(target)
@@ -150,7 +150,7 @@ def test_answers_are_one_table_of_all_looks(tmp_path):
     blind = answers(sites, network, tracks=False)
     assert not np.allclose(blind["said"], found["said"])
     # With the calibration of a card they become cars with intervals.
-    made = scores.intervals(found, *stretch_of(load(untrained_weights(tmp_path)).card))
+    made = scores.intervals(found, *stretch_of(load(untrained_weights(tmp_path)).head.card))
     assert made["cars"].to_numpy() == pytest.approx(found["said"].to_numpy() / PITCH_M)
     assert (made["cars_low"] <= made["cars"]).all()
     assert (made["cars"] <= made["cars_high"]).all()

@@ -110,7 +110,7 @@ def test_a_roof_integrates_to_its_area_times_its_contrast(turn, angle):
 @pytest.mark.parametrize("turn", [0.0, 62.0, -110.0])
 def test_a_wagon_shows_where_it_stands_and_moves_with_the_image(turn):
     yard = plain(turn)
-    expected = apply_affine(~yard.lattice.to_scene, [(200.0, 150.0)])[0]
+    expected = apply_affine(~yard.lattice.transform, [(200.0, 150.0)])[0]
     still = change(yard, [wagon()], sky())
     moved = change(yard, [wagon()], sky(shift_m=(7.0, -4.0)))
     for band in range(4):
@@ -145,7 +145,7 @@ def test_shadows_fall_away_from_the_sun(turn, azimuth):
     yard = plain(turn, bare=tuple(float(v) for v in roof_spectrum(one)))  # only the shadow shows
     seen = sky(sun_azimuth_deg=azimuth, sun_elevation_deg=30.0)
     dark = -change(yard, [one], seen)
-    x, y = np.array(centre(dark[2])) - apply_affine(~yard.lattice.to_scene, [(200.0, 150.0)])[0]
+    x, y = np.array(centre(dark[2])) - apply_affine(~yard.lattice.transform, [(200.0, 150.0)])[0]
     away = math.radians(azimuth + 180.0)
     assert math.hypot(x, y) > 0.2
     # East is right and north is up in the image: the bearing of the shadow.
@@ -191,10 +191,10 @@ def test_gain_and_haze_are_the_dates_own():
 @settings(max_examples=20)
 def test_a_lattice_covers_its_scene(turn, x, y):
     lattice = lattice_over(SIZE_M, turn, (x, y))
-    corners = apply_affine(~lattice.to_scene, [(0, 0), (SIZE_M[0], 0), (0, SIZE_M[1]), SIZE_M])
+    corners = apply_affine(~lattice.transform, [(0, 0), (SIZE_M[0], 0), (0, SIZE_M[1]), SIZE_M])
     assert corners.min() >= -1e-6
     assert (corners.max(axis=0) <= np.array(lattice.shape[::-1]) + 1e-6).all()
-    assert lattice.to_scene.determinant == pytest.approx(100.0)
+    assert lattice.transform.determinant == pytest.approx(100.0)
     assert (lattice.turn_deg - turn + 180) % 360 - 180 == pytest.approx(0.0, abs=1e-6)
 
 

@@ -490,11 +490,11 @@ def chip(seed: int = 0, number: int = 0) -> Any:
 
 
 def chip_store(folder: Path) -> Any:
-    from geo.sentinel2.chip import ChipGrid
+    from geo.grid import Grid
     from railwatch.store.chips import ChipStore
 
     one = chip()
-    return ChipStore(folder / "chips" / "yard-00000000", ChipGrid(one.crs, one.transform, one.shape))
+    return ChipStore(folder / "chips" / "yard-00000000", Grid(one.shape, one.transform, one.crs))
 
 
 def _chip(folder: Path) -> Path:

@@ -14,7 +14,8 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
-from geo.sentinel2.chip import Chip, ChipGrid
+from geo.grid import Grid
+from geo.sentinel2.chip import Chip
 from geo.sentinel2.clear_sky.assess import ClearSkyAssessment
 from geo.sentinel2.site import Site, draw_polygon, draw_tracks, frame_of
 
@@ -65,7 +66,7 @@ def with_wagons(
 
 def site() -> Site:
     """The yard: three tracks of 430 m."""
-    grid = ChipGrid(CRS.from_epsg(32652), Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 4_700_000.0), SHAPE)
+    grid = Grid(SHAPE, Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 4_700_000.0), CRS.from_epsg(32652))
     frame = frame_of(OUTLINE, LINES)
     return Site(
         name="siding",

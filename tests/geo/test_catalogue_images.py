@@ -22,7 +22,7 @@ from geo.catalogue.profiles import Collection, profile_of
 from geo.catalogue.remote_image import measure_remote, open_remote
 from geo.catalogue.remote_scene import choose, scenes_of
 from geo.errors import NetworkError, SceneError, UnavailableError
-from geo.sentinel2.chip import ChipGrid
+from geo.sentinel2.chip import chip_grid
 from geo.sentinel2.formats.find import find_products
 
 UTM = "EPSG:32652"
@@ -203,7 +203,7 @@ def test_what_is_kept_reads_like_the_product(scene_folder, area, tmp_path, flavo
     (whole,), _ = find_products([made[flavour]])
     (kept,), refused = find_products([cut.item])
     assert not refused
-    grid = ChipGrid.around(area)
+    grid = chip_grid(area)
     one, other = whole.read(grid), kept.read(grid)
     assert (one.id, one.datetime, one.bands, one.baseline) == (
         other.id, other.datetime, other.bands, other.baseline,
@@ -233,7 +233,7 @@ def test_an_offset_is_decided_on_the_whole_scene(tmp_path, area):
         cut = cut_scene(Network(Policy(frozenset({server.host}))), scenes, area, tmp_path / "kept")
     (kept,), _ = find_products([cut.item])
     assert set(kept.provenance["offset"].values()) == {0.0}
-    assert np.nanmax(np.abs(kept.read(ChipGrid.around(area)).reflectance[:4] - 0.25)) < 1e-3
+    assert np.nanmax(np.abs(kept.read(chip_grid(area)).reflectance[:4] - 0.25)) < 1e-3
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from rasterio.crs import CRS
 
 from aoi import AreaOfInterest
 from geo.errors import SceneError
-from geo.sentinel2.chip import Chip, ChipGrid
+from geo.sentinel2.chip import Chip, chip_grid
 
 BANDS = ("B02", "B03", "B04", "B08", "B11")
 
@@ -69,7 +69,7 @@ def square(longitude: float, latitude: float, name: str = "yard") -> AreaOfInter
 @settings(max_examples=12)
 def test_a_grid_lies_on_the_lattice_of_the_products_and_covers_the_area(longitude, latitude, margin):
     area = square(longitude, latitude)
-    grid = ChipGrid.around(area, margin)
+    grid = chip_grid(area, margin)
     a = grid.transform
     assert (a.a, a.b, a.d, a.e) == (10, 0, 0, -10)
     assert a.c % 10 == 0
@@ -94,7 +94,7 @@ def test_a_grid_lies_on_the_lattice_of_the_products_and_covers_the_area(longitud
     ],
 )
 def test_the_zone_is_that_of_the_middle(longitude, latitude, epsg):
-    grid = ChipGrid.around(square(longitude, latitude))
+    grid = chip_grid(square(longitude, latitude))
     assert grid.crs == CRS.from_epsg(epsg)
     # Southern zones count from ten thousand kilometres down.
     north = grid.transform.f - (1e7 if latitude < 0 else 0)
@@ -104,4 +104,4 @@ def test_the_zone_is_that_of_the_middle(longitude, latitude, epsg):
 @pytest.mark.parametrize("latitude", [84.5, 89.0, -80.5])
 def test_the_poles_are_refused(latitude):
     with pytest.raises(SceneError, match="area icy-yard lies beyond the latitudes that Sentinel-2 covers"):
-        ChipGrid.around(square(15.0, latitude, "icy-yard"))
+        chip_grid(square(15.0, latitude, "icy-yard"))

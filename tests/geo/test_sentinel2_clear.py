@@ -183,7 +183,7 @@ def test_gaps_count_against_the_area_and_not_against_the_sky() -> None:
     planes[:, :, :] = np.nan
     found = judge(place, planes)
     assert (found.clear_fraction, found.ring_cloud_fraction, found.snow_fraction) == (0.0, 0.0, 0.0)
-    assert found.reason == "Only 0 % of the area has data on this date."
+    assert found.reason == "Only 0% of the area has data on this date."
 
 
 def test_no_data_and_saturation_in_the_classification_and_in_the_numbers() -> None:

@@ -17,7 +17,7 @@ from sentinel2_products import area_at, countryside, numbers, write_export, writ
 
 from geo.errors import SceneError
 from geo.sentinel2.acquisition import group
-from geo.sentinel2.chip import Chip, ChipGrid
+from geo.sentinel2.chip import Chip, chip_grid
 from geo.sentinel2.formats.declaration import DECLARATION, parse_declaration
 from geo.sentinel2.formats.find import find_products, is_product
 from geo.sentinel2.formats.product import Product
@@ -25,7 +25,7 @@ from geo.sentinel2.formats.product import Product
 TRANSFORM = Affine(10, 0, 631_000, 0, -10, 4_698_800)
 SHAPE = (120, 140)
 AREA = area_at((631_500, 4_698_100, 631_900, 4_698_300))
-GRID = ChipGrid.around(AREA, 100.0)
+GRID = chip_grid(AREA, 100.0)
 PLANES = countryside(SHAPE)
 TEN = {band: PLANES[band] for band in ("B02", "B03", "B04", "B08")}
 INDEX = "20231005T021001_20231005T021003_T52TFN"
@@ -465,7 +465,7 @@ def test_the_real_clip_of_two_dates(real_imagery: Path, tmp_path: Path) -> None:
     assert len(products) == 2
     area = area_at((361_000, 5_349_500, 362_500, 5_350_500), 32633, "inn")
     first, second = group(products, area)
-    grid = ChipGrid.around(area)
+    grid = chip_grid(area)
     with rasterio.open(clip) as image:
         window = rasterio.windows.from_bounds(*grid.bounds, image.transform)
         raw = image.read(window=window)

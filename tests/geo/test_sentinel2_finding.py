@@ -14,7 +14,7 @@ import pytest
 from affine import Affine
 from sentinel2_products import area_at, countryside, write_export, write_raster, write_safe, write_stac
 
-from geo.sentinel2.chip import ChipGrid
+from geo.sentinel2.chip import chip_grid
 from geo.sentinel2.formats.find import find_products, is_product
 
 WHEN = dt.datetime(2023, 10, 5, 2, 10, 1, tzinfo=dt.UTC)
@@ -179,7 +179,7 @@ def test_a_zip_packed_with_backslashes_is_the_same_product(tmp_path: Path) -> No
     (product,), refusals = find_products([odd])
     assert refusals == []
     assert (product.acquisition, product.bands.keys()) == (plain.acquisition, plain.bands.keys())
-    grid = ChipGrid.around(area_at((631_100, 4_698_500, 631_300, 4_698_600)), 50.0)
+    grid = chip_grid(area_at((631_100, 4_698_500, 631_300, 4_698_600)), 50.0)
     np.testing.assert_array_equal(product.read(grid).reflectance, plain.read(grid).reflectance)
 
 

@@ -15,16 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aoi import AreaOfInterest, Mask, Track, Zone
+from geo.grid import Grid
 from geo.ground_metric import apply_affine
 from geo.sentinel2.site import (
     MARGIN_CELLS,
     Site,
     TrackAlignedBands,
-    TrackAlignedGrid,
+    along_and_across,
     draw_polygon,
     draw_tracks,
     frame_of,
     sample_nearest,
+    shadow_of_a_metre,
 )
 
 UTM = 32652
@@ -48,7 +50,7 @@ def test_rows_run_along_the_tracks_whichever_way_they_are_drawn(angle):
     frame = frame_of(outline, [line])
     assert frame.turn_deg == pytest.approx(angle, abs=1e-6)
     assert frame_of(outline, [shapely.reverse(line)]).turn_deg == pytest.approx(angle, abs=1e-6)
-    a = frame.to_grid
+    a = frame.transform
     assert a.determinant == pytest.approx(1.0)
     assert (a.a, a.b) == pytest.approx((a.e, -a.d))
     # The outline lies inside with the margin all around, and the frame isn't larger than need be.
@@ -71,12 +73,12 @@ def test_without_tracks_the_long_side_gives_the_direction(angle):
 def test_frame_and_grid_coordinates_go_there_and_back(angle, x, y):
     outline, line = turned_box(angle)
     frame = frame_of(outline, [line])
-    there = apply_affine(~frame.to_grid, [(x, y)])
-    assert apply_affine(frame.to_grid, there)[0] == pytest.approx((x, y), abs=1e-6)
+    there = apply_affine(~frame.transform, [(x, y)])
+    assert apply_affine(frame.transform, there)[0] == pytest.approx((x, y), abs=1e-6)
     # Directions turn with the frame and keep their length.
-    along, across = frame.vector(3.0, -4.0)
+    along, across = along_and_across(frame, 3.0, -4.0)
     assert math.hypot(along, across) == pytest.approx(5.0)
-    moved = apply_affine(~frame.to_grid, [(x + 3.0, y - 4.0)]) - there
+    moved = apply_affine(~frame.transform, [(x + 3.0, y - 4.0)]) - there
     assert moved[0] == pytest.approx((along, across), abs=1e-6)
 
 
@@ -116,7 +118,7 @@ def test_what_is_missing_in_any_band_stays_missing_and_doesnt_spread():
     image = ground(2)
     holed = image.copy()
     holed[1, 40:43, 50:53] = np.nan
-    frame = TrackAlignedGrid((30, 60), Affine(1, 0, 20, 0, 1, 30))
+    frame = Grid((30, 60), Affine(1, 0, 20, 0, 1, 30))
     whole, _ = TrackAlignedBands.of(image).sample(frame)
     values, known = TrackAlignedBands.of(holed).sample(frame)
     assert (~known).sum() == 9
@@ -130,7 +132,7 @@ def test_what_is_missing_in_any_band_stays_missing_and_doesnt_spread():
 
 
 def test_outside_the_grid_nothing_is_known():
-    frame = TrackAlignedGrid((10, 12), Affine(1, 0, -5, 0, 1, -5))
+    frame = Grid((10, 12), Affine(1, 0, -5, 0, 1, -5))
     image = ground(1)
     values, known = TrackAlignedBands.of(image).sample(frame)
     assert known[5:, 5:].all()
@@ -160,7 +162,7 @@ def test_polygons_keep_their_area(angle, length, width, dx, dy):
 
 
 def test_holes_and_parts():
-    frame = TrackAlignedGrid((40, 40), Affine.identity())
+    frame = Grid((40, 40), Affine.identity())
     ring = shapely.box(5, 5, 25, 25).difference(shapely.box(10, 10, 20, 20))
     share = draw_polygon(ring, frame)
     assert share[15, 15] == 0
@@ -184,7 +186,7 @@ def test_tracks_keep_their_length(angle, length):
 
 
 def test_quarters_say_where_in_its_cell_a_track_lies():
-    frame = TrackAlignedGrid((10, 10), Affine.identity())
+    frame = Grid((10, 10), Affine.identity())
     ul, ur, ll, lr = draw_tracks([shapely.LineString([(0, 4.25), (10, 4.25)])], frame)
     assert min(ul[4].min(), ur[4].min()) > 2 * max(ll.max(), lr.max())
     assert ul.sum() == ur.sum()
@@ -198,16 +200,16 @@ def test_quarters_say_where_in_its_cell_a_track_lies():
 def test_shadows_fall_away_from_the_sun(angle, azimuth, elevation):
     outline, line = turned_box(angle)
     frame = frame_of(outline, [line])
-    along, across = frame.shadow(azimuth, elevation)
+    along, across = shadow_of_a_metre(frame, azimuth, elevation)
     assert math.hypot(along, across) == pytest.approx(1 / math.tan(math.radians(elevation)))
-    east = frame.to_grid.a * along + frame.to_grid.b * across
-    south = frame.to_grid.d * along + frame.to_grid.e * across
+    east = frame.transform.a * along + frame.transform.b * across
+    south = frame.transform.d * along + frame.transform.e * across
     bearing = math.degrees(math.atan2(east, -south))
     assert (bearing - azimuth) % 360 == pytest.approx(180.0, abs=1e-6)
 
 
 def test_a_sun_at_the_horizon_throws_no_endless_shadow():
-    along, across = site().frame.shadow(180.0, -3.0)
+    along, across = shadow_of_a_metre(site().frame, 180.0, -3.0)
     assert along == pytest.approx(0, abs=1e-9)
     assert across == pytest.approx(-1 / math.tan(math.radians(5.0)))
 
@@ -258,7 +260,7 @@ def test_a_site_from_an_area():
     assert set(one.zones) == {"west", "east"}
     # The frame lies on the chip grid: its middle is the yard's.
     h, w = one.frame.shape
-    x, y = apply_affine(one.frame.to_grid, [(w / 2, h / 2)])[0]
+    x, y = apply_affine(one.frame.transform, [(w / 2, h / 2)])[0]
     east, north = one.grid.transform.c + 10 * x, one.grid.transform.f - 10 * y
     assert (east, north) == pytest.approx((500_520, 4_699_635), abs=8)
 

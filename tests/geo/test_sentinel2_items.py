@@ -13,7 +13,7 @@ from affine import Affine
 from sentinel2_products import area_at, countryside, numbers, write_raster, write_stac
 
 from geo.errors import SceneError
-from geo.sentinel2.chip import Chip, ChipGrid
+from geo.sentinel2.chip import Chip, chip_grid
 from geo.sentinel2.formats.find import find_products, is_product
 from geo.sentinel2.formats.product import Product
 from geo.sentinel2.formats.radiometric_offset import Floors, decide
@@ -23,7 +23,7 @@ WHEN = dt.datetime(2023, 10, 5, 2, 10, 1, tzinfo=dt.UTC)
 TRANSFORM = Affine(10, 0, 631_000, 0, -10, 4_698_800)
 SHAPE = (120, 140)
 AREA = area_at((631_500, 4_698_100, 631_900, 4_698_300))
-GRID = ChipGrid.around(AREA, 100.0)
+GRID = chip_grid(AREA, 100.0)
 PLANES = countryside(SHAPE)
 PUBLISHERS = {
     "earth-search": "Earth Search",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -121,6 +122,29 @@ def test_hindcast_uses_both_sides(chips, seen):
     assert same(some[0], both[1])
     few = list(looks(chips[:4], SITE, hindcast=True, judge=all_clear))
     assert all("too few" in look.reason for look in few)
+
+
+@pytest.mark.parametrize("hindcast", [False, True])
+def test_a_long_series_holds_few_dates_in_memory(chips, seen, hindcast):
+    read_pixels: list[weakref.ref[np.ndarray]] = []
+
+    def on_disk(one: Chip) -> ChipOnDisk:
+        def read() -> Chip:
+            copy = replace(one, reflectance=one.reflectance.copy())
+            read_pixels.append(weakref.ref(copy.reflectance))
+            return copy
+
+        return ChipOnDisk(
+            one.id, one.datetime, SITE.grid, one.sun_azimuth_deg, one.sun_elevation_deg, one.digest, read
+        )
+
+    most, found = 0, []
+    for look in looks([on_disk(one) for one in chips], SITE, hindcast=hindcast, judge=all_clear):
+        most = max(most, sum(one() is not None for one in read_pixels))
+        assert np.array_equal(look.chip.reflectance, chips[len(found)].reflectance, equal_nan=True)
+        found.append(look.id)
+    assert found == [one.id for one in chips]
+    assert most <= 3
 
 
 def test_hindcast_judges_a_date_by_what_came_after():

@@ -15,7 +15,8 @@ from rasterio.crs import CRS
 from sentinel2_products import area_at, countryside, write_safe
 
 from geo.errors import SceneError
-from geo.sentinel2.chip import ChipGrid
+from geo.grid import Grid
+from geo.sentinel2.chip import chip_grid
 from geo.sentinel2.formats.find import find_products
 from geo.sentinel2.formats.product import Product, acquisition_id
 
@@ -33,9 +34,9 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Product:
     return find_products([folder])[0][0]
 
 
-def grid_at(row: int, column: int, shape: tuple[int, int]) -> ChipGrid:
+def grid_at(row: int, column: int, shape: tuple[int, int]) -> Grid:
     transform = Affine(10, 0, TRANSFORM.c + 10 * column, 0, -10, TRANSFORM.f - 10 * row)
-    return ChipGrid(UTM, transform, shape)
+    return Grid(shape, transform, UTM)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -72,7 +73,7 @@ def test_the_neighbouring_zone_is_brought_to_the_grid(tmp_path: Path) -> None:
     area = area_at(
         (499_000, 4_699_000, 499_400, 4_699_300), 32653
     )  # 132 degrees east: the edge of zones 52 and 53
-    grid = ChipGrid.around(area, 100.0)
+    grid = chip_grid(area, 100.0)
     assert grid.crs.to_epsg() == 32653
     west, south, east, north = rasterio.warp.transform_bounds(32653, 32652, *grid.bounds)
     transform = Affine(10, 0, west // 20 * 20 - 100, 0, -10, north // 20 * 20 + 100)
@@ -104,7 +105,7 @@ def test_no_data_does_not_bleed_into_what_is_interpolated(tmp_path: Path) -> Non
         plane[:, :30] = np.nan
     write_safe(tmp_path, planes, TRANSFORM, 32652, WHEN)
     (product,) = find_products([tmp_path])[0]
-    shifted = ChipGrid(UTM, Affine(10, 0, TRANSFORM.c + 103.7, 0, -10, TRANSFORM.f - 96.1), (20, 30))
+    shifted = Grid((20, 30), Affine(10, 0, TRANSFORM.c + 103.7, 0, -10, TRANSFORM.f - 96.1), UTM)
     chip = product.read(shifted)
     values = chip.reflectance[np.isfinite(chip.reflectance)]
     assert np.isnan(chip.band("B02")[:, :17]).all()

@@ -24,7 +24,8 @@ from sentinel2_products import (
     write_safe,
 )
 
-from geo.sentinel2.chip import Chip, ChipGrid
+from geo.grid import Grid
+from geo.sentinel2.chip import Chip, chip_grid
 from geo.sentinel2.formats.find import find_products
 from geo.sentinel2.formats.product import Product
 
@@ -54,7 +55,7 @@ def refused(*paths: Path) -> str:
     return refusal.reason
 
 
-def truth(grid: ChipGrid, plane: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def truth(grid: Grid, plane: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The part of a plane that a grid inside it sees."""
     column = round((grid.transform.c - TRANSFORM.c) / 10)
     row = round((TRANSFORM.f - grid.transform.f) / 10)
@@ -63,7 +64,7 @@ def truth(grid: ChipGrid, plane: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def assert_reads(product: Product, planes: dict[str, Any] = PLANES, margin_m: float = 100.0) -> Chip:
     """That the 10 m bands of a product are the planes, to the step of the numbers."""
-    grid = ChipGrid.around(AREA, margin_m)
+    grid = chip_grid(AREA, margin_m)
     chip = product.read(grid)
     assert chip.shape == grid.shape
     for band in ("B02", "B03", "B04", "B08"):
@@ -97,7 +98,7 @@ def test_a_product_of_any_baseline(tmp_path: Path, baseline: str, level: str, zi
         assert chip.scl is None
     else:
         assert chip.scl is not None
-        np.testing.assert_array_equal(chip.scl, truth(ChipGrid.around(AREA, 100.0), SCL))
+        np.testing.assert_array_equal(chip.scl, truth(chip_grid(AREA, 100.0), SCL))
 
 
 def test_the_offset_is_the_xmls_and_not_the_dates(tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ def test_an_offset_a_band(tmp_path: Path) -> None:
     offsets = {"B02": -1000.0, "B03": -900.0, "B04": 0.0, "B08": -400.0, "B11": -1000.0}
     write_safe(tmp_path, PLANES, TRANSFORM, 32652, WHEN, offsets=offsets, quantification=5000.0)
     product = one(tmp_path)
-    grid = ChipGrid.around(AREA, 100.0)
+    grid = chip_grid(AREA, 100.0)
     for band in ("B02", "B03", "B04", "B08"):
         np.testing.assert_allclose(product.read(grid).band(band), truth(grid, PLANES[band]), atol=1.01e-4)
     assert product.provenance["offset"] == offsets
@@ -128,7 +129,7 @@ def test_no_data_and_saturation_have_no_value(tmp_path: Path) -> None:
     red[61, 62] = 65535
     path.unlink()
     write_raster(path, red, TRANSFORM, 32652)
-    grid = ChipGrid.around(AREA, 100.0)
+    grid = chip_grid(AREA, 100.0)
     chip = one(tmp_path).read(grid)
     assert np.isnan(truth(grid, planes["B02"])).sum() == np.isnan(chip.band("B02")).sum() == 1
     np.testing.assert_array_equal(np.isnan(chip.band("B03")), np.isnan(truth(grid, planes["B03"])))
@@ -204,7 +205,7 @@ def test_b11_is_smooth_and_the_20_m_classes_are_not(tmp_path: Path) -> None:
     planes = {**PLANES, "B11": (0.1 + 0.001 * rows + 0.002 * columns).astype(np.float32)}
     scl = ((rows // 2 * 7 + columns // 2) % 11 + 1).astype(np.uint8)
     write_safe(tmp_path, planes, TRANSFORM, 32652, WHEN, scl=scl)
-    grid = ChipGrid.around(AREA, 100.0)
+    grid = chip_grid(AREA, 100.0)
     chip = one(tmp_path).read(grid)
     np.testing.assert_allclose(chip.band("B11"), truth(grid, planes["B11"]), atol=2e-4)
     assert chip.scl is not None

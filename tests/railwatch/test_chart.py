@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,18 @@ def test_published_counts_have_their_publishers_the_ceiling_and_the_verdicts() -
     assert "225  elevated" in written
     assert "Five years that 17 June 2024 is compared with" in written
     assert any("Published counts: 38 North, ASIAPRESS, CSIS Beyond Parallel" in text for text in written)
+
+
+def test_a_chart_says_where_the_place_is_with_a_map_of_the_countries_around() -> None:
+    placed = replace(history([observation(0, 5.0)]), middle=(130.6081, 42.4214))
+    figure = draw_series(placed)
+    (inset,) = (axes for axes in figure.axes if axes.get_gid() == "locator")
+    assert {"China", "North Korea", "Russia"} <= {text.get_text() for text in inset.texts}
+    said = " ".join(text.get_text() for text in figure.texts)
+    for part in ("42.4214° N, 130.6081° E", "42°25\u203217\u2033 N", "MGRS 52T FM 32298 97818"):
+        assert part in said
+    nowhere = draw_series(history([observation(0, 5.0)]))
+    assert not [axes for axes in nowhere.axes if axes.get_gid() == "locator"]
 
 
 def test_no_line_crosses_a_long_gap_or_joins_two_methods() -> None:
@@ -224,6 +237,7 @@ def test_everything_written_lies_on_the_page(looks: list[Observation]) -> None:
         ("sentinel-1", True),
         ("S2B", True),
         ("S2B_MSI", True),
+        ("simulated Sentinel-2A", False),
         ("SkySat", False),
         ("", False),
     ],
@@ -314,7 +328,7 @@ def test_the_calendar_counts_days_and_names_months_never_seen() -> None:
 
 def test_lower_bounds_arent_coverage() -> None:
     written = texts(draw_calendar(History.gather("Tumangang", [], seeds.comparable("tumangang"))))
-    assert any("Days with a clear look in each month: 3 in all" in text for text in written)
+    assert any("Days with a clear image in each month: 3 in all" in text for text in written)
 
 
 def area_with_track() -> AreaOfInterest:
@@ -359,13 +373,13 @@ def test_tracks_are_drawn_with_their_stretches() -> None:
     assert any((extent.x0, extent.x1) == (10.0, 50.0) for extent in bars)
     assert {"2023-01-01", "2023-01-06", "2023-01-10"} <= set(texts(figure))
     assert "the area has no track lines" in texts(draw_tracks("A yard", {}, looks))
-    assert "no look in this period" in texts(draw_tracks("A yard", {"t1": 400.0}, []))
+    assert "no image in this period" in texts(draw_tracks("A yard", {"t1": 400.0}, []))
 
 
 def test_more_looks_than_fit_are_left_out_and_it_is_said() -> None:
     looks = [TrackOccupation(START + timedelta(days=i), {f"t{k}": () for k in range(12)}) for i in range(90)]
     written = texts(draw_tracks("A yard", {f"t{k}": 500.0 for k in range(12)}, looks))
-    assert any(text.startswith("The latest ") and "of 90 looks are drawn" in text for text in written)
+    assert any(text.startswith("The latest ") and "of 90 images are drawn" in text for text in written)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -72,3 +72,9 @@ def test_the_command_with_the_shipped_detector(tmp_path: Path) -> None:
     assert wanted <= set(given)
     assert Path(given["report"]).read_text("utf-8").count("data:image/") >= 12
     assert not any(one["new"] for one in given["observations"])
+    # Nobody must take the simulated products for the satellite's, nor credit Copernicus with them.
+    page = Path(given["sentinel2"]["report"]).read_text("utf-8")
+    assert "The image is simulated." in page
+    assert "simulated Sentinel-2A" in page
+    assert "Copernicus Sentinel data" not in page
+    assert all("the image is simulated" in one["caveats"] for one in given["sentinel2"]["verdicts"])

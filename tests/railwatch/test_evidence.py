@@ -89,6 +89,18 @@ def test_the_caption_says_what_is_known(scene: Scene, of: str) -> None:
     assert pixels(evidence.render(scene, counted.detections, area, words)).shape[1] == 1600
 
 
+def test_the_caption_shows_where_on_earth_the_picture_is(scene: Scene) -> None:
+    area = YARD.area()
+    here = evidence._where(scene, area)
+    assert here is not None
+    image = pixels(evidence.render(scene, None, area))
+    inset = near(image, (213, 94, 0), 12)  # the mark in the middle of the map, at the right of the caption
+    rows, columns = np.nonzero(inset)
+    assert 20 < len(rows) < 400
+    assert rows.min() > 0.8 * image.shape[0]
+    assert columns.min() > 0.9 * image.shape[1]
+
+
 def test_an_image_without_position_is_drawn_whole(tmp_path: Path) -> None:
     path = tmp_path / "screenshot.png"
     Image.fromarray(np.full((120, 90, 3), 80, np.uint8)).save(path)

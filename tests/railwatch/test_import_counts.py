@@ -140,7 +140,7 @@ def test_an_xlsx_file_has_real_dates(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
-        ("05/10/2019,12", "isn't a date: write it like 2023-10-05, or give --date-format"),
+        ("05/10/2019,12", "isn't a date: write it like 2023-10-05, or say how it is written, as in"),
         ("2019-05-01,many", "count"),
         ("2019-05-01,-3", "less than nothing"),
         (",12", "it has no date"),
@@ -165,7 +165,7 @@ def test_other_dates_with_their_format(tmp_path: Path) -> None:
     _, result = kept(tmp_path, "date,count\n05/10/2019,12\n", date_format="%d/%m/%Y")
     assert result.observations[0].datetime.date() == date(2019, 10, 5)
     _, result = kept(tmp_path, "date,count\n2019-10-05,12\n", date_format="%d/%m/%Y")
-    assert "--date-format says otherwise" in result.skipped[0].reason
+    assert "--date-format %d/%m/%Y says otherwise" in result.skipped[0].reason
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import ten_metres as yard
 from numpy.typing import NDArray
 
 from aoi import AreaOfInterest
-from geo.sentinel2.chip import Chip, ChipGrid
+from geo.grid import Grid
+from geo.sentinel2.chip import Chip, chip_grid
 from railwatch.errors import StoreError
 from railwatch.store.chips import ChipStore
 
@@ -19,13 +20,11 @@ PRODUCT = {"name": "X.SAFE", "aliases": []}
 
 
 @pytest.fixture(scope="module")
-def grid() -> ChipGrid:
-    return ChipGrid.around(yard.area())
+def grid() -> Grid:
+    return chip_grid(yard.area())
 
 
-def chip(
-    grid: ChipGrid, seed: int = 0, *, classes: bool = True, bands: tuple[str, ...] = ("B02", "B08")
-) -> Chip:
+def chip(grid: Grid, seed: int = 0, *, classes: bool = True, bands: tuple[str, ...] = ("B02", "B08")) -> Chip:
     noise = np.random.default_rng(seed)
     reflectance: NDArray[np.float32] = noise.uniform(-0.09, 1.4, (len(bands), *grid.shape)).astype(np.float32)
     reflectance[:, :3] = np.nan
@@ -49,11 +48,11 @@ def chip(
 
 def store_of(folder: Path, area: AreaOfInterest | None = None) -> ChipStore:
     one = area or yard.area()
-    return ChipStore.of(folder, one, ChipGrid.around(one))
+    return ChipStore.of(folder, one, chip_grid(one))
 
 
 @pytest.mark.parametrize("classes", [True, False])
-def test_a_chip_comes_back_to_a_ten_thousandth(tmp_path: Path, grid: ChipGrid, classes: bool) -> None:
+def test_a_chip_comes_back_to_a_ten_thousandth(tmp_path: Path, grid: Grid, classes: bool) -> None:
     store = store_of(tmp_path)
     given = chip(grid, classes=classes)
     kept = store.add(given, PRODUCT)
@@ -85,7 +84,7 @@ def test_a_chip_comes_back_to_a_ten_thousandth(tmp_path: Path, grid: ChipGrid, c
     assert (back.sun_azimuth_deg, back.sun_elevation_deg) == (160.0, 41.5)
 
 
-def test_numbers_of_esa_go_through_unchanged(tmp_path: Path, grid: ChipGrid) -> None:
+def test_numbers_of_esa_go_through_unchanged(tmp_path: Path, grid: Grid) -> None:
     numbers = np.arange(1, 1 + grid.shape[0] * grid.shape[1]).reshape(1, *grid.shape) % 20_000 + 1
     exact = ((numbers - 1000) / 10_000).astype(np.float32)
     store = store_of(tmp_path)
@@ -93,7 +92,7 @@ def test_numbers_of_esa_go_through_unchanged(tmp_path: Path, grid: ChipGrid) -> 
     assert np.array_equal(store.read()[0][1].reflectance, exact)
 
 
-def test_any_gis_reads_a_chip(tmp_path: Path, grid: ChipGrid) -> None:
+def test_any_gis_reads_a_chip(tmp_path: Path, grid: Grid) -> None:
     kept = store_of(tmp_path).add(chip(grid), PRODUCT)
     with rasterio.open(kept.path) as image:
         assert image.descriptions == ("B02", "B08", "SCL")
@@ -105,7 +104,7 @@ def test_any_gis_reads_a_chip(tmp_path: Path, grid: ChipGrid) -> None:
     assert kept.path.stat().st_size < 1.1 * 2 * 3 * grid.shape[0] * grid.shape[1]
 
 
-def test_the_digest_is_of_what_an_answer_depends_on(tmp_path: Path, grid: ChipGrid) -> None:
+def test_the_digest_is_of_what_an_answer_depends_on(tmp_path: Path, grid: Grid) -> None:
     store = store_of(tmp_path)
     first = store.add(chip(grid), PRODUCT)
     assert store.add(replace(chip(grid), provenance={}), PRODUCT).content == first.content
@@ -116,7 +115,7 @@ def test_the_digest_is_of_what_an_answer_depends_on(tmp_path: Path, grid: ChipGr
 
 
 def test_what_is_no_chip_or_was_changed_is_left_out(
-    tmp_path: Path, grid: ChipGrid, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, grid: Grid, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = store_of(tmp_path)
     good, changed = store.add(chip(grid, 1), PRODUCT), store.add(chip(grid, 2), PRODUCT)
@@ -130,13 +129,13 @@ def test_what_is_no_chip_or_was_changed_is_left_out(
         store.read_one(changed)
 
 
-def test_another_grid_is_refused(tmp_path: Path, grid: ChipGrid) -> None:
+def test_another_grid_is_refused(tmp_path: Path, grid: Grid) -> None:
     moved = replace(chip(grid), transform=grid.transform @ grid.transform.translation(1, 0))
     with pytest.raises(ValueError, match="doesn't lie on the grid"):
         store_of(tmp_path).add(moved, PRODUCT)
 
 
-def test_chips_go_over_to_a_boundary_that_was_drawn_anew(tmp_path: Path, grid: ChipGrid) -> None:
+def test_chips_go_over_to_a_boundary_that_was_drawn_anew(tmp_path: Path, grid: Grid) -> None:
     before = store_of(tmp_path)
     given = chip(grid)
     before.add(given, PRODUCT)
@@ -153,3 +152,13 @@ def test_chips_go_over_to_a_boundary_that_was_drawn_anew(tmp_path: Path, grid: C
     np.testing.assert_allclose(moved.reflectance[:, :, : shown.shape[2]], shown, atol=1e-4)
     elsewhere = replace(area, boundary=shapely.box(west + 0.1, south, east + 0.1, north))
     assert store_of(tmp_path, elsewhere).kept() == []
+
+
+def test_a_chip_that_was_replaced_is_read_anew(tmp_path: Path, grid: Grid) -> None:
+    """What chips say of themselves is remembered by the state of their files."""
+    store = store_of(tmp_path)
+    first = store.add(chip(grid), PRODUCT)
+    assert store.kept() == [first]
+    second = store.add(replace(chip(grid), reflectance=chip(grid, seed=2).reflectance), PRODUCT)
+    assert second.content != first.content
+    assert store.kept() == [second]

@@ -29,6 +29,9 @@ def test_they_are_what_users_download(samples: ProductSamples) -> None:
     # One acquisition lies there in two processing baselines.
     assert len(products) == len(samples.dates) + 1
     assert {one.kind for one in products} == {"STAC", "SAFE"}
+    # They say of themselves that no satellite took them, and their ids are those of the satellite's.
+    assert {one.platform for one in products} == {"simulated Sentinel-2A", "simulated Sentinel-2B"}
+    assert all(one.acquisition.startswith(("S2A_2", "S2B_2")) for one in products)
     assert {one.datetime.replace(microsecond=0) for one in products} == {
         one.datetime for one in samples.dates
     }
@@ -39,7 +42,7 @@ def test_they_are_what_users_download(samples: ProductSamples) -> None:
 
 
 def test_both_forms_hold_the_same_reflectance(samples: ProductSamples, tmp_path: Path) -> None:
-    from geo.sentinel2.chip import ChipGrid
+    from geo.sentinel2.chip import chip_grid
 
     dates = [make.DATES[0], replace(make.DATES[0], form="safe")]
     for number, date in enumerate(dates):
@@ -47,7 +50,7 @@ def test_both_forms_hold_the_same_reflectance(samples: ProductSamples, tmp_path:
     chips = []
     for number in range(2):
         (product,), _ = find_products([tmp_path / str(number) / "products"])
-        chips.append(product.read(ChipGrid.around(make.read_area(tmp_path / str(number)))))
+        chips.append(product.read(chip_grid(make.read_area(tmp_path / str(number)))))
     one, other = chips
     assert one.reflectance == pytest.approx(other.reflectance, abs=1e-6, nan_ok=True)
     assert 0.01 < one.reflectance[0, 50, 50] < 0.5

@@ -84,6 +84,7 @@ def test_what_confirms_is_told_with_its_own_count_day_and_verdict() -> None:
     ("changes", "said"),
     [
         ({"sensor": "simulated test-pan"}, "the image is simulated"),
+        ({"sensor": "simulated Sentinel-2A"}, "the image is simulated"),
         ({"clear_fraction": 0.62}, "only 62% of the area was seen"),
         ({"hidden_fraction": 0.1}, "10% of the area is hidden from above"),
         (

@@ -19,7 +19,8 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
-from geo.sentinel2.chip import PIXEL_M, Chip, ChipGrid
+from geo.grid import Grid
+from geo.sentinel2.chip import PIXEL_M, Chip
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -305,11 +306,11 @@ class StripYard:
     # ------------------------------------------------------------------------------------- where it lies
 
     @property
-    def grid(self) -> ChipGrid:
+    def grid(self) -> Grid:
         """The satellite's grid, with the yard in its middle."""
         across, along = (n * m for n, m in zip(self.plants.shape, (_ACROSS_M, _ALONG_M), strict=True))
         size = 2 * (int(math.hypot(along, across) / (2 * PIXEL_M)) + 3)
-        return ChipGrid(_CRS, Affine(PIXEL_M, 0.0, _CORNER[0], 0.0, -PIXEL_M, _CORNER[1]), (size, size))
+        return Grid((size, size), Affine(PIXEL_M, 0.0, _CORNER[0], 0.0, -PIXEL_M, _CORNER[1]), _CRS)
 
     def occupied(self) -> F64:
         """Every metre of track under wagons, (n, 2) grid pixels."""

@@ -2,7 +2,8 @@
 
 COGs with the STAC item of Earth Search's collection ``sentinel-2-c1-l2a`` (1000 added to every number, as
 since baseline 04.00), and SAFE folders in a zip as ESA packs them. Both hold the 10 m bands and the scene
-classification.
+classification, and name a "simulated Sentinel-2A" as platform, so that no page credits the satellite with
+them.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def write_item(folder: Path, chip: Chip, *, tile: str, baseline: str) -> Path:
         "geometry": None,
         "properties": {
             "datetime": f"{seen:%Y-%m-%dT%H:%M:%S}.000000Z",
-            "platform": f"sentinel-{unit[1:].lower()}",
+            "platform": f"simulated-sentinel-{unit[1:].lower()}",
             "constellation": "sentinel-2",
             "instruments": ["msi"],
             "s2:product_type": "S2MSI2A",
@@ -182,7 +183,7 @@ def _jp2(numbers: NDArray[Any], transform: Affine, chip: Chip) -> bytes:
 
 
 def _unit(chip: Chip) -> str:
-    return chip.platform.replace("Sentinel-2", "S2")
+    return chip.platform.removeprefix("simulated ").replace("Sentinel-2", "S2")
 
 
 def _stamp(when: dt.datetime) -> str:
@@ -228,7 +229,8 @@ def _product_xml(chip: Chip, name: str, granule: str, files: list[str], baseline
         f"<PRODUCT_TYPE>S2MSI2A</PRODUCT_TYPE><PROCESSING_BASELINE>{baseline}</PROCESSING_BASELINE>"
         f"<GENERATION_TIME>{_time(generated)}</GENERATION_TIME>"
         f'<Datatake datatakeIdentifier="{datatake}">'
-        f"<SPACECRAFT_NAME>{chip.platform}</SPACECRAFT_NAME><DATATAKE_TYPE>INS-NOBS</DATATAKE_TYPE>"
+        f"<SPACECRAFT_NAME>simulated Sentinel-{unit[1:]}</SPACECRAFT_NAME>"
+        "<DATATAKE_TYPE>INS-NOBS</DATATAKE_TYPE>"
         f"<DATATAKE_SENSING_START>{_time(chip.datetime)}</DATATAKE_SENSING_START>"
         f"<SENSING_ORBIT_NUMBER>{chip.relative_orbit or 0}</SENSING_ORBIT_NUMBER>"
         "<SENSING_ORBIT_DIRECTION>DESCENDING</SENSING_ORBIT_DIRECTION></Datatake>"

@@ -26,6 +26,7 @@ from detector.simulators.procedural.layout import footprint
 from detector.simulators.procedural.materials import MATERIALS
 from detector.simulators.procedural.spec import Area, Consist, Prop, SceneSpec, Strip, Surface, Wagon
 from detector.simulators.procedural.yards import Yard, surfaces_of
+from geo.grid import Grid
 
 F32 = NDArray[np.float32]
 
@@ -359,24 +360,7 @@ def random_sky(
     )
 
 
-class Lattice(NamedTuple):
-    """The pixel grid of an image: its shape and where its pixels lie in the scene.
-
-    Attributes:
-        shape: Rows and columns.
-        to_scene: Pixel coordinates (corner origin) to metres in the scene's frame.
-    """
-
-    shape: tuple[int, int]
-    to_scene: Affine
-
-    @property
-    def turn_deg(self) -> float:
-        """Direction of the lattice's x axis (east), degrees clockwise from the scene's x axis."""
-        return math.degrees(math.atan2(self.to_scene.d, self.to_scene.a))
-
-
-def lattice_over(size_m: tuple[float, float], turn_deg: float, offset_m: tuple[float, float]) -> Lattice:
+def lattice_over(size_m: tuple[float, float], turn_deg: float, offset_m: tuple[float, float]) -> Grid:
     """A lattice of 10 m that covers a scene, turned against it.
 
     Args:
@@ -392,7 +376,7 @@ def lattice_over(size_m: tuple[float, float], turn_deg: float, offset_m: tuple[f
     columns, rows = np.ceil((high - low) / _PIXEL_M).astype(int)
     origin = low[0] * u + low[1] * v
     step = _PIXEL_M
-    return Lattice(
+    return Grid(
         (int(rows), int(columns)),
         Affine(u[0] * step, v[0] * step, origin[0], u[1] * step, v[1] * step, origin[1]),
     )
@@ -412,7 +396,7 @@ class CoarseYard:
     yard: Yard
     habits: SiteParameters
     ground: Ground
-    lattice: Lattice
+    lattice: Grid
 
     @classmethod
     def random(cls, yard: Yard, rng: np.random.Generator, picture: F32 | None = None) -> CoarseYard:
@@ -513,7 +497,7 @@ class CoarseYard:
             east = sky.shift_m[0] + sky.band_shift_m[b][0]
             south = sky.shift_m[1] + sky.band_shift_m[b][1]
             # Content displaced by e shows, at a pixel, what lies at that pixel's place minus e.
-            m = np.array(self.lattice.to_scene[:6], float).reshape(2, 3)
+            m = np.array(self.lattice.transform[:6], float).reshape(2, 3)
             m[:, 2] -= (c * east - s * south, s * east + c * south)
             m /= CELL_M
             m[:, 2] += m[:, :2] @ (0.5, 0.5) - 0.5  # pixel corners to OpenCV's centres

@@ -183,4 +183,4 @@ def _reason(
 
 def _percent(share: float) -> str:
     """A share in whole percent; under one it says so rather than 0."""
-    return f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else "less than 1 %"
+    return f"{100 * share:.0f}%" if share >= 0.01 or share == 0 else "less than 1%"

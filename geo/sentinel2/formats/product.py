@@ -20,8 +20,9 @@ from rasterio.features import rasterize
 
 from aoi.errors import AreaError
 from geo.errors import SceneError
+from geo.grid import Grid
 from geo.ground_metric import apply_affine
-from geo.sentinel2.chip import Chip, ChipGrid
+from geo.sentinel2.chip import Chip, chip_grid
 from geo.sentinel2.formats.product_names import CLASSES, SWIR_BAND, TEN_METRE_BANDS
 from geo.sentinel2.formats.raster_band import Header, placed
 
@@ -72,7 +73,8 @@ class Product:
         kind: How its numbers are known: "SAFE" and "AWS" by ESA's XML, "STAC" by an item, "export" by a
             declaration or by well-known habits.
         level: "L1C", "L2A" or "unknown".
-        platform: "Sentinel-2A" and so on; "Sentinel-2" where the unit isn't told.
+        platform: "Sentinel-2A" and so on; "Sentinel-2" where the unit isn't told; "simulated Sentinel-2A"
+            where the product says that it is simulated.
         datetime: UTC: the start of the datatake where it is known, which is the same for all tiles of a pass
             and for all products of a tile; see ``clock``.
         clock: What ``datetime`` is: the start of the "datatake", the time that the "tile" was seen at (up to
@@ -163,7 +165,7 @@ class Product:
         Raises:
             SceneError: The band can't be read.
         """
-        grid = ChipGrid.around(area, margin_m=0.0)
+        grid = chip_grid(area, margin_m=0.0)
         boundary = boundary_in(grid.crs, area)
         if boundary is None:
             return 0.0
@@ -171,7 +173,7 @@ class Product:
         numbers, _ = self._numbers(self.bands["B04"], grid)
         return float(np.isfinite(numbers)[inside].mean()) if inside.any() else 0.0
 
-    def read(self, grid: ChipGrid) -> Chip:
+    def read(self, grid: Grid) -> Chip:
         """Reflectance on a grid; each band is read once, and only its window.
 
         Where the product's own 10 m pixels are those of the grid they are copied; where they aren't (another
@@ -215,7 +217,7 @@ class Product:
             provenance={**self.provenance, "resampled": [name for name in resampled if name != SWIR_BAND]},
         )
 
-    def _numbers(self, band: Band, grid: ChipGrid) -> tuple[NDArray[np.float32], bool]:
+    def _numbers(self, band: Band, grid: Grid) -> tuple[NDArray[np.float32], bool]:
         try:
             return placed(
                 band.path,
@@ -333,7 +335,7 @@ class Refusal:
 
 def acquisition_id(platform: str, when: dt.datetime, relative_orbit: int | None, clock: Clock) -> str:
     """The id of an acquisition: S2A_20231005T021001_R003."""
-    unit = platform.replace("Sentinel-2", "S2")
+    unit = platform.removeprefix("simulated ").replace("Sentinel-2", "S2")
     moment = f"{when:%Y%m%d}" if clock == "day" else f"{when:%Y%m%dT%H%M%S}"
     return f"{unit}_{moment}" + (f"_R{relative_orbit:03d}" if relative_orbit is not None else "")
 

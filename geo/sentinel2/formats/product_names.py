@@ -130,10 +130,16 @@ def baseline_in(text: str) -> str | None:
 def platform_of(text: str) -> str:
     """A platform as it is written here, "Sentinel-2A", from S2A, sentinel-2a and the like.
 
-    Plain "Sentinel-2" where the unit isn't told.
+    Plain "Sentinel-2" where the unit isn't told. A simulated product says so before the name, and so does
+    what is made of it: no reader must take it for the satellite's.
+
+    >>> platform_of("S2A"), platform_of("simulated-sentinel-2a")
+    ('Sentinel-2A', 'simulated Sentinel-2A')
     """
-    match = re.fullmatch(r"(?:S|sentinel)[-_ ]?2[-_ ]?([A-D])", text.strip(), re.IGNORECASE)
-    return f"Sentinel-2{match[1].upper()}" if match else "Sentinel-2"
+    match = re.fullmatch(r"(simulated[-_ ])?(?:S|sentinel)[-_ ]?2[-_ ]?([A-D])", text.strip(), re.IGNORECASE)
+    if match is None:
+        return "Sentinel-2"
+    return f"{'simulated ' if match[1] else ''}Sentinel-2{match[2].upper()}"
 
 
 def compact_time(text: str) -> dt.datetime:

@@ -47,9 +47,10 @@ def draw_calendar(history: History, style: PageStyle | None = None) -> Figure:
             chosen,
             len(years) * _ROW_MM + 8.0,
             history.title,
-            f"Days with a clear look in each month: {sum(seen.values())} in all, "
+            f"Days with a clear image in each month: {sum(seen.values())} in all, "
             f"{sum(silent.values())} without an answer",
             [_never(never), history.credits()],
+            where=history.middle,
             legend_mm=6.0,
         )
         axes = page.axes(5.0, page.body_mm - 6.0)
@@ -104,12 +105,12 @@ def draw_calendar(history: History, style: PageStyle | None = None) -> Figure:
         for spine in axes.spines.values():
             spine.set_visible(False)
         handles = [
-            Patch(facecolor=shades(0.6), label="clear looks (number of days)"),
+            Patch(facecolor=shades(0.6), label="days with a clear image"),
             Patch(facecolor="white", edgecolor=GREY, hatch="////", linewidth=0.5, label="not seen"),
         ]
         if silent:
             handles.append(
-                Patch(facecolor="none", edgecolor="none", label="3\u00d7  looks without an answer")
+                Patch(facecolor="none", edgecolor="none", label="3\u00d7  images without an answer")
             )
         page.legend(handles, 3)
         return page.figure

@@ -110,7 +110,9 @@ def draw_chart(
         if area is None:
             raise ChartError(f"the tracks of {name} aren't known here: give its area file with --aoi FILE")
         looks = track_looks(area, history, sources.store)
-        figure = draw_tracks(history.title, track_lengths(area), looks, history.credits(), chosen)
+        figure = draw_tracks(
+            history.title, track_lengths(area), looks, history.credits(), chosen, where=history.middle
+        )
     else:
         figure = draw_series(history, chosen, gap_days=gap_days)
     return DrawnChart(figure, name, history, tuple(notes))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from railwatch.pages.charts.inset import draw_inset
 from railwatch.pages.charts.style import (
     BLACK,
     FONT_PT,
@@ -20,6 +21,7 @@ from railwatch.pages.charts.style import (
     number_of,
     wrapped,
 )
+from railwatch.pages.where import CREDIT, Coordinates, whereabouts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 _LINE_MM = SMALL_PT * 0.3528 * 1.35
 _LEFT_MM = 14.0
 _RIGHT_MM = 4.0
+_INSET_MM = 22.0
 
 
 class Page:
@@ -52,6 +55,7 @@ class Page:
         subtitle: str,
         notes: Sequence[str],
         *,
+        where: tuple[float, float] | None = None,
         legend_mm: float = 0.0,
     ) -> None:
         """Lay out the page.
@@ -62,14 +66,18 @@ class Page:
             title: In bold.
             subtitle: A line under it; may be long, then it is wrapped.
             notes: Paragraphs under the drawing.
+            where: Longitude and latitude of the place, for its coordinates and a small map.
             legend_mm: Room between the heading and the drawing.
         """
         width = style.width_mm - _LEFT_MM - _RIGHT_MM
         title_lines = wrapped(title, width, (FONT_PT + 1.5) * 1.12) if title else []
         heading = wrapped(subtitle, width, FONT_PT) if subtitle else []
-        lines = [line for note in notes if note for line in wrapped(note, width, SMALL_PT)]
+        place = None if where is None else Coordinates(*where)
+        paragraphs = [*notes, "" if place is None else "  ·  ".join((*whereabouts(place), CREDIT)) + "."]
+        beside = 0.0 if place is None else _INSET_MM + 4.0
+        lines = [line for note in paragraphs if note for line in wrapped(note, width - beside, SMALL_PT)]
         above = 3.0 + len(title_lines) * 4.8 + len(heading) * 3.9 + legend_mm + 2.0
-        below = 3.0 + len(lines) * _LINE_MM
+        below = 3.0 + max(len(lines) * _LINE_MM, beside)
         wanted = above + body_mm + below
         self.height_mm = max(style.height_mm or wanted, above + below + 12.0)
         self.width_mm = style.width_mm
@@ -89,6 +97,16 @@ class Page:
         for line in lines:
             self._write(_LEFT_MM, y, line, SMALL_PT, GREY)
             y += _LINE_MM
+        if place is not None:
+            axes = self.figure.add_axes(
+                (
+                    (self.width_mm - _RIGHT_MM - _INSET_MM) / self.width_mm,
+                    (below - _INSET_MM - 1.0) / self.height_mm,
+                    _INSET_MM / self.width_mm,
+                    _INSET_MM / self.height_mm,
+                )
+            )
+            draw_inset(axes, place, _INSET_MM * MM * 72.0)
 
     def _write(self, x: float, y: float, text: str, size: float, colour: str, *, bold: bool = False) -> None:
         self.figure.text(

@@ -136,7 +136,7 @@ def _draw_point(axes: Axes, series: DrawnSeries, record: Record, scale: float) -
         markersize=mark.size * (0.85 if bound else scale),
         markeredgewidth=0.9 * scale,
         zorder=4,
-        clip_on=value > 0,
+        clip_on=False,  # near 0 half of it would be missing
     )
     point.set_gid(series.gid(record, "shape"))
 

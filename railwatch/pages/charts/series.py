@@ -36,6 +36,7 @@ from railwatch.pages.charts.style import (
     date_axis,
     drawing,
     number_of,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ GAP_DAYS = 21.0
 """No line is drawn across a longer time without an image."""
 
 _BODY_MM, _STRIP_MM, _STRIP_ROOM_MM = 82.0, 7.0, 17.0
+_LEGEND_MM = 29.0
+"""What a legend's entry has beside its words: margins and sign."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,12 @@ def _page(series: DrawnSeries, opening: Verdict | None, style: PageStyle) -> Pag
     handles = [one.handle for one in legend_keys(history)]
     columns = _columns(handles, style.width_pt - 50.0)
     rows = -(-len(handles) // columns)
+    if columns == 1:
+        for handle in handles:
+            # As wide as a line of the notes, which leaves room for the sign.
+            lines = wrapped(str(handle.get_label()), style.width_mm - _LEGEND_MM, SMALL_PT + 0.2)
+            handle.set_label("\n".join(lines))
+        rows = sum(str(handle.get_label()).count("\n") + 1 for handle in handles)
     foremost = history.foremost()
     title = history.title if foremost is None else f"{history.title}: {headline(foremost)}"
     page = Page(
@@ -186,6 +195,7 @@ def _page(series: DrawnSeries, opening: Verdict | None, style: PageStyle) -> Pag
         title,
         _subtitle(series.records),
         [key, "" if foremost is None else foremost.sentence, history.credits()],
+        where=history.middle,
         legend_mm=rows * 4.1 + 3.0 + (4.0 if key else 0.0),
     )
     page.legend(handles, columns)

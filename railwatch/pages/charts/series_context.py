@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.patheffects import withStroke
 
 from railwatch.pages.charts.style import (
     BLACK,
@@ -56,6 +57,9 @@ def draw_window(axes: Axes, verdict: Verdict, style: PageStyle) -> None:
             color=GREY,
         )
         text.set_gid("window.label")
+        if not style.bare:
+            # Hatching may lie under it; the page has the same in its style sheet.
+            text.set_path_effects([withStroke(linewidth=2.4, foreground=PALE)])
     area = axes.axvspan(start, end + 1.0, facecolor=PALE, linewidth=0, zorder=0.1)
     area.set_gid("window.area")
     if verdict.maximum is not None:

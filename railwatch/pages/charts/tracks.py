@@ -130,6 +130,8 @@ def draw_tracks(
     looks: Sequence[TrackOccupation],
     credits: str = "",
     style: PageStyle | None = None,
+    *,
+    where: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw a panel a track: along it the metres, down it the looks, dark where cars stood.
 
@@ -139,6 +141,7 @@ def draw_tracks(
         looks: In any order.
         credits: For the caption.
         style: Size and type.
+        where: Longitude and latitude of the place.
     """
     chosen = style or PageStyle()
     ordered = sorted(looks, key=lambda look: look.when)
@@ -151,7 +154,7 @@ def draw_tracks(
     panel = min(max(len(ordered) * _ROW_MM, 9.0), max(room, 9.0))
     notes = [
         "Metres are counted along each track from the beginning of its line in the area's file.",
-        f"The latest {len(ordered)} of {len(ordered) + left_out} looks are drawn." if left_out else "",
+        f"The latest {len(ordered)} of {len(ordered) + left_out} images are drawn." if left_out else "",
         credits,
     ]
     with drawing(chosen):
@@ -161,6 +164,7 @@ def draw_tracks(
             title,
             "Stretches of track where freight cars stood, by date",
             notes,
+            where=where,
             legend_mm=6.0,
         )
         left, between = 19.0, 20.0
@@ -173,7 +177,7 @@ def draw_tracks(
         if not lengths or not ordered:
             axes = page.axes(4.0, height)
             axes.axis("off")
-            reason = "the area has no track lines" if not lengths else "no look in this period"
+            reason = "the area has no track lines" if not lengths else "no image in this period"
             axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color=GREY)
         page.legend(
             [

@@ -78,6 +78,7 @@ def draw_zones(
             history.title,
             "Freight cars by zone; bars are 90% intervals; all panels on one scale",
             [key, history.credits()],
+            where=history.middle,
             legend_mm=6.0 if methods else 0.0,
         )
         height = (page.body_mm - 4.0 - flags_mm) / rows - _ROOM_MM

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
 from affine import Affine
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from railwatch import words
 from railwatch.errors import StoreError
 from railwatch.history.history import is_sentinel
 from railwatch.history.words import count_of, interval
-from railwatch.pages.report.evidence import EvidenceFile, evidence_file
+from railwatch.pages.pictures.boxes import round_length
+from railwatch.pages.pictures.letters import font
+from railwatch.pages.report.evidence import EvidenceFile, evidence_file, ground_steps, reviewer_of
+from railwatch.pages.where import Coordinates, locator_image, whereabouts
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
     from railwatch.history import Verdict
+    from railwatch.store.georeference import Georeference
     from railwatch.store.store import Store
 
 __all__ = ["before_after"]
 
 _LONGEST_PX = 1600
-_BAND_PX, _GAP_PX, _MARGIN_PX = 76, 16, 20
+_BAND_PX, _GAP_PX, _MARGIN_PX, _WHERE_PX = 76, 16, 20, 72
 _ORANGE, _HALO = (230, 159, 0), (20, 20, 20)
 
 
@@ -58,11 +62,13 @@ def before_after(store: Store, first: Verdict, second: Verdict, *, outlines: boo
         panel = _panel(file, to_map, frame.crs, size)
         if outlines and file.clean:
             _outline(panel, store.detections(verdict.record.id), to_map, frame.crs)
-        panels.append(_captioned(panel, verdict))
+        panels.append(_captioned(panel, verdict, _reviewed(store, verdict)))
     stacked = size[0] > 1.6 * size[1]
     wide = size[0] if stacked else 2 * size[0] + _GAP_PX
     high = 2 * panels[0].height + _GAP_PX if stacked else panels[0].height
-    page = Image.new("RGB", (wide + 2 * _MARGIN_PX, high + 2 * _MARGIN_PX), "white")
+    page = Image.new("RGB", (wide + 2 * _MARGIN_PX, high + 2 * _MARGIN_PX + _WHERE_PX), "white")
+    _say_where(page, _middle(to_map, frame.crs, size))
+    _draw_scale(page, replace(frame, transform=to_map[:6], image=(0.0, 0.0, *size), size=size))
     for number, panel in enumerate(panels):
         step = (0, number * (panel.height + _GAP_PX)) if stacked else (number * (size[0] + _GAP_PX), 0)
         page.paste(panel, (_MARGIN_PX + step[0], _MARGIN_PX + step[1]))
@@ -120,7 +126,50 @@ def _outline(panel: Image.Image, boxes: gpd.GeoDataFrame | None, to_map: Affine,
         draw.line(points, fill=_ORANGE, width=1)
 
 
-def _captioned(panel: Image.Image, verdict: Verdict) -> Image.Image:
+def _middle(to_map: Affine, crs: str, size: tuple[int, int]) -> Coordinates:
+    """The middle of the ground that is shown."""
+    from pyproj import Transformer
+
+    x, y = to_map @ (size[0] / 2.0, size[1] / 2.0)
+    longitude, latitude = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True).transform(x, y)
+    return Coordinates(float(longitude), float(latitude))
+
+
+def _say_where(page: Image.Image, here: Coordinates) -> None:
+    """A map of the countries and the coordinates along the lower edge."""
+    top = page.height - _MARGIN_PX - _WHERE_PX + 4
+    page.paste(Image.fromarray(locator_image(here, _WHERE_PX)), (_MARGIN_PX, top))
+    draw = ImageDraw.Draw(page)
+    for number, text in enumerate(whereabouts(here)):
+        draw.text((_MARGIN_PX + _WHERE_PX + 12, top + 12 + 24 * number), text, "#222222", font(15))
+
+
+def _draw_scale(page: Image.Image, panel: Georeference) -> None:
+    """A scale bar, and an arrow to the north, in the lower right corner."""
+    east, south = ground_steps(panel)
+    metres = round_length(panel.size[0] * math.hypot(*east) / 5.0)
+    draw, base = ImageDraw.Draw(page), page.height - _MARGIN_PX - 14
+    right = page.width - _MARGIN_PX - 40
+    left = right - metres / math.hypot(*east)
+    draw.line([(left, base), (right, base)], fill="#222222", width=4)
+    label = f"{metres / 1000:g} km" if metres >= 1000 else f"{metres:g} m"
+    draw.text(((left + right) / 2.0, base - 8), label, "#222222", font(15), "mb")
+    # Pixels to go for a metre north: the picture's axes on the ground, turned around.
+    up = np.linalg.solve(np.column_stack([east, south]), np.array([0.0, 1.0]))
+    up /= max(float(np.hypot(*up)), 1e-12)
+    middle, side = np.array([page.width - _MARGIN_PX - 12.0, base - 14.0]), np.array([-up[1], up[0]])
+    head = middle + 18.0 * up
+    draw.line([tuple(middle - 18.0 * up), tuple(head)], fill="#222222", width=2)
+    draw.polygon([tuple(head), *(tuple(head - 11.0 * up + 5.0 * one * side) for one in (1, -1))], "#222222")
+    draw.text(tuple(head + 10.0 * up), "N", "#222222", font(13), "mm")
+
+
+def _reviewed(store: Store, verdict: Verdict) -> str:
+    observation = store.get(verdict.record.id)
+    return "" if observation is None else reviewer_of(observation)
+
+
+def _captioned(panel: Image.Image, verdict: Verdict, reviewed: str) -> Image.Image:
     record = verdict.record
     whole = Image.new("RGB", (panel.width, panel.height + _BAND_PX), "white")
     whole.paste(panel, (0, 0))
@@ -133,16 +182,11 @@ def _captioned(panel: Image.Image, verdict: Verdict) -> Image.Image:
     lines = (
         (f"{verdict.title}, {words.moment(record.when)}", 20, True),
         (words.sentence_case(counted), 18, False),
-        ("  ·  ".join([*(one for one in credit if one), "counted with railwatch"]), 13, False),
+        ("  ·  ".join([*(one for one in (*credit, reviewed) if one), "counted with railwatch"]), 13, False),
     )
     y = panel.height + 6
     for text, points, bold in lines:
         fitted = max(9, min(points, int((panel.width - 4) / max(len(text), 1) / 0.56)))
-        draw.text((2, y), text, "#222222", _font(fitted, bold))
+        draw.text((2, y), text, "#222222", font(fitted, bold))
         y += fitted + 5
     return whole
-
-
-def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / name, size)

@@ -29,10 +29,12 @@ from matplotlib.path import Path as Outline
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from PIL import Image
+from pyproj import Transformer
 
 from aoi import AreaOfInterest
 from aoi.files import write_bytes
 from geo import Scene, box_corners
+from railwatch.pages.where import Coordinates, locator_image, whereabouts
 from railwatch.store.georeference import Georeference, placement_of
 
 if TYPE_CHECKING:
@@ -104,10 +106,13 @@ def render(
     """
     placed = area if scene.georeferenced else None
     window = _window(scene, placed)
+    here = _where(scene, placed)
+    caption = _caption(scene, detections, area, observation)
+    caption += [] if here is None else whereabouts(here)
     longest = float(_LONGEST_PX)
     while True:
         view = _view(window, longest)
-        pixels = _draw(scene, view, detections, placed, _caption(scene, detections, area, observation))
+        pixels = _draw(scene, view, detections, placed, caption, here)
         picture = _png(pixels, _placement(scene, view, (pixels.shape[1], pixels.shape[0])))
         if len(picture) <= MAX_BYTES or longest < _SHORTEST_PX:
             return picture
@@ -196,6 +201,7 @@ def _draw(
     detections: Detections | None,
     area: AreaOfInterest | None,
     caption: Sequence[str],
+    here: Coordinates | None,
 ) -> NDArray[np.uint8]:
     """Draw the picture and its caption; returns (h, w, 3)."""
     boxes = _boxes(detections)
@@ -230,13 +236,17 @@ def _draw(
     _draw_scale(axes, scene, view)
     if scene.georeferenced:
         _draw_north(axes, scene, view)
-    _draw_caption(figure, caption, used, boxes, height)
+    inset = 0 if here is None else below - 12
+    _draw_caption(figure, caption, used, boxes, height, inset)
     with warnings.catch_warnings():
         # A title in a script that the bundled font lacks is drawn as boxes; that is no reason to speak up.
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba(), np.uint8)  # type: ignore[no-untyped-call]
-    return pixels[..., :3].copy()
+    picture = pixels[..., :3].copy()
+    if here is not None:
+        picture[height - below + 8 : height - 4, width - inset - 6 : width - 6] = locator_image(here, inset)
+    return picture
 
 
 def _boxes(detections: Detections | None) -> dict[str, NDArray[np.float64]]:
@@ -396,14 +406,16 @@ def _draw_caption(
     used: Sequence[str],
     boxes: dict[str, NDArray[np.float64]],
     height: int,
+    inset: int,
 ) -> None:
     lines = len(caption) + (1 if used else 0)
     width = figure.get_figwidth() * _DPI
+    room = width - inset - 20
     for number, text in enumerate(caption):
         y = (lines - number - 0.25) * _CAPTION_LINE_PX / height
         size = 11.0 if number < 2 else 9.0
         # About 0.6 of the font's size a letter: long lines get smaller letters rather than lose their end.
-        size = max(5.0, min(size, (width - 20) / max(1, len(text)) / 0.6 * 72 / _DPI))
+        size = max(5.0, min(size, room / max(1, len(text)) / 0.6 * 72 / _DPI))
         weight = "bold" if number == 1 else "normal"
         figure.text(
             10 / width,
@@ -438,6 +450,17 @@ def _draw_caption(
 def _shown(colour: str) -> str:
     """Return a box's colour as it can be seen on the white caption."""
     return "#909090" if colour == _LOOKS[""].colour else colour
+
+
+def _where(scene: Scene, area: AreaOfInterest | None) -> Coordinates | None:
+    """Where the middle of the area, or of the image, lies."""
+    if area is not None:
+        return Coordinates.of(area.boundary)
+    if scene.crs is None or not scene.georeferenced:
+        return None
+    middle = shapely.Point(scene.transform @ (scene.width / 2.0, scene.height / 2.0))
+    degrees = Transformer.from_crs(scene.crs, "OGC:CRS84", always_xy=True).transform
+    return Coordinates.of(shapely.transform(middle, degrees, interleaved=False))
 
 
 def _placement(scene: Scene, view: _SceneWindow, size: tuple[int, int]) -> Georeference | None:

@@ -11,8 +11,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -21,12 +19,14 @@ import numpy as np
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from shapely.ops import substring
 
 from geo.ground_metric import apply_affine
 from geo.sentinel2.chip import PIXEL_M
 from railwatch.pages.pictures.boxes import MAX_BYTES, round_length
+from railwatch.pages.pictures.letters import font
+from railwatch.pages.where import Coordinates, locator_image, whereabouts
 from railwatch.store.georeference import Georeference
 
 if TYPE_CHECKING:
@@ -107,7 +107,9 @@ def render(
         _drawn(picture, title, view, lines, first=not number)
         for number, (picture, title) in enumerate(panels)
     ]
-    return _page(drawn, view, site, _caption(area, observation), answered=estimate is not None)
+    here = Coordinates.of(area.boundary)
+    caption = [*_caption(area, observation), *whereabouts(here)]
+    return _page(drawn, view, site, caption, here, answered=estimate is not None)
 
 
 # ---- what is shown ---------------------------------------------------------------------------------
@@ -180,7 +182,7 @@ def _from_frame(planes: Plane | None, site: Site, view: _ChipWindow) -> Plane | 
     if planes is None:
         return None
     x, y = _centres(view)
-    placed = apply_affine(~site.frame.to_grid, np.column_stack([x.ravel(), y.ravel()]))
+    placed = apply_affine(~site.frame.transform, np.column_stack([x.ravel(), y.ravel()]))
     x, y = placed[:, 0].reshape(x.shape), placed[:, 1].reshape(y.shape)
     return np.stack([_remapped(plane, x, y, cv2.INTER_LINEAR) for plane in planes.astype(np.float32)])
 
@@ -310,17 +312,17 @@ def _text(
     anchor: str = "la",
     bold: bool = False,
 ) -> None:
-    draw.text(at, text, "white", _font(size, bold), anchor, stroke_width=2, stroke_fill="black")
-
-
-@cache
-def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / name, size)
+    draw.text(at, text, "white", font(size, bold), anchor, stroke_width=2, stroke_fill="black")
 
 
 def _page(
-    panels: Sequence[Picture], view: _ChipWindow, site: Site, caption: Sequence[str], *, answered: bool
+    panels: Sequence[Picture],
+    view: _ChipWindow,
+    site: Site,
+    caption: Sequence[str],
+    here: Coordinates,
+    *,
+    answered: bool,
 ) -> bytes:
     """Panels beside or below each other, a caption, and where the first one lies."""
     wide, high = view.size
@@ -337,11 +339,13 @@ def _page(
     for panel, (x, y) in zip(panels, steps, strict=True):
         page.paste(Image.fromarray(panel), (left + x, y))
     draw = ImageDraw.Draw(page)
+    inset = below - 12
+    page.paste(Image.fromarray(locator_image(here, inset)), (width - inset - 6, height - below + 8))
     y = height - below + _LINE_PX // 4
     for number, text in enumerate(caption):
         # About 0.6 of the font's size a letter: long lines get smaller letters rather than lose their end.
-        size = max(7, min(15 if number < 2 else 12, int((width - 20) / max(1, len(text)) / 0.6)))
-        draw.text((10, y + _LINE_PX / 2), text, "#222222", _font(size, number == 1), "lm")
+        size = max(7, min(15 if number < 2 else 12, int((width - inset - 20) / max(1, len(text)) / 0.6)))
+        draw.text((10, y + _LINE_PX / 2), text, "#222222", font(size, number == 1), "lm")
         y += _LINE_PX
     if answered:
         _bar(page, draw, y)
@@ -373,7 +377,7 @@ def _bar(page: Image.Image, draw: ImageDraw.ImageDraw, y: int) -> None:
     colours = _ramp(np.linspace(0.0, 1.0, long))[None].repeat(12, axis=0)
     page.paste(Image.fromarray(np.rint(colours).astype(np.uint8)), (10, y + 6))
     words = f"0 to {_FULL_M:g} m and more of occupied track in a pixel of {PIXEL_M:g} m"
-    draw.text((10 + long + 8, y + 12), words, "#222222", _font(12), "lm")
+    draw.text((10 + long + 8, y + 12), words, "#222222", font(12), "lm")
 
 
 def _caption(area: AreaOfInterest, observation: Observation) -> list[str]:

@@ -51,6 +51,7 @@ from railwatch.pages.report.parts import (
     evidence_files,
     key_cards_of,
     overlays_of,
+    printed_pictures,
     sheet_of,
     where_is,
 )
@@ -143,7 +144,8 @@ def write_report(
         raise ReportError(f"There is nothing to report: {whose} has no observation and no published count.")
     files = evidence_files(sources.store, places)
     paths = {id: one.path for id, one in files.items()}
-    pictures = encode(paths, _PICTURE_BYTES, _by_importance(places), progress)
+    printed = printed_pictures(places)
+    pictures = encode(paths, _PICTURE_BYTES, _by_importance(places), progress, printed=printed)
     pictures = {id: replace(one, placement=files[id].placement) for id, one in pictures.items()}
     # A lone surrogate in a name from a foreign store has no UTF-8; it becomes a question mark.
     pages = claims_of(sources, places, claims, assumptions, settings)

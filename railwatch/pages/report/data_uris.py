@@ -7,9 +7,10 @@ import io
 import logging
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 
@@ -33,7 +34,7 @@ class EncodedPicture:
     """A picture as the page holds it.
 
     Attributes:
-        uri: ``data:image/webp;base64,...``.
+        uri: ``data:image/webp;base64,...``, or ``image/jpeg``.
         width: Pixels.
         height: Pixels.
         placement: Where the file that it was made of lies, if that says so.
@@ -50,6 +51,8 @@ def encode(
     budget_bytes: int,
     priority: Sequence[str],
     progress: Callable[[int, int], None] | None = None,
+    *,
+    printed: Collection[str] = (),
 ) -> dict[str, EncodedPicture]:
     """Encode pictures so that they fit a budget together.
 
@@ -61,6 +64,8 @@ def encode(
         budget_bytes: What the data URIs may take together.
         priority: All names, those that must be shown first.
         progress: Told of every picture.
+        printed: Names that appear on paper. A browser puts a JPEG into a PDF as it is, and a WebP without
+            loss, which takes ten times the room.
 
     Returns:
         By name. A file that can't be read is left out, with a warning in the log.
@@ -71,7 +76,7 @@ def encode(
         encoded: dict[str, EncodedPicture] = {}
         total = 0
         for number, name in enumerate(names):
-            picture = _encoded(paths[name], longest)
+            picture = _encoded(paths[name], longest, "jpeg" if name in printed else "webp")
             if picture is not None:
                 encoded[name] = picture
                 total += len(picture.uri)
@@ -106,7 +111,7 @@ def _what_fits(encoded: Mapping[str, EncodedPicture], budget_bytes: int) -> dict
     return kept
 
 
-def _encoded(path: Path, longest: int) -> EncodedPicture | None:
+def _encoded(path: Path, longest: int, kind: Literal["jpeg", "webp"]) -> EncodedPicture | None:
     """Read one file and encode it, or None when it is no picture.
 
     The store may come from somebody else: what isn't a picture of a sane size isn't passed on, and
@@ -126,6 +131,9 @@ def _encoded(path: Path, longest: int) -> EncodedPicture | None:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.LANCZOS)
     stream = io.BytesIO()
-    image.save(stream, "WEBP", quality=_QUALITY, method=4)
+    if kind == "jpeg":
+        image.save(stream, "JPEG", quality=_QUALITY, optimize=True, subsampling=0)
+    else:
+        image.save(stream, "WEBP", quality=_QUALITY, method=4)
     content = base64.b64encode(stream.getvalue()).decode("ascii")
-    return EncodedPicture(f"data:image/webp;base64,{content}", image.width, image.height, placement)
+    return EncodedPicture(f"data:image/{kind};base64,{content}", image.width, image.height, placement)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,10 +33,23 @@ if TYPE_CHECKING:
     from railwatch.pages.report.gather import Card, ReportedArea
     from railwatch.store.observation import Observation
 
-__all__ = ["EvidenceFile", "area_outlines", "boxes_of", "evidence_file", "furniture", "map_sheet", "overlay"]
+__all__ = [
+    "EvidenceFile",
+    "area_outlines",
+    "boxes_of",
+    "evidence_file",
+    "furniture",
+    "ground_steps",
+    "map_sheet",
+    "overlay",
+    "reviewer_of",
+]
 
 _MOST_CALLOUTS = 8
 _LEAST_CARS = 3
+_NEAR_STEPS = (-2.2, 2.8, -4.0, 4.6, -5.8, 6.4, -7.6, 8.2)
+_FAR_STEPS = tuple(0.4 * sign * step for step in range(4, 31) for sign in (-1, 1))
+"""How far above and below a rake its words may stand, in sizes of the type, the nearest first."""
 _KINDS = {"freight": "freight", "locomotive": "locomotive", "coach": "coach"}
 
 
@@ -131,23 +145,39 @@ def _outlines(boxes: gpd.GeoDataFrame, placement: Georeference) -> Iterator[Mark
 
 
 def _callouts(boxes: gpd.GeoDataFrame, placement: Georeference) -> Iterator[Markup]:
-    """The longest rakes with their number of cars, above or below where there is room."""
+    """The longest rakes with their number of cars, above or below; off the cars where there is room."""
     width, height = placement.size
     size = width / 52.0
     back = ~Affine(*placement.transform)
-    taken: list[tuple[float, float, float, float]] = []
+    # The credit and the scale bar stand below, the arrow in the upper right corner.
+    taken = [
+        (0.0, height - 2.0 * size, float(width), float(height)),
+        (width - 3.4 * size, 0.0, width, 4.4 * size),
+    ]
+    cars = [_bounds(shape, back) for shape in boxes.geometry]
+    leaders: list[tuple[float, float, float, float]] = []
     for rake in [one for one in rakes_of(boxes) if one.cars >= _LEAST_CARS][:_MOST_CALLOUTS]:
         x, y = back @ rake.middle
         text = f"{words.plural(rake.cars, 'car')}, {words.metres(rake.length_m)}"
         wide = size * 0.56 * len(text)
-        for step in (-2.2, 2.8, -4.0, 4.6, -5.8, 6.4, -7.6, 8.2):
+        left = min(max(x - wide / 2.0, 4.0), width - wide - 4.0)
+        # Off cars and lines; if that can't be, on cars; if it must be, on the line to another rake.
+        for step, (obstacles, lines) in (
+            *itertools.product(_FAR_STEPS, [([*taken, *cars], leaders)]),
+            *itertools.product(_NEAR_STEPS, [(taken, leaders), (taken, [])]),
+        ):
             base = y + step * size
-            left = min(max(x - wide / 2.0, 4.0), width - wide - 4.0)
             box = (left, base - size, left + wide, base + size * 0.35)
+            end = base + size * 0.3 if base < y else base - size
+            leader = (x - 2.0, min(y, end), x + 2.0, max(y, end))
             inside = box[1] > 0 and box[3] < height
-            if inside and not any(_meet(box, other) for other in taken):
+            if (
+                inside
+                and not any(_meet(box, other) for other in (*obstacles, *lines))
+                and not (lines and any(_meet(leader, other) for other in taken))
+            ):
                 taken.append(box)
-                end = base + size * 0.3 if base < y else base - size
+                leaders.append(leader)
                 yield element(
                     "path",
                     {"class": "leader", "d": f"M{rounded(x)},{rounded(y)}L{rounded(x)},{rounded(end)}"},
@@ -155,6 +185,13 @@ def _callouts(boxes: gpd.GeoDataFrame, placement: Georeference) -> Iterator[Mark
                 given = {"x": rounded(left), "y": rounded(base), "font-size": rounded(size)}
                 yield element("text", given, Markup("{}").format(text))
                 break
+
+
+def _bounds(shape: shapely.Geometry, back: Affine) -> tuple[float, float, float, float]:
+    """The rectangle of a shape in the picture's pixels."""
+    corners = np.array([back @ (float(x), float(y)) for x, y in shapely.get_coordinates(shape)])
+    (left, top), (right, below) = corners.min(axis=0), corners.max(axis=0)
+    return float(left), float(top), float(right), float(below)
 
 
 def _meet(one: Sequence[float], other: Sequence[float]) -> bool:
@@ -192,7 +229,7 @@ def furniture(placement: Georeference) -> Markup:
     """Return a scale bar and an arrow to the north, for the lower right and the upper right corner."""
     width, height = placement.size
     size = width / 60.0
-    east, north = _ground(placement)
+    east, north = ground_steps(placement)
     metres_a_pixel = math.hypot(*east)
     length = round_length(width * metres_a_pixel / 5.0)
     long = length / metres_a_pixel
@@ -236,8 +273,12 @@ def furniture(placement: Georeference) -> Markup:
     )
 
 
-def _ground(placement: Georeference) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Metres east and north of a step of one pixel to the right, and of one down, at the picture's middle."""
+def ground_steps(placement: Georeference) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the metres east and north of a step to the next pixel: to the right, and down.
+
+    Args:
+        placement: Where a picture lies; the steps are those at its middle.
+    """
     from pyproj import Transformer
 
     width, height = placement.size
@@ -255,7 +296,7 @@ def _ground(placement: Georeference) -> tuple[NDArray[np.float64], NDArray[np.fl
 
 def _credit(card: Card, placement: Georeference) -> Markup:
     one = card.observation
-    parts = [words.moment(one.datetime), one.sensor, _reviewer(one)]
+    parts = [words.moment(one.datetime), one.sensor_named, reviewer_of(one)]
     if is_sentinel(one.sensor):
         parts.append(f"contains modified Copernicus Sentinel data {one.datetime.year}")
     width, height = placement.size
@@ -269,7 +310,8 @@ def _credit(card: Card, placement: Georeference) -> Markup:
     return element("text", given, Markup("{}").format("  ·  ".join(part for part in parts if part)))
 
 
-def _reviewer(observation: Observation) -> str:
+def reviewer_of(observation: Observation) -> str:
+    """Return who reviewed an observation's outlines and when, or an empty text."""
     review = observation.provenance.get("review")
     if not isinstance(review, Mapping) or not review.get("reviewer"):
         return ""
@@ -315,7 +357,8 @@ def map_sheet(place: ReportedArea, card: Card, picture: EncodedPicture, file: Ev
             picture.uri, rounded(-left), rounded(-top), width, height
         ),
         area_outlines(place.area, shown, names=True),
-        furniture(shown),
+        # A picture that was drawn into has a scale bar and an arrow already.
+        *([furniture(shown)] if file.clean else []),
     ]
     said = f"Map sheet of {place.title}: boundary, tracks and zones over the image of {day}"
     attributes = {

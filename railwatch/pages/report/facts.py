@@ -73,7 +73,7 @@ def imagery(observations: Sequence[Observation]) -> list[dict[str, Any]]:
     """Return a row for each sensor: scenes, first and last day, size of its pixels."""
     sensors: dict[str, list[Observation]] = {}
     for one in observations:
-        sensors.setdefault(one.sensor, []).append(one)
+        sensors.setdefault(one.sensor_named, []).append(one)
     rows = []
     for sensor, members in sorted(sensors.items()):
         sizes = [value for value in (_number(one.provenance.get("gsd_m")) for one in members) if value]
@@ -155,9 +155,8 @@ def provenance_rows(observation: Observation) -> list[tuple[str, str]]:
         rows += [(label, str(review[name])) for name, label in labels.items() if review.get(name)]
     rows += _ten_metre_rows(given)
     for name in sorted(set(given) - set(_PROVENANCE) - _TOLD):
-        value = given[name]
-        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
-        rows.append((name, text))
+        if given[name] is not None:
+            rows.append((words.sentence_case(name.replace("_", " ")), _plain(given[name])))
     if observation.review_of is not None:
         rows.append(("Corrects", observation.review_of))
     return rows
@@ -199,6 +198,16 @@ def budget_rows(observation: Observation) -> list[tuple[str, str]]:
     known = [(str(name), value) for name, given in budget.items() if (value := _number(given)) is not None]
     known.sort(key=lambda row: (row[0] == "total", -row[1], row[0]))
     return [(words.CAUSES.get(name, name), f"{value:.1f}") for name, value in known]
+
+
+def _plain(value: object) -> str:
+    """A value of any shape on one line, without the signs of a programming language."""
+    if isinstance(value, Mapping):
+        told = [(name, _plain(each)) for name, each in sorted(value.items())]
+        return "; ".join(f"{name} {text}" for name, text in told if text)
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(each) for each in value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

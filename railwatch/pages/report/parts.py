@@ -9,7 +9,6 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import shapely.geometry
 from markupsafe import Markup
 
 from railwatch.config import RunConfig
@@ -21,7 +20,7 @@ from railwatch.pages.claims import Assumptions, ClaimsPage, claims_page
 from railwatch.pages.report import words
 from railwatch.pages.report.data_uris import encode
 from railwatch.pages.report.evidence import EvidenceFile, boxes_of, evidence_file, map_sheet, overlay
-from railwatch.pages.where import Coordinates, middle_of
+from railwatch.pages.where import Coordinates
 from railwatch.version import __version__
 from seeds import load_claims
 
@@ -37,6 +36,7 @@ __all__ = [
     "evidence_files",
     "key_cards_of",
     "overlays_of",
+    "printed_pictures",
     "sheet_of",
     "where_is",
 ]
@@ -82,7 +82,7 @@ def sheet_of(place: ReportedArea, files: Mapping[str, EvidenceFile]) -> Markup:
         file = files[str(card.picture_of)]
         if file.placement is None:
             continue
-        picture = encode({"sheet": file.path}, _SHEET_BYTES, ["sheet"]).get("sheet")
+        picture = encode({"sheet": file.path}, _SHEET_BYTES, ["sheet"], printed=["sheet"]).get("sheet")
         if picture is not None:
             return map_sheet(place, card, picture, file)
     return Markup("")
@@ -90,13 +90,7 @@ def sheet_of(place: ReportedArea, files: Mapping[str, EvidenceFile]) -> Markup:
 
 def where_is(place: ReportedArea) -> Coordinates | None:
     """Return where a place is, if its outline or that of an observation tells."""
-    if place.area is not None:
-        return middle_of(place.area)
-    for one in place.observations:
-        if one.geometry is not None:
-            point = shapely.geometry.shape(dict(one.geometry)).centroid
-            return Coordinates(float(point.x), float(point.y))
-    return None
+    return None if place.history.middle is None else Coordinates(*place.history.middle)
 
 
 def downloads_of(place: ReportedArea) -> list[tuple[str, str, str]]:
@@ -150,6 +144,13 @@ def key_cards_of(place: ReportedArea) -> set[str]:
     if len(cards) <= _MOST_KEY_CARDS + 2:
         return cards
     return set([key for key in dict.fromkeys(wanted) if key in cards][:_MOST_KEY_CARDS])
+
+
+def printed_pictures(places: Sequence[ReportedArea]) -> set[str]:
+    """Return the ids of the pictures that appear on paper: those of the cards that stand unfolded."""
+    keys = {place.key: key_cards_of(place) for place in places}
+    cards = [(place, card) for place in places for card in place.cards]
+    return {str(card.picture_of) for place, card in cards if card.entry.key in keys[place.key]}
 
 
 def days_of(places: Sequence[ReportedArea]) -> dict[str, str]:

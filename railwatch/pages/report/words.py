@@ -152,7 +152,19 @@ def maximum_figure(verdict: Verdict) -> tuple[str, str]:
 
 
 def confirmation(verdict: Verdict) -> str:
-    """Return whether a second image agrees, with its count, day and verdict, for a verdict that wants one."""
+    """Return whether a second image agrees, with its count, day and verdict, for a verdict that wants one.
+
+    Or which images give the word together, where none of them does by itself.
+    """
+    joint = verdict.joint
+    if joint is not None:
+        counts = listed([f"{quantity(one)} on {day(one.day)}" for one in joint.records])
+        mean = f"{number(joint.mean.value or 0.0)} ({interval(joint.mean)})"
+        alone = "" if verdict.alone in (None, "cannot say") else f" By itself this image is {verdict.alone}."
+        return (
+            f"{len(joint.records)} images in a row say so together: {counts}, on average {mean}; each is "
+            f"high, and what they say adds up.{alone}"
+        )
     if verdict.confirmed is None:
         return ""
     other = verdict.confirmation
@@ -172,26 +184,28 @@ def expected_phrase(verdict: Verdict) -> str:
 
 def meaning(verdict: Verdict, place: ReportedArea) -> Iterator[tuple[str, str, str]]:
     """Return the figures behind a word: name, value, what it means."""
-    settings = place.settings
+    settings, joint = place.settings, verdict.joint
     short = round(verdict.coverage.n_effective, 1) < settings.full_looks
-    if verdict.probability_record_margin is not None and verdict.verdict == "unprecedented" and short:
+    # Where several images gave the word together, the figures are those of their mean.
+    margin = verdict.probability_record_margin if joint is None else joint.record_margin
+    chance = verdict.probability_exceedance if joint is None else joint.exceedance
+    q_value = verdict.q_exceedance if joint is None else joint.q_exceedance
+    if margin is not None and verdict.verdict == "unprecedented" and short:
         yield (
             f"A record by a factor of {ratio(settings.short_record_margin)}",
-            percent(verdict.probability_record_margin, settings.record_probability),
+            percent(margin, settings.record_probability),
             f"probable. The factor is asked for because the look-back holds fewer than "
             f"{number(settings.full_looks)} independent images, or a published ceiling in their place.",
         )
-    if verdict.probability_exceedance is not None:
+    if chance is not None:
         corrected = ""
-        if verdict.q_exceedance is not None and verdict.family > 1:
-            corrected = (
-                f" Corrected for the {verdict.family} dates judged within a year: "
-                f"{percent(verdict.q_exceedance)}."
-            )
+        if q_value is not None and verdict.family > 1:
+            corrected = f" Corrected for the {verdict.family} dates judged within a year: {percent(q_value)}."
+        further = "further images would show" if joint is None else "such means of images would be"
         yield (
             "So many by chance",
-            percent(verdict.probability_exceedance, settings.exceedance),
-            f"of further images would show as many cars or more if nothing had changed.{corrected}",
+            percent(chance, settings.exceedance),
+            f"of {further} as many cars or more if nothing had changed.{corrected}",
         )
     if expected_phrase(verdict):
         yield (
@@ -282,7 +296,7 @@ def standfirst(verdict: Verdict) -> str:
     if top is not None:
         whose = f", {maximum(top)}" if top.kind == "ceiling" else f" ({maximum(top)})"
         known = f"the most known from the {span} before: {maximum_value(top)}{whose}"
-        if verdict.verdict == "unprecedented" and times is not None:
+        if verdict.verdict == "unprecedented" and times is not None and verdict.joint is None:
             known = f"That is {ratio(times)} times {known}."
         else:
             known = f"{sentence_case(known)}."
@@ -310,7 +324,7 @@ def alternative(place: ReportedArea, card: Card) -> str:
     """Return what a picture shows, for those who can't see it."""
     one = card.observation
     count = f"{cars_of(one.count)} counted" if one.count is not None else "no count was made"
-    sensor = f" by {one.sensor}" if one.sensor else ""
+    sensor = f" by {one.sensor_named}" if one.sensor_named else ""
     if one.method == "occupancy":
         said = one.headline if one.count is not None else count
         return (
