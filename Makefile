@@ -63,7 +63,7 @@ benchmark: $(VENV)/.installed-dev
 docs: $(VENV)/.installed
 	@$(BIN)/python -m railwatch.config > docs/configuration.md
 	@$(BIN)/python docs/_site/module_tables.py
-	@$(BIN)/railwatch chart --aoi tumangang --seeds-only --out docs/images/tumangang.png
+	@$(BIN)/railwatch chart --aoi tumangang --seeds-only --date 2023-10-05 --out docs/images/tumangang.png
 
 site: $(VENV)/.installed-dev
 	@echo "==> the documentation site (mkdocs), with its notebook executed and its links checked"

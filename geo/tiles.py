@@ -13,7 +13,6 @@ scene: with the stride of the network, the network sees every place in the same 
 
 from __future__ import annotations
 
-import bisect
 import logging
 import math
 import queue
@@ -70,13 +69,6 @@ class TileSpec:
     col: int
     core: Window
     window: Window
-
-    def owns(self, xy: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Which of the points (N, 2), in work pixels of the whole scene, belong to this tile."""
-        points = np.asarray(xy, np.float64).reshape(-1, 2)
-        x0, y0, x1, y1 = self.core
-        x, y = points[:, 0], points[:, 1]
-        return (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
 
 
 @dataclass(frozen=True)
@@ -231,20 +223,6 @@ class TileGrid:
     def __iter__(self) -> Iterator[TileSpec]:
         """The tiles, row by row."""
         return (self[index] for index in range(len(self)))
-
-    def locate(self, x: float, y: float) -> int | None:
-        """Index of the tile that owns a point, or None: the inverse of indexing.
-
-        The point is in work pixels of the whole scene. None means that it lies outside the scene, or in a
-        part of it that the grid's area doesn't touch.
-        """
-        if not (0 <= x < self.width and 0 <= y < self.height):
-            return None
-        cell = self._cell(y, 1) * self._lattice[0] + self._cell(x, 0)
-        if self.cells is None:
-            return cell
-        index = bisect.bisect_left(self.cells, cell)
-        return index if index < len(self.cells) and self.cells[index] == cell else None
 
     def work_to_source(self, boxes: npt.ArrayLike) -> FloatArray:
         """Pixel boxes (N, 5) in work pixels as boxes in source pixels."""

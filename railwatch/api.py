@@ -1,9 +1,9 @@
 """railwatch from Python: what the command line does, with the same defaults, as values.
 
     >>> import railwatch
-    >>> wagons = railwatch.detect("yard.tif")                                # doctest: +SKIP
-    >>> railwatch.run("images", aoi="yard.geojson", store="my_store")        # doctest: +SKIP
-    >>> railwatch.open_store("my_store").verdicts()                          # doctest: +SKIP
+    >>> wagons = railwatch.detect("yard.tif")  # doctest: +SKIP
+    >>> railwatch.run("images", aoi="yard.geojson", store="my_store")  # doctest: +SKIP
+    >>> railwatch.open_store("my_store").verdicts()  # doctest: +SKIP
 
 A mistake in the input raises a subclass of `aoi.errors.InputError` whose message is one sentence. Nothing
 here prints, and nothing touches the network.

@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,7 +30,8 @@ ROOT = HERE.parent.parent
 RESULTS = ROOT / "benchmarks" / "results.json"
 PEERS = ("deepforest", "sahi")
 LIBRARIES = ("torch", "torchvision", "openvino", "numpy", "rasterio")
-PARTS = ("startup", "job", "network", "oracle", "angles", "merge", "cuda")
+PARTS = ("startup", "job", "alone", "network", "oracle", "angles", "merge", "cuda")
+ALONE = {"alone", "cuda"}  # no peer takes part
 
 # Who runs the sliding windows around the same network, and how: contestant, setting, words.
 PIPELINES = (
@@ -82,9 +82,34 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace, work: Path) -> None:
         self.options, self.work = options, work
-        self.pythons = {name: environment(name, options.environments) for name in PEERS}
-        self.pythons |= dict.fromkeys(("railwatch", "forward"), Path(sys.executable))
+        self.pythons = dict.fromkeys(("railwatch", "forward"), Path(sys.executable))
+        if not ALONE.issuperset(options.parts):
+            self.pythons |= {name: environment(name, options.environments) for name in PEERS}
         self.rows: list[dict[str, Any]] = []
+
+    def run(self, part: str) -> None:
+        """Measure one part."""
+        options = self.options
+        if part == "startup":
+            self.startup(options.rounds)
+        elif part == "job":
+            self.job(options.job_size, options.rounds)
+        elif part == "alone":
+            for side in options.sizes:
+                self.alone(side, 1 if side > 8192 else options.rounds)
+        elif part == "network":
+            for side in options.network_sizes:
+                self.pipelines("network", "retinanet", side, options.rounds)
+        elif part == "oracle":
+            for side in options.sizes:
+                self.pipelines("oracle", "oracle", side, options.rounds)
+        elif part == "angles":
+            for angle_deg in (0.0, 10.0, 20.0, 35.0):
+                self.pipelines("angles", "oracle", 2048, 1, angle_deg)
+        elif part == "merge":
+            self.merge(options.rounds)
+        else:
+            self.cuda()
 
     def raster(self, side: int) -> Path:
         path = self.work / f"code-{side}.tif"
@@ -120,14 +145,31 @@ class Bench:
                 case = f"{side} px" if part != "angles" else f"{angle_deg:g} degrees"
                 self.add(part, case, words, number, **found, truth=truth)
 
-    def job(self, side: int, rounds: int) -> None:
-        """From file to count, whole processes: each contestant's default and its fastest honest setting."""
+    def photo(self, side: int) -> Path:
+        """A mosaic of the sample tiles, made in a process of its own: it holds all of it in memory."""
         image = self.work / f"photo-{side}.tif"
         if not image.exists():
-            sys.path.insert(0, str(ROOT / "benchmarks"))
-            from detect import mosaic
+            code = (
+                "import sys; from detect import mosaic; from peers import scene; "
+                "scene.write_raster(sys.argv[1], mosaic(int(sys.argv[2])).transpose(2, 0, 1))"
+            )
+            paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "benchmarks")])}
+            subprocess.run(
+                [sys.executable, "-c", code, image, str(side)], env={**os.environ, **paths}, check=True
+            )
+        return image
 
-            scenes.write_raster(str(image), mosaic(side).transpose(2, 0, 1))
+    def alone(self, side: int, rounds: int) -> None:
+        """railwatch with its own network: how time and memory grow with the raster."""
+        for number in range(rounds):
+            command = [sys.executable, HERE / "alone.py", self.photo(side), self.options.threads]
+            whole, out = measured(command, self.options.threads)
+            inner = json.loads(out.splitlines()[-1])
+            self.add("alone", f"{side} px", "railwatch", number, **inner, process_cpu=whole["cpu_seconds"])
+
+    def job(self, side: int, rounds: int) -> None:
+        """From file to count, whole processes: each contestant's default and its fastest honest setting."""
+        image = self.photo(side)
         base = {"raster": str(image), "side": side, "threads": self.options.threads, "network": "retinanet"}
         for number in range(rounds):
             for backend in ("openvino", "torch"):
@@ -243,37 +285,23 @@ def main() -> None:
     parser.add_argument("--environments", type=Path, default=ROOT / ".benchmark")
     parser.add_argument("--keep", action="store_true", help="keep the other parts of earlier results")
     options = parser.parse_args()
-    began = load()
+    document: dict[str, Any] = {"rows": [], "loads": {}}
+    if options.keep and RESULTS.exists():
+        document |= json.loads(RESULTS.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options, Path(folder))
-        if "startup" in options.parts:
-            bench.startup(options.rounds)
-        if "job" in options.parts:
-            bench.job(options.job_size, options.rounds)
-        if "network" in options.parts:
-            for side in options.network_sizes:
-                bench.pipelines("network", "retinanet", side, options.rounds)
-        if "oracle" in options.parts:
-            for side in options.sizes:
-                bench.pipelines("oracle", "oracle", side, options.rounds)
-        if "angles" in options.parts:
-            for angle_deg in (0.0, 10.0, 20.0, 35.0):
-                bench.pipelines("angles", "oracle", 2048, 1, angle_deg)
-        if "merge" in options.parts:
-            bench.merge(options.rounds)
-        if "cuda" in options.parts:
-            bench.cuda()
-    measured_parts = {row["part"] for row in bench.rows}
-    rows = bench.rows
-    if options.keep and RESULTS.exists():
-        earlier = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]
-        rows = [row for row in earlier if row["part"] not in measured_parts] + rows
-    document = {"machine": machine(), "load": [began, load()], "threads": options.threads, "rows": rows}
+        for part in PARTS:
+            if part not in options.parts:
+                continue
+            began = load()
+            bench.run(part)
+            document["loads"][part] = [began, load()]
+            document["rows"] = [row for row in document["rows"] if row["part"] != part]
+    document |= {"machine": machine(), "threads": options.threads, "rows": document["rows"] + bench.rows}
     RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     from page import write_page
 
     write_page(document, ROOT / "docs")
-    say(f"median of the last part: {statistics.median([row.get('seconds', 0.0) for row in rows]):.2f} s")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import contextlib
 import importlib
 import json
 import os
-import resource
 import sys
 import time
 from pathlib import Path
@@ -163,7 +162,7 @@ def railwatch(model: nn.Module, raster: str, setting: str) -> int:
 
     @torch.inference_mode()
     def answer(batch: list[Any]) -> list[tuple[np.ndarray, np.ndarray]]:
-        images = [torch.from_numpy(tile.image).permute(2, 0, 1).float().div_(255) for tile in batch]
+        images = [_as_tensor(tile.image) for tile in batch]
         if oracle is not None:
             out = []
             for tile, image in zip(batch, images, strict=True):
@@ -208,6 +207,12 @@ def railwatch(model: nn.Module, raster: str, setting: str) -> int:
     return len(kept)
 
 
+def _as_tensor(image: np.ndarray) -> torch.Tensor:
+    """What a torchvision detector takes, (3, H, W) of 0 to 1, from (H, W, 3) of 0 to 255."""
+    # By numpy: torch would set its threads to work on so little, and they wait for more by spinning.
+    return torch.from_numpy(np.true_divide(image, np.float32(255), dtype=np.float32)).permute(2, 0, 1)
+
+
 def _as_oriented(upright: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:
     x0, y0, x1, y1 = upright.T
     return np.stack(
@@ -239,26 +244,12 @@ def timed() -> Any:
     CLOCK.update(seconds=time.perf_counter() - began, cpu_seconds=time.process_time() - cpu)
 
 
-def _peak_mb() -> float:
-    """The most memory that this process has held.
-
-    On Linux ``ru_maxrss`` begins at what the parent held when it started this process, so that a small
-    contestant would be charged with the benchmark's own rasters.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = status.read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
-    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
 def main() -> None:
     torch.set_num_threads(JOB["threads"])
     contestant = {"sahi": sahi, "deepforest": deepforest, "railwatch": railwatch, "forward": forward}
     with contextlib.redirect_stdout(sys.stderr):
         boxes = contestant[JOB["contestant"]](network(), JOB["raster"], JOB.get("setting", ""))
-    sys.stdout.write(json.dumps({**CLOCK, "boxes": boxes, "peak_mb": round(_peak_mb())}) + "\n")
+    sys.stdout.write(json.dumps({**CLOCK, "boxes": boxes, "peak_mb": round(scenes.peak_mb())}) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 TITLES = {
     "startup": "Start-up: whole processes",
     "job": "From file to count: whole processes",
+    "alone": "railwatch by itself, by size",
     "network": "Sliding windows around the same RetinaNet",
     "oracle": "Sliding windows around no network (a stub that answers from truth)",
     "angles": "Counting a full yard at an angle",
@@ -24,6 +25,10 @@ NOTES = {
         "A mosaic of the sample tiles at 0.5 m. railwatch counts with its own network; the peers run a "
         "RetinaNet (ResNet-50, random weights, 512-pixel tiles at their native size), which is what their "
         "users would train. Time is that of the whole process, imports included."
+    ),
+    "alone": (
+        "With its own network in its preferred form, on mosaics of the sample tiles at 0.5 m, without the "
+        "start-up. Memory is that of the whole process."
     ),
     "network": (
         "The same network, tiles of 512 pixels, 64 pixels of overlap, random weights: what differs is the "
@@ -75,7 +80,7 @@ def _table(part: str, rows: list[dict[str, Any]]) -> list[str]:
         ours = next((g for (c, w), g in groups.items() if c == case and w.startswith("railwatch")), None)
         seconds = [row["seconds"] for row in good]
         ratio = "-"
-        if ours and part not in {"startup"} and all("cpu_seconds" in row for row in (*ours, *good)):
+        if ours and part not in {"startup", "alone"} and all("cpu_seconds" in row for row in (*ours, *good)):
             ratio = f"{_middle(good, 'cpu_seconds') / _middle(ours, 'cpu_seconds'):.2f}"  # type: ignore[operator]
         cells = [
             case,
@@ -104,9 +109,9 @@ def write_page(document: dict[str, Any], docs: Path) -> None:
         f"- Machine: {machine['processor']} ({', '.join(machine['instructions'])}), {machine['cores']} "
         f"cores, {document['threads']} threads; {machine['system']}, Python {machine['python']}; {versions}."
         + (f" Instructions limited to {machine['limited_to']}." if machine.get("limited_to") else ""),
-        f"- Load while it ran: {document['load'][0]} at the beginning, {document['load'][1]} at the end. "
-        "Above the number of cores other programs were at work too: then wall times are longer than they "
-        "would be alone, and the CPU seconds, from which the ratios are, say more.",
+        "- Where the load of a part was above the number of cores, other programs were at work too: then "
+        "wall times are longer than they would be alone, and the CPU seconds, from which the ratios are, say "
+        "more.",
         "- *to railwatch* is CPU seconds over those of railwatch's first row of the same case.",
         "",
         "![CPU seconds by size of the raster](images/benchmarks.svg)",
@@ -118,6 +123,8 @@ def write_page(document: dict[str, Any], docs: Path) -> None:
         text += ["", f"## {title}", ""]
         if part in NOTES:
             text += [NOTES[part], ""]
+        if (loads := document["loads"].get(part)) and None not in loads:
+            text += [f"Load: {loads[0]} at the beginning, {loads[1]} at the end.", ""]
         if part == "cuda" and not any("seconds" in row for row in chosen):
             text += [chosen[0]["who"][:1].upper() + chosen[0]["who"][1:] + "."]
             continue
@@ -134,17 +141,19 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    right.set_visible(any("peak_mb" in row for row in rows))
-    groups = _grouped([row for row in rows if row["part"] == "oracle" and "seconds" in row])
+    shown = [row for row in rows if row["part"] == "oracle" and "seconds" in row]
+    groups = _grouped(shown)
+    measured = any("peak_mb" in row for row in shown)
+    right.set_visible(measured)
     for who in dict.fromkeys(who for _, who in groups):
         points = sorted(
             (int(case.split()[0]), group) for (case, name), group in groups.items() if name == who
         )
-        for axes, key in ((left, "cpu_seconds"), (right, "peak_mb")):
+        for axes, key in ((left, "cpu_seconds"), (right, "peak_mb"))[: 1 + measured]:
             axes.plot(
                 [side for side, _ in points], [_middle(group, key) for _, group in points], "o-", label=who
             )
-    for axes, label in ((left, "CPU seconds, without a network"), (right, "peak memory, MB")):
+    for axes, label in ((left, "CPU seconds, without a network"), (right, "peak memory, MB"))[: 1 + measured]:
         axes.set(xscale="log", yscale="log", xlabel="side of the raster, pixels", ylabel=label)
         sides = sorted({int(case.split()[0]) for case, _ in groups})
         axes.set_xticks(sides, [f"{side:,}" for side in sides])

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.intervals import LEVEL
+
 F64 = NDArray[np.float64]
 
 EDGES = (0.0, 2.5, 8.0, 20.0, 50.0, 100.0, 150.0)
 """Answers, in cars, between which each band is calibrated by itself; the last has no upper end."""
 
-TAIL = 0.05
+TAIL = (1.0 - LEVEL) / 2.0
 _FEWEST = 30
 
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.intervals import Z90
 from detector.occupancy.estimate import FigureInterval, OccupancyEstimate, Pitch
 from detector.occupancy.inputs import CHANNELS, FIRST_MASK, Inputs, inputs_of
 from detector.occupancy.runners import OccupancyRunner, RawAnswer, load
@@ -27,7 +28,6 @@ _CONTRAST_SD = 0.2  # how well a yard's mean contrast is known, relative
 _SHADOW_SD = 0.2
 _DRAWS = 4
 _BUDGET_DATES = 6
-_Z90 = 1.645
 _BANDS = 4
 _USUAL_RESIDUAL_M = 2.0
 """Standard error of a place that the calibrated intervals hold already: more widens them."""
@@ -154,7 +154,7 @@ class OccupancyEstimator:
         raw = float(answer.length_m[0]), float(answer.below_m[0]), float(answer.above_m[0])
         hidden = _hidden(given)
         length, count = (self._interval(*raw, pitch.mean_m, used) for used in (None, pitch))
-        more = _Z90 * self._displaced(given, answer, residual_m)
+        more = Z90 * self._displaced(given, answer, residual_m)
         if more:
             length, count = _widened(length, more), _widened(count, more / pitch.mean_m)
         return _allowing(length, hidden), _allowing(count, hidden)
@@ -170,7 +170,7 @@ class OccupancyEstimator:
         count = length_m / pitch_m
         # The pitch's own doubt, where the calibration sites' differs from the declared one.
         usual, own = self.weights.pitch.sd_m / self.weights.pitch.mean_m, pitch.sd_m / pitch.mean_m
-        more = _Z90 * count * math.sqrt(max(own**2 - usual**2, 0.0))
+        more = Z90 * count * math.sqrt(max(own**2 - usual**2, 0.0))
         return FigureInterval(
             count,
             max(0.0, count - math.hypot(lower * below_m / pitch_m, more)),
@@ -262,7 +262,7 @@ class OccupancyEstimator:
             "registration": math.hypot(half(6), half(8)),
             "pitch": here * pitch.sd_m / pitch.mean_m,
         }
-        total = (count.high - count.low) / (2 * _Z90)
+        total = (count.high - count.low) / (2 * Z90)
         explained = math.sqrt(sum(v * v for v in budget.values()))
         budget["unexplained"] = math.sqrt(max(total**2 - explained**2, 0.0))
         budget["total"] = total

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from detector.intervals import LEVEL
 from detector.training.label_tiles import ignore_areas
 from detector.training.metrics import Scored, clip_boxes, counting_rows, judge_picture, summarise
 from detector.training.rescorer import fit_judge
@@ -33,8 +34,7 @@ logger = logging.getLogger(__name__)
 
 MATCH_IOU = 0.4
 AS_GOOD_F1 = 0.002
-COUNT_LEVEL = 0.90
-"""Share of the counts of validation scenes with wagons that their intervals hold."""
+"""Thresholds whose F1 is this near to the best can't be told from it."""
 
 
 class Pictured(NamedTuple):
@@ -180,7 +180,7 @@ def count_model_of(scored: Sequence[Scored]) -> CountModel:
         true = int(((item.true_category == 0) & ~item.ignored).sum())
         freight = (item.category == 0).astype(np.float64) if item.freight is None else item.freight
         scenes.append(((item.probability * freight)[counting_rows(item)], true))
-    return fit_count_model(scenes, COUNT_LEVEL)
+    return fit_count_model(scenes, LEVEL)
 
 
 def finish(

@@ -20,7 +20,6 @@ __all__ = [
     "as_boxes",
     "box_corners",
     "match",
-    "match_best",
     "overlapping_pairs",
     "pair_iou",
     "rotated_iou",
@@ -187,14 +186,3 @@ def match(predicted: Boxes, scores: NDArray[np.floating], true: Boxes, minimum_i
         return Matches(empty, empty, np.zeros(0))
     p, t, iou = zip(*found, strict=True)
     return Matches(np.asarray(p, np.int64), np.asarray(t, np.int64), np.asarray(iou, np.float64))
-
-
-def match_best(predicted: Boxes, true: Boxes, minimum_iou: float) -> Matches:
-    """The one-to-one match with the most total overlap, whatever the scores (Hungarian method)."""
-    from scipy.optimize import linear_sum_assignment
-
-    overlap = rotated_iou(predicted, true)
-    gain = np.where(overlap >= minimum_iou, overlap, 0.0)
-    p, t = linear_sum_assignment(-gain)
-    kept = gain[p, t] > 0
-    return Matches(p[kept].astype(np.int64), t[kept].astype(np.int64), overlap[p, t][kept])

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.intervals import Z90
+
 CLUSTER = 1.0
 """Wagons that are found or missed together, besides what all doubts of a scene have in common.
 
@@ -62,8 +64,8 @@ class CountModel:
     unseen: float = 0.0
     floor: float = 0.05
     doubt: float = 1.0
-    below: float = 1.645
-    above: float = 1.645
+    below: float = Z90
+    above: float = Z90
     cluster: float = 0.0
     bands: tuple[tuple[float, float, float], ...] = ()
 

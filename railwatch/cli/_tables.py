@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from railwatch.cli._common import console, printable, say, show, tell
 
@@ -34,17 +34,20 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, title: st
     ]
     width = console(stderr=False).width
     below = _columns_below(headings, shown, numeric, width)
-    drawn = Table(box=box.SIMPLE_HEAD)
     kept = [index for index in range(len(headings)) if index not in below]
-    if sum(_longest_word(headings, shown, index) + 3 for index in kept) >= width:
+    words = {index: _longest_word([headings[index], *(row[index] for row in shown)]) for index in kept}
+    if _room(words.values(), width) < 0:
         _print_records(headings, shown, title)  # even the first column is too wide
         return
+    widths = _widened(words, headings, shown, _room(words.values(), width))
+    drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
     for index in kept:
+        # Left to itself the library would cut a row that it can't fold far enough.
         drawn.add_column(
             headings[index],
             justify="right" if numeric[index] else "left",
             overflow="fold",
-            min_width=_longest_word(headings, shown, index),
+            width=widths[index],
         )
     for row in shown:
         drawn.add_row(*(Text(row[index]) for index in kept))
@@ -71,25 +74,43 @@ def _print_records(headings: list[str], shown: list[list[str]], title: str | Non
                 say(f"  {heading}: {text}" if heading else f"  {text}")
 
 
-def _longest_word(headings: list[str], shown: list[list[str]], index: int) -> int:
-    return max(
-        len(word)
-        for text in (headings[index], *(row[index] for row in shown))
-        for word in (*text.split(), "")
-    )
+_GAP = 2  # between two columns
+
+
+def _room(widths: Collection[int], width: int) -> int:
+    """What columns leave of a line, characters; negative where they don't fit."""
+    return width - 1 - sum(widths) - _GAP * (len(widths) - 1)
+
+
+def _widened(words: dict[int, int], headings: list[str], shown: list[list[str]], room: int) -> dict[int, int]:
+    """Give columns, which are as wide as their longest words, the room that is left.
+
+    First what lets whole cells stand on one line, the narrowest first; then the headings.
+    """
+    widths = dict(words)
+    cells = {index: _longest_line(row[index] for row in shown) for index in words}
+    for wanted in (cells, {index: len(headings[index]) for index in words}):
+        for index in sorted(words, key=lambda index: (wanted[index] - widths[index], index)):
+            more = wanted[index] - widths[index]
+            if 0 < more <= room:
+                widths[index] += more
+                room -= more
+    return widths
+
+
+def _longest_word(texts: Iterable[str]) -> int:
+    return max((len(word) for text in texts for word in text.split()), default=0)
+
+
+def _longest_line(texts: Iterable[str]) -> int:
+    return max((len(line) for text in texts for line in text.splitlines()), default=0)
 
 
 def _columns_below(headings: list[str], shown: list[list[str]], numeric: list[bool], width: int) -> list[int]:
     """The columns that must leave a table for the rest to fit without a cut, in their order."""
-    words = [_longest_word(headings, shown, index) for index in range(len(headings))]
-    whole = [
-        max(
-            len(line)
-            for text in (headings[index], *(row[index] for row in shown))
-            for line in (*text.splitlines(), "")
-        )
-        for index in range(len(headings))
-    ]
+    columns = [[heading, *(row[index] for row in shown)] for index, heading in enumerate(headings)]
+    words = [_longest_word(column) for column in columns]
+    whole = [_longest_line(column) for column in columns]
     kept = list(range(len(headings)))
     below: list[int] = []
 
@@ -98,10 +119,10 @@ def _columns_below(headings: list[str], shown: list[list[str]], numeric: list[bo
         below.append(index)
 
     # Notes of several words in a narrow column are no table any more.
-    if sum(whole[index] + 3 for index in kept) >= width:
+    if _room([whole[index] for index in kept], width) < 0:
         for index in [one for one in kept[1:] if headings[one] in _NOTES and any(row[one] for row in shown)]:
             leave(index)
-    while sum(words[index] + 3 for index in kept) >= width:
+    while _room([words[index] for index in kept], width) < 0:
         texts = [index for index in kept[1:] if not numeric[index]]
         if not texts:
             break

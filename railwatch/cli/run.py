@@ -20,6 +20,7 @@ from railwatch.cli._common import (
 )
 
 if TYPE_CHECKING:
+    from railwatch.history import Verdict
     from railwatch.pipeline.run import RunResult
     from railwatch.store.observation import Observation
 
@@ -172,6 +173,10 @@ def run(
             _common.tell(alert.sentence)
 
 
+_MOST_ROWS = 40
+_MOST_SENTENCES = 12
+
+
 def _may_be_there(path: Path) -> bool:
     """Whether a path is there, or lies in a zip or elsewhere, where it is looked for later."""
     return ":/" in str(path) or path.exists() or any(one.suffix.lower() == ".zip" for one in path.parents)
@@ -209,8 +214,13 @@ def say(result: RunResult) -> None:
             "",
         )
         _tables.table(names, _rows(result, lengths=lengths))
-    for verdict in result.verdicts:
+    told = _telling(result.verdicts)
+    for verdict in told:
         _common.tell(verdict.sentence)
+    hidden = max(len(result.observations) - _MOST_ROWS, 0)
+    if hidden or len(told) < len(result.verdicts):
+        rows = f"{hidden} earlier images and " if hidden else ""
+        _common.say(f"{rows}all verdicts: railwatch compare --store {result.store}")
     for warning in result.warnings:
         _common.tell(f"note: {warning}")
     for skipped in result.skipped:
@@ -225,6 +235,9 @@ def say(result: RunResult) -> None:
 
 
 def _rows(result: RunResult, *, lengths: bool) -> Sequence[Sequence[Any]]:
+    # Worth telling only beside new ones, and where the line has room for it.
+    marked = bool(result.new) and not lengths
+    known = {one.id for one in result.observations} - set(result.new) if marked else set()
     return [
         (
             f"{one.datetime:%Y-%m-%d %H:%M}",
@@ -233,10 +246,22 @@ def _rows(result: RunResult, *, lengths: bool) -> Sequence[Sequence[Any]]:
             _count(one),
             _interval(one.count_low, one.count_high),
             f"{one.clear_fraction:.0%}",
-            one.reason if one.abstained else ("" if one.id in result.new else "known"),
+            one.reason if one.abstained else ("known" if one.id in known else ""),
         )
-        for one in result.observations
+        for one in result.observations[-_MOST_ROWS:]
     ]
+
+
+def _telling(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts to print: of a long series those that stand out, and the newest.
+
+    Why an image has no count stands in the table already.
+    """
+    counted = [one for one in verdicts if one.record.kind != "missing"]
+    if len(counted) <= _MOST_SENTENCES:
+        return counted
+    chosen = [one for one in counted[:-1] if one.verdict in ("unprecedented", "elevated", "low")]
+    return [*chosen[-(_MOST_SENTENCES - 1) :], counted[-1]]
 
 
 def _count(one: Observation) -> int | str | None:

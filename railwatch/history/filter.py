@@ -19,9 +19,9 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.intervals import Z90
 from railwatch.history import VerdictSettings
 from railwatch.history.record import errors_of
-from railwatch.history.settings import Z90
 from railwatch.store.observation import Observation
 
 __all__ = ["COLUMNS", "METHOD", "Filtered", "filtered", "forward"]

@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_ndtr, ndtr
 
+from detector.intervals import Z90
 from railwatch import words
-from railwatch.history.settings import Z90, MethodError, VerdictSettings
+from railwatch.history.settings import MethodError, VerdictSettings
 
 if TYPE_CHECKING:
     from railwatch.store.observation import Observation

@@ -9,9 +9,6 @@ from types import MappingProxyType
 
 from railwatch.errors import ConfigError
 
-Z90 = 1.6448536269514722
-"""Half the width of a 90% interval of a normal law, in standard deviations."""
-
 
 @dataclass(frozen=True)
 class MethodError:

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from detector.intervals import Z90
 from railwatch.history.record import Record
-from railwatch.history.settings import Z90, VerdictSettings
+from railwatch.history.settings import VerdictSettings
 
 __all__ = ["METHOD", "Together", "pooled"]
 

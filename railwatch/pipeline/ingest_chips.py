@@ -93,7 +93,8 @@ def gather(
         progress(number, len(acquisitions))
         dates += _date(acquisition, new, held, given, chips, skipped)
     progress(len(acquisitions), len(acquisitions))
-    dates = _mended(dates, {kept.content for _, kept in stored.values()}, chips)
+    before = {kept.content for _, kept in stored.values()}
+    dates = _mended(_apart(dates, before, new.values(), skipped), before, chips)
     return sorted(dates, key=lambda one: (one.kept.datetime, one.kept.id)), skipped
 
 
@@ -173,6 +174,37 @@ def _date(
         if loser is not None and loser.path != taken.path:
             loser.path.unlink(missing_ok=True)
     return [Date(taken, tuple(aliases), any(_key(one) in given for one in members))]
+
+
+def _apart(
+    dates: Sequence[Date], before: set[str], new: Iterable[Product], skipped: list[Skipped]
+) -> list[Date]:
+    """Leave out new dates that have the same pixels: a copy, and nothing tells which day is the image's.
+
+    Args:
+        dates: All of them.
+        before: Contents of the chips that the store held before this call.
+        new: The products that were read now.
+        skipped: Gets those left out.
+    """
+    twins: dict[str, list[Date]] = {}
+    for one in dates:
+        if one.kept.content not in before and one.kept.pixels:
+            twins.setdefault(one.kept.pixels, []).append(one)
+    paths = {one.path.name: one.path for one in new}
+    gone: set[str] = set()
+    for alike in (each for each in twins.values() if len(each) > 1):
+        for one in alike:
+            other = next(each for each in alike if each is not one)
+            name = str(one.kept.product["name"])
+            reason = (
+                f"it has the same pixels as {other.kept.product['name']} of {other.kept.datetime.date()}, "
+                "and nothing tells which of the two days is the image's."
+            )
+            skipped.append(Skipped(paths.get(name, Path(name)), reason))
+            one.kept.path.unlink(missing_ok=True)
+            gone.add(one.kept.content)
+    return [one for one in dates if one.kept.content not in gone]
 
 
 def _mended(dates: Sequence[Date], before: set[str], chips: ChipStore) -> list[Date]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from railwatch.history.settings import Z90, VerdictSettings
+from detector.intervals import Z90
+from railwatch.history.settings import VerdictSettings
 
 __all__ = ["count_interval"]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,16 +62,24 @@ def demo(
     settings = config.override(title=config.title or samples.area.title, baseline__use_published=False)
     store = Store.open(out / "store")
     tiles = [tile.path for tile in samples.tiles]
-    result = run(tiles, samples.area, settings, store, detector, progress=progress)
     truth = {tile.datetime: tile.count for tile in samples.tiles}
+    with _writing(out):
+        (out / "pictures").mkdir(exist_ok=True)  # said now, and not after a minute of counting
+    result = run(tiles, samples.area, settings, store, detector, progress=progress)
     pictures = []
-    try:
-        (out / "pictures").mkdir(exist_ok=True)
+    with _writing(out):
         for one in result.observations:
             evidence = store.asset(one.id, EVIDENCE)
             if evidence is not None:
                 name = f"{one.datetime:%Y-%m-%d}{evidence.suffix}"
                 pictures.append(Path(shutil.copyfile(evidence, out / "pictures" / name)))
+    return DemoResult(result, tuple(truth[one.datetime] for one in result.observations), tuple(pictures))
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """What the disk refuses, in a sentence."""
+    try:
+        yield
     except OSError as error:
         raise StoreError(f"{out}: can't be written: {error.strerror}.") from error
-    return DemoResult(result, tuple(truth[one.datetime] for one in result.observations), tuple(pictures))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import shapely
+from best_match import match_best
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,6 @@ from detector.wagons.boxes import (
     as_boxes,
     box_corners,
     match,
-    match_best,
     overlapping_pairs,
     pair_iou,
     rotated_iou,

@@ -12,6 +12,7 @@ import rasterio
 import shapely
 import torch
 from affine import Affine
+from best_match import match_best
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from painted import PaintedNet, bright_wagons, bright_weights, paint, painted_detector
@@ -20,7 +21,7 @@ from pyproj import CRS, Geod, Transformer
 
 from aoi import AreaOfInterest
 from detector.errors import ResolutionError
-from detector.wagons.boxes import as_boxes, match_best
+from detector.wagons.boxes import as_boxes
 from detector.wagons.decode import Candidates
 from detector.wagons.detector import HALO_PX, WagonDetector, _owned
 from detector.wagons.map_network import TorchMaps

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from best_match import match_best
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.training.targets import IGNORED, REGRESSION_HEAT, Targets, draw, stack
-from detector.wagons.boxes import as_boxes, match_best, rotated_iou
+from detector.wagons.boxes import as_boxes, rotated_iou
 from detector.wagons.decode import decode
 from detector.wagons.maps import STRIDE, Maps
 

@@ -109,6 +109,21 @@ def test_a_store_is_compared_with_itself(railwatch: Railwatch, store: Path) -> N
     assert document["calibrations"] == []
 
 
+def test_without_a_store_option_it_is_that_of_a_run_without_one(
+    railwatch: Railwatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "which history?" in railwatch("compare").error
+    for number in range(3):
+        Store.open(tmp_path / "railwatch-store").add(observation(number, 5.0))
+    outcome = railwatch("compare", "--json")
+    assert outcome.code == 0, outcome.err
+    assert len(json.loads(outcome.out)["verdicts"]) == 3
+    # What is asked of published counts alone has nothing to do with it.
+    alone = railwatch("compare", "--aoi", "tumangang", "--seeds-only", "--json")
+    assert {one["aoi"] for one in json.loads(alone.out)["verdicts"]} == {"tumangang"}
+
+
 def test_the_window_is_an_option(railwatch: Railwatch, store: Path) -> None:
     day = (START + timedelta(days=25 * 32)).date()
     outcome = railwatch(

@@ -11,7 +11,7 @@ from yards import TruthDetector
 from railwatch.cli import app
 from railwatch.config import RunConfig
 from railwatch.errors import StoreError
-from railwatch.selftest.demo import demo
+from railwatch.selftest.demo import DemoResult, demo
 from railwatch.selftest.samples import Samples, bundled
 
 
@@ -21,8 +21,12 @@ def samples() -> Samples:
         return found
 
 
-def test_the_demo_tells_its_story(samples: Samples, tmp_path: Path) -> None:
-    done = demo(samples, tmp_path / "new" / "demo", RunConfig(), TruthDetector(samples))
+@pytest.fixture(scope="module")
+def done(samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
+    return demo(samples, tmp_path_factory.mktemp("new") / "demo", RunConfig(), TruthDetector(samples))
+
+
+def test_the_demo_tells_its_story(done: DemoResult) -> None:
     counts = [one.count for one in done.result.observations]
     assert counts == [14, 18, 9, 16, 20, 12, 17, 11, 19, None, 73, 69]
     assert done.truth == (14, 18, 9, 16, 20, 12, 17, 11, 19, 15, 73, 69)
@@ -39,13 +43,12 @@ def test_the_demo_tells_its_story(samples: Samples, tmp_path: Path) -> None:
     assert {chart.suffix for chart in done.result.charts} == {".png", ".svg"}
 
 
-def test_again_it_does_nothing_new(samples: Samples, tmp_path: Path) -> None:
-    first = demo(samples, tmp_path, RunConfig(), TruthDetector(samples))
-    again = demo(samples, tmp_path, RunConfig(), TruthDetector(samples))
-    assert len(first.result.new) == 12
+def test_again_it_does_nothing_new(samples: Samples, done: DemoResult) -> None:
+    again = demo(samples, done.result.store.parent, RunConfig(), TruthDetector(samples))
+    assert len(done.result.new) == 12
     assert again.result.new == frozenset()
-    assert again.result.observations == first.result.observations
-    assert again.pictures == first.pictures
+    assert again.result.observations == done.result.observations
+    assert again.pictures == done.pictures
 
 
 def test_nowhere_to_put_it(samples: Samples, tmp_path: Path) -> None:

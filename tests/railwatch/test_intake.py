@@ -113,6 +113,7 @@ def test_scenes_come_by_time_and_others_with_their_reason(tmp_path: Path) -> Non
     away = Affine(1.0, 0, WEST + 5000, 0, -1.0, NORTH)
     YARD.write(tmp_path / "away_20230301.tif", transform=away)
     YARD.write(tmp_path / "coarse_20230401.tif", transform=Affine(10.0, 0, WEST - 500, 0, -10.0, NORTH + 100))
+    YARD.write(tmp_path / "planet_20230402.tif", transform=Affine(3.0, 0, WEST - 100, 0, -3.0, NORTH + 100))
     Image.new("RGB", (50, 50), (90, 90, 90)).save(tmp_path / "nowhere_20230501.tif")
     (tmp_path / "broken_20230601.tif").write_bytes((tmp_path / "z_20230101.tif").read_bytes()[:300])
     (tmp_path / "foreign.tif").write_text("not an image")
@@ -125,6 +126,7 @@ def test_scenes_come_by_time_and_others_with_their_reason(tmp_path: Path) -> Non
         "no_date.tif",
         "away_20230301.tif",
         "coarse_20230401.tif",
+        "planet_20230402.tif",
         "nowhere_20230501.tif",
         "broken_20230601.tif",
         "foreign.tif",
@@ -134,6 +136,9 @@ def test_scenes_come_by_time_and_others_with_their_reason(tmp_path: Path) -> Non
     assert reasons["away_20230301.tif"] == "it doesn't touch the area yard."
     assert reasons["coarse_20230401.tif"].startswith("10 m a pixel is too coarse to see wagons one by one")
     assert "PlanetScope" not in reasons["coarse_20230401.tif"]
+    # Neither boxes nor an occupancy estimator: refused with the reason.
+    assert reasons["planet_20230402.tif"].startswith("3 m a pixel is too coarse to see wagons one by one")
+    assert "such as PlanetScope's, aren't answered: no estimator has been" in reasons["planet_20230402.tif"]
     assert "no position" in reasons["nowhere_20230501.tif"]
     assert "railwatch detect" in reasons["nowhere_20230501.tif"]
     for reason in reasons.values():

@@ -340,6 +340,25 @@ def test_a_date_that_was_declared_wrongly_is_mended(archive: dict[int, Path], tm
     assert go([export, *paths], store).new == frozenset()
 
 
+def test_a_copied_image_under_two_dates_is_neither(archive: dict[int, Path], tmp_path: Path) -> None:
+    for day in ("2023-05-13", "2023-06-30"):
+        export = tmp_path / "exports" / f"sentinel2_{day}.tif"
+        yard.products.write_export(export, yard.planes(4, 5), yard.TRANSFORM, yard.UTM)
+    store = tmp_path / "store"
+    for _ in range(2):
+        result = go([tmp_path / "exports", archive[0], archive[1]], store)
+        assert [f"{one.datetime:%Y-%m-%d}" for one in Store.open(store).observations()] == [
+            "2023-04-03",
+            "2023-04-08",
+        ]
+        assert sorted(one.path.name for one in result.skipped) == [
+            "sentinel2_2023-05-13.tif",
+            "sentinel2_2023-06-30.tif",
+        ]
+        assert "same pixels as sentinel2_2023-06-30.tif of 2023-06-30" in result.skipped[0].reason
+    assert len(list(store.glob("chips/*/*.tif"))) == 2
+
+
 SCRIPT = """
 import sys
 from pathlib import Path

@@ -81,6 +81,24 @@ def test_rakes_are_coupled_cars_of_one_track() -> None:
     assert found[0].track == "t1"
 
 
+def test_the_words_on_a_picture_stand_on_no_car_no_other_words_and_not_on_the_credit() -> None:
+    from railwatch.pages.report.evidence import _bounds, _callouts
+
+    rows = wagons([(0.0, 0.0, 6), (130.0, 0.0, 5), (30.0, 4.6, 4), (145.0, 4.6, 3)])
+    placement = Georeference(CRS, (0.5, 0, -60.0, 0, -0.5, 120.0), (0, 0, 640, 400), (640, 400))
+    drawn = list(_callouts(rows, placement))
+    words = [ElementTree.fromstring(str(one)) for one in drawn if str(one).startswith("<text")]
+    assert len(words) == 4
+    boxes = []
+    for one in words:
+        x, y, size = (float(one.get(name, "")) for name in ("x", "y", "font-size"))
+        boxes.append(box(x, y - size, x + 0.56 * size * len(one.text or ""), y + 0.3 * size))
+    cars = [box(*_bounds(shape, ~Affine(*placement.transform))) for shape in rows.geometry]
+    foot = box(0, 380, 640, 400)
+    for number, one in enumerate(boxes):
+        assert not any(one.intersects(other) for other in (*boxes[:number], *cars, foot))
+
+
 def picture(colour: tuple[int, int, int], east: float) -> tuple[bytes, bytes]:
     """An evidence picture of 320 x 200 m at 0.5 m with a caption, and the image without drawings."""
     size = (640, 440)

@@ -407,3 +407,24 @@ def test_progress_is_drawn_on_a_terminal(tmp_path, flags, drawn):
     assert process.returncode == 0
     assert out == b"result\n"
     assert ("files of [b]" in shown and "2/3" in shown) == drawn
+
+
+# ---- tables --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [56, 64, 72, 80, 120])
+def test_a_table_cuts_nothing_at_any_width(width, monkeypatch, capsys):
+    """What was cut at the right edge was the share that was seen: 100 for 100%."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    names = ("date", "sensor", "occupied m", "90%", "freight cars", "90%", "seen", "")
+    reason = "There are too few clear earlier dates to compare with."
+    row = ("2023-05-23 02:10", "Sentinel-2A", 92, "152 to 170", 6, "4 to 12", "100%", reason)
+    _tables.table(names, [row, (*row[:-1], "known")])
+    printed = capsys.readouterr()
+    lines = (printed.out + printed.err).splitlines()
+    assert all(len(line) <= width or reason in line for line in lines)
+    words = [word.rstrip(":") for word in " ".join(lines).split()]
+    for cell in (*map(str, row), "known", *names):
+        assert set(cell.split()) <= set(words), cell
+    if width >= 80:  # a date and its time stand on one line
+        assert any(line.startswith("2023-05-23 02:10") for line in lines)

@@ -162,8 +162,8 @@ def confirmation(verdict: Verdict) -> str:
         mean = f"{number(joint.mean.value or 0.0)} ({interval(joint.mean)})"
         alone = "" if verdict.alone in (None, "cannot say") else f" By itself this image is {verdict.alone}."
         return (
-            f"{len(joint.records)} images in a row say so together: {counts}, on average {mean}; each is "
-            f"high, and what they say adds up.{alone}"
+            f"{sentence_case(spelled(len(joint.records)))} images in a row say so together: {counts}, on "
+            f"average {mean}; each is high, and what they say adds up.{alone}"
         )
     if verdict.confirmed is None:
         return ""

@@ -682,6 +682,7 @@
 
   async function copy(text, from) {
     const said = from.closest(".share").querySelector(".copied");
+    let done = true;
     try {
       await navigator.clipboard.writeText(text);
     } catch {
@@ -690,11 +691,11 @@
       area.value = text;
       document.body.append(area);
       area.select();
-      document.execCommand("copy");
+      done = document.execCommand("copy");
       area.remove();
       from.focus();
     }
-    said.textContent = "Copied.";
+    said.textContent = done ? "Copied." : "This browser doesn't let a page copy: mark the text and copy it.";
     setTimeout(() => (said.textContent = ""), 4000);
   }
 
