@@ -2,10 +2,10 @@
 
 Post-training quantisation (B. Jacob et al., "Quantization and training of neural networks for efficient
 integer-arithmetic-only inference", CVPR 2018) as the Neural Network Compression Framework does it: the ranges
-of the activations come from some pictures, and biases are corrected for what rounding shifts.
+of the activations come from some pictures. The weights have been put on 8-bit steps before, so that each
+layer answers as the trained one does (`detector.training.rounding`).
 
-A form is good enough if it draws the boxes that the weights themselves draw in single precision. Where the
-8-bit form doesn't, the layers that matter most stay in single precision, step by step, until it does.
+A form is good enough if it draws the boxes that the weights themselves draw in single precision.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from aoi.files import write_bytes, write_text
 from detector.openvino_forms import FORMAT, Form, import_openvino, left_out, list_path
 from detector.training.calibrate_wagons import look, score
 from detector.training.metrics import Scored, summarise
+from detector.training.rounding import on_steps
 from detector.training.shards import LabelledTile
 from detector.training.tiles import simulate_tiles
 from detector.wagons.boxes import match
@@ -112,8 +113,8 @@ LIMITS = {"share": 0.005, "count": 1, "f1": 0.003}
 USABLE = {"share": 0.01, "f1": 0.003}
 """What a form may differ by to be used by default although it isn't `equal`: as many hits, other doubts."""
 
-# Layers that stay in single precision, none first; patterns of the names that the converter gives.
-EXCLUSIONS: tuple[tuple[str, ...], ...] = ((), (r".*head.*",))
+FIRST_LAYER = r".*stem\.0\.0/.*"
+"""Stays in single precision, see `on_steps`; a pattern of the names that the converter gives."""
 
 
 class _Whole(nn.Module):
@@ -148,8 +149,8 @@ def convert(network: nn.Module, example: Tensor | tuple[Tensor, ...], shapes: Se
     return model
 
 
-def _quantised(model: Any, samples: Iterable[Any], excluded: Sequence[str]) -> Any:
-    """The graph with 8-bit layers.
+def _quantised(model: Any, samples: Iterable[Any]) -> Any:
+    """The graph of a network whose weights lie on steps (`on_steps`) with 8-bit layers.
 
     Raises:
         InputError: NNCF isn't installed.
@@ -160,7 +161,7 @@ def _quantised(model: Any, samples: Iterable[Any], excluded: Sequence[str]) -> A
             import nncf
         except ImportError as error:
             raise InputError("quantising needs NNCF: pip install nncf") from error
-        from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
+        from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
         from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
         logging.getLogger("nncf").setLevel(logging.ERROR)
@@ -170,13 +171,14 @@ def _quantised(model: Any, samples: Iterable[Any], excluded: Sequence[str]) -> A
             nncf.Dataset(data),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(data),
-            # Ranges that cut nothing off and biases corrected layer by layer: of the ways tried, this one
-            # left most boxes where they were (percentiles of the ranges moved three times as many).
-            fast_bias_correction=False,
+            # Ranges that cut nothing off: percentiles of them moved three times as many boxes. Biases have
+            # been fitted already.
             advanced_parameters=AdvancedQuantizationParameters(
-                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+                overflow_fix=OverflowFix.DISABLE,  # it halves the steps of the first layer
+                disable_bias_correction=True,
             ),
-            ignored_scope=nncf.IgnoredScope(patterns=list(excluded), validate=False) if excluded else None,
+            ignored_scope=nncf.IgnoredScope(patterns=[FIRST_LAYER], validate=False),
         )
 
 
@@ -288,16 +290,11 @@ def quantise_wagons(
 
     pictures = [_cut(image)[None] for image in samples]
     models, found = {"float32": plain}, {"float32": parity(plain)}
-    excluded: tuple[str, ...] = ()
-    for patterns in EXCLUSIONS:
-        report(f"quantising{', all layers' if not patterns else f' but {patterns}'}")
-        model = _quantised(plain.clone(), pictures, patterns)
-        quantised = parity(model)
-        report(f"int8: {quantised}")
-        if "int8" not in found or quantised.share < found["int8"].share:
-            models["int8"], found["int8"], excluded = model, quantised, patterns
-        if quantised.equal:
-            break
+    report("fitting the layers to 8-bit steps")
+    stepped = convert(_Whole(on_steps(loaded.network, pictures)), example, [[-1, -1, -1, 3]])
+    models["int8"] = _quantised(stepped, pictures)
+    found["int8"] = parity(models["int8"])
+    report(f"int8: {found['int8']}")
     preferred = "int8" if found["int8"].equal or found["int8"].usable else "float32"
     return write_forms(
         loaded.path,
@@ -306,7 +303,6 @@ def quantise_wagons(
         preferred=preferred,
         card={
             "samples": len(pictures),
-            "excluded": list(excluded),
             "limits": LIMITS,
             "usable_limits": USABLE,
             "parity": {name: one.to_json() for name, one in found.items()},
