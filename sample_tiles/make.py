@@ -43,11 +43,11 @@ _TO_LONLAT = Transformer.from_crs(CRS, "OGC:CRS84", always_xy=True)
 _RIM_M = 8.0
 
 THRESHOLDS = {
-    "recall": 0.86,
-    "precision": 0.85,
-    "count_error_share": 0.18,
-    "count_worst_error_share": 0.50,
-    "interval_coverage": 0.80,
+    "recall": 0.93,
+    "precision": 0.93,
+    "count_error_share": 0.09,
+    "count_worst_error_share": 0.35,
+    "interval_coverage": 0.90,
 }
 """What the detector must reach on these tiles; `railwatch.selftest.validate` says how each is measured.
 

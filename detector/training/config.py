@@ -108,6 +108,12 @@ class WagonData:
     check_shards: int = setting(
         4, "Validation shards: half for the re-scorer, half for threshold and intervals.", low=1
     )
+    odds_scenes: int = setting(
+        0,
+        "Scenes of the relief, never learned from, for the odds of freight car against coach; 0: the "
+        "validation shards serve.",
+        low=0,
+    )
 
 
 @settings_table

@@ -29,10 +29,10 @@ from geo.sentinel2.time_series import DatedImage, looks
 
 Progress = Callable[[int, int], Any]
 
-BY_COUNT = "By true count, tracks known, 10 or more past looks"
-BY_COUNT_BLIND = "Boundary alone, 10 or more past looks"
+BY_COUNT = "By true count, tracks known, 10 or more past images"
+BY_COUNT_BLIND = "Boundary alone, 10 or more past images"
 
-SECOND_SIMULATOR = "Yards of the second simulator, tracks known, 10 or more past looks"
+SECOND_SIMULATOR = "Yards of the second simulator, tracks known, 10 or more past images"
 
 _EVENT_LOOKS = 6
 _USUAL_LOOKS = 34
@@ -95,7 +95,7 @@ def evaluate(
     tables = {
         BY_COUNT: scores.by_count(enough),
         BY_COUNT_BLIND: scores.by_count(blind_enough),
-        "By past looks": scores.grouped(table, _cut(table["dates"], (5, 10, 20, 30, 31)), "past looks"),
+        "By past images": scores.grouped(table, _cut(table["dates"], (5, 10, 20, 30, 31)), "past images"),
         "By the shadow across the tracks of a metre of height": scores.grouped(
             enough, _cut(enough["shadow_across"].abs(), (0, 0.3, 0.6, 1.0, 9)), "metres"
         ),
@@ -125,7 +125,7 @@ def evaluate(
     tables[SECOND_SIMULATOR] = scores.by_count(strange)
     figures |= {f"second_simulator_{k}": v for k, v in scores.slope(strange).items()}
     if grounds:
-        tables["On real ground, tracks known, 10 or more past looks"] = scores.by_count(
+        tables["On real ground, tracks known, 10 or more past images"] = scores.by_count(
             on_grounds(estimator, grounds, max(3, sites // 3))
         )
     tables["Skies that must not be answered, and clear ones that must"] = refused
@@ -348,7 +348,7 @@ def refusals(sites: int, report: Progress, done: int, total: int) -> pd.DataFram
 
 def to_markdown(table: pd.DataFrame) -> str:
     """A table for a page."""
-    shown = table.copy()
+    shown = table.rename(columns={"looks": "images"})
     for name in shown.columns:
         if shown[name].dtype.kind == "f":
             digits = 2 if any(w in name for w in ("coverage", "seen", "answered", "to_bound")) else 1

@@ -138,7 +138,7 @@ def build_up(usual: Mapping[int, Sequence[float]], event: Mapping[int, Sequence[
         event: By site, answers to the looks after the build-up, in order of time.
 
     Returns:
-        Threshold in cars; the share of single looks and of sites within three looks that pass it; the same
+        Threshold in cars; the share of single images and of sites within three images that pass it; the same
         with a threshold of each site's own, relative to its usual looks.
     """
     level = 1.0 - 1.0 / LOOKS_A_YEAR

@@ -23,13 +23,13 @@ HEADINGS = {
     "within_site_sd": "dates of a yard differ by (cars)",
     "site_coverage_p10": "interval coverage of single yards, 10th percentile",
     "build_up_threshold": "build-up 20 to 73: threshold at one false alarm a year (cars)",
-    "build_up_seen_in_one_look": "... seen in one look",
-    "build_up_seen_within_three": "... seen within three looks",
-    "build_up_rise_seen_in_one_look": "... seen in one look, against the yard's own usual level",
-    "build_up_rise_seen_within_three": "... seen within three looks, against the yard's own usual level",
+    "build_up_seen_in_one_look": "... seen in one image",
+    "build_up_seen_within_three": "... seen within three images",
+    "build_up_rise_seen_in_one_look": "... seen in one image, against the yard's own usual level",
+    "build_up_rise_seen_within_three": "... seen within three images, against the yard's own usual level",
     "second_simulator_build_up_threshold": "build-up 20 to 73 on yards of the second simulator: threshold",
-    "second_simulator_build_up_seen_in_one_look": "... seen in one look",
-    "second_simulator_build_up_seen_within_three": "... seen within three looks",
+    "second_simulator_build_up_seen_in_one_look": "... seen in one image",
+    "second_simulator_build_up_seen_within_three": "... seen within three images",
 }
 
 
@@ -75,7 +75,7 @@ def draw(points: pd.DataFrame, path: Path) -> None:
 
 
 def write_study(study: Study, out: Path) -> list[Path]:
-    """Write the page, the picture and the table of all looks into a folder."""
+    """Write the page, the picture and the table of all images into a folder."""
     out.mkdir(parents=True, exist_ok=True)
     paths = [out / "occupancy-study.md", out / "occupancy-study.png", out / "occupancy-looks.csv"]
     write_text(paths[0], page(study))
@@ -116,6 +116,6 @@ def missed_targets(study: Study) -> list[str]:
     slope = study.figures["with_tracks_slope"]
     check(0.9 <= slope <= 1.1, f"slope {slope:.2f}")
     one, three = study.figures["build_up_seen_in_one_look"], study.figures["build_up_seen_within_three"]
-    check(one >= 0.93, f"a build-up from 20 to 73 is seen in one look with probability {one:.2f}, below 0.93")
-    check(three >= 0.99, f"... within three looks with {three:.2f}, below 0.99")
+    check(one >= 0.93, f"a build-up from 20 to 73 is seen in one image with {one:.2f}, below 0.93")
+    check(three >= 0.99, f"... within three images with {three:.2f}, below 0.99")
     return missed

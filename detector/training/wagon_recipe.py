@@ -25,7 +25,7 @@ from detector.training.loop import fit, load_average, read_log
 from detector.training.model_item import write_item
 from detector.training.rescorer import untrained
 from detector.training.shards import LabelledTile, Shard, find_shards, write_shard
-from detector.training.tiles import make_shards
+from detector.training.tiles import make_shards, simulate_tiles
 from detector.training.turned_tiles import turned_tiles
 from detector.training.wagon_task import WagonTask
 from detector.wagons import weights as weights_file
@@ -176,7 +176,18 @@ def write_weights(
         "settings": as_json(recipe),
     }
     draft = weights_file.Weights(network, untrained(), card, "", out / f"{recipe.name}.safetensors")
-    finished, figures = finish(draft, _tiles(paths[:half]), _tiles(paths[half:] or paths), device=device)
+    unlearned = simulate_tiles(
+        recipe.data.seed + 10_001,
+        0,
+        recipe.data.odds_scenes,
+        split="val",
+        backgrounds=None,
+        views=1,
+        simulator="relief",
+    )
+    finished, figures = finish(
+        draft, _tiles(paths[:half]), _tiles(paths[half:] or paths), for_odds=unlearned, device=device
+    )
     log = read_log(out / "log.jsonl")
     training = {"steps": log[-1]["step"], "last_losses": log[-1]} if log else {}
     card = {**finished.card, "training": training, "figures": {"validation": figures}}

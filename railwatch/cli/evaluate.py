@@ -280,7 +280,7 @@ def verdicts(
 ) -> None:
     """False alarms a year and power of the verdicts on simulated histories, beside simpler rules.
 
-    The whole study takes ten minutes on one core. The exit code is 1 if it misses the targets.
+    The whole study takes a quarter of an hour on one core. The exit code is 1 if it misses the targets.
     """
     from dataclasses import replace
 

@@ -199,7 +199,7 @@ def propose(
             (
                 (
                     f"{one.observation.datetime:%Y-%m-%d %H:%M}",
-                    one.observation.headline,
+                    one.observation.headline.replace(" freight cars", "").replace(" freight car", ""),
                     one.verdict,
                     f"{one.change:.2f}",
                     one.observation.provenance.get("file"),

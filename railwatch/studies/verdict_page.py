@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -170,8 +171,14 @@ def draw_study(study: pd.DataFrame, style: PageStyle | None = None) -> Figure:
         for column, sensor in enumerate(sensors):
             rows = study[study["sensor"] == sensor]
             _draw_alarms(grid[0][column], rows[(rows["part"] == "false alarms") & (rows["yard"] == "usual")])
-            grid[0][column].set_title(sensor, fontsize=SMALL_PT + 1.0)
+            grid[0][column].set_title("\n".join(wrap(sensor, 22)), fontsize=SMALL_PT + 1.0)
             _draw_power(grid[1][column], rows[rows["part"] == "power"])
+        grid[1][0].legend(loc="lower right", fontsize=SMALL_PT - 1.0, frameon=False)
+        for row, label in enumerate(
+            ("clear looks in the five years before", "cars present, after at most 20")
+        ):
+            middle = grid[row][(len(sensors) - 1) // 2]
+            middle.set_xlabel(label, x=0.5 if len(sensors) % 2 else 1.05)
         grid[0][0].set_ylabel("false alarms in ten years")
         grid[1][0].set_ylabel("share of events called")
         handles, labels = grid[0][0].get_legend_handles_labels()
@@ -197,7 +204,6 @@ def _draw_alarms(axes: Axes, rows: pd.DataFrame) -> None:
     shown = [one for one in looks if one != 350 or 400 not in looks]
     axes.set_xticks(shown, [f"{one:.0f}" for one in shown])
     axes.minorticks_off()
-    axes.set_xlabel("clear looks in the five years before")
 
 
 def _draw_power(axes: Axes, rows: pd.DataFrame) -> None:
@@ -222,8 +228,6 @@ def _draw_power(axes: Axes, rows: pd.DataFrame) -> None:
     )
     axes.axvline(TARGET_EVENT, color=GREY, linewidth=0.7, linestyle=(0, (4, 2)))
     axes.set_ylim(-0.03, 1.03)
-    axes.set_xlabel("cars present, after at most 20")
-    axes.legend(loc="lower right", fontsize=SMALL_PT - 1.0, frameon=True, framealpha=1.0, edgecolor="none")
 
 
 def write_study(study: pd.DataFrame, folder: Path) -> list[Path]:
@@ -252,7 +256,9 @@ def write_study(study: pd.DataFrame, folder: Path) -> list[Path]:
 _PAGE = """# How often a verdict is wrong
 
 This page is written by `railwatch evaluate verdicts`; [verdicts.md](verdicts.md) has the rule that is
-tested. {found}
+tested.
+
+{found}
 
 ![False alarms and power](images/verdict-study.svg)
 

@@ -439,7 +439,7 @@ def run_study(
     """Run the study.
 
     Args:
-        plan: What to simulate; the published plan by default (about ten minutes on one core).
+        plan: What to simulate; the published plan by default (about a quarter of an hour on one core).
         settings: The rule; the defaults of the product by default.
         progress: Called with rows done and rows in all.
 

@@ -315,7 +315,7 @@ def test_rules_can_be_set() -> None:
     assert found.reason is None
     assert 0.03 < share < 0.25
     strict = judge(place, planes, rules=ClearSkyThresholds(max_ring_cloud_fraction=0.5 * share))
-    assert strict.reason == f"Cloud or snow covers {100 * share:.0f} % of the ground around the area."
+    assert strict.reason == f"Cloud or snow covers {100 * share:.0f}% of the ground around the area."
     wide = judge(place, planes, rules=ClearSkyThresholds(buffer_m=100))
     assert wide.usable.sum() < found.usable.sum()
 

@@ -247,7 +247,7 @@ def loosened(rng: np.random.Generator, mix: Mix) -> Mix:
     mix = replace(mix, liveries=float(rng.choice([0.0, 0.25, 0.7])), stretch=0.06)
     if rng.random() < 0.25:
         return replace(mix, european=True, flush=None)
-    if rng.random() < 0.2:
+    if rng.random() < 0.3:
         plain = str(rng.choice(_PLAIN, p=[0.4, 0.2, 0.15, 0.1, 0.15]))
         weights = tuple(float(t == plain) for t in mix.types)
         flush = float(rng.normal(0.0, 50.0)) if rng.random() < 0.6 else mix.flush

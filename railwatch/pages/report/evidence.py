@@ -47,8 +47,7 @@ __all__ = [
 
 _MOST_CALLOUTS = 8
 _LEAST_CARS = 3
-_NEAR_STEPS = (-2.2, 2.8, -4.0, 4.6, -5.8, 6.4, -7.6, 8.2)
-_FAR_STEPS = tuple(0.4 * sign * step for step in range(4, 31) for sign in (-1, 1))
+_STEPS = tuple(0.4 * sign * step for step in range(4, 31) for sign in (-1, 1))
 """How far above and below a rake its words may stand, in sizes of the type, the nearest first."""
 _KINDS = {"freight": "freight", "locomotive": "locomotive", "coach": "coach"}
 
@@ -163,8 +162,9 @@ def _callouts(boxes: gpd.GeoDataFrame, placement: Georeference) -> Iterator[Mark
         left = min(max(x - wide / 2.0, 4.0), width - wide - 4.0)
         # Off cars and lines; if that can't be, on cars; if it must be, on the line to another rake.
         for step, (obstacles, lines) in (
-            *itertools.product(_FAR_STEPS, [([*taken, *cars], leaders)]),
-            *itertools.product(_NEAR_STEPS, [(taken, leaders), (taken, [])]),
+            *itertools.product(_STEPS, [([*taken, *cars], leaders)]),
+            *itertools.product(_STEPS, [(taken, leaders)]),
+            *itertools.product(_STEPS, [(taken, [])]),
         ):
             base = y + step * size
             box = (left, base - size, left + wide, base + size * 0.35)

@@ -102,8 +102,9 @@ def trust_tables(observations: Sequence[Observation]) -> list[TrustTable]:
 
 _NOTES = {
     "wagons": (
-        "The model learned from simulated scenes only. The set of real images is small and was looked at "
-        "during development: take its figures as a hint. Other places, seasons and sensors may do worse."
+        "The model learned from simulated scenes and one real yard. The set of real images is small and was "
+        "looked at during development: take its figures as a hint. Other places, seasons and sensors may "
+        "do worse."
     ),
     "occupancy": (
         "No real Sentinel-2 image with counted cars was to be had: all figures are of simulated yards, and "
