@@ -264,8 +264,8 @@ tested.
 
 The yards are simulated from another distribution than the one that the rule fits. Trains arrive at random,
 more of them in some seasons, each with its own number of cars (5 on average, geometric) and its own stay
-(3 days on average), so that the yard's state lasts from image to image: about 8 cars on average, seldom over 30.
-In the bursty yard a train brings 15 cars. Clouds come in spells, follow a monsoon's year, and hide the
+(3 days on average), so that the yard's state lasts from image to image: about 8 cars on average, seldom over
+30. In the bursty yard a train brings 15 cars. Clouds come in spells, follow a monsoon's year, and hide the
 yard more often when it is full. Very high resolution errs by 1 car and 4% of the count; Sentinel-2 by 10
 cars (standard deviation); in the third column half of that variance drifts over 60 days without the
 stated interval knowing; in the fourth the errors are those that were measured on simulated yards (7 cars
