@@ -124,7 +124,8 @@ def test_everything_is_fitted_and_judged_on_other_tiles():
 
 def test_the_odds_of_freight_and_coach_come_from_tiles_of_their_own():
     judged, counted = [tile(seed) for seed in range(4)], [tile(seed) for seed in range(50, 54)]
-    # The tiles for counts hold freight cars alone. Half of these are coaches, which the network sees no difference in: the odds must become even.
+    # The tiles for counts hold freight cars alone. Half of these are coaches, in which the network sees no
+    # difference: the odds must become even.
     mixed = [replace(one, category=one.category + 2 * (k % 2)) for k, one in enumerate([*counted, *counted])]
     other, _ = finish(draft(), judged, counted, for_odds=mixed, device="cpu")
     item = look(WagonDetector(other, "cpu"), [tile(60)])[0]
