@@ -197,7 +197,9 @@ def read_sources(
         raise InputError("which history? Give --store DIR, or --seeds-only with --aoi NAME")
     opened = Store.open(store, create=False)
     known = chosen or choose_settings(store=store, aoi=aoi)
-    everything = opened.observations()
+    # Most often the option is the name of an area that is there: of many, only its observations are read.
+    everything = opened.observations(aoi) if aoi is not None else []
+    everything = everything or opened.observations()
     stored = tuple(sorted({one.aoi for one in everything}))
     notes = list(known.notes)
     if aoi is None:
