@@ -32,7 +32,8 @@ NOTES = {
     ),
     "network": (
         "The same network, tiles of 512 pixels, 64 pixels of overlap, random weights: what differs is the "
-        "pipeline. *bare forward passes* are the network on as many windows and nothing else."
+        "pipeline. *bare forward passes* are the network on as many windows and nothing else: nearly all of "
+        "the work, so that no pipeline around this network can be much faster than another good one."
     ),
     "oracle": (
         "The network is replaced by a stub that reads off the pixels which window it is shown and answers "
