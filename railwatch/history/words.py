@@ -225,7 +225,11 @@ def _subject(verdict: Verdict) -> str:
         if record.source:
             source += f", {record.source}"
     between = interval(record)
-    kind = "" if not between else f"{between}, " if record.kind == "range" else f"90% interval {between}, "
+    if between and record.kind != "range":
+        # More may stand where nothing was seen: the interval is of what the lower bound counts.
+        counted = " of what was counted" if record.kind == "at least" else ""
+        between = f"90% interval{counted} {between}"
+    kind = f"{between}, " if between else ""
     return f"{verdict.title}, {record.day}: {_measured(record)} ({kind}{source})"
 
 

@@ -36,7 +36,7 @@ _LOOKS: Mapping[str, tuple[str, str, str]] = {
 }
 
 FALSE_ALARM_TARGET = 1.0
-"""At most so many false `unprecedented` in ten years of one area, at 70 clear looks a year."""
+"""At most so many false `unprecedented` in ten years of one area, at 70 clear images a year."""
 POWER_TARGETS: Mapping[str, float] = {"very high resolution": 0.99, "Sentinel-2, sd 10": 0.90}
 """Least power for 73 cars after a history of at most 20."""
 SEEN_TARGETS: Mapping[str, float] = {"elevated": 0.93, "elevated_within": 0.99}
@@ -71,7 +71,7 @@ def meets_targets(study: pd.DataFrame) -> list[str]:
             if row["unprecedented_power"] < least:
                 missed.append(
                     f"power {row['unprecedented_power']:.3f} for {TARGET_EVENT} with {sensor} after "
-                    f"{row['looks']:.0f} looks, less than {least:g}"
+                    f"{row['looks']:.0f} images, less than {least:g}"
                 )
     return [*missed, *_unseen(study)]
 
@@ -84,7 +84,7 @@ def _unseen(study: pd.DataFrame) -> list[str]:
         if row["elevated_per_decade"] > SEEN_ALARMS:
             missed.append(
                 f"{row['elevated_per_decade']:.2f} false 'elevated or higher' in ten years with "
-                f"{SEEN_SENSOR} after {row['looks']:.0f} looks, more than {SEEN_ALARMS:g}"
+                f"{SEEN_SENSOR} after {row['looks']:.0f} images, more than {SEEN_ALARMS:g}"
             )
     for _, row in rows[(rows["part"] == "power") & (rows["event"] == TARGET_EVENT)].iterrows():
         for name, least in SEEN_TARGETS.items():
@@ -92,7 +92,7 @@ def _unseen(study: pd.DataFrame) -> list[str]:
                 when = "within three images" if name.endswith("within") else "in one image"
                 missed.append(
                     f"{TARGET_EVENT} cars called elevated or higher {when} with probability "
-                    f"{row[f'{name}_power']:.3f} with {SEEN_SENSOR} after {row['looks']:.0f} looks, less "
+                    f"{row[f'{name}_power']:.3f} with {SEEN_SENSOR} after {row['looks']:.0f} images, less "
                     f"than {least:g}"
                 )
     return missed
@@ -101,8 +101,8 @@ def _unseen(study: pd.DataFrame) -> list[str]:
 _ALARM_COLUMNS: Mapping[str, str] = {
     "sensor": "sensor",
     "yard": "yard",
-    "past looks": "looks",
-    "looks a year": "looks_a_year",
+    "past images": "looks",
+    "images a year": "looks_a_year",
     "years": "years",
     "unprecedented": "unprecedented_per_decade",
     "95% sure under": "unprecedented_per_decade_high",
@@ -114,7 +114,7 @@ _ALARM_COLUMNS: Mapping[str, str] = {
 }
 _POWER_COLUMNS: Mapping[str, str] = {
     "sensor": "sensor",
-    "past looks": "looks",
+    "past images": "looks",
     "cars": "event",
     "unprecedented": "unprecedented_power",
     "confirmed": "confirmed_power",
@@ -156,7 +156,7 @@ def _cell(value: object, column: str) -> str:
 
 
 def draw_study(study: pd.DataFrame, style: PageStyle | None = None) -> Figure:
-    """Draw false alarms against past looks and power against the event, a column a sensor.
+    """Draw false alarms against past images and power against the event, a column a sensor.
 
     Args:
         study: As `run_study` gives it.
@@ -175,7 +175,7 @@ def draw_study(study: pd.DataFrame, style: PageStyle | None = None) -> Figure:
             _draw_power(grid[1][column], rows[rows["part"] == "power"])
         grid[1][0].legend(loc="lower right", fontsize=SMALL_PT - 1.0, frameon=False)
         for row, label in enumerate(
-            ("clear looks in the five years before", "cars present, after at most 20")
+            ("clear images in the five years before", "cars present, after at most 20")
         ):
             middle = grid[row][(len(sensors) - 1) // 2]
             middle.set_xlabel(label, x=0.5 if len(sensors) % 2 else 1.05)
@@ -214,7 +214,7 @@ def _draw_power(axes: Axes, rows: pd.DataFrame) -> None:
             chosen["event"], chosen["unprecedented_power"], marker="o", markersize=3.0, color=BLUE,
             alpha=0.3 + 0.7 * (index + 1) / len(looks), linewidth=0.9,
             linestyle=("-", (0, (5, 1)), (0, (3, 1)), (0, (1, 1)), (0, (5, 1, 1, 1)))[index % 5],
-            label=f"{number:.0f} looks",
+            label=f"{number:.0f} images",
         )  # fmt: skip
     elevated = rows.groupby("event")["elevated_power"].mean()
     axes.plot(
@@ -262,22 +262,22 @@ tested.
 
 ![False alarms and power](images/verdict-study.svg)
 
-The yards are simulated by another law than the one that the rule fits. Trains arrive at random, more of
-them in some seasons, each with its own number of cars (5 on average, geometric) and its own stay (3 days
-on average), so that the yard's state lasts from look to look: about 8 cars on average, seldom over 30.
-In the bursty yard a train brings 15 cars. Clouds come in spells, follow a monsoon's year, and hide the
+The yards are simulated from another distribution than the one that the rule fits. Trains arrive at random,
+more of them in some seasons, each with its own number of cars (5 on average, geometric) and its own stay
+(3 days on average), so that the yard's state lasts from image to image: about 8 cars on average, seldom over
+30. In the bursty yard a train brings 15 cars. Clouds come in spells, follow a monsoon's year, and hide the
 yard more often when it is full. Very high resolution errs by 1 car and 4% of the count; Sentinel-2 by 10
 cars (standard deviation); in the third column half of that variance drifts over 60 days without the
 stated interval knowing; in the fourth the errors are those that were measured on simulated yards (7 cars
 and 29% of the count, and a scale of its own for each yard, 15% off: [occupancy.md](occupancy.md)).
 
-*Past looks* are the clear looks of the five years before a date. A false alarm is any date called so in
+*Past images* are the clear images of the five years before a date. A false alarm is any date called so in
 a yard where nothing happens, each date judged as the product judges it, among the dates of its year.
-Power is measured on yards that never held more than 20 cars, for the event's first look; *confirmed*
-asks for a second look five days later with the same cars there, and *within three* for one of the first
-three looks, five days apart, to be called so. At 10 m the second and third may be called so by the images
+Power is measured on yards that never held more than 20 cars, for the event's first image; *confirmed*
+asks for a second image five days later with the same cars there, and *within three* for one of the first
+three images, five days apart, to be called so. At 10 m the second and third may be called so by the images
 together (*raised by images together* counts the dates that got a higher word so than by their own image).
-"Worth 5.0 of 5 needed" is enough: effective numbers of looks are compared as they are printed, to one
+"Worth 5.0 of 5 needed" is enough: effective numbers of images are compared as they are printed, to one
 decimal. The thresholds were chosen with other random numbers than these tables are made with. In the study
 the window moves in steps of 90 days, to save time.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,17 @@ def test_everything_is_fitted_and_judged_on_other_tiles():
     assert len(said) == 2
     detector = WagonDetector(finished, "cpu")
     assert detector.count_model.to_json() == finished.card["count_model"]
+
+
+def test_the_odds_of_freight_and_coach_come_from_tiles_of_their_own():
+    judged, counted = [tile(seed) for seed in range(4)], [tile(seed) for seed in range(50, 54)]
+    # The tiles for counts hold freight cars alone. Half of these are coaches, in which the network sees no
+    # difference: the odds must become even.
+    mixed = [replace(one, category=one.category + 2 * (k % 2)) for k, one in enumerate([*counted, *counted])]
+    other, _ = finish(draft(), judged, counted, for_odds=mixed, device="cpu")
+    item = look(WagonDetector(other, "cpu"), [tile(60)])[0]
+    freight = WagonDetector(other, "cpu").judge(item.candidates, 0.4).freight
+    np.testing.assert_allclose(freight, 0.5, atol=0.1)
 
 
 def test_a_network_that_sees_nothing_can_be_finished_too():
