@@ -183,8 +183,12 @@ class Country:
     name_at: tuple[float, float] | None
 
 
-def countries_around(here: Coordinates) -> list[Country]:
-    """Return the countries of a square map of 16 degrees of latitude around a point."""
+@cache
+def countries_around(here: Coordinates) -> tuple[Country, ...]:
+    """Return the countries of a square map of 16 degrees of latitude around a point.
+
+    Every picture of a yard bears the same one.
+    """
     wide = _REACH_DEG / max(math.cos(math.radians(here.latitude)), 0.2)
     reach = np.array([wide, -_REACH_DEG])
     middle = np.array([here.longitude, here.latitude])
@@ -193,7 +197,8 @@ def countries_around(here: Coordinates) -> list[Country]:
     def placed(shape: shapely.Geometry) -> NDArray[np.float64]:
         return np.asarray((shapely.get_coordinates(shape) - middle) / reach / 2.0 + 0.5, np.float64)
 
-    near, found = countries_near(here), []
+    near = countries_near(here)
+    found: list[Country] = []
     for name, shape in _touching(frame):
         part = shapely.make_valid(shape).intersection(frame)
         polygons = [one for one in shapely.get_parts(part) if isinstance(one, shapely.Polygon)]
@@ -210,7 +215,7 @@ def countries_around(here: Coordinates) -> list[Country]:
                 None if at is None else (float(at[0]), float(at[1])),
             )
         )
-    return found
+    return tuple(found)
 
 
 def locator(here: Coordinates, size: int = 220) -> Markup:
