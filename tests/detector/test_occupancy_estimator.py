@@ -17,6 +17,7 @@ from rasterio.crs import CRS
 from stored_yards import CARD, PITCH_M, untrained_weights
 
 from detector.errors import WeightsError
+from detector.intervals import Z90
 from detector.occupancy import weights
 from detector.occupancy.estimate import FigureInterval, Pitch
 from detector.occupancy.estimator import WIDEST_WITHOUT_TRACKS_M, OccupancyEstimator, _uninformative
@@ -123,7 +124,7 @@ def test_an_estimate_is_whole(estimator):
     assert sum(z.value for z in found.zone_lengths.values()) == pytest.approx(found.length.value, rel=1e-3)
     assert set(found.budget) == CAUSES
     assert all(np.isfinite(sd) and sd >= 0 for sd in found.budget.values())
-    assert found.budget["total"] == pytest.approx((found.count.high - found.count.low) / (2 * 1.645))
+    assert found.budget["total"] == pytest.approx((found.count.high - found.count.low) / (2 * Z90))
     parts = sum(found.budget[name] ** 2 for name in CAUSES - {"total", "unexplained"})
     assert parts + found.budget["unexplained"] ** 2 >= found.budget["total"] ** 2 - 1e-6
     document = json.loads(json.dumps(found.to_json()))

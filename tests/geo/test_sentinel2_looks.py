@@ -17,6 +17,7 @@ from geo.sentinel2.chip import Chip, ChipOnDisk
 from geo.sentinel2.clear_sky.assess import assess
 from geo.sentinel2.composite import LEAST_HISTORY
 from geo.sentinel2.coregistration import PRIOR_SD_M
+from geo.sentinel2.site import shadow_of_a_metre
 from geo.sentinel2.time_series import BANDS, LARGEST_RESIDUAL_M, AcceptedShift, DatedImage, looks
 
 SITE = site()
@@ -68,7 +69,7 @@ def test_a_date_is_set_against_those_before_it(chips, seen):
     for number, look in enumerate(seen):
         assert look.history == tuple(one.id for one in chips[:number])
         assert (look.reason is None) == (number >= LEAST_HISTORY)
-        assert look.sun == pytest.approx(SITE.frame.shadow(150, 45))
+        assert look.sun == pytest.approx(shadow_of_a_metre(SITE.frame, 150, 45))
     last = seen[-1]
     assert last.background.dates == DATES - 1
     assert last.current.shape == (4, *SITE.frame.shape) == last.background.median.shape
