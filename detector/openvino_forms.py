@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.backends import Choice, choose
 from detector.errors import WeightsError
 
 FORMAT = "railwatch-openvino-1"
@@ -136,6 +137,26 @@ def find(weights: Path, checksum: str) -> Forms | None:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"{path}: not a list of forms ({error!r}); {_AGAIN}") from error
     return Forms(path, forms, card)
+
+
+def choose_form(weights: Path, checksum: str, device: str, backend: str) -> tuple[Choice, Form | None]:
+    """What runs the network of a weights file, and the form that OpenVINO takes if it is that.
+
+    Args:
+        weights: The .safetensors file.
+        checksum: Its SHA-256.
+        device: auto, cpu or cuda.
+        backend: auto, openvino or torch.
+
+    Raises:
+        WeightsError: The list of the forms is damaged.
+        InputError: The device or the backend isn't to be had.
+    """
+    forms = find(weights, checksum)
+    there = {} if forms is None else forms.forms
+    preferred = None if forms is None else forms.preferred
+    choice = choose(backend, device, there, weights=str(weights), preferred=preferred)
+    return choice, None if choice.form is None else there[choice.form]
 
 
 class OpenVinoNetwork:

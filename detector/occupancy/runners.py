@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.backends import choose
 from detector.occupancy import weights as weights_file
 from detector.occupancy.inputs import Inputs, PastBands, past_planes
 from detector.occupancy.weights import OccupancyHead
-from detector.openvino_forms import Form, OpenVinoNetwork, find
+from detector.openvino_forms import Form, OpenVinoNetwork, choose_form
 from detector.tensor_file import located
 
 if TYPE_CHECKING:
@@ -138,14 +137,7 @@ def load(
     """
     with located(path, weights_file.SHIPPED) as file:
         head = weights_file.load_head(file)
-        forms = find(file, head.checksum)
-        choice = choose(
-            backend,
-            device,
-            None if forms is None else forms.forms,
-            weights=str(file),
-            preferred=None if forms is None else forms.preferred,
-        )
-        if forms is not None and choice.form is not None:
-            return head, OpenVinoOccupancy(forms.forms[choice.form])
+        choice, form = choose_form(file, head.checksum, device, backend)
+        if form is not None:
+            return head, OpenVinoOccupancy(form)
         return head, TorchOccupancy(weights_file.load(file).network, choice.device)

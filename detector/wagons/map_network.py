@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.backends import choose
-from detector.openvino_forms import Form, OpenVinoNetwork, find
+from detector.openvino_forms import Form, OpenVinoNetwork, choose_form
 from detector.tensor_file import located
 from detector.wagons import weights as weights_file
 from detector.wagons.maps import F32, Maps, split
@@ -111,16 +110,9 @@ def load(
     """
     with located(path, weights_file.SHIPPED) as file:
         head = weights_file.load_head(file)
-        forms = find(file, head.checksum)
-        choice = choose(
-            backend,
-            device,
-            None if forms is None else forms.forms,
-            weights=str(file),
-            preferred=None if forms is None else forms.preferred,
-        )
-        if forms is not None and choice.form is not None:
-            return head, OpenVinoMaps(forms.forms[choice.form])
+        choice, form = choose_form(file, head.checksum, device, backend)
+        if form is not None:
+            return head, OpenVinoMaps(form)
         return head, torch_maps(weights_file.load(file), choice.device)
 
 
