@@ -466,8 +466,8 @@ def _too_short(window: _Window, settings: VerdictSettings) -> str:
         return f"there is no clear image from {window.start} to {window.end}"
     if seen.looks == 1:
         return (
-            f"there is only one clear image from {window.start} to {window.end}, and the worth of "
-            f"{settings.min_looks:g} independent ones is needed"
+            f"there is only one clear image from {window.start} to {window.end}, and "
+            f"{settings.min_looks:g} independent ones are needed"
         )
     worth = f"{as_printed(seen.n_effective):.1f}"
     return (
