@@ -19,6 +19,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -44,6 +45,7 @@ __all__ = [
     "EXIT_UNAVAILABLE",
     "AoiOption",
     "ConfigOption",
+    "DayOption",
     "Device",
     "DeviceOption",
     "JsonOption",
@@ -96,8 +98,7 @@ Backend = Literal["auto", "openvino", "torch"]
 BackendOption = Annotated[
     Backend,
     typer.Option(
-        "--backend",
-        help="What runs the network: openvino (CPU) or torch (GPU, CPU); auto takes the fastest.",
+        "--backend", help="What runs the network: openvino (CPU) or torch (GPU, CPU); auto takes the fastest."
     ),
 ]
 AoiOption = Annotated[
@@ -113,6 +114,15 @@ StoreOption = Annotated[
     Path | None,
     typer.Option(
         "--store", metavar="DIR", help=f"The folder that holds the observations; {DEFAULT_STORE} by default."
+    ),
+]
+DayOption = Annotated[
+    datetime | None,
+    typer.Option(
+        "--date",
+        metavar="YYYY-MM-DD",
+        formats=["%Y-%m-%d"],
+        help="The day that it is about; by default the foremost one.",
     ),
 ]
 ConfigOption = Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from railwatch.cli import _common
-from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
+from railwatch.cli._common import AoiOption, ConfigOption, DayOption, JsonOption, StoreOption
 
 Kind = Literal["series", "zones", "calendar", "tracks"]
 SvgText = Literal["path", "text"]
@@ -32,15 +32,7 @@ def chart(
             "tracks: which stretches of track were occupied.",
         ),
     ] = "series",
-    date: Annotated[
-        datetime | None,
-        typer.Option(
-            "--date",
-            metavar="YYYY-MM-DD",
-            formats=["%Y-%m-%d"],
-            help="The day that it is about; by default the foremost one.",
-        ),
-    ] = None,
+    date: DayOption = None,
     events: Annotated[
         Path | None,
         typer.Option("--events", metavar="CSV", help="Events to mark: columns date and label."),

@@ -43,6 +43,9 @@ def import_counts(
     be 20+ (at least) or ~20. Where the store has a machine's count of that day, the person's takes its place
     in charts and verdicts; the machine's stays beside it.
     """
+    if not file.exists():
+        # Said before anything heavy is imported.
+        _common.fail(f"{file}: can't be read (there is no such file)")
     from railwatch import api
 
     result = api.import_counts(file, store=store, aoi=aoi, reviewer=reviewer, date_format=date_format)

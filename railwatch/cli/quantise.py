@@ -54,8 +54,10 @@ def quantise(
             report.label("converting")
             listed = convert_occupancy(occupancy.load(weights))
         else:
+            from detector.wagons.weights import load, load_head
+
+            load_head(weights)  # a wrong file is told before torch is imported
             from detector.training.quantise import images_for, quantise_wagons
-            from detector.wagons.weights import load
 
             loaded = load(weights)
             pictures, labelled = images_for(samples, checks, seed=seed, progress=report)

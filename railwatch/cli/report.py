@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from railwatch.cli import _common
-from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
+from railwatch.cli._common import AoiOption, ConfigOption, DayOption, JsonOption, StoreOption
 
 
 def register(app: typer.Typer) -> None:
@@ -22,15 +21,7 @@ def report(
     store: StoreOption = None,
     aoi: AoiOption = None,
     config: ConfigOption = None,
-    date: Annotated[
-        datetime | None,
-        typer.Option(
-            "--date",
-            metavar="YYYY-MM-DD",
-            formats=["%Y-%m-%d"],
-            help="The day that it is about; by default the foremost one.",
-        ),
-    ] = None,
+    date: DayOption = None,
     events: Annotated[
         Path | None,
         typer.Option(
