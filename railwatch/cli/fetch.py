@@ -113,10 +113,12 @@ def fetch(
     """
     from datetime import timedelta
 
+    from railwatch.pipeline.areas import load_areas
+
+    areas = load_areas(aoi)  # told if it is wrong before what speaks to archives is imported
     from railwatch.fetch import FetchOptions, plan
     from railwatch.fetch import fetch as fetch_scenes
     from railwatch.fetch.plan import parse_hosts, parse_period
-    from railwatch.pipeline.areas import load_areas
     from railwatch.pipeline.engine import Dask
 
     first, last = parse_period(since, until)
@@ -131,7 +133,6 @@ def fetch(
         attempts=attempts,
         limit=limit,
     )
-    areas = load_areas(aoi)
     results: list[FetchResult] = []
     plans: list[tuple[Plan, dict[str, Any]]] = []
     with ExitStack() as stack:

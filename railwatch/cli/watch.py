@@ -93,12 +93,14 @@ def watch(
     Goes back to the last look. Only one watch at a time works on a store: a second one ends with code 75.
     Code 69 says that a server didn't answer, so that the next look will bring more.
     """
+    from railwatch.pipeline.areas import load_areas
+
+    areas = load_areas(aoi)  # told if it is wrong before what speaks to archives is imported
     from railwatch.config import load_config
     from railwatch.fetch import FetchOptions
     from railwatch.fetch.plan import parse_hosts, parse_period
     from railwatch.fetch.watch import watch as watch_areas
     from railwatch.pipeline.alerts import split_command
-    from railwatch.pipeline.areas import load_areas
     from railwatch.store.store import Store
 
     if alert_command is not None:
@@ -117,7 +119,6 @@ def watch(
         connections=connections,
         attempts=attempts,
     )
-    areas = load_areas(aoi)
     kept = Store.open(store)
     with ExitStack() as stack:
         stream = _opened(log, stack)
