@@ -30,7 +30,10 @@ demo: $(VENV)/.installed
 	@echo "==> railwatch demo"
 	@$(BIN)/railwatch demo
 
-test: lint types unit validate
+# The types beside the tests: mypy works on one core.
+test: lint
+	@$(MAKE) --no-print-directory --jobs=2 types unit
+	@$(MAKE) --no-print-directory validate
 	@echo "==> everything passed"
 
 lint: $(VENV)/.installed-dev

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
@@ -62,6 +63,7 @@ class PlacedLabel:
     far: bool
 
 
+@lru_cache(maxsize=2048)  # a page draws the same labels at four widths
 def text_width(text: str, points: float) -> float:
     """Return how wide a text is in the charts' font, in points."""
     font = FontProperties(family="DejaVu Sans", size=points)
