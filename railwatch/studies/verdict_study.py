@@ -3,8 +3,8 @@
 Yards are simulated by another law than the one the rule fits: trains arrive at random, more of them in
 some seasons, each with its own number of cars and its own time of stay. So the yard's state lasts from
 observation to observation, as it does in the world. Clouds hide it for days on end, more in the monsoon,
-and more often when it is full (a yard of white containers looks like cloud). Each observation has the error of
-its sensor.
+and more often when it is full (a yard of white containers looks like cloud). Each observation has the error
+of its sensor.
 
 False alarms are counted on yards where nothing happens; power on yards that never held more than 20 cars
 before the event. Beside the rule stand the two that people use without one: "higher than ever seen", and
