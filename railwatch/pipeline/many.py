@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from railwatch.errors import EngineError, StoreError
-from railwatch.pipeline.engine import Dask, Serial, engine_of
+from railwatch.pipeline.engine import Dask, Processes, Serial, engine_of
 from railwatch.pipeline.find_scenes import Dates, Skipped, select
 from railwatch.pipeline.run import FoundInputs, Progress, RunResult, look_for, run
 from railwatch.store.mirror import Mirror
@@ -212,6 +212,8 @@ def run_many(
     lost: dict[Path, str] = {}
     done = 0
     first, then = tasks_of(found, areas, config, store, declared)
+    if len(then) == 1 and isinstance(engine, Processes):
+        then = []  # `run` answers it below: another process here would only read all of it once more
     for phase in (first, then):
         for one in engine.each(work, phase):
             done += 1
