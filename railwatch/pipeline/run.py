@@ -205,7 +205,7 @@ def run(
             if known is not None:
                 observations.append(known)
                 continue
-            with report.bar("tiles") as tiles:
+            with report.bar("tiles") as tiles, candidate.scene.held_open():
                 work = job.count(candidate, id, tiles)
         except InputError as error:
             reason = without_path(error, candidate.path)
