@@ -126,7 +126,7 @@ def test_the_history_is_gathered_and_judged_once(tmp_path: Path, monkeypatch: py
 def test_an_image_is_opened_twice_to_be_recognised_and_twice_to_be_counted_and_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two finders read a header each; tiles are read by a thread of their own, all else through one handle."""
+    """Two finders read a header each; tiles have a thread of their own, all else goes through one handle."""
 
     class TileReader(BrightDetector):
         def detect(self, scene: Scene, area: AreaOfInterest | None = None, **options: Any) -> Detections:
