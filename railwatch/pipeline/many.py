@@ -106,11 +106,11 @@ def _state(product: Product) -> str:
 
 def _known_states(area: AreaOfInterest, store: Store) -> frozenset[str]:
     """The products whose pixels the store holds already."""
-    from geo.sentinel2.site import Site
+    from geo.sentinel2.chip import chip_grid
     from railwatch.pipeline.ingest_chips import state_of
     from railwatch.store.chips import ChipStore
 
-    chips = ChipStore.of(store.path, area, Site.of(area).grid)
+    chips = ChipStore.of(store.path, area, chip_grid(area))
     return frozenset(state_of(kept.product) for kept in chips.kept())
 
 
@@ -263,9 +263,8 @@ def work(task: WorkerTask) -> int:
 
 
 def _keep_pixels(task: WorkerTask, store: Store) -> None:
-    from geo.sentinel2.site import Site
+    from geo.sentinel2.chip import chip_grid
     from railwatch.pipeline.ingest_chips import gather
     from railwatch.store.chips import ChipStore
 
-    site = Site.of(task.area)
-    gather(task.products, task.area, ChipStore.of(store.path, task.area, site.grid))
+    gather(task.products, task.area, ChipStore.of(store.path, task.area, chip_grid(task.area)))
