@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import ten_metres as tm
@@ -133,6 +137,34 @@ def test_a_task_that_kills_its_worker_costs_no_other(caplog):
     assert sorted(found) == list(range(9))
     assert isinstance(found[5].error, EngineError)
     assert all(one.value == number for number, one in found.items() if number != 5)
+
+
+def test_workers_of_a_killed_run_end():
+    code = (
+        "import os, sys, time; from railwatch.pipeline.engine import Processes; import test_many\n"
+        "if __name__ == '__main__': list(Processes(1).each(test_many.tell_and_wait, [0]))"
+    )
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent), *sys.path])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths}
+    )
+    worker = int(parent.stdout.readline())
+    parent.kill()
+    parent.communicate()
+    for _ in range(100):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(worker, signal.SIGKILL)
+        pytest.fail("the worker is still there")
+
+
+def tell_and_wait(number):
+    print(os.getpid(), flush=True)
+    time.sleep(60)
 
 
 def test_where_work_is_done():
