@@ -230,11 +230,9 @@ def test_watch_counts_what_has_come_while_the_rest_is_fetched(there, yard, tmp_p
     """The same observations as of a run after the fetch, each made once, and all of them new."""
     monkeypatch.setattr(count_ahead, "_WORTH", 4)
     monkeypatch.setattr(count_ahead, "_AT_ONCE", 3)
-    sent = []
+    sent, answer = [], CountAhead._answer
     monkeypatch.setattr(
-        CountAhead,
-        "_answer",
-        lambda self, before, send=CountAhead._answer: sent.append(before) or send(self, before),
+        CountAhead, "_answer", lambda self, before: (sent.append(before), answer(self, before))
     )
     done = railwatch(*watching(there, yard, tmp_path, "2023-12-31", "--since", "2023-01-01", "--workers", 2))
     assert done.code == 0, done.err

@@ -163,7 +163,8 @@ def test_workers_of_a_killed_run_end():
 
 
 def tell_and_wait(number):
-    print(os.getpid(), flush=True)
+    sys.stdout.write(f"{os.getpid()}\n")
+    sys.stdout.flush()
     time.sleep(60)
 
 
