@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import filelock
 import pystac
@@ -20,6 +21,8 @@ from aoi import load_area
 from geo.catalogue.network import Network, Policy
 from geo.catalogue.signing import PlanetaryComputerSigner, S3Signer
 from geo.errors import NetworkError
+from railwatch.cli._verdicts import telling
+from railwatch.cli.watch import _news as news
 from railwatch.config import load_config
 from railwatch.fetch import count_ahead
 from railwatch.fetch.count_ahead import CountAhead
@@ -251,6 +254,21 @@ def test_watch_counts_what_has_come_while_the_rest_is_fetched(there, yard, tmp_p
     planned = plan(load_area(yard), options_of(there), tmp_path / "elsewhere")
     assert CountAhead(planned, load_config("sentinel2"), Store.open(tmp_path / "empty"))._waiting
     assert not CountAhead(planned, load_config("sentinel2"), store)._waiting
+
+
+def test_watch_tells_what_is_new_and_why_the_newest_has_no_count():
+    kinds = ["count", "count", "count", "missing"]
+    words = ["typical", "unprecedented", "typical", "cannot say"]
+    verdicts = [
+        SimpleNamespace(record=SimpleNamespace(id=str(number), kind=kind), verdict=word)
+        for number, (kind, word) in enumerate(zip(kinds, words, strict=True))
+    ]
+    old, called, usual, none = verdicts
+    assert news(verdicts, {"1", "2", "3"}) == [called, usual, none]
+    assert news(verdicts, set()) == [usual, none]
+    assert news([old, none], {"3"}) == [old, none]
+    assert telling([old, called, usual] * 9, 3) == [called, called, usual]
+    assert telling([old, called, usual] * 9, 1) == [usual]
 
 
 def options_of(there):
