@@ -144,7 +144,7 @@ def watch(
         )
     if as_json:
         _common.emit_json(result.to_json())
-    else:
+    elif len(result.checks) > 1 or result.checks[0].error is None or result.unavailable:
         say(result)
     if result.unavailable:
         raise typer.Exit(_common.EXIT_UNAVAILABLE)

@@ -21,10 +21,12 @@ from railwatch.pipeline.areas import load_areas
 from railwatch.pipeline.engine import Dask, Processes, Serial, Threads, engine_of
 from railwatch.pipeline.many import run_areas, run_many, tasks_of
 from railwatch.pipeline.run import look_for
+from railwatch.store.areas import choose_settings
 from railwatch.store.mirror import CACHE, Mirror
 from railwatch.store.store import Store
 
 DATES = 7
+TEN = RunConfig().override(baseline__min_looks=10.0)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ def test_a_cluster_that_loses_a_worker_and_a_bucket_with_two_writers(scenes, ser
             store = Store.open("s3://railwatch/store")
             with Dask(address) as engine:
                 seen = Counting(engine, lambda: os.killpg(workers[0].pid, signal.SIGKILL), after=2)
-                run_many([scenes], [tm.area()], RunConfig(), store, seen)
+                run_many([scenes], [tm.area()], TEN, store, seen)
             assert seen.killed
             store.push()
         assert said(store) == serial
@@ -89,6 +91,11 @@ def test_a_cluster_that_loses_a_worker_and_a_bucket_with_two_writers(scenes, ser
         evidence = other.asset(sorted(serial)[0], "evidence")
         assert evidence is not None
         assert evidence.stat().st_size > 1000
+        # Whoever looks back on it has the settings of its last run.
+        monkeypatch.setenv(CACHE, str(tmp_path / "third"))
+        chosen = choose_settings(store="s3://railwatch/store")
+        assert list(chosen.kept) == ["siding"]
+        assert chosen.config.baseline.min_looks == TEN.baseline.min_looks
 
 
 class Counting:
