@@ -16,7 +16,7 @@ import socket
 import tomllib
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -298,6 +298,26 @@ def safe_name(path: Path | str) -> str:
 def real_path(path: Path | str) -> Path:
     """A path without links; of a link to itself, where `pathlib.Path.resolve` raises, as far as it goes."""
     return Path(os.path.realpath(path))
+
+
+def real_paths(paths: Iterable[Path]) -> set[Path]:
+    """The paths of many files without links: what lies in one folder is looked up once.
+
+    Example:
+        >>> real_paths([Path("a/b"), Path("a/../a/b")]) == {Path.cwd() / "a" / "b"}
+        True
+    """
+    folders: dict[str, str] = {}
+    found = set()
+    for path in map(str, paths):
+        folder, name = os.path.split(path)
+        if name in ("", ".", "..") or os.path.islink(path):
+            found.add(os.path.realpath(path))
+            continue
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        found.add(os.path.join(folders[folder], name))
+    return {Path(one) for one in found}
 
 
 def read_bytes(path: Path, error: type[InputError] = InputError) -> bytes:

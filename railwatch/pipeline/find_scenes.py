@@ -55,7 +55,8 @@ def find_scenes(
 
     Args:
         paths: Files and folders.
-        taken: Files that others read, resolved: those of Sentinel-2 products.
+        taken: Files that others read, resolved: those of Sentinel-2 products. A SAFE folder or a zip stands for
+            all in it.
 
     Returns:
         The scenes' paths, each once, sorted; and the given paths that aren't there or hold nothing.
@@ -69,7 +70,7 @@ def find_scenes(
             if not everything and not any(one.is_relative_to(real_path(path)) for one in taken):
                 skipped.append(Skipped(path, "the folder holds no images."))
         elif path.exists():
-            inside = [] if real_path(path) in taken else _named(path)
+            inside = [] if _taken(path, taken) else _named(path)
         elif zip_member(path) is not None:
             inside = [path]
         else:
@@ -89,7 +90,19 @@ def _named(path: Path) -> list[Path]:
 
 def _taken(path: Path, taken: Collection[Path]) -> bool:
     real = real_path(path)
-    return real in taken or any(each in taken for each in real.parents if each.suffix.lower() == ".zip")
+    return real in taken or any(
+        each in taken for each in real.parents if each.suffix.lower() == ".zip" or is_safe(each)
+    )
+
+
+def is_safe(folder: Path) -> bool:
+    """Whether a folder is a product as ESA unpacks it, by its name: all that lies in it is the product's.
+
+    Example:
+        >>> is_safe(Path("S2A_MSIL2A_20231005T021001_N0509_R003_T52TFM_20231005T040000.SAFE"))
+        True
+    """
+    return folder.suffix.lower() == ".safe"
 
 
 def _walk(top: Path) -> Iterator[Path]:

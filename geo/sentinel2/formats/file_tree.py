@@ -75,16 +75,18 @@ class FolderFileTree:
         return tuple(sorted(self._walk()))
 
     def _walk(self) -> Iterator[str]:
-        seen: set[str] = set()
+        seen: set[tuple[int, int]] = set()
         for place, folders, files in os.walk(self.path, followlinks=True):
-            real = os.path.realpath(place)
-            if real in seen or is_own_store(Path(place)):
+            about = os.stat(place)
+            real = about.st_dev, about.st_ino
+            if real in seen or ("collection.json" in files and is_own_store(Path(place))):
                 folders.clear()
                 continue
             seen.add(real)
             folders[:] = sorted(each for each in folders if not each.startswith(".")) if self.deep else []
-            below = Path(place).relative_to(self.path)
-            yield from ((below / each).as_posix() for each in files if not _UNFINISHED.search(each))
+            folder = Path(place).relative_to(self.path).as_posix()
+            start = "" if folder == "." else f"{folder}/"
+            yield from (start + each for each in files if not _UNFINISHED.search(each))
 
     def has(self, name: str) -> bool:
         """Whether the file is on disk."""
