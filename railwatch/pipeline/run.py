@@ -308,9 +308,7 @@ def look_for(paths: Iterable[str | Path], store: Store | None = None) -> FoundIn
     return FoundInputs(tuple(products), tuple(images), (*refused, *passed_over))
 
 
-def _products(
-    paths: Sequence[Path], store: Store | None
-) -> tuple[list[Product], list[Skipped], set[Path]]:
+def _products(paths: Sequence[Path], store: Store | None) -> tuple[list[Product], list[Skipped], set[Path]]:
     """Return the Sentinel-2 products under some paths, those that can't be used, and the files of both."""
     from geo.sentinel2.formats.find import find_products
     from geo.sentinel2.formats.metadata_cache import MetadataCache

@@ -228,7 +228,9 @@ def _scan_zip(path: Path, cache: MetadataCache) -> _FoundProducts:
         return Opened(inside.products, inside.refusals)
 
     try:
-        opened = cache.opened(FolderFileTree(path.parent), f"zip {path.name}", (path.name,), scan, contents=True)
+        opened = cache.opened(
+            FolderFileTree(path.parent), f"zip {path.name}", (path.name,), scan, contents=True
+        )
         return _FoundProducts(list(opened.products), list(opened.refusals))
     except SceneError as error:
         if _ZIP_NAME.search(path.name):

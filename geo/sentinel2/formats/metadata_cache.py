@@ -124,7 +124,9 @@ class MetadataCache:
         if self.file is None or not isinstance(tree, FolderFileTree):
             return work(tree)  # a zip is a part of the folder that it lies in
         listed = tuple(names)
-        key = hashlib.sha256(f"{os.path.realpath(tree.path)}\n{tree.deep} {part}".encode(errors="replace")).hexdigest()
+        key = hashlib.sha256(
+            f"{os.path.realpath(tree.path)}\n{tree.deep} {part}".encode(errors="replace")
+        ).hexdigest()
         digest = hashlib.sha256("\n".join(listed).encode(errors="replace")).hexdigest()[:32]
         entry = self._known.get(key)
         if entry is not None:
