@@ -307,17 +307,16 @@ def real_paths(paths: Iterable[Path]) -> set[Path]:
         >>> real_paths([Path("a/b"), Path("a/../a/b")]) == {Path.cwd() / "a" / "b"}
         True
     """
-    folders: dict[str, str] = {}
+    folders: dict[Path, Path] = {}
     found = set()
-    for path in map(str, paths):
-        folder, name = os.path.split(path)
-        if name in ("", ".", "..") or os.path.islink(path):
-            found.add(os.path.realpath(path))
+    for path in paths:
+        if path.name in ("", "..") or path.is_symlink():
+            found.add(real_path(path))
             continue
-        if folder not in folders:
-            folders[folder] = os.path.realpath(folder)
-        found.add(os.path.join(folders[folder], name))
-    return {Path(one) for one in found}
+        if path.parent not in folders:
+            folders[path.parent] = real_path(path.parent)
+        found.add(folders[path.parent] / path.name)
+    return found
 
 
 def read_bytes(path: Path, error: type[InputError] = InputError) -> bytes:

@@ -55,8 +55,8 @@ def find_scenes(
 
     Args:
         paths: Files and folders.
-        taken: Files that others read, resolved: those of Sentinel-2 products. A SAFE folder or a zip stands for
-            all in it.
+        taken: Files that others read, resolved: those of Sentinel-2 products. A SAFE folder or a zip stands
+            for all in it.
 
     Returns:
         The scenes' paths, each once, sorted; and the given paths that aren't there or hold nothing.
@@ -182,7 +182,7 @@ def select(
         if progress is not None:
             progress(number, len(listed))
         try:
-            candidates.append(_look(path, area, settings, dates, known))
+            candidates.append(_candidate(path, area, settings, dates, known))
         except _Unfit as unfit:
             skipped.append(Skipped(path, str(unfit), readable=True))
         except InputError as error:
@@ -205,7 +205,7 @@ class _Unfit(Exception):
     """A scene that can be read, but not counted for this area."""
 
 
-def _look(
+def _candidate(
     path: Path, area: AreaOfInterest, settings: SceneSettings, dates: Dates, known: Mapping[str, str]
 ) -> Candidate:
     scene = _opened(path, settings, dates)

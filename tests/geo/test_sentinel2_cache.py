@@ -56,7 +56,8 @@ def test_an_unchanged_archive_isnt_opened_again(
     file, headers = tmp_path / "store" / ".products.json", Opened(monkeypatch)
     file.parent.mkdir()
     plain = find_products([archive])
-    assert plain[1] == [] and len(plain[0]) == 4
+    assert plain[1] == []
+    assert len(plain[0]) == 4
     headers.since()
     assert find_products([archive], MetadataCache(file, "1")) == plain
     assert headers.since()
@@ -93,7 +94,8 @@ def test_what_has_changed_is_read_again(
     aside = tmp_path / band.name
     shutil.move(band, aside)
     products, refusals = find_products([archive], MetadataCache(file))
-    assert len(products) == 3 and "B04" in refusals[0].reason
+    assert len(products) == 3
+    assert "B04" in refusals[0].reason
     shutil.move(aside, band)
     assert len(find_products([archive], MetadataCache(file))[0]) == 4
     # A product more costs its own opening alone.

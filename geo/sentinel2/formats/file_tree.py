@@ -77,7 +77,7 @@ class FolderFileTree:
     def _walk(self) -> Iterator[str]:
         seen: set[tuple[int, int]] = set()
         for place, folders, files in os.walk(self.path, followlinks=True):
-            about = os.stat(place)
+            about = Path(place).stat()
             real = about.st_dev, about.st_ino
             if real in seen or ("collection.json" in files and is_own_store(Path(place))):
                 folders.clear()

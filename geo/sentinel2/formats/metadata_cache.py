@@ -2,8 +2,8 @@
 
 Opening a product reads its XML or item and the header of an image, some milliseconds each. What came of it
 is kept by the place of the product, beside size and time of modification of every file that was asked for
-and the names of those around it. Where one of them differs the product is read again. What couldn't be used is
-never kept: it is read anew each time, since what was wrong may be mended without a trace in the files.
+and the names of those around it. Where one of them differs the product is read again. What couldn't be used
+is never kept: it is read anew each time, since what was wrong may be mended without a trace in the files.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import datetime as dt
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -84,7 +83,7 @@ class _WatchedTree:
 
     def _note(self, name: str) -> None:
         if name not in self.asked:
-            self.asked[name] = _stamp(_on_disk(self.inner, name))
+            self.asked[name] = _stamp(self.inner.path / name)
 
 
 class MetadataCache:
@@ -182,15 +181,14 @@ class MetadataCache:
             return {}
 
 
-def _on_disk(tree: FileTree, name: str) -> str:
-    """The file on disk that holds a file of a tree."""
-    return os.path.join(tree.path, name) if isinstance(tree, FolderFileTree) else str(tree.path)
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:32]
 
 
-def _stamp(path: str) -> Stamp:
+def _stamp(path: Path) -> Stamp:
     """Size and time of modification of a file; None where there is none."""
     try:
-        about = os.stat(path)
+        about = path.stat()
     except (OSError, ValueError):
         return None
     return about.st_size, about.st_mtime_ns
@@ -202,7 +200,7 @@ def _unchanged(entry: Mapping[str, Any], digest: str, tree: FileTree) -> Opened 
         if entry["names"] != digest:
             return None
         for name, known in entry["files"].items():
-            now = _stamp(_on_disk(tree, name))
+            now = _stamp(tree.path / name)
             if (None if now is None else list(now)) != (None if known is None else list(known)):
                 return None
         products = [_from_json(one, str(tree.path)) for one in entry["products"]]
