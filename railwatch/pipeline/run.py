@@ -321,7 +321,7 @@ def _products(paths: Sequence[Path], store: Store | None) -> tuple[list[Product]
         reason = without_path(InputError(one.reason), one.path)
         subject = "it " if reason.startswith(_VERBS) else ""
         skipped.append(Skipped(one.path, f"{subject}{reason}", readable=_is_image(one.path)))
-    used = [(one.path, one.files) for one in (*products, *refusals)]
+    used = [(one.path, one.files) for one in products] + [(one.path, one.files) for one in refusals]
     # What lies in a SAFE folder belongs to it as a whole.
     files = [file for path, own in used for file in ((path,) if is_safe(path) else (path, *own))]
     return products, skipped, real_paths(files)

@@ -352,14 +352,14 @@ def test_two_dates_that_pass_by_themselves_let_light_ground_in(chips, proven):
         return replace(found, reason="Cloud.") if doubtful else found
 
     dark = [chip(number, 0.9 * ground(1), noise=0.002) for number in range(proven)]
-    found = list(looks([*dark, *chips[proven:8]], SITE, judge=light))
+    found = list(dated_images([*dark, *chips[proven:8]], SITE, judge=light))
     if proven == 1:
-        assert [look.reason for look in found[1:]] == ["Cloud."] * 7
+        assert [one.reason for one in found[1:]] == ["Cloud."] * 7
     else:
-        assert [look.placement.accepted for look in found] == [True] * 8
-        assert [look.reason is None for look in found] == [False] * LEAST_HISTORY + [True] * 3
+        assert [one.placement.accepted for one in found] == [True] * 8
+        assert [one.reason is None for one in found] == [False] * LEAST_HISTORY + [True] * 3
         # What doesn't show that ground stays in doubt.
-        other = list(looks([*dark, chip(2, ground(77))], SITE, judge=light))
+        other = list(dated_images([*dark, chip(2, ground(77))], SITE, judge=light))
         assert other[-1].reason == "Cloud."
 
 

@@ -123,10 +123,8 @@ class MetadataCache:
         if self.file is None or not isinstance(tree, FolderFileTree):
             return work(tree)  # a zip is a part of the folder that it lies in
         listed = tuple(names)
-        key = hashlib.sha256(
-            f"{os.path.realpath(tree.path)}\n{tree.deep} {part}".encode(errors="replace")
-        ).hexdigest()
-        digest = hashlib.sha256("\n".join(listed).encode(errors="replace")).hexdigest()[:32]
+        key = _digest(f"{real_path(tree.path)}\n{tree.deep} {part}")
+        digest = _digest("\n".join(listed))
         entry = self._known.get(key)
         if entry is not None:
             found = _unchanged(entry, digest, tree)
