@@ -22,7 +22,7 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from aoi.files import write_bytes
+from aoi.files import real_path, write_bytes
 from geo.sentinel2.formats.file_tree import FileTree, FolderFileTree
 from geo.sentinel2.formats.product import Band, Product, Refusal
 
