@@ -75,7 +75,7 @@ from geo.sentinel2.formats.find import find_products
 from geo.sentinel2.formats.metadata_cache import MetadataCache
 begun, work = time.perf_counter(), time.process_time()
 cache = MetadataCache(Path(sys.argv[2]) if len(sys.argv) > 2 else None)
-products, refused = find_products([Path(sys.argv[1])], cache)
+products, refused = find_products([Path(sys.argv[1])], cache=cache)
 print(json.dumps({
     "products": len(products), "refused": len(refused), "list_s": round(time.perf_counter() - begun, 2),
     "cpu_s": round(time.process_time() - work, 2),

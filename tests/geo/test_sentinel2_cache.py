@@ -59,12 +59,12 @@ def test_an_unchanged_archive_isnt_opened_again(
     assert plain[1] == []
     assert len(plain[0]) == 4
     headers.since()
-    assert find_products([archive], MetadataCache(file, "1")) == plain
+    assert find_products([archive], cache=MetadataCache(file, "1")) == plain
     assert headers.since()
-    assert find_products([archive], MetadataCache(file, "1")) == plain
+    assert find_products([archive], cache=MetadataCache(file, "1")) == plain
     assert headers.since() == []
     # Another version of the program may understand them in another way.
-    assert find_products([archive], MetadataCache(file, "2")) == plain
+    assert find_products([archive], cache=MetadataCache(file, "2")) == plain
     assert headers.since()
     assert str(archive) not in file.read_text("utf-8")
 
@@ -73,39 +73,39 @@ def test_what_has_changed_is_read_again(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, headers = tmp_path / ".products.json", Opened(monkeypatch)
-    find_products([archive], MetadataCache(file))
+    find_products([archive], cache=MetadataCache(file))
     # The item tells another sun: its size may stay, its time doesn't.
     item = next((archive / "c").rglob("*.json"))
     content = json.loads(item.read_text("utf-8"))
     content["properties"]["view:sun_elevation"] = 12.5
     item.write_text(json.dumps(content), "utf-8")
     headers.since()
-    products, _ = find_products([archive], MetadataCache(file))
+    products, _ = find_products([archive], cache=MetadataCache(file))
     assert [one.sun_elevation_deg for one in products if one.kind == "STAC"] == [12.5]
     assert {path.partition("/c/")[1] for path in headers.since()} == {"/c/"}
     # An image of the export is replaced by one of the same size.
     image = next((archive / "d").glob("*.tif"))
     about = image.stat()
     os.utime(image, ns=(about.st_atime_ns, about.st_mtime_ns + 1))
-    find_products([archive], MetadataCache(file))
+    find_products([archive], cache=MetadataCache(file))
     assert [Path(path).name for path in headers.since()][:1] == [image.name]
     # A band disappears, and what is left can't be used; then it comes back.
     band = next((archive / "a").rglob("*B04_10m.jp2"))
     aside = tmp_path / band.name
     shutil.move(band, aside)
-    products, refusals = find_products([archive], MetadataCache(file))
+    products, refusals = find_products([archive], cache=MetadataCache(file))
     assert len(products) == 3
     assert "B04" in refusals[0].reason
     shutil.move(aside, band)
-    assert len(find_products([archive], MetadataCache(file))[0]) == 4
+    assert len(find_products([archive], cache=MetadataCache(file))[0]) == 4
     # A product more costs its own opening alone.
     headers.since()
     write_safe(archive / "e", PLANES, TRANSFORM, 32652, WHEN.replace(day=28))
-    assert len(find_products([archive], MetadataCache(file))[0]) == 5
+    assert len(find_products([archive], cache=MetadataCache(file))[0]) == 5
     assert {path.partition("/e/")[1] for path in headers.since()} == {"/e/"}
     shutil.rmtree(archive / "e")
     (archive / "b").rename(archive / "f")
-    assert len(find_products([archive], MetadataCache(file))[0]) == 4
+    assert len(find_products([archive], cache=MetadataCache(file))[0]) == 4
 
 
 def test_a_cache_that_cant_be_read_or_written_costs_a_reading(
@@ -113,12 +113,12 @@ def test_a_cache_that_cant_be_read_or_written_costs_a_reading(
 ) -> None:
     plain = find_products([archive])
     nowhere = tmp_path / "missing" / ".products.json"
-    assert find_products([archive], MetadataCache(nowhere)) == plain
+    assert find_products([archive], cache=MetadataCache(nowhere)) == plain
     assert not nowhere.exists()
     file = tmp_path / ".products.json"
     for content in (b"\xff", b"[]", b"{}", b'{"made_by": "1 ", "parts": 3}'):
         file.write_bytes(content)
-        assert find_products([archive], MetadataCache(file)) == plain
+        assert find_products([archive], cache=MetadataCache(file)) == plain
     # An entry that another hand has changed doesn't end a run.
     whole = json.loads(file.read_text("utf-8"))
     for damage in ({"crs": "x"}, {"datetime": 3}, {"bands": [[1]]}, {"files": []}):
@@ -127,11 +127,11 @@ def test_a_cache_that_cant_be_read_or_written_costs_a_reading(
             for product in part["products"]:
                 product.update(damage)
         file.write_text(json.dumps(broken), "utf-8")
-        assert find_products([archive], MetadataCache(file)) == plain, damage
+        assert find_products([archive], cache=MetadataCache(file)) == plain, damage
     # As in a folder that can't be written to, whoever runs the tests.
     monkeypatch.setattr("geo.sentinel2.formats.metadata_cache.write_bytes", _refused)
     file.unlink()
-    assert find_products([archive], MetadataCache(file)) == plain
+    assert find_products([archive], cache=MetadataCache(file)) == plain
     assert not file.exists()
 
 

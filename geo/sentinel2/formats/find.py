@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from aoi.files import real_path
 from geo.errors import SceneError
+from geo.file_tree import FileTree, FolderFileTree, ZipFileTree, below, joined
 from geo.sentinel2.formats.declaration import DECLARATION
-from geo.sentinel2.formats.export import is_export, open_exports
-from geo.sentinel2.formats.file_tree import FileTree, FolderFileTree, ZipFileTree, below, joined
+from geo.sentinel2.formats.export import open_exports
 from geo.sentinel2.formats.metadata_cache import MetadataCache, Opened
 from geo.sentinel2.formats.product import Product, Refusal
 from geo.sentinel2.formats.safe import aws_roots, open_aws, open_safe, safe_roots
-from geo.sentinel2.formats.stac_item import is_item, open_items
+from geo.sentinel2.formats.stac_item import open_items
 
 log = logging.getLogger(__name__)
 
 _ZIP_NAME = re.compile(r"(^|[_-])S2[A-D]_|\.SAFE|sentinel-?2", re.IGNORECASE)
-_IMAGES = (".tif", ".tiff", ".jp2")
 # How far above a file its product's folder may be: X.SAFE/GRANULE/<tile>/IMG_DATA/R10m/<file>.
 _DEPTH = 6
 # What is known best comes first: ESA's XML, a publisher's item, a folder on AWS's pattern, a declaration.
@@ -30,7 +29,9 @@ _TRUST = {"SAFE": 0, "STAC": 1, "AWS": 2, "export": 3}
 
 
 def find_products(
-    paths: Iterable[Path], cache: MetadataCache | None = None
+    paths: Iterable[Path],
+    trees: Mapping[Path, FolderFileTree] | None = None,
+    cache: MetadataCache | None = None,
 ) -> tuple[list[Product], list[Refusal]]:
     """Find the Sentinel-2 products among files and, at any depth, in folders and zips.
 
@@ -39,6 +40,7 @@ def find_products(
 
     Args:
         paths: Files and folders.
+        trees: The files in those of the folders that have been walked already.
         cache: What was opened before; what is opened now is kept in it.
 
     Returns:
@@ -54,7 +56,7 @@ def find_products(
         if root is not None:
             found.add(_scan(FolderFileTree(root), kept))
         elif path.is_dir():
-            found.add(_scan(FolderFileTree(path), kept))
+            found.add(_scan((trees or {}).get(path) or FolderFileTree(path), kept))
         elif path.suffix.lower() == ".zip":
             found.add(_scan_zip(path, kept))
         else:
@@ -64,31 +66,6 @@ def find_products(
             found.add(shallow[folder].about(path))
     kept.save()
     return found.settled()
-
-
-def is_product(path: Path) -> bool:
-    """Whether a file or folder belongs to a Sentinel-2 product, so that no other reader should take it up.
-
-    Looks at names, metadata and an image's header, and at no pixels. For many files of one folder it is
-    quicker to ask `find_products` once and to leave out the ``files`` of what it gives.
-    """
-    try:
-        if _enclosing(path) is not None:
-            return True
-        if path.is_dir():
-            return False
-        suffix = path.suffix.lower()
-        if suffix == ".zip":
-            return _ZIP_NAME.search(path.name) is not None or _holds_products(path)
-        if suffix == ".json":
-            return is_item(path)
-        if path.name == DECLARATION:
-            return True
-        if suffix in _IMAGES:
-            return is_export(path) or any(is_item(one, of=path) for one in sorted(path.parent.glob("*.json")))
-    except (SceneError, OSError) as error:
-        log.debug("%s: %s", path, error)
-    return False
 
 
 @dataclass
@@ -237,8 +214,3 @@ def _scan_zip(path: Path, cache: MetadataCache) -> _FoundProducts:
             return _FoundProducts(refusals=[Refusal.of(path, error, (path,))])
         log.debug("%s", error)
     return _FoundProducts()
-
-
-def _holds_products(path: Path) -> bool:
-    found = _scan_zip(path, MetadataCache())
-    return bool(found.products or found.refusals)

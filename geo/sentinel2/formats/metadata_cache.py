@@ -23,7 +23,7 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from aoi.files import real_path, write_bytes
-from geo.sentinel2.formats.file_tree import FileTree, FolderFileTree
+from geo.file_tree import FileTree, FolderFileTree
 from geo.sentinel2.formats.product import Band, Product, Refusal
 
 __all__ = ["MetadataCache", "Opened"]
