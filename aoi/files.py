@@ -16,7 +16,7 @@ import socket
 import tomllib
 import uuid
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -298,25 +298,6 @@ def safe_name(path: Path | str) -> str:
 def real_path(path: Path | str) -> Path:
     """A path without links; of a link to itself, where `pathlib.Path.resolve` raises, as far as it goes."""
     return Path(os.path.realpath(path))
-
-
-def real_paths(paths: Iterable[Path]) -> set[Path]:
-    """The paths of many files without links: what lies in one folder is looked up once.
-
-    Example:
-        >>> real_paths([Path("a/b"), Path("a/../a/b")]) == {Path.cwd() / "a" / "b"}
-        True
-    """
-    folders: dict[Path, Path] = {}
-    found = set()
-    for path in paths:
-        if path.name in ("", "..") or path.is_symlink():
-            found.add(real_path(path))
-            continue
-        if path.parent not in folders:
-            folders[path.parent] = real_path(path.parent)
-        found.add(folders[path.parent] / path.name)
-    return found
 
 
 def read_bytes(path: Path, error: type[InputError] = InputError) -> bytes:

@@ -6,6 +6,7 @@ import os
 import re
 import zipfile
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -206,6 +207,25 @@ def is_store(folder: Path) -> bool:
             return f'"{STORE_KEY}"'.encode() in stream.read(LARGEST_TEXT)
     except OSError:
         return False
+
+
+def real_paths(paths: Iterable[Path]) -> set[Path]:
+    """The paths of many files without links: what lies in one folder is looked up once.
+
+    Example:
+        >>> real_paths([Path("a/b"), Path("a/../a/b")]) == {Path.cwd() / "a" / "b"}
+        True
+    """
+    folders: dict[Path, Path] = {}
+    found = set()
+    for path in paths:
+        if path.name in ("", "..") or path.is_symlink():
+            found.add(real_path(path))
+            continue
+        if path.parent not in folders:
+            folders[path.parent] = real_path(path.parent)
+        found.add(folders[path.parent] / path.name)
+    return found
 
 
 def parent(name: str) -> str:

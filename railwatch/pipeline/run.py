@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aoi import AreaOfInterest
 from aoi.errors import InputError
-from aoi.files import real_paths
 from geo import Scene, valid_fraction
-from geo.file_tree import FolderFileTree
+from geo.file_tree import FolderFileTree, real_paths
 from railwatch.config import RunConfig
 from railwatch.pipeline.count_area import count_area, hidden_share, visible_area
 from railwatch.pipeline.find_scenes import (
