@@ -1,4 +1,4 @@
-"""From a look to an estimate: the network's answer, its calibrated interval, and where its width is from."""
+"""From image to estimate: the network's answer, its calibrated interval, and where its width is from."""
 
 from __future__ import annotations
 
@@ -94,27 +94,27 @@ class OccupancyEstimator:
         )
 
     def estimate(
-        self, look: DatedImage, site: Site, *, pitch: Pitch | None = None, tracks: bool = True
+        self, image: DatedImage, site: Site, *, pitch: Pitch | None = None, tracks: bool = True
     ) -> OccupancyEstimate:
         """Say how much of a yard is occupied.
 
         Args:
-            look: One that may be answered.
+            image: One that may be answered.
             site: The place.
             pitch: Track length a car there; that of the weights if not given.
             tracks: Whether to use the track lines.
 
         Raises:
-            ValueError: The look must not be answered.
+            ValueError: The image must not be answered.
         """
-        if look.reason is not None or look.current is None or look.background is None:
-            raise ValueError(f"{look.id} must not be answered: {look.reason}")
-        given, window = _near(inputs_of(look, site, tracks=tracks))
+        if image.reason is not None or image.current is None or image.background is None:
+            raise ValueError(f"{image.id} must not be answered: {image.reason}")
+        given, window = _near(inputs_of(image, site, tracks=tracks))
         answer = self._run([given])
         density = np.zeros(site.frame.shape, np.float32)
         density[window] = answer.density[0] * given.region
         used = pitch or self.weights.pitch
-        residual = look.registration.residual_m if look.registration else 0.0
+        residual = image.registration.residual_m if image.registration else 0.0
         length, count = self._intervals(given, answer, used, residual)
         zones = {name: float((density * share).sum()) for name, share in site.shares.items()}
         budget = self._budget(given, answer, used, residual, count)
@@ -130,20 +130,20 @@ class OccupancyEstimator:
             budget=budget,
             density=density,
             used_tracks=tracks and site.has_tracks,
-            warnings=self._warnings(look, site, count, given, tracks),
+            warnings=self._warnings(image, site, count, given, tracks),
             uninformative=_uninformative(length, site, residual),
         )
 
-    def intervals(self, look: DatedImage, site: Site) -> tuple[FigureInterval, FigureInterval]:
-        """Length and count alone, as `estimate` gives them, for series of many looks.
+    def intervals(self, image: DatedImage, site: Site) -> tuple[FigureInterval, FigureInterval]:
+        """Length and count alone, as `estimate` gives them, for series of many images.
 
         Raises:
-            ValueError: The look must not be answered.
+            ValueError: The image must not be answered.
         """
-        if look.reason is not None:
-            raise ValueError(f"{look.id} must not be answered: {look.reason}")
-        given, _ = _near(inputs_of(look, site))
-        residual = look.registration.residual_m if look.registration else 0.0
+        if image.reason is not None:
+            raise ValueError(f"{image.id} must not be answered: {image.reason}")
+        given, _ = _near(inputs_of(image, site))
+        residual = image.registration.residual_m if image.registration else 0.0
         return self._intervals(given, self._run([given]), self.weights.pitch, residual)
 
     # --------------------------------------------------------------------------------- the intervals
@@ -270,7 +270,7 @@ class OccupancyEstimator:
 
     def _warnings(
         self,
-        look: DatedImage,
+        image: DatedImage,
         site: Site,
         count: FigureInterval,
         given: Inputs,
@@ -282,7 +282,7 @@ class OccupancyEstimator:
                 f"Above {self.weights.trusted_to:.0f} freight cars the estimate is a lower bound: full yards "
                 "are underestimated."
             )
-        residual = look.registration.residual_m if look.registration else 0.0
+        residual = image.registration.residual_m if image.registration else 0.0
         if residual > _USUAL_RESIDUAL_M:
             found.append(
                 f"The image lies uncertain by {residual:.1f} m over the earlier ones: the interval is wider "
@@ -293,7 +293,7 @@ class OccupancyEstimator:
                 "The area has no track lines: all change inside its boundary counts, which widens the "
                 "interval; railwatch aoi tracks can add them."
             )
-        if look.sun is None:
+        if image.sun is None:
             found.append("The product doesn't tell where the sun stood: shadows can't be told from wagons.")
         hidden = _hidden(given)
         if hidden > 0.03:

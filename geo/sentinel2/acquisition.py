@@ -33,7 +33,7 @@ _SAME_SHARE = 0.01
 
 @dataclass(frozen=True)
 class Acquisition:
-    """One look of one satellite at an area, with all products of it.
+    """One overpass of one satellite over an area, with all products of it.
 
     Attributes:
         id: By platform, time and relative orbit: S2A_20231005T021001_R003.
@@ -80,14 +80,14 @@ def group(products: Iterable[Product], area: AreaOfInterest) -> list[Acquisition
     shown = sorted(
         (one for one in listed if shares[id(one)] > 0.0), key=lambda one: (str(one.path), one.part)
     )
-    looks = [
+    groups = [
         _ProductGroup(
             first.datetime, first.clock, first.platform, first.relative_orbit, first.acquisition, together
         )
         for together in same_acquisition(shown)
         for first in together[:1]
     ]
-    acquisitions = [_settled(look, area, shares) for look in looks]
+    acquisitions = [_settled(group, area, shares) for group in groups]
     return sorted(acquisitions, key=lambda one: (one.datetime, one.id))
 
 
@@ -123,14 +123,14 @@ def same_acquisition(sightings: Iterable[_S]) -> list[list[_S]]:
     Returns:
         One list an acquisition, the one that knows most of it first.
     """
-    looks: list[list[_S]] = []
+    groups: list[list[_S]] = []
     for one in sorted(sightings, key=_knowledge):
-        fitting = [look for look in looks if _fits(look[0], one)]
+        fitting = [group for group in groups if _fits(group[0], one)]
         if fitting:
-            min(fitting, key=lambda look: abs(look[0].datetime - one.datetime)).append(one)
+            min(fitting, key=lambda group: abs(group[0].datetime - one.datetime)).append(one)
         else:
-            looks.append([one])
-    return looks
+            groups.append([one])
+    return groups
 
 
 def _knowledge(one: Sighting) -> tuple[int, bool, bool, dt.datetime]:
@@ -167,10 +167,10 @@ class _ProductGroup:
     products: list[Product]
 
 
-def _settled(look: _ProductGroup, area: AreaOfInterest, shares: dict[int, float]) -> Acquisition:
-    orbit = next((one.relative_orbit for one in look.products if one.relative_orbit is not None), None)
-    seen = _seen(look.products, area, shares)
-    edges = {id(one): one.edge_distance_m(area) for one in look.products}
+def _settled(group: _ProductGroup, area: AreaOfInterest, shares: dict[int, float]) -> Acquisition:
+    orbit = next((one.relative_orbit for one in group.products if one.relative_orbit is not None), None)
+    seen = _seen(group.products, area, shares)
+    edges = {id(one): one.edge_distance_m(area) for one in group.products}
 
     def rank(one: Product) -> tuple[float, int, tuple[int, ...], float, int, float, str, str]:
         return (
@@ -184,23 +184,23 @@ def _settled(look: _ProductGroup, area: AreaOfInterest, shares: dict[int, float]
             one.part,
         )
 
-    ranked = sorted(look.products, key=rank)
+    ranked = sorted(group.products, key=rank)
     best = ranked[0]
 
     def agreed(one: Product) -> Product:
         return replace(
             one,
-            acquisition=look.id,
-            datetime=look.datetime,
-            clock=look.clock,
-            platform=look.platform,
+            acquisition=group.id,
+            datetime=group.datetime,
+            clock=group.clock,
+            platform=group.platform,
             relative_orbit=orbit,
         )
 
     return Acquisition(
-        id=look.id,
-        datetime=look.datetime,
-        platform=look.platform,
+        id=group.id,
+        datetime=group.datetime,
+        platform=group.platform,
         relative_orbit=orbit,
         best=agreed(best),
         others=tuple((agreed(one), _reason(one, best, seen, edges)) for one in ranked[1:]),

@@ -28,7 +28,7 @@ from aoi.files import parse_toml, read_bytes
 from railwatch.errors import ConfigError
 from railwatch.history import Record, VerdictSettings, from_observation
 from railwatch.history.published import published_records
-from railwatch.history.record import looks_of
+from railwatch.history.record import observations_of
 from railwatch.store.observation import current
 
 if TYPE_CHECKING:
@@ -217,14 +217,14 @@ class MonthPassed:
     Attributes:
         month: ``YYYY-MM``.
         days: Days of it inside the claim's period.
-        looks: Days with a count.
+        observations: Days with a count.
         cars: Cars standing there on average.
         passed: Laden outbound cars that could have gone through on those days.
     """
 
     month: str
     days: int
-    looks: int
+    observations: int
     cars: MedianInterval
     passed: MedianInterval
 
@@ -233,7 +233,7 @@ class MonthPassed:
         return {
             "month": self.month,
             "days": self.days,
-            "looks": self.looks,
+            "looks": self.observations,
             "cars": self.cars.to_json(),
             "passed": self.passed.to_json(),
         }
@@ -384,12 +384,17 @@ def assess(
     if published is not None:
         records += published_records(published, error)
     # A bound says too little of how many stood there on average.
-    looks = looks_of(one for one in records if one.kind in ("count", "range"))
-    best = [min(look, key=lambda one: (one.sd_below + one.sd_above, one.id)).as_point() for look in looks]
+    by_day = observations_of(one for one in records if one.kind in ("count", "range"))
+    best = [
+        min(observation, key=lambda one: (one.sd_below + one.sd_above, one.id)).as_point()
+        for observation in by_day
+    ]
     return [_assessed(row, best, chosen) for row in claims.to_dict("records")]
 
 
-def _assessed(row: Mapping[Any, Any], looks: Sequence[Record], assumptions: Assumptions) -> ClaimAssessment:
+def _assessed(
+    row: Mapping[Any, Any], observations: Sequence[Record], assumptions: Assumptions
+) -> ClaimAssessment:
     # Each claim with draws of its own, so that its figures don't hang on what else is in the table.
     rng = np.random.default_rng(_SEED)
     drawn = {name: one.draws(rng, _DRAWS) for name, _, one in assumptions.items()}
@@ -407,7 +412,7 @@ def _assessed(row: Mapping[Any, Any], looks: Sequence[Record], assumptions: Assu
         total_days = (end - start).days + 1
         monthly = total_days / (365.25 / 12)
         for month, days in _months(start, end):
-            inside = [one for one in looks if start <= one.day <= end and f"{one.day:%Y-%m}" == month]
+            inside = [one for one in observations if start <= one.day <= end and f"{one.day:%Y-%m}" == month]
             if not inside:
                 unseen.append(month)
                 continue
@@ -474,16 +479,18 @@ def _wagons(claimed: _FloatArray, unit: str, drawn: Mapping[str, _FloatArray]) -
     return containers / drawn["containers_per_wagon"]
 
 
-def _standing(looks: Sequence[Record], variation: _FloatArray, rng: np.random.Generator) -> _FloatArray:
-    """Draws of the average number of cars in a month from its few looks; ``(draws,)``."""
+def _standing(
+    observations: Sequence[Record], variation: _FloatArray, rng: np.random.Generator
+) -> _FloatArray:
+    """Draws of the average number of cars in a month from its few observations; ``(draws,)``."""
     total = np.zeros(_DRAWS)
-    for one in looks:
+    for one in observations:
         below, above = one.sd_below, one.sd_above
         left = rng.uniform(size=_DRAWS) < below / (below + above)
         error = np.abs(rng.standard_normal(_DRAWS)) * np.where(left, -below, above)
         total += np.maximum((one.value or 0.0) + error, 0.0)
-    mean = total / len(looks)
-    spread = np.sqrt(np.log1p(variation**2 / len(looks)))
+    mean = total / len(observations)
+    spread = np.sqrt(np.log1p(variation**2 / len(observations)))
     return np.asarray(mean * np.exp(spread * rng.standard_normal(_DRAWS) - spread**2 / 2), np.float64)
 
 

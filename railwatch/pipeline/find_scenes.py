@@ -169,7 +169,7 @@ def select(
         if progress is not None:
             progress(number, len(listed))
         try:
-            candidates.append(_look(path, area, settings, dates, known))
+            candidates.append(_candidate(path, area, settings, dates, known))
         except _Unfit as unfit:
             skipped.append(Skipped(path, str(unfit), readable=True))
         except InputError as error:
@@ -192,7 +192,7 @@ class _Unfit(Exception):
     """A scene that can be read, but not counted for this area."""
 
 
-def _look(
+def _candidate(
     path: Path, area: AreaOfInterest, settings: SceneSettings, dates: Dates, known: Mapping[str, str]
 ) -> Candidate:
     scene = _opened(path, settings, dates)

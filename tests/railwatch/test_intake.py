@@ -165,7 +165,7 @@ def test_copies_count_once(tmp_path: Path) -> None:
 
 
 def test_one_acquisition_in_two_files_counts_once(tmp_path: Path) -> None:
-    """Two parts of a strip and two resamplings of one look: the one that shows most, then the finest."""
+    """Two parts of a strip and two resamplings of one image: the one that shows most, then the finest."""
     tags = {"ACQUISITIONDATETIME": "2023-10-05T02:15:00.4Z", "SATELLITEID": "WV03"}
     part = Yard(gsd_m=1.0, width_m=160.0)
     part.write(tmp_path / "part.tif", tags=tags)
@@ -194,7 +194,7 @@ def test_an_acquisition_that_the_store_holds_is_not_counted_again(tmp_path: Path
     (first,), _ = choose(tmp_path)
     provenance = {"sha256": first.content(), "file": "first.tif"}
     stored = observation(scene=first.id, datetime=first.datetime, sensor=first.sensor, provenance=provenance)
-    # A better file of the same look comes later.
+    # A better file of the same image comes later.
     Yard(gsd_m=0.5).write(tmp_path / "better.tif", tags={"ACQUISITIONDATETIME": "2023-10-05T02:15:00Z"})
     kept, reasons = choose(tmp_path, stored=[stored])
     assert names([one.path for one in kept]) == ["first.tif"]
