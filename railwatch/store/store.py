@@ -45,6 +45,7 @@ import pystac
 import shapely
 
 from aoi.files import fsync_folder, sweep, temporary_beside, write_bytes
+from geo.file_tree import STORE_KEY
 from railwatch.errors import StoreError
 from railwatch.store.areas import area_files, keep_area
 from railwatch.store.georeference import placement_of
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from detector import Detections
     from railwatch.config import RunConfig
 
-__all__ = ["DETECTIONS", "EVIDENCE", "IMAGE", "Damaged", "Store", "is_store"]
+__all__ = ["DETECTIONS", "EVIDENCE", "IMAGE", "Damaged", "Store"]
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,6 @@ EVIDENCE = "evidence"
 IMAGE = "image"
 _PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 
-_VERSION_KEY = f"{PREFIX}store_version"
 _COLLECTION_ID = "railwatch-observations"
 _ASIDE = ".damaged-"
 _LOCK_PATIENCE_S = 60
@@ -475,7 +475,7 @@ class Store:
         if content is None:
             newest = max((_item_version(self._item_path(id)) for id in self._ids()), default=FORMAT_VERSION)
         else:
-            given = content.get(_VERSION_KEY) if isinstance(content, dict) else None
+            given = content.get(STORE_KEY) if isinstance(content, dict) else None
             if not isinstance(given, int):
                 raise StoreError(f"{path} is there, but railwatch didn't write it; choose another folder.")
             newest = given
@@ -501,15 +501,6 @@ class Store:
             yield
         finally:
             lock.release()
-
-
-def is_store(folder: Path) -> bool:
-    """Return whether a folder is a store, so that a search for scenes doesn't walk into one."""
-    try:
-        content = json.loads((folder / COLLECTION).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and _VERSION_KEY in content
 
 
 def _write_item(
@@ -585,7 +576,7 @@ def _collection(observations: list[Observation], areas: list[Path]) -> pystac.Co
         extent=pystac.Extent(pystac.SpatialExtent([bounds]), pystac.TemporalExtent([[first, last]])),
         license="other",
         keywords=["rail", "freight cars", "counts"],
-        extra_fields={_VERSION_KEY: FORMAT_VERSION},
+        extra_fields={STORE_KEY: FORMAT_VERSION},
         summaries=pystac.Summaries(_summaries(observations)),
     )
     collection.add_link(pystac.Link("root", f"./{COLLECTION}", pystac.MediaType.JSON))
