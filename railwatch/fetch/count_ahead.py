@@ -41,7 +41,7 @@ _AT_ONCE = 32
 
 
 @dataclass(frozen=True)
-class _Task:
+class _DatesBefore:
     """What the process beside is to answer: an area's dates before a time."""
 
     folder: str
@@ -99,7 +99,7 @@ class CountAhead(AbstractContextManager["CountAhead"]):
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent)
-        task = _Task(
+        task = _DatesBefore(
             self._planned.folder.location, before, self._planned.area, self._config, self._store.location
         )
         try:
@@ -120,7 +120,7 @@ class CountAhead(AbstractContextManager["CountAhead"]):
             log.debug("what was counted ahead is tried again", exc_info=fault)
 
 
-def _work(task: _Task) -> None:
+def _work(task: _DatesBefore) -> None:
     """Answer what is there: the work of the process beside."""
     found = look_for([Path(task.folder)])
     products = tuple(one for one in found.products if one.datetime < task.before)
