@@ -122,9 +122,10 @@ class CountAhead(AbstractContextManager["CountAhead"]):
 
 def _work(task: _DatesBefore) -> None:
     """Answer what is there: the work of the process beside."""
-    found = look_for([Path(task.folder)])
-    products = tuple(one for one in found.products if one.datetime < task.before)
     try:
-        run((), task.area, task.config, Store.open(task.store), inputs=FoundInputs(products), conclude=False)
+        store = Store.open(task.store)
+        found = look_for([Path(task.folder)], store)
+        products = tuple(one for one in found.products if one.datetime < task.before)
+        run((), task.area, task.config, store, inputs=FoundInputs(products), conclude=False)
     except StoreError as error:
         log.debug("%s", error)
