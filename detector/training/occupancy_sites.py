@@ -305,8 +305,6 @@ def strip_series(
 STRIP_SEEDS = 500
 """Added to the seeds of the splits for yards of the second simulator."""
 
-PLANES = ("current", "low", "median", "high")
-
 
 def site_path(folder: Path, seed: int, number: int, split: str) -> Path:
     """Where the masks and figures of a site are kept; its images lie beside them."""
