@@ -17,5 +17,9 @@ class EngineError(InputError):
     """Workers that can't be reached, or that were lost."""
 
 
+class ReportError(InputError):
+    """A report that can't be made or written as asked."""
+
+
 class LockedError(InputError):
     """Work that another process is doing already."""

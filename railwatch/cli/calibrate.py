@@ -81,8 +81,9 @@ def _row(name: str, meeting: Matchup) -> tuple[object, ...]:
 def _draw(
     folder: Path, found: list[tuple[str, Matchup]], titles: dict[str, str], dpi: int
 ) -> dict[tuple[str, str, str], Path]:
-    from railwatch.pages.charts import PageStyle, write_chart
     from railwatch.pages.charts.matchups import draw_meeting
+    from railwatch.pages.charts.output import write_chart
+    from railwatch.pages.charts.style import PageStyle
     from railwatch.store.observation import slug
 
     style = PageStyle(width_mm=110.0, dpi=dpi)

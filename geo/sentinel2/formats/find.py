@@ -13,8 +13,7 @@ from geo.errors import SceneError
 from geo.file_tree import FileTree, FolderFileTree, ZipFileTree, below, joined
 from geo.sentinel2.formats.export import open_exports
 from geo.sentinel2.formats.product import Product, Refusal
-from geo.sentinel2.formats.safe import aws_roots, open_aws, open_safe, safe_roots
-from geo.sentinel2.formats.stac_item import open_items
+from geo.sentinel2.formats.product_names import aws_roots, safe_roots
 
 log = logging.getLogger(__name__)
 
@@ -145,13 +144,21 @@ def _scan(tree: FileTree) -> _FoundProducts:
     def take(root: str) -> None:
         taken.update(joined(root, name) for name in below(names, root))
 
+    # A format's reader is imported when its files are there: most folders hold images alone.
     for root, xml in sorted(safe_roots(names).items()):
+        from geo.sentinel2.formats.safe import open_safe
+
         found.extend(open_safe(tree, root, xml))
         take(root)
     rest = [name for name in names if name not in taken]
-    found.extend(open_items(tree, rest, taken))
-    rest = [name for name in rest if name not in taken]
+    if any(name.lower().endswith(".json") for name in rest):
+        from geo.sentinel2.formats.stac_item import open_items
+
+        found.extend(open_items(tree, rest, taken))
+        rest = [name for name in rest if name not in taken]
     for root in aws_roots(rest):
+        from geo.sentinel2.formats.safe import open_aws
+
         found.extend(open_aws(tree, root))
         take(root)
     rest = [name for name in rest if name not in taken]
