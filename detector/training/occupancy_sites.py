@@ -248,7 +248,7 @@ def simulate_series(
     chips, truths, skies = [], [], []
     for index, when in enumerate(clear_dates(rng, dates)):
         consists = simulated.traffic.next(targets(index))
-        sky = random_sky(rng, simulated.coarse.habits, when)
+        sky = random_sky(rng, simulated.coarse.parameters, when)
         chips.append(simulated.chip(sky, consists, index))
         truths.append(simulated.truth(simulated.traffic.pieces, consists))
         skies.append(sky)

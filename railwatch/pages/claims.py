@@ -123,7 +123,7 @@ class Assumption:
             raise ValueError(f"0 < low <= likely <= high doesn't hold for {said}")
 
     def draws(self, rng: np.random.Generator, number: int) -> _FloatArray:
-        """Return draws from the triangular law; ``(number,)``."""
+        """Return draws from the triangular distribution; ``(number,)``."""
         if self.low == self.high:
             return np.full(number, self.low)
         return rng.triangular(self.low, self.likely, self.high, number)

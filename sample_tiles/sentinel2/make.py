@@ -201,7 +201,9 @@ class _Place:
         """The acquisition, and the freight cars and metres of them that truly stand in the yard."""
         consists = self.traffic.next(float(date.cars))
         rng = np.random.default_rng([SEED, number])
-        sky = replace(random_sky(rng, self.coarse.habits, date.when), snow=0.9 if date.sky == "snow" else 0.0)
+        sky = replace(
+            random_sky(rng, self.coarse.parameters, date.when), snow=0.9 if date.sky == "snow" else 0.0
+        )
         image = self.coarse.render(consists, sky)
         image, classes = _overcast(image, date, rng)
         chip = Chip(
