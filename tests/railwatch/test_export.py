@@ -23,8 +23,9 @@ from geo import open_scene
 from railwatch.cli import app
 from railwatch.config import RunConfig
 from railwatch.errors import StoreError
-from railwatch.pages.export import COUNT_COLUMNS, DETECTION_COLUMNS, FORMATS, export, export_images
+from railwatch.pages.export import DETECTION_COLUMNS, FORMATS, export, export_images
 from railwatch.pages.pictures.boxes import render
+from railwatch.pages.tables import COUNT_COLUMNS
 from railwatch.pipeline.count_area import count_area
 from railwatch.store.store import Store
 
