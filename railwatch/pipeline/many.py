@@ -176,7 +176,7 @@ def run_areas(
     """
     here = [_here(path) for path in paths]
     store.pull()
-    inputs = look_for(here)
+    inputs = look_for(here, store)
     tasks = (len(inputs.images) + len(inputs.products)) * len(areas)
     engine = engine_of(scheduler, workers, tasks)
     try:
@@ -240,7 +240,7 @@ def run_many(
         EngineError: If the workers can't be reached.
     """
     declared = dates or Dates()
-    found = inputs or look_for(paths)
+    found = inputs or look_for(paths, store)
     lost: dict[Path, str] = {}
     done = 0
     first, then = tasks_of(found, areas, config, store, declared)
