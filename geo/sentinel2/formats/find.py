@@ -16,8 +16,7 @@ from geo.sentinel2.formats.declaration import DECLARATION
 from geo.sentinel2.formats.export import open_exports
 from geo.sentinel2.formats.metadata_cache import MetadataCache, Opened
 from geo.sentinel2.formats.product import Product, Refusal
-from geo.sentinel2.formats.safe import aws_roots, open_aws, open_safe, safe_roots
-from geo.sentinel2.formats.stac_item import open_items
+from geo.sentinel2.formats.product_names import aws_roots, safe_roots
 
 log = logging.getLogger(__name__)
 
@@ -182,16 +181,23 @@ def _scan(tree: FileTree, cache: MetadataCache) -> _FoundProducts:
     return found
 
 
+# A format's reader is imported when its files are there: most folders hold images alone.
 def _opened_safe(tree: FileTree, root: str, xml: str | None) -> Opened:
+    from geo.sentinel2.formats.safe import open_safe
+
     return Opened(*open_safe(tree, root, xml))
 
 
 def _opened_item(tree: FileTree, name: str) -> Opened:
+    from geo.sentinel2.formats.stac_item import open_items
+
     taken: set[str] = set()
     return Opened(*open_items(tree, [name], taken), taken)
 
 
 def _opened_aws(tree: FileTree, root: str) -> Opened:
+    from geo.sentinel2.formats.safe import open_aws
+
     return Opened(*open_aws(tree, root))
 
 
