@@ -12,8 +12,10 @@ import datetime as dt
 import hashlib
 import logging
 import math
+import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -48,6 +50,7 @@ _LEAST_PRIOR_M = 2.0
 _UNSTABLE_CLASSES = (3, 8, 9, 10, 11)  # of the scene classification: shadow, clouds, cirrus, snow
 _GRAIN_M = 0.5  # the place of a stack is set in steps of this, so that it seldom moves
 _KEPT_BYTES = 256 << 20  # of resampled dates held in memory
+_WORTH_THREADS = 4  # dates to be resampled at once
 
 
 @dataclass(frozen=True)
@@ -209,6 +212,7 @@ class _Stack:
 
     def background(self, rows: Sequence[int], middle: tuple[float, float]) -> _WideComposite:
         """The composite of some dates, placed at their middle."""
+        self._sample_together([self.kept[i] for i in rows], middle)
         whole = composite([self._sample(self.kept[i], middle) for i in rows])
         return _WideComposite(whole.window(*self.site.core), whole.median, whole.spread)
 
@@ -241,12 +245,29 @@ class _Stack:
         key = (one.chip.id, *middle)
         values = self._samples.pop(key, None)
         if values is None:
-            chip = one.chip.load()
-            values = _around(chip, _planes(chip), self.site, one.registration, middle, one.usable)
-            if len(self._samples) >= self._most_samples:
-                self._samples.pop(next(iter(self._samples)))
+            values = self._resampled(one, middle)
         self._samples[key] = values  # what was used last goes last
+        if len(self._samples) > self._most_samples:
+            self._samples.pop(next(iter(self._samples)))
         return values
+
+    def _resampled(self, one: _HistoryDate, middle: tuple[float, float]) -> NDArray[np.float32]:
+        chip = one.chip.load()
+        return _around(chip, _planes(chip), self.site, one.registration, middle, one.usable)
+
+    def _sample_together(self, dates: Sequence[_HistoryDate], middle: tuple[float, float]) -> None:
+        """Sample several dates that aren't held, on as many cores as there are.
+
+        All are missing after a restart, and where the middle has moved.
+        """
+        missing = [one for one in dates if (one.chip.id, *middle) not in self._samples]
+        if len(missing) < _WORTH_THREADS:
+            return
+        with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="sampling") as pool:
+            found = pool.map(lambda one: self._resampled(one, middle), missing)
+            self._samples |= {
+                (one.chip.id, *middle): values for one, values in zip(missing, found, strict=True)
+            }
 
 
 def dated_images(
@@ -321,7 +342,7 @@ def _planes(chip: Chip) -> TrackAlignedBands:
 
 def _place_digest(site: Site) -> str:
     """Of what a site's dates are laid out by."""
-    about = f"railwatch looks 5 {site.frame.shape} {tuple(site.frame.transform)} {site.grid.shape} {site.rim}"
+    about = f"railwatch looks 6 {site.frame.shape} {tuple(site.frame.transform)} {site.grid.shape} {site.rim}"
     return hashlib.sha256(about.encode() + site.yard.tobytes() + site.inside.tobytes()).hexdigest()
 
 
@@ -358,8 +379,9 @@ def _dated_image(source: ChipSource, stack: _Stack, chain: str, earlier: Accepte
         sun=_sun(chip, site),
         placement=AcceptedShift(chip.id, chain, first, False),
     )
-    # Bright ground that is always there looks like cloud until there is a past to know it by.
-    if alone.reason is not None and len(stack.kept) < LEAST_HISTORY:
+    # Bright ground that is always there looks like cloud until there is a past to know it by: one date that
+    # passed by itself is enough, since no cloud stays where it was.
+    if alone.reason is not None and not stack.kept:
         return nothing
     middle = stack.middle(rows)
     found, background, clearness = first, None, alone

@@ -18,9 +18,9 @@ from railwatch.cli._common import (
     StoreOption,
     WeightsOption,
 )
+from railwatch.cli._verdicts import telling
 
 if TYPE_CHECKING:
-    from railwatch.history import Verdict
     from railwatch.pipeline.run import RunResult
     from railwatch.store.observation import Observation
 
@@ -126,12 +126,13 @@ def run(
         missing = "; ".join(f"{path}: there is no such file or folder." for path in scenes[:3])
         _common.fail(f"none of the scenes could be used: {missing}")
     from railwatch import api
-    from railwatch.pipeline.alerts import send_alerts, split_command
-    from railwatch.pipeline.areas import load_areas
+    from railwatch.pipeline.many import load_areas
     from railwatch.store.remote import as_url
     from railwatch.store.store import Store
 
     if alert_command is not None:
+        from railwatch.pipeline.alerts import split_command
+
         split_command(alert_command)  # better now than after a night's work
     # A folder of area files is many areas.
     chosen = load_areas(aoi) if aoi is not None and Path(aoi).is_dir() else aoi
@@ -152,11 +153,11 @@ def run(
             progress=progress,
         )
     verdicts = [verdict for one in results for verdict in one.verdicts]
-    alerts = (
-        send_alerts(verdicts, alert_command, results[0].store, timeout_s=alert_timeout)
-        if alert_command is not None
-        else []
-    )
+    alerts = []
+    if alert_command is not None:
+        from railwatch.pipeline.alerts import send_alerts
+
+        alerts = send_alerts(verdicts, alert_command, results[0].store, timeout_s=alert_timeout)
     url = None if store is None else as_url(store)
     if url is not None and alerts:
         Store.open(url).push()
@@ -174,7 +175,6 @@ def run(
 
 
 _MOST_ROWS = 40
-_MOST_SENTENCES = 12
 
 
 def _may_be_there(path: Path) -> bool:
@@ -214,7 +214,7 @@ def say(result: RunResult) -> None:
             "",
         )
         _tables.table(names, _rows(result, lengths=lengths))
-    told = _telling(result.verdicts)
+    told = telling(result.verdicts)
     for verdict in told:
         _common.tell(verdict.sentence)
     hidden = max(len(result.observations) - _MOST_ROWS, 0)
@@ -250,18 +250,6 @@ def _rows(result: RunResult, *, lengths: bool) -> Sequence[Sequence[Any]]:
         )
         for one in result.observations[-_MOST_ROWS:]
     ]
-
-
-def _telling(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """The verdicts to print: of a long series those that stand out, and the newest.
-
-    Why an image has no count stands in the table already.
-    """
-    counted = [one for one in verdicts if one.record.kind != "missing"]
-    if len(counted) <= _MOST_SENTENCES:
-        return counted
-    chosen = [one for one in counted[:-1] if one.verdict in ("unprecedented", "elevated", "low")]
-    return [*chosen[-(_MOST_SENTENCES - 1) :], counted[-1]]
 
 
 def _count(one: Observation) -> int | str | None:

@@ -7,9 +7,8 @@ listed with its reason.
 from __future__ import annotations
 
 import logging
-import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,12 +21,12 @@ from aoi.files import real_path
 from geo import Scene, open_scene
 from geo.dates_in_names import absurd
 from geo.file_formats import images_at
+from geo.file_tree import FolderFileTree, is_unfinished
 from geo.zipped import zip_member
 from railwatch.config import SceneSettings
 from railwatch.pipeline.acquisitions import Candidate, Skipped, once_each
 from railwatch.pipeline.declared import Dates
 from railwatch.store.observation import Observation
-from railwatch.store.store import is_store
 
 __all__ = ["COARSEST_GSD_M", "Candidate", "Dates", "Skipped", "find_scenes", "open_dated", "select"]
 
@@ -43,11 +42,12 @@ _SIDECAR = re.compile(
     r"(_udm2?|[-_]browse|[-_]thumb(nail)?|[-_]quicklook|[-_]ql)\.\w+$|^(preview|icon|thumbnail|quicklook)[-_.]",
     re.IGNORECASE,
 )
-_UNFINISHED = re.compile(r"^[.~]|~$|\.(part|partial|tmp|crdownload|download)$", re.IGNORECASE)
 
 
 def find_scenes(
-    paths: Iterable[Path], taken: Collection[Path] = frozenset()
+    paths: Iterable[Path],
+    taken: Collection[Path] = frozenset(),
+    trees: Mapping[Path, FolderFileTree] | None = None,
 ) -> tuple[list[Path], list[Skipped]]:
     """Find the scenes among files and, at any depth, in folders.
 
@@ -55,7 +55,9 @@ def find_scenes(
 
     Args:
         paths: Files and folders.
-        taken: Files that others read, resolved: those of Sentinel-2 products.
+        taken: Files that others read, resolved: those of Sentinel-2 products. A SAFE folder or a zip stands
+            for all in it.
+        trees: The files in those of the folders that have been walked already.
 
     Returns:
         The scenes' paths, each once, sorted; and the given paths that aren't there or hold nothing.
@@ -64,12 +66,12 @@ def find_scenes(
     skipped = []
     for path in paths:
         if path.is_dir() and not _PRODUCT.search(path.name):
-            everything = sorted(_walk(path))
+            everything = _scenes_in((trees or {}).get(path) or FolderFileTree(path))
             inside = [one for one in everything if not _taken(one, taken)]
             if not everything and not any(one.is_relative_to(real_path(path)) for one in taken):
                 skipped.append(Skipped(path, "the folder holds no images."))
         elif path.exists():
-            inside = [] if real_path(path) in taken else _named(path)
+            inside = [] if _taken(path, taken) else _named(path)
         elif zip_member(path) is not None:
             inside = [path]
         else:
@@ -89,31 +91,45 @@ def _named(path: Path) -> list[Path]:
 
 def _taken(path: Path, taken: Collection[Path]) -> bool:
     real = real_path(path)
-    return real in taken or any(each in taken for each in real.parents if each.suffix.lower() == ".zip")
+    return real in taken or any(
+        each in taken for each in real.parents if each.suffix.lower() == ".zip" or is_safe(each)
+    )
 
 
-def _walk(top: Path) -> Iterator[Path]:
-    """Find the scenes in a folder; links are followed, but no folder is entered twice."""
-    seen: set[Path] = set()
-    for name, folders, files in os.walk(top, followlinks=True):
-        folder = Path(name)
-        if real_path(folder) in seen or is_store(folder):
-            folders.clear()
+def is_safe(folder: Path) -> bool:
+    """Whether a folder is a product as ESA unpacks it, by its name: all that lies in it is the product's.
+
+    Example:
+        >>> is_safe(Path("S2A_MSIL2A_20231005T021001_N0509_R003_T52TFM_20231005T040000.SAFE"))
+        True
+    """
+    return folder.suffix.lower() == ".safe"
+
+
+def _scenes_in(tree: FolderFileTree) -> list[Path]:
+    """The scenes in a folder, sorted; a Sentinel-2 product is one of them, whatever it holds."""
+    found: set[Path] = set()
+    inside: dict[str, bool] = {"": False}  # whether a folder is part of a product
+
+    def part_of_product(folder: str) -> bool:
+        if folder not in inside:
+            above, _, name = folder.rpartition("/")
+            inside[folder] = part_of_product(above) or _PRODUCT.search(name) is not None
+        return inside[folder]
+
+    for name in (*tree.folders, *tree.names):
+        folder, _, last = name.rpartition("/")
+        if part_of_product(folder):
             continue
-        seen.add(real_path(folder))
-        yield from (folder / each for each in folders if _PRODUCT.search(each) and not each.startswith("."))
-        folders[:] = sorted(
-            each for each in folders if not _PRODUCT.search(each) and not each.startswith(".")
-        )
-        for each in sorted(files):
-            if _PRODUCT.search(each):
-                yield folder / each
-            elif _is_scene(each):
-                yield from (one for one in images_at(folder / each) if _is_scene(one.name))
+        if _PRODUCT.search(last):
+            found.add(tree.path / name)
+        elif _is_scene(last):
+            found.update(one for one in images_at(tree.path / name) if _is_scene(one.name))
+    return sorted(found)
 
 
 def _is_scene(name: str) -> bool:
-    return _UNFINISHED.search(name) is None and _SIDECAR.search(name) is None
+    return not is_unfinished(name) and _SIDECAR.search(name) is None
 
 
 def open_dated(path: Path, settings: SceneSettings, dates: Dates) -> Scene:

@@ -13,7 +13,9 @@ import json
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,6 +48,7 @@ log = logging.getLogger(__name__)
 METHOD = "occupancy"
 _ROUNDS = 5  # while other processes write, the archive may grow as it is being answered
 _SAVE_EVERY_S = 20.0
+_BACKLOG = 2  # dates that wait to be answered: each holds its pixels
 
 
 class Estimator(Protocol):
@@ -274,6 +277,17 @@ class _AreaJob:
         place = {one.kept.id: number for number, one in enumerate(dates)}
         before, saved, done = len(known), time.monotonic(), len(dates) - len(missing)
         lost: str | None = None
+        pending: deque[Future[None]] = deque()
+        # A date is laid over the others while the one before it is answered: the network leaves a core free.
+        answering = ThreadPoolExecutor(1, thread_name_prefix="answering")
+
+        def settle(left: int) -> None:
+            nonlocal done
+            while len(pending) > left:
+                pending.popleft().result()
+                done += 1
+                progress(done, len(dates))
+
         try:
             for image in dated_images(
                 chips,
@@ -287,17 +301,20 @@ class _AreaJob:
                     content = dates[number].kept.content
                     known.append(_Known(content, chain.digest(content), image.placement))
                     chain.take(known[-1])
-                self._answer(image, dates, number, id_of(number), known[number].history)
-                done += 1
-                progress(done, len(dates))
+                id, history = id_of(number), known[number].history
+                pending.append(answering.submit(self._answer, image, dates, number, id, history))
+                settle(_BACKLOG)
                 if time.monotonic() - saved > _SAVE_EVERY_S and len(known) > before:
+                    settle(0)
                     _write_history(self.path, known)
                     self.store.refresh()
                     before, saved = len(known), time.monotonic()
+            settle(0)
         except _UnreadableChip as error:
             log.warning("%s", error)
             lost = error.content
         finally:
+            answering.shutdown(wait=True, cancel_futures=True)
             if len(known) > before:
                 _write_history(self.path, known)
             if self.new:

@@ -277,14 +277,17 @@ def test_a_file_of_ones_own_changes_what_it_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[dwel_days]\nlow = 1", "unknown assumption dwel_days"),
-        ("dwell_days = 3", "is a table with low, likely and high"),
-        ("[dwell_days]\nlow = 1\nhigh = 3", "likely isn't a number"),
-        ("[dwell_days]\nlow = 1\nlikely = true\nhigh = 3", "likely isn't a number"),
-        ("[dwell_days]\nlow = 1\nlikely = nan\nhigh = 3", "likely isn't a number"),
+        ("[dwel_days]\nlow = 1", "unknown key dwel_days .did you mean dwell_days"),
+        ("dwell_days = 3", "dwell_days must be a table"),
+        ("[dwell_days]\nlow = 1\nhigh = 3", "dwell_days.likely is missing; it must be a number"),
+        ("[dwell_days]\nlow = 1\nlikely = true\nhigh = 3", "dwell_days.likely must be a number, not true"),
+        ("[dwell_days]\nlow = 1\nlikely = nan\nhigh = 3", "dwell_days.likely must be a number, not nan"),
         ("[dwell_days]\nlow = 5\nlikely = 3\nhigh = 6", "doesn't hold for 5, 3, 6"),
-        ("[outbound_share]\nlow = 0.1\nlikely = 0.5\nhigh = 1.5", "<= 1 doesn't hold"),
-        ("[dwell_days]\nlow = 1\nlikely = 2\nhigh = 3\nmode = 2", "unknown key mode"),
+        (
+            "[outbound_share]\nlow = 0.1\nlikely = 0.5\nhigh = 1.5",
+            "outbound_share.high must be 1 or less, not 1.5",
+        ),
+        ("[dwell_days]\nlow = 1\nlikely = 2\nhigh = 3\nmode = 2", "unknown key dwell_days.mode"),
         ("[dwell_days", "not a valid TOML"),
     ],
 )

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from yards import NORTH, WEST, Yard
 from railwatch.config import SceneSettings
 from railwatch.errors import ConfigError
 from railwatch.pipeline.find_scenes import Candidate, Dates, find_scenes, select
+from railwatch.pipeline.run import look_for
 from railwatch.store.store import Store
 
 YARD = Yard(gsd_m=1.0)
@@ -91,6 +94,29 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     assert names(found) == ["1.tif"]
     found, _ = find_scenes([tmp_path])
     assert names(found) == ["1.tif"]
+
+
+def test_a_folder_is_walked_once_for_products_and_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/1.tif", "a/b/2.png", "a/S2A_MSIL2A_1_2.SAFE/empty"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "S2B_MSIL2A_3_4.SAFE").mkdir()
+    walked: list[str] = []
+    walk = os.walk
+
+    def counted(top: Path, **options: bool) -> Iterator[tuple[str, list[str], list[str]]]:
+        for place in walk(top, **options):
+            walked.append(str(place[0]))
+            yield place
+
+    monkeypatch.setattr(os, "walk", counted)
+    found = look_for([tmp_path])
+    assert sorted(walked) == sorted(
+        {str(tmp_path), *(str(one) for one in tmp_path.rglob("*") if one.is_dir())}
+    )
+    assert names(list(found.images)) == ["S2B_MSIL2A_3_4.SAFE", "1.tif", "2.png"]
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:

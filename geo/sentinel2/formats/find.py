@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from aoi.files import real_path
 from geo.errors import SceneError
+from geo.file_tree import FileTree, FolderFileTree, ZipFileTree, below, joined
 from geo.sentinel2.formats.declaration import DECLARATION
-from geo.sentinel2.formats.export import is_export, open_exports
-from geo.sentinel2.formats.file_tree import FileTree, FolderFileTree, ZipFileTree, below, joined
+from geo.sentinel2.formats.export import open_exports
+from geo.sentinel2.formats.metadata_cache import MetadataCache, Opened
 from geo.sentinel2.formats.product import Product, Refusal
-from geo.sentinel2.formats.safe import aws_roots, open_aws, open_safe, safe_roots
-from geo.sentinel2.formats.stac_item import is_item, open_items
+from geo.sentinel2.formats.product_names import aws_roots, safe_roots
 
 log = logging.getLogger(__name__)
 
 _ZIP_NAME = re.compile(r"(^|[_-])S2[A-D]_|\.SAFE|sentinel-?2", re.IGNORECASE)
-_IMAGES = (".tif", ".tiff", ".jp2")
 # How far above a file its product's folder may be: X.SAFE/GRANULE/<tile>/IMG_DATA/R10m/<file>.
 _DEPTH = 6
 # What is known best comes first: ESA's XML, a publisher's item, a folder on AWS's pattern, a declaration.
 _TRUST = {"SAFE": 0, "STAC": 1, "AWS": 2, "export": 3}
 
 
-def find_products(paths: Iterable[Path]) -> tuple[list[Product], list[Refusal]]:
+def find_products(
+    paths: Iterable[Path],
+    trees: Mapping[Path, FolderFileTree] | None = None,
+    cache: MetadataCache | None = None,
+) -> tuple[list[Product], list[Refusal]]:
     """Find the Sentinel-2 products among files and, at any depth, in folders and zips.
 
     A product may be named itself, by a folder around it, or by any file in it. What isn't Sentinel-2's (or
@@ -35,10 +39,13 @@ def find_products(paths: Iterable[Path]) -> tuple[list[Product], list[Refusal]]:
 
     Args:
         paths: Files and folders.
+        trees: The files in those of the folders that have been walked already.
+        cache: What was opened before; what is opened now is kept in it.
 
     Returns:
         The products, each once, by path; and what is Sentinel-2's but can't be used, with the reasons.
     """
+    kept = MetadataCache() if cache is None else cache
     found = _FoundProducts()
     shallow: dict[Path, _FoundProducts] = {}
     for path in paths:
@@ -46,42 +53,18 @@ def find_products(paths: Iterable[Path]) -> tuple[list[Product], list[Refusal]]:
             continue
         root = _enclosing(path)
         if root is not None:
-            found.add(_scan(FolderFileTree(root)))
+            found.add(_scan(FolderFileTree(root), kept))
         elif path.is_dir():
-            found.add(_scan(FolderFileTree(path)))
+            found.add(_scan((trees or {}).get(path) or FolderFileTree(path), kept))
         elif path.suffix.lower() == ".zip":
-            found.add(_scan_zip(path))
+            found.add(_scan_zip(path, kept))
         else:
             folder = path.parent
             if folder not in shallow:
-                shallow[folder] = _scan(FolderFileTree(folder, deep=False))
+                shallow[folder] = _scan(FolderFileTree(folder, deep=False), kept)
             found.add(shallow[folder].about(path))
+    kept.save()
     return found.settled()
-
-
-def is_product(path: Path) -> bool:
-    """Whether a file or folder belongs to a Sentinel-2 product, so that no other reader should take it up.
-
-    Looks at names, metadata and an image's header, and at no pixels. For many files of one folder it is
-    quicker to ask `find_products` once and to leave out the ``files`` of what it gives.
-    """
-    try:
-        if _enclosing(path) is not None:
-            return True
-        if path.is_dir():
-            return False
-        suffix = path.suffix.lower()
-        if suffix == ".zip":
-            return _ZIP_NAME.search(path.name) is not None or _holds_products(path)
-        if suffix == ".json":
-            return is_item(path)
-        if path.name == DECLARATION:
-            return True
-        if suffix in _IMAGES:
-            return is_export(path) or any(is_item(one, of=path) for one in sorted(path.parent.glob("*.json")))
-    except (SceneError, OSError) as error:
-        log.debug("%s: %s", path, error)
-    return False
 
 
 @dataclass
@@ -160,47 +143,80 @@ def _enclosing(path: Path) -> Path | None:
     return None
 
 
-def _scan(tree: FileTree) -> _FoundProducts:
+def _scan(tree: FileTree, cache: MetadataCache) -> _FoundProducts:
     """All products in a folder or a zip."""
     found = _FoundProducts()
     names = tree.names
     taken: set[str] = set()
 
-    def take(root: str) -> None:
-        taken.update(joined(root, name) for name in below(names, root))
+    def add(opened: Opened) -> None:
+        found.extend((opened.products, opened.refusals))
+        taken.update(opened.taken)
 
     for root, xml in sorted(safe_roots(names).items()):
-        found.extend(open_safe(tree, root, xml))
-        take(root)
+        inside = below(names, root)
+        add(cache.opened(tree, f"SAFE {root}", inside, partial(_opened_safe, root=root, xml=xml)))
+        taken.update(joined(root, name) for name in inside)
     rest = [name for name in names if name not in taken]
-    found.extend(open_items(tree, rest, taken))
+    for name in rest:
+        if name.lower().endswith(".json"):
+            add(cache.opened(tree, f"item {name}", (), partial(_opened_item, name=name)))
     rest = [name for name in rest if name not in taken]
     for root in aws_roots(rest):
-        found.extend(open_aws(tree, root))
-        take(root)
+        inside = below(names, root)
+        add(cache.opened(tree, f"AWS {root}", inside, partial(_opened_aws, root=root)))
+        taken.update(joined(root, name) for name in inside)
     rest = [name for name in rest if name not in taken]
-    found.extend(open_exports(tree, rest))
+    images = [name for name in rest if not name.lower().endswith(".zip")]
+    given = (*images, f"../{DECLARATION}")  # one above counts, too
+    add(cache.opened(tree, "exports", given, partial(_opened_exports, names=images), contents=True))
     for name in rest:
         if not name.lower().endswith(".zip"):
             continue
         if isinstance(tree, FolderFileTree):
-            found.add(_scan_zip(tree.file(name)))
+            found.add(_scan_zip(tree.file(name), cache))
         elif _ZIP_NAME.search(name):
             reason = f"holds the zip {name.rpartition('/')[2]} inside the zip: unpack the outer one first."
             found.refusals.append(Refusal(tree.path, reason, (tree.path,)))
     return found
 
 
-def _scan_zip(path: Path) -> _FoundProducts:
+# A format's reader is imported when its files are there: most folders hold images alone.
+def _opened_safe(tree: FileTree, root: str, xml: str | None) -> Opened:
+    from geo.sentinel2.formats.safe import open_safe
+
+    return Opened(*open_safe(tree, root, xml))
+
+
+def _opened_item(tree: FileTree, name: str) -> Opened:
+    from geo.sentinel2.formats.stac_item import open_items
+
+    taken: set[str] = set()
+    return Opened(*open_items(tree, [name], taken), taken)
+
+
+def _opened_aws(tree: FileTree, root: str) -> Opened:
+    from geo.sentinel2.formats.safe import open_aws
+
+    return Opened(*open_aws(tree, root))
+
+
+def _opened_exports(tree: FileTree, names: Sequence[str]) -> Opened:
+    return Opened(*open_exports(tree, names))
+
+
+def _scan_zip(path: Path, cache: MetadataCache) -> _FoundProducts:
+    def scan(tree: FileTree) -> Opened:
+        inside = _scan(ZipFileTree.open(path), MetadataCache())
+        return Opened(inside.products, inside.refusals)
+
     try:
-        return _scan(ZipFileTree.open(path))
+        opened = cache.opened(
+            FolderFileTree(path.parent), f"zip {path.name}", (path.name,), scan, contents=True
+        )
+        return _FoundProducts(list(opened.products), list(opened.refusals))
     except SceneError as error:
         if _ZIP_NAME.search(path.name):
             return _FoundProducts(refusals=[Refusal.of(path, error, (path,))])
         log.debug("%s", error)
     return _FoundProducts()
-
-
-def _holds_products(path: Path) -> bool:
-    found = _scan_zip(path)
-    return bool(found.products or found.refusals)

@@ -91,6 +91,10 @@ def render(
     """
     lines = _outlines(site, area)
     view = _view(site, lines["boundary"])
+    corner = np.array([view.column, view.row])
+    boundary = [(line - corner) * view.zoom for line in lines["boundary"]]
+    tracks = [(line - corner) * view.zoom for line in lines["tracks"]]
+    dashes = [dash for line in boundary for dash in _dashes(line)]
     now = _date(image, view)
     usual = _from_frame(_visible_median(image), site, view)
     stretch = _stretch(now if usual is None else usual)
@@ -104,7 +108,7 @@ def render(
         _third(image, site, view, shown, estimate),
     ]
     drawn = [
-        _drawn(picture, title, view, lines, first=not number)
+        _drawn(picture, title, view, tracks, dashes, first=not number)
         for number, (picture, title) in enumerate(panels)
     ]
     here = Coordinates.of(area.boundary)
@@ -117,7 +121,7 @@ def render(
 
 def _outlines(site: Site, area: AreaOfInterest) -> dict[str, list[NDArray[np.float64]]]:
     """Boundary and tracks as lines in pixels of the chip grid."""
-    plane = area.to_crs(site.grid.crs)
+    plane = site.area_on_grid or area.to_crs(site.grid.crs)
     to_pixels = ~site.grid.transform
 
     def placed(shape: shapely.Geometry) -> list[NDArray[np.float64]]:
@@ -245,21 +249,20 @@ def _drawn(
     picture: Picture,
     title: str,
     view: _ChipWindow,
-    lines: dict[str, list[NDArray[np.float64]]],
+    tracks: Sequence[NDArray[np.float64]],
+    dashes: Sequence[NDArray[np.float64]],
     *,
     first: bool,
 ) -> Picture:
-    """A panel: enlarged, with lines and a title; the first one with north and a scale."""
+    """A panel: enlarged, with tracks, dashed boundary and a title; the first one with north and a scale."""
     large = np.ascontiguousarray(picture.repeat(view.zoom, axis=0).repeat(view.zoom, axis=1))
-    origin = np.array([view.column, view.row])
     over = large.copy()
-    for line in lines["tracks"]:
-        _line(over, (line - origin) * view.zoom, (255, 255, 255), 1)
+    for line in tracks:
+        _line(over, line, (255, 255, 255), 1)
     large = np.asarray(cv2.addWeighted(over, 0.45, large, 0.55, 0), dtype=np.uint8)
-    for line in lines["boundary"]:
-        for dash in _dashes((line - origin) * view.zoom):
-            _line(large, dash, (0, 0, 0), 3)
-            _line(large, dash, (255, 255, 255), 1)
+    for dash in dashes:
+        _line(large, dash, (0, 0, 0), 3)
+        _line(large, dash, (255, 255, 255), 1)
     image = Image.fromarray(large)
     draw = ImageDraw.Draw(image)
     _text(draw, (8, 6), title, 13)
