@@ -114,6 +114,14 @@ def test_an_image_without_position_is_drawn_whole(tmp_path: Path) -> None:
     assert image.shape[0] > 720
 
 
+def test_the_image_is_shown_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "noise.png"
+    noise = np.random.default_rng(0).integers(0, 255, (300, 1600, 3)).astype(np.uint8)
+    Image.fromarray(noise // 32 * 32).save(path)
+    image = pixels(evidence.render(open_scene(path, gsd_m=0.5)))
+    assert (image[:250] == noise[:250] // 32 * 32).all()  # the scale bar is below
+
+
 def test_a_busy_picture_stays_small(tmp_path: Path) -> None:
     path = tmp_path / "noise.png"
     noise = np.random.default_rng(0).integers(0, 255, (1600, 1600, 3)).astype(np.uint8)
