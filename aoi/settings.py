@@ -48,27 +48,28 @@ T = TypeVar("T")
 
 
 def setting(
-    default: Any,
+    default: Any = dataclasses.MISSING,
     text: str = "",
     *,
     low: float | None = None,
     high: float | None = None,
+    above: float | None = None,
     step: int | None = None,
     **notes: Any,
 ) -> Any:
     """A field of a settings table.
 
     Args:
-        default: The value when a file leaves it out.
+        default: The value when a file leaves it out; without one the file must give it.
         text: One sentence for the reference page.
         low: The least value allowed (of each member, for lists).
         high: The greatest value allowed (likewise).
+        above: What the value must be greater than (likewise).
         step: What the value must be a multiple of.
-        notes: What else the table's owner wants to know of it.
+        notes: What else the table's owner wants to know of it; with ``internal=True`` no file may set it.
     """
-    return dataclasses.field(
-        default=default, metadata={"text": text, "low": low, "high": high, "step": step, **notes}
-    )
+    limits = {"low": low, "high": high, "above": above, "step": step}
+    return dataclasses.field(default=default, metadata={"text": text, **limits, **notes})
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
@@ -96,9 +97,11 @@ def settings_table(cls: type[T]) -> type[T]:
 
 def _constrained(hint: Any, metadata: Mapping[str, Any]) -> Any:
     """A type with the range of its field, which lists hand on to their members."""
-    limits = pydantic.Field(ge=metadata["low"], le=metadata["high"], multiple_of=metadata["step"])
-    if all(metadata[key] is None for key in ("low", "high", "step")):
+    names = {"ge": "low", "le": "high", "gt": "above", "multiple_of": "step"}
+    given = {word: metadata[key] for word, key in names.items() if metadata[key] is not None}
+    if not given:
         return hint
+    limits = pydantic.Field(**given)
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
     def limited(kind: Any) -> Any:
@@ -184,9 +187,15 @@ def _complaint(
 ) -> str:
     """Pydantic's first complaint in our words."""
     first = fault.errors(include_url=False)[0]
+    if not first["loc"]:  # what the table itself asks of its values together
+        return ": ".join([*filter(None, [prefix.rstrip(".")]), str(first["ctx"]["error"])])
     key = str(first["loc"][0])
     field, hint = known[key]
     name, kind = prefix + key, kind_of(hint)
+    if first["type"] == "missing":
+        return f"{name} is missing; it must be {wanted(kind)}"
+    if first["type"] == "greater_than":
+        return f"{name} must be above {field.metadata['above']:g}, not {first['input']}"
     low, high = field.metadata["low"], field.metadata["high"]
     if first["type"] in ("greater_than_equal", "less_than_equal", "multiple_of"):
         value = first["input"]

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from detector.training import augment, losses
-from detector.training.calibrate_wagons import finish, look, score
+from detector.training.calibrate_wagons import detect_tiles, finish, score
 from detector.training.config import WagonTraining
 from detector.training.loop import fit as fit_network
 from detector.training.metrics import summarise
@@ -64,7 +64,7 @@ VARIANTS: dict[str, Variant] = {
     "loss: length and width count little": Variant(weights={"size": 0.5}),
     "empty ground as often as it comes": Variant(config={"empty_redrawn": 0.0}),
     "no snow": Variant(keep=lambda t: t.meta["snow"] <= 0.0),
-    "no oblique looks (15 degrees and more)": Variant(keep=lambda t: t.meta["off_nadir_deg"] < 15.0),
+    "no oblique images (15 degrees and more)": Variant(keep=lambda t: t.meta["off_nadir_deg"] < 15.0),
 }
 FIGURES = ("ap_0.5", "ap_0.3", "precision_0.3", "recall_0.3", "f1_0.3", "false_per_empty_km2", "count_wape")
 
@@ -121,7 +121,7 @@ def fit(variant: Variant, options: argparse.Namespace, start: weights_file.Weigh
     finished, _ = finish(replace(start, network=network), check[:half], check[half:])
     detector = WagonDetector(finished)
     found = summarise(
-        score(detector, look(detector, tiles_of(options.test, options.tiles))), detector.threshold
+        score(detector, detect_tiles(detector, tiles_of(options.test, options.tiles))), detector.threshold
     )
     return {name: found[name] for name in FIGURES}
 

@@ -7,8 +7,9 @@ import hashlib
 import logging
 import math
 import re
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -103,6 +104,7 @@ class Scene:
     time_fault: str | None = None
     datum: DatumDoubt | None = None
     warnings: tuple[str, ...] = ()
+    _held: dict[int, PixelReader] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @classmethod
     def build(
@@ -201,18 +203,30 @@ class Scene:
         return GroundMetric(self.path, self.crs, self.transform, self.gsd_xy_m)
 
     def open_pixels(self) -> AbstractContextManager[PixelReader]:
-        """Open a handle on the pixels, for one thread."""
-        return self.source.open()
+        """Open a handle on the pixels, for one thread: the one that `held_open` holds, or a new one."""
+        held = self._held.get(threading.get_ident())
+        return self.source.open() if held is None else nullcontext(held)
 
-    def read_raw(self, window_px: Window, shape: tuple[int, int] | None = None) -> RawPixels:
-        """Digital numbers (bands, h, w) and validity (h, w) of a window that lies inside the scene.
+    @contextmanager
+    def held_open(self) -> Iterator[None]:
+        """Read through one handle whatever this thread reads of the scene inside the block.
 
-        Args:
-            window_px: (x0, y0, x1, y1) in pixels.
-            shape: (h, w) to decimate to by nearest neighbour, or None.
+        Example:
+            >>> from importlib.resources import files
+            >>> from geo import open_scene
+            >>> scene = open_scene(files("sample_tiles") / "sample-yard_20250918T103700Z.tif")
+            >>> with scene.held_open():  # the file is opened once for the stretch and both windows
+            ...     [scene.read(window)[0].shape for window in ((0, 0, 9, 9), (9, 9, 20, 29))]
+            [(9, 9, 3), (20, 11, 3)]
         """
         with self.open_pixels() as reader:
-            return reader.read(window_px, shape)
+            outer = self._held.get(threading.get_ident())
+            self._held[threading.get_ident()] = reader
+            try:
+                yield
+            finally:
+                if outer is None:
+                    del self._held[threading.get_ident()]
 
     def read(
         self, window_px: Window | None = None, *, max_px: int | None = None

@@ -242,7 +242,7 @@ class RunConfig:
 
     @property
     def digest(self) -> str:
-        """The sha256 of every setting that can change a result (not of paths, device or looks)."""
+        """The sha256 of every setting that can change a result (not of paths, device or appearance)."""
         return _sha256(_content(self))
 
     @property

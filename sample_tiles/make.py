@@ -1,7 +1,7 @@
 """Makes the sample tiles anew: ``python -m sample_tiles.make [FOLDER]``.
 
-One simulated yard on a dozen dates: nine ordinary looks, a look that misses most of the yard, and a
-build-up that a second look confirms. Wagon designs, backgrounds and sensors are those that the simulator
+One simulated yard on a dozen dates: nine ordinary images, an image that misses most of the yard, and a
+build-up that a second image confirms. Wagon designs, backgrounds and sensors are those that the simulator
 keeps for testing, so the detector wasn't trained on any of them. The yard lies in the sea off West Africa,
 so that nobody takes it for a real one.
 
@@ -81,7 +81,7 @@ def _at(year: int, month: int, day: int, minute: int) -> datetime:
     return datetime(year, month, day, 10, minute, tzinfo=UTC)
 
 
-LOOKS = (
+SAMPLE_DATES = (
     SampleDate(_at(2024, 4, 9, 31), 14, 0.5, 0),
     SampleDate(_at(2024, 6, 2, 24), 18, 0.4, 1),
     SampleDate(_at(2024, 7, 28, 38), 9, 0.5, 2),
@@ -97,13 +97,13 @@ LOOKS = (
 )
 
 
-def make(folder: Path, looks: Sequence[SampleDate] = LOOKS, seed: int = SEED) -> dict[str, Any]:
+def make(folder: Path, samples: Sequence[SampleDate] = SAMPLE_DATES, seed: int = SEED) -> dict[str, Any]:
     """Make the tiles, the area and the manifest.
 
     Args:
         folder: Where to; made if it isn't there. Older tiles in it are removed.
-        looks: The series.
-        seed: Decides everything that ``looks`` leaves open.
+        samples: The series.
+        seed: Decides everything that ``samples`` leaves open.
 
     Returns:
         The manifest.
@@ -113,8 +113,8 @@ def make(folder: Path, looks: Sequence[SampleDate] = LOOKS, seed: int = SEED) ->
         old.unlink()
     specs = yard_series(
         seed,
-        [look.count for look in looks],
-        [look.when for look in looks],
+        [sample.count for sample in samples],
+        [sample.when for sample in samples],
         size_m=SIZE_M,
         n_tracks=N_TRACKS,
         snow_months=(1,),
@@ -123,11 +123,11 @@ def make(folder: Path, looks: Sequence[SampleDate] = LOOKS, seed: int = SEED) ->
     _write_json(folder / "area.geojson", area)
     boundary = _boundary(specs[0])
     tiles = []
-    for number, (look, spec) in enumerate(zip(looks, specs, strict=True)):
+    for number, (sample, spec) in enumerate(zip(samples, specs, strict=True)):
         rng = np.random.default_rng([seed, number])
         family = sensors("test")
-        seen = render(spec, rng, look.gsd_m, family[look.sensor % len(family)])
-        tiles.append(_tile(folder, look, seen, boundary))
+        seen = render(spec, rng, sample.gsd_m, family[sample.sensor % len(family)])
+        tiles.append(_tile(folder, sample, seen, boundary))
     manifest = {
         "title": "Sample tiles: a simulated yard, a quiet year and a half, and a build-up",
         "made_by": {"command": "python -m sample_tiles.make", "seed": seed, "split": "test"},
@@ -140,13 +140,13 @@ def make(folder: Path, looks: Sequence[SampleDate] = LOOKS, seed: int = SEED) ->
     return manifest
 
 
-def _tile(folder: Path, look: SampleDate, seen: Rendered, boundary: shapely.Polygon) -> dict[str, Any]:
+def _tile(folder: Path, sample: SampleDate, seen: Rendered, boundary: shapely.Polygon) -> dict[str, Any]:
     """Write one tile and describe it."""
     gsd_x, gsd_y = seen.meta.get("gsd_xy_m", (seen.gsd_m, seen.gsd_m))
-    path = folder / f"sample-yard_{look.when:%Y%m%dT%H%M%S}Z.tif"
+    path = folder / f"sample-yard_{sample.when:%Y%m%dT%H%M%S}Z.tif"
     width = seen.image.shape[1]
-    shown = width - round(look.missing * width)
-    _write_image(path, seen.image, shown, Affine(gsd_x, 0, WEST_M, 0, -gsd_y, NORTH_M), look, seen)
+    shown = width - round(sample.missing * width)
+    _write_image(path, seen.image, shown, Affine(gsd_x, 0, WEST_M, 0, -gsd_y, NORTH_M), sample, seen)
     centres = seen.boxes[:, :2]
     inside = shapely.contains_xy(boundary, centres[:, 0] * gsd_x, centres[:, 1] * gsd_y)
     clear = seen.visibility >= COUNTED_VISIBILITY
@@ -164,17 +164,17 @@ def _tile(folder: Path, look: SampleDate, seen: Rendered, boundary: shapely.Poly
     return {
         "file": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "datetime": look.when.isoformat().replace("+00:00", "Z"),
+        "datetime": sample.when.isoformat().replace("+00:00", "Z"),
         "sensor": str(seen.meta["sensor"]),
         "gsd_m": round(seen.gsd_m, 4),
-        "shown": round(1.0 - look.missing, 3),
+        "shown": round(1.0 - sample.missing, 3),
         "count": int((inside & clear & (seen.category == 0)).sum()),
         "boxes": boxes,
     }
 
 
 def _write_image(
-    path: Path, image: NDArray[np.uint8], shown: int, transform: Affine, look: SampleDate, seen: Rendered
+    path: Path, image: NDArray[np.uint8], shown: int, transform: Affine, sample: SampleDate, seen: Rendered
 ) -> None:
     """Write a GeoTIFF as data providers do: tiled, JPEG-compressed, with a mask of what is missing."""
     with (
@@ -205,7 +205,7 @@ def _write_image(
             mask[:, :shown] = 255
             out.write_mask(mask)
         out.update_tags(
-            ACQUISITIONDATETIME=look.when.isoformat(),
+            ACQUISITIONDATETIME=sample.when.isoformat(),
             SENSOR=f"simulated {seen.meta['sensor']}",
             SIMULATED="yes",
         )

@@ -74,7 +74,7 @@ def observation(when: datetime, count: float | None, **changes: Any) -> Observat
 
 
 def yard_store(path: Path) -> Store:
-    """Two quiet years and a surge: two looks give no answer, one is Sentinel-2's, one is reviewed."""
+    """Two quiet years and a surge: two observations give no answer, one is Sentinel-2's, one is reviewed."""
     store = Store.open(path)
     counts = np.random.default_rng(4).poisson(9, 23)
     for number, count in enumerate(counts):

@@ -1,4 +1,4 @@
-"""What one look says about how much of a yard is occupied."""
+"""What one image says about how much of a yard is occupied."""
 
 from __future__ import annotations
 

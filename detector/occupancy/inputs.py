@@ -1,4 +1,4 @@
-"""What the occupancy estimators look at: a look turned into planes of one scale.
+"""What the occupancy estimators look at: an image turned into planes of one scale.
 
 All planes lie in the yard's frame (`geo.sentinel2.site`), a cell is 10 m. Their order is part of the
 weights' meaning.
@@ -77,7 +77,7 @@ class PastBands(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What is known of one look.
+    """What is known of one image.
 
     Attributes:
         planes: (len(CHANNELS), h, w) float32.
@@ -92,34 +92,34 @@ class Inputs(NamedTuple):
     past: PastBands
 
 
-def inputs_of(look: DatedImage, site: Site, *, tracks: bool = True) -> Inputs:
-    """The planes of a look that may be answered.
+def inputs_of(image: DatedImage, site: Site, *, tracks: bool = True) -> Inputs:
+    """The planes of an image that may be answered.
 
     Args:
-        look: With a background.
+        image: With a background.
         site: The place.
         tracks: Whether to use the track lines; False answers as for an area with a boundary alone.
     """
-    if look.current is None or look.background is None:
-        raise ValueError(f"{look.id} has no background to compare with")
+    if image.current is None or image.background is None:
+        raise ValueError(f"{image.id} has no background to compare with")
     use_tracks = tracks and site.has_tracks
-    hidden = site.hidden(look.datetime.date())
+    hidden = site.hidden(image.datetime.date())
     region = (site.region if use_tracks else site.boundary) * (1.0 - hidden)
     return make_inputs(
-        look.current,
-        look.background.low,
-        look.background.median,
-        look.background.high,
+        image.current,
+        image.background.low,
+        image.background.median,
+        image.background.high,
         site.tracks if use_tracks else np.zeros_like(site.tracks),
         region,
         has_tracks=use_tracks,
-        shadow=look.sun,
-        past_shadow=look.history_sun,
-        dates=look.background.dates,
+        shadow=image.sun,
+        past_shadow=image.history_sun,
+        dates=image.background.dates,
         past=past_planes(
-            np.stack([one.reflectance for one in look.past]) if look.past else None,
-            [one.sun for one in look.past],
-            look.background.median,
+            np.stack([one.reflectance for one in image.past]) if image.past else None,
+            [one.sun for one in image.past],
+            image.background.median,
         ),
     )
 

@@ -44,7 +44,7 @@ class Pictured(NamedTuple):
     candidates: Candidates
 
 
-def look(
+def detect_tiles(
     detector: WagonDetector, labelled: Iterable[LabelledTile], *, careful: bool = False
 ) -> list[Pictured]:
     """Candidates of labelled tiles, one tile a time; tiles are cropped to multiples of 32 pixels.
@@ -214,12 +214,12 @@ def finish(
     network = replace(network, card=plain)
     detector = WagonDetector(network, device)
     report("looking at the tiles for the judge")
-    judge = fit(look(detector, for_judge), seed=seed)
+    judge = fit(detect_tiles(detector, for_judge), seed=seed)
     judged = replace(network, judge=judge)
     detector = WagonDetector(judged, device)
     report("looking at the tiles for threshold and intervals")
-    pictured = look(detector, for_counts)
-    odds = freight_odds_of(detector, look(detector, for_odds) or pictured)
+    pictured = detect_tiles(detector, for_counts)
+    odds = freight_odds_of(detector, detect_tiles(detector, for_odds) or pictured)
     judged = replace(judged, card={**plain, "freight_odds": list(odds)})
     scored = score(WagonDetector(judged, device), pictured)
     card = {

@@ -25,7 +25,7 @@ from detector.training.occupancy_samples import stored_sites
 from detector.training.occupancy_sites import SimulatedSite, Truth, clear_dates, simulate_series, strip_series
 from geo.sentinel2.clear_sky.assess import assess
 from geo.sentinel2.site import Site
-from geo.sentinel2.time_series import DatedImage, looks
+from geo.sentinel2.time_series import DatedImage, dated_images
 
 Progress = Callable[[int, int], Any]
 
@@ -34,8 +34,8 @@ BY_COUNT_BLIND = "Boundary alone, 10 or more past images"
 
 SECOND_SIMULATOR = "Yards of the second simulator, tracks known, 10 or more past images"
 
-_EVENT_LOOKS = 6
-_USUAL_LOOKS = 34
+_EVENT_IMAGES = 6
+_USUAL_IMAGES = 34
 _EVENT_SEED, _SKY_SEED, _GROUND_SEED, _STRIP_SEED, _STRIP_EVENT_SEED = 31, 41, 51, 61, 71
 _ROOM_M = 1800.0  # of track, for 73 cars with gaps
 
@@ -47,7 +47,7 @@ class Study:
     Attributes:
         figures: Single figures by name.
         tables: Tables by heading.
-        points: A row a look: truth and answers, for charts.
+        points: A row an image: truth and answers, for charts.
     """
 
     figures: dict[str, float]
@@ -162,7 +162,7 @@ def build_up(
                 continue  # a yard that can't hold 73 cars
             levels = _levels(k)
             series = simulate_series(_EVENT_SEED, k, "test", dates=len(levels), targets=levels.__getitem__)
-            yield series.simulated.site, series.looks
+            yield series.simulated.site, series.images
 
     return _seen(estimator, itertools.islice(some(), sites), report, done, total)
 
@@ -179,7 +179,7 @@ def build_up_on_strips(
                 continue
             levels = _levels(k)
             series = strip_series(_STRIP_EVENT_SEED, k, dates=len(levels), targets=levels.__getitem__)
-            yield series.site, series.looks
+            yield series.site, series.images
 
     return _seen(estimator, itertools.islice(some(), sites), report, done, total)
 
@@ -188,8 +188,8 @@ def _levels(number: int) -> list[float]:
     """How many cars are to stand in a yard, date by date."""
     rng = np.random.default_rng([_EVENT_SEED, number])
     return [
-        float(np.clip(rng.normal(19.4, 7.2), 4, 40)) if i < _USUAL_LOOKS else float(rng.normal(73, 4))
-        for i in range(_USUAL_LOOKS + _EVENT_LOOKS)
+        float(np.clip(rng.normal(19.4, 7.2), 4, 40)) if i < _USUAL_IMAGES else float(rng.normal(73, 4))
+        for i in range(_USUAL_IMAGES + _EVENT_IMAGES)
     ]
 
 
@@ -204,12 +204,12 @@ def _seen(
     event: dict[int, list[float]] = {}
     for number, (site, seen) in enumerate(yards):
         cars = {
-            index: estimator.intervals(look, site)[1].value
-            for index, look in enumerate(seen)
-            if look.reason is None
+            index: estimator.intervals(image, site)[1].value
+            for index, image in enumerate(seen)
+            if image.reason is None
         }
-        before = [c for i, c in cars.items() if 10 <= i < _USUAL_LOOKS]
-        after = [c for i, c in cars.items() if i >= _USUAL_LOOKS]
+        before = [c for i, c in cars.items() if 10 <= i < _USUAL_IMAGES]
+        after = [c for i, c in cars.items() if i >= _USUAL_IMAGES]
         if before and after:
             usual[number], event[number] = before, after
         report(done + number + 1, total)
@@ -223,7 +223,7 @@ def on_grounds(
     rows: list[dict[str, float]] = []
     for k in range(sites):
         series = simulate_series(_GROUND_SEED, k, "test", dates=24, picture=grounds[k % len(grounds)])
-        rows += _rows(estimator, k, series.simulated.site, series.looks, series.truths)
+        rows += _rows(estimator, k, series.simulated.site, series.images, series.truths)
     return pd.DataFrame(rows)
 
 
@@ -234,7 +234,7 @@ def on_strips(
     rows: list[dict[str, float]] = []
     for k in range(sites):
         series = strip_series(_STRIP_SEED, k)
-        rows += _rows(estimator, k, series.site, series.looks, series.truths)
+        rows += _rows(estimator, k, series.site, series.images, series.truths)
         report(done + k, total)
     return pd.DataFrame(rows)
 
@@ -246,11 +246,11 @@ def _rows(
     seen: Sequence[DatedImage],
     truths: Sequence[Truth],
 ) -> list[dict[str, float]]:
-    """Answers beside truth, of the looks of a site with enough history."""
+    """Answers beside truth, of the images of a site with enough history."""
     rows = []
-    for look, truth in zip(seen, truths, strict=True):
-        if look.reason is None and len(look.history) >= 10:
-            length, count = estimator.intervals(look, site)
+    for image, truth in zip(seen, truths, strict=True):
+        if image.reason is None and len(image.history) >= 10:
+            length, count = estimator.intervals(image, site)
             rows.append(
                 {
                     "site": number,
@@ -336,10 +336,10 @@ def refusals(sites: int, report: Progress, done: int, total: int) -> pd.DataFram
                 image[:, ~known] = np.nan
                 chip = replace(chip, reflectance=image)
             chips.append(chip)
-        for look in looks(chips, site, judge=assess):
-            if look.id in plain:
-                tally[plain[look.id].name][0] += 1
-                tally[plain[look.id].name][1] += look.reason is None
+        for dated in dated_images(chips, site, judge=assess):
+            if dated.id in plain:
+                tally[plain[dated.id].name][0] += 1
+                tally[plain[dated.id].name][1] += dated.reason is None
         report(done + k, total)
     return pd.DataFrame(
         [{"sky": name, "looks": n, "answered": answered / max(n, 1)} for name, (n, answered) in tally.items()]

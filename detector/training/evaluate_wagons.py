@@ -16,7 +16,7 @@ from aoi.errors import InputError
 from aoi.files import write_bytes
 from detector.errors import LabelError
 from detector.labels import LabelledImage
-from detector.training.calibrate_wagons import look, score
+from detector.training.calibrate_wagons import detect_tiles, score
 from detector.training.metrics import Scored, counting_rows, judge_picture, summarise
 from detector.training.tiles import simulate_tiles
 from detector.wagons.boxes import as_boxes, box_corners
@@ -125,7 +125,7 @@ def on_simulated(
         tiles = simulate_tiles(
             seed, number, 1, split=split, backgrounds=backgrounds, views=1, simulator=simulator
         )
-        pictured = look(detector, tiles, careful=careful)
+        pictured = detect_tiles(detector, tiles, careful=careful)
         for tile, scored in zip(tiles, score(detector, pictured), strict=True):
             cases.append(Case(scored, lambda tile=tile: tile.image))  # type: ignore[misc]
         if progress is not None:

@@ -1,4 +1,4 @@
-"""What the network says of stored looks, in one table: to calibrate on, and to score."""
+"""What the network says of stored images, in one table: to calibrate on, and to score."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ def answers(
     rows: Callable[[StoredSite], Sequence[int]] | None = None,
     progress: Callable[[int, int], Any] | None = None,
 ) -> pd.DataFrame:
-    """Raw answers to the looks of stored sites.
+    """Raw answers to the images of stored sites.
 
     Args:
         sites: Simulated sites.
         network: The network.
         tracks: Whether the track lines are shown.
         device: Where the network runs.
-        rows: Which looks of a site; all by default.
+        rows: Which images of a site; all by default.
         progress: Called with sites done and in all.
 
     Returns:
-        A row a look: ``site`` (a number), ``row``, the columns of `FIGURES`, and in metres ``said``,
+        A row an image: ``site`` (a number), ``row``, the columns of `FIGURES`, and in metres ``said``,
         ``below`` and ``above``.
     """
     found = []
     for number, site in enumerate(sites):
         if progress is not None:
             progress(number, len(sites))
-        chosen = list(range(len(site.looks))) if rows is None else list(rows(site))
+        chosen = list(range(len(site.images))) if rows is None else list(rows(site))
         for start in range(0, len(chosen), _BATCH):
             part = chosen[start : start + _BATCH]
             samples = [sample_of(site, row, tracks=tracks) for row in part]

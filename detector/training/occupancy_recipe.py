@@ -29,7 +29,7 @@ from detector.training.occupancy_task import OccupancyTask
 
 logger = logging.getLogger(__name__)
 
-_MANY_CARS = 30  # on all looks of a site: so many tell its pitch
+_MANY_CARS = 30  # on all images of a site: so many tell its pitch
 _HELD_OUT_SITES = 8
 _SEEDS = {"train": 1, "val": 2, "test": 3}
 
@@ -156,8 +156,8 @@ def write_weights(recipe: OccupancyRecipe, network: OccupancyNet, folder: Path, 
         "trained": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "settings": as_json(recipe),
         "data": {
-            "training": f"{len(learned)} simulated yards, {sum(len(s.looks) for s in learned)} looks",
-            "intervals": f"{len(check)} further simulated yards, {len(table)} looks",
+            "training": f"{len(learned)} simulated yards, {sum(len(s.images) for s in learned)} images",
+            "intervals": f"{len(check)} further simulated yards, {len(table)} images",
         },
         "training": {"steps": log[-1]["step"], "last_losses": log[-1]} if log else {},
         **calibrated,

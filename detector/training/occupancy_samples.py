@@ -1,4 +1,4 @@
-"""Training material of the occupancy network: simulated looks on disk, drawn at random, turned and cut."""
+"""Training material of the occupancy network: simulated images on disk, drawn at random, turned and cut."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FIGURES = (
     "sun_elevation_deg",
     "residual_m",
 )
-"""Columns of a site's table of looks."""
+"""Columns of a site's table of images."""
 
 # Numbers of cars that are drawn equally often, whatever the simulated yards hold: an estimator that has
 # seen few empty or full yards answers the middle.
@@ -58,8 +58,8 @@ class StoredSite:
     """A simulated site as `detector.training.occupancy_sites.write_site` keeps it."""
 
     path: Path
-    looks: NDArray[np.float16]  # (looks, 17, h, w), on disk
-    figures: F32  # (looks, len(FIGURES))
+    images: NDArray[np.float16]  # (images, 17, h, w), on disk
+    figures: F32  # (images, len(FIGURES))
     tracks: F32
     region: F32
     boundary: F32
@@ -67,7 +67,7 @@ class StoredSite:
 
     @classmethod
     def open(cls, path: Path) -> StoredSite:
-        """Open one; its looks stay on disk."""
+        """Open one; its images stay on disk."""
         with np.load(path) as stored:
             return cls(
                 path,
@@ -113,18 +113,18 @@ def sample_of(
     past: Callable[[int], Sequence[int]] = lambda before: range(before - MOST_COMPARED, before),
     weather: np.random.Generator | None = None,
 ) -> Sample:
-    """A look of a stored site, whole.
+    """An image of a stored site, whole.
 
     Args:
         site: The site.
-        row: Of the look.
+        row: Of the image.
         tracks: Whether the track lines are shown.
         paint: (4, 4) by which the bands of all reflectances are mixed, or None.
         past: Chooses among the dates before, by how many there are; numbers below 0 are none. The latest by
             default.
         weather: Draws moisture and light of each date anew (`weathered`), or None to leave them.
     """
-    stored = np.asarray(site.looks[row], dtype=np.float32)
+    stored = np.asarray(site.images[row], dtype=np.float32)
     if paint is not None:
         # The date and its background alike: another yard of the same shape, in other materials.
         planes = stored[:16].reshape(4, 4, -1)
@@ -167,7 +167,7 @@ def _before(site: StoredSite, numbers: Sequence[int]) -> tuple[F32, list[tuple[f
             assert early is not None
             stack[k], (along, across) = early[n], site.early_sun[n]
         else:
-            stack[k] = site.looks[n - few, :4]
+            stack[k] = site.images[n - few, :4]
             along, across = site.figures[n - few, columns]
         suns.append((float(along), float(across)))
     return stack, suns

@@ -17,8 +17,8 @@ BOUNDS = {(1, 5): 4.2, (6, 20): 5.4, (21, 50): 9.3, (51, 100): 9.7, (101, 150): 
 """Root-mean-square errors, in cars, that our feasibility study derived for a linear estimator that knows
 neither which tracks are occupied nor the contrast: an order of magnitude, not a strict bound."""
 
-LOOKS_A_YEAR = 70.0
-"""Clear looks a year of one place: the build-up is judged at one false alarm a year."""
+IMAGES_A_YEAR = 70.0
+"""Clear images a year of one place: the build-up is judged at one false alarm a year."""
 
 
 def intervals(
@@ -109,7 +109,7 @@ def grouped(table: pd.DataFrame, by: pd.Series, name: str) -> pd.DataFrame:
 
 
 def detection(table: pd.DataFrame, column: str = "cars") -> pd.DataFrame:
-    """How often a yard that isn't empty is seen not to be, at one false alarm in twenty empty looks."""
+    """How often a yard that isn't empty is seen not to be, at one false alarm in twenty empty images."""
     empty = table.loc[table["count"] == 0, column]
     if len(empty) < 20:
         return pd.DataFrame()
@@ -139,9 +139,9 @@ def build_up(usual: Mapping[int, Sequence[float]], event: Mapping[int, Sequence[
 
     Returns:
         Threshold in cars; the share of single images and of sites within three images that pass it; the same
-        with a threshold of each site's own, relative to its usual looks.
+        with a threshold of each site's own, relative to its usual images.
     """
-    level = 1.0 - 1.0 / LOOKS_A_YEAR
+    level = 1.0 - 1.0 / IMAGES_A_YEAR
     pooled = np.concatenate([np.asarray(v, float) for v in usual.values()])
     threshold = float(np.quantile(pooled, level))
     single = np.concatenate([np.asarray(v, float) for v in event.values()]) > threshold

@@ -34,7 +34,7 @@ from geo.ground_metric import apply_affine
 from geo.sentinel2.chip import Chip
 from geo.sentinel2.clear_sky.assess import ClearSkyAssessment
 from geo.sentinel2.site import Site, draw_polygon, draw_tracks, frame_of
-from geo.sentinel2.time_series import DatedImage, looks
+from geo.sentinel2.time_series import DatedImage, dated_images
 
 _CORNER = (500_000.0, 4_700_000.0)
 _CRS = 32652
@@ -192,13 +192,13 @@ class Series:
 
     Attributes:
         simulated: The site.
-        looks: Its looks, oldest first.
+        images: Its images, oldest first.
         truths: What is true on each.
         skies: Under which each was seen.
     """
 
     simulated: SimulatedSite
-    looks: tuple[DatedImage, ...]
+    images: tuple[DatedImage, ...]
     truths: tuple[Truth, ...]
     skies: tuple[AcquisitionConditions, ...]
 
@@ -252,7 +252,7 @@ def simulate_series(
         chips.append(simulated.chip(sky, consists, index))
         truths.append(simulated.truth(simulated.traffic.pieces, consists))
         skies.append(sky)
-    seen = tuple(looks(chips, simulated.site, judge=judge))
+    seen = tuple(dated_images(chips, simulated.site, judge=judge))
     return Series(simulated, seen, tuple(truths), tuple(skies))
 
 
@@ -262,13 +262,13 @@ class StripSeries:
 
     Attributes:
         site: The place.
-        looks: Its looks, oldest first.
+        images: Its images, oldest first.
         truths: What is true on each.
         wet: How wet the ground was.
     """
 
     site: Site
-    looks: tuple[DatedImage, ...]
+    images: tuple[DatedImage, ...]
     truths: tuple[Truth, ...]
     wet: tuple[float, ...]
 
@@ -296,7 +296,7 @@ def strip_series(
         chips.append(yard.chip(when, sun_at(when, yard.latitude_deg), f"{site.name}-{index:03d}"))
         truths.append(Truth(yard.count, yard.occupied_m, _cells(yard.occupied(), site.frame)))
         wet.append(yard.wet)
-    seen = tuple(looks(chips, site, judge=everything_clear))
+    seen = tuple(dated_images(chips, site, judge=everything_clear))
     return StripSeries(site, seen, tuple(truths), tuple(wet))
 
 
@@ -309,15 +309,15 @@ PLANES = ("current", "low", "median", "high")
 
 
 def site_path(folder: Path, seed: int, number: int, split: str) -> Path:
-    """Where the masks and figures of a site are kept; its looks lie beside them."""
+    """Where the masks and figures of a site are kept; its images lie beside them."""
     return folder / f"{split}-{seed}-{number:05d}.npz"
 
 
 def write_site(folder: Path, seed: int, number: int, split: str, *, dates: int = 34) -> int:
-    """Simulate a site and keep the looks that may be answered; gives their number (0 if it is there already).
+    """Simulate a site and keep the images that may be answered; gives their number (0 if there already).
 
-    ``NAME.npy`` is float16 (looks, 17, h, w): the four planes of current, low, median and high reflectance in
-    ten-thousandths over 1 (reflectance itself), then metres of occupied track a cell. ``NAME.npz`` holds
+    ``NAME.npy`` is float16 (images, 17, h, w): the four planes of current, low, median and high reflectance
+    in ten-thousandths over 1 (reflectance itself), then metres of occupied track a cell. ``NAME.npz`` holds
     masks and figures, and of the first dates, which have too little history to be answered, what later ones
     compare themselves with: ``early`` (dates, 4, h, w) and ``early_sun`` (dates, 2).
     """
@@ -330,7 +330,7 @@ def write_site(folder: Path, seed: int, number: int, split: str, *, dates: int =
         "turn": series.simulated.site.frame.turn_deg,
     }
     wet = [sky.wet for sky in series.skies]
-    return _store(path, series.simulated.site, series.looks, series.truths, wet, about)
+    return _store(path, series.simulated.site, series.images, series.truths, wet, about)
 
 
 def write_strip_site(folder: Path, seed: int, number: int, split: str, *, dates: int = 34) -> int:
@@ -339,7 +339,7 @@ def write_strip_site(folder: Path, seed: int, number: int, split: str, *, dates:
     if path.exists():
         return 0
     series = strip_series(STRIP_SEEDS + seed, number, dates=dates)
-    return _store(path, series.site, series.looks, series.truths, series.wet, {"simulator": "strips"})
+    return _store(path, series.site, series.images, series.truths, series.wet, {"simulator": "strips"})
 
 
 def _store(
@@ -353,26 +353,26 @@ def _store(
     stacks, rows = [], []
     early: list[F32] = []
     early_sun: list[tuple[float, float]] = []
-    for look, truth, wetness in zip(seen, truths, wet, strict=True):
-        if look.reason is not None or look.current is None or look.background is None:
-            if look.placement is not None and look.placement.accepted and look.current is not None:
-                early.append(look.current)
-                early_sun.append(look.sun or (0.0, 0.0))
+    for image, truth, wetness in zip(seen, truths, wet, strict=True):
+        if image.reason is not None or image.current is None or image.background is None:
+            if image.placement is not None and image.placement.accepted and image.current is not None:
+                early.append(image.current)
+                early_sun.append(image.sun or (0.0, 0.0))
             continue
-        b = look.background
+        b = image.background
         stacks.append(
-            np.concatenate([look.current, b.low, b.median, b.high, truth.cells[None]]).astype(np.float16)
+            np.concatenate([image.current, b.low, b.median, b.high, truth.cells[None]]).astype(np.float16)
         )
         rows.append(
             [
                 truth.count,
                 truth.length_m,
                 b.dates,
-                *(look.sun or (0.0, 0.0)),
-                *(look.history_sun or (0.0, 0.0)),
+                *(image.sun or (0.0, 0.0)),
+                *(image.history_sun or (0.0, 0.0)),
                 wetness,
-                look.chip.sun_elevation_deg or 0.0,
-                look.registration.residual_m if look.registration else 0.0,
+                image.chip.sun_elevation_deg or 0.0,
+                image.registration.residual_m if image.registration else 0.0,
             ]
         )
     if not stacks:

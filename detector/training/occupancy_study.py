@@ -47,14 +47,14 @@ def page(study: Study) -> str:
 
 
 def draw(points: pd.DataFrame, path: Path) -> None:
-    """Answer against truth, a dot a look, with means by truth and the line where both are equal."""
+    """Answer against truth, a dot an image, with means by truth and the line where both are equal."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
     axes = figure.subplots()
     most = float(max(points["count"].max(), points["cars"].quantile(0.999))) * 1.02
     axes.plot([0, most], [0, most], color="#888888", lw=1, label="equal")
-    axes.scatter(points["count"], points["cars"], s=4, alpha=0.25, color="#0a5c96", lw=0, label="a look")
+    axes.scatter(points["count"], points["cars"], s=4, alpha=0.25, color="#0a5c96", lw=0, label="an image")
     edges = [0, 1, 6, 13, 21, 36, 51, 76, 101, 126, 151, 201, 251, 301]
     middle = points.groupby(np.digitize(points["count"], edges))[["count", "cars"]].agg(["mean", "std"])
     axes.errorbar(

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from aoi.errors import InputError
 from aoi.files import write_bytes, write_text
 from detector.openvino_forms import FORMAT, Form, import_openvino, left_out, list_path
-from detector.training.calibrate_wagons import look, score
+from detector.training.calibrate_wagons import detect_tiles, score
 from detector.training.metrics import Scored, summarise
 from detector.training.rounding import on_steps
 from detector.training.shards import LabelledTile
@@ -212,7 +212,7 @@ def images_for(
 
 def compare(reference: WagonDetector, other: WagonDetector, tiles: Sequence[LabelledTile]) -> Parity:
     """How the boxes of two detectors with the same weights compare on labelled tiles."""
-    seen = [look(detector, tiles) for detector in (reference, other)]
+    seen = [detect_tiles(detector, tiles) for detector in (reference, other)]
     scored = [score(detector, pictured) for detector, pictured in zip((reference, other), seen, strict=True)]
     differing = boxes = 0
     differences: dict[str, int] = {}

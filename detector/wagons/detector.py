@@ -37,7 +37,7 @@ SMALLEST_PLOT_M2 = 32.0
 GSD_RANGE_M = (0.1, 1.2)
 TRAINED_GSD_M = (0.28, 1.05)
 MIRRORS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
-"""Axes of the maps along which a careful look turns a tile over."""
+"""Axes of the maps along which a test-time augmentation (`careful`) turns a tile over."""
 
 Watch = Callable[[Tile, Maps[F32]], None]
 """Sees the maps of each tile as they come."""

@@ -33,7 +33,7 @@ _SAME_SHARE = 0.01
 
 @dataclass(frozen=True)
 class Acquisition:
-    """One look of one satellite at an area, with all products of it.
+    """One overpass of one satellite over an area, with all products of it.
 
     Attributes:
         id: By platform, time and relative orbit: S2A_20231005T021001_R003.
@@ -80,14 +80,14 @@ def group(products: Iterable[Product], area: AreaOfInterest) -> list[Acquisition
     shown = sorted(
         (one for one in listed if shares[id(one)] > 0.0), key=lambda one: (str(one.path), one.part)
     )
-    looks = [
+    overpasses = [
         _ProductGroup(
             first.datetime, first.clock, first.platform, first.relative_orbit, first.acquisition, together
         )
         for together in same_acquisition(shown)
         for first in together[:1]
     ]
-    acquisitions = [_settled(look, area, shares) for look in looks]
+    acquisitions = [_settled(overpass, area, shares) for overpass in overpasses]
     return sorted(acquisitions, key=lambda one: (one.datetime, one.id))
 
 
@@ -123,14 +123,14 @@ def same_acquisition(sightings: Iterable[_S]) -> list[list[_S]]:
     Returns:
         One list an acquisition, the one that knows most of it first.
     """
-    looks: list[list[_S]] = []
+    overpasses: list[list[_S]] = []
     for one in sorted(sightings, key=_knowledge):
-        fitting = [look for look in looks if _fits(look[0], one)]
+        fitting = [overpass for overpass in overpasses if _fits(overpass[0], one)]
         if fitting:
-            min(fitting, key=lambda look: abs(look[0].datetime - one.datetime)).append(one)
+            min(fitting, key=lambda overpass: abs(overpass[0].datetime - one.datetime)).append(one)
         else:
-            looks.append([one])
-    return looks
+            overpasses.append([one])
+    return overpasses
 
 
 def _knowledge(one: Sighting) -> tuple[int, bool, bool, dt.datetime]:
@@ -167,10 +167,10 @@ class _ProductGroup:
     products: list[Product]
 
 
-def _settled(look: _ProductGroup, area: AreaOfInterest, shares: dict[int, float]) -> Acquisition:
-    orbit = next((one.relative_orbit for one in look.products if one.relative_orbit is not None), None)
-    seen = _seen(look.products, area, shares)
-    edges = {id(one): one.edge_distance_m(area) for one in look.products}
+def _settled(overpass: _ProductGroup, area: AreaOfInterest, shares: dict[int, float]) -> Acquisition:
+    orbit = next((one.relative_orbit for one in overpass.products if one.relative_orbit is not None), None)
+    seen = _seen(overpass.products, area, shares)
+    edges = {id(one): one.edge_distance_m(area) for one in overpass.products}
 
     def rank(one: Product) -> tuple[float, int, tuple[int, ...], float, int, float, str, str]:
         return (
@@ -184,23 +184,23 @@ def _settled(look: _ProductGroup, area: AreaOfInterest, shares: dict[int, float]
             one.part,
         )
 
-    ranked = sorted(look.products, key=rank)
+    ranked = sorted(overpass.products, key=rank)
     best = ranked[0]
 
     def agreed(one: Product) -> Product:
         return replace(
             one,
-            acquisition=look.id,
-            datetime=look.datetime,
-            clock=look.clock,
-            platform=look.platform,
+            acquisition=overpass.id,
+            datetime=overpass.datetime,
+            clock=overpass.clock,
+            platform=overpass.platform,
             relative_orbit=orbit,
         )
 
     return Acquisition(
-        id=look.id,
-        datetime=look.datetime,
-        platform=look.platform,
+        id=overpass.id,
+        datetime=overpass.datetime,
+        platform=overpass.platform,
         relative_orbit=orbit,
         best=agreed(best),
         others=tuple((agreed(one), _reason(one, best, seen, edges)) for one in ranked[1:]),

@@ -20,13 +20,13 @@ MOST_COMPARED = 16
 
 QUANTILES = (0.15, 0.5, 0.85)
 _YEAR_DAYS = 365.2425
-# A look of the same week five years ago is as good as one of two seasons' distance: ground is rebuilt, too.
+# An image of the same week five years ago is as good as one of two seasons' distance: ground is rebuilt, too.
 _AGE_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class Composite:
-    """A yard's usual look.
+    """A yard's usual appearance.
 
     Attributes:
         low: (bands, h, w) reflectance under which 15% of the dates lie.

@@ -226,11 +226,16 @@ class Site:
         return ~_grown_mask(self.yard, 1)
 
     @cached_property
+    def area_on_grid(self) -> AreaOfInterest | None:
+        """The area in the grid's CRS; None for a simulated site."""
+        return None if self.area is None else self.area.to_crs(self.grid.crs)
+
+    @cached_property
     def track_m(self) -> float | None:
         """Length of track inside the boundary, metres; None where that isn't known."""
-        if self.area is None or not self.has_tracks:
+        if self.area_on_grid is None or not self.has_tracks:
             return None
-        plane = self.area.to_crs(self.grid.crs)
+        plane = self.area_on_grid
         return float(sum(track.line.intersection(plane.boundary).length for track in plane.tracks))
 
     @cached_property
@@ -260,10 +265,10 @@ class Site:
         """(h, w) share of each cell under a mask (a canopy) that is active on a day."""
         masks = self.area.masks if self.area is not None else ()
         active = frozenset(number for number, mask in enumerate(masks) if mask.active_on(day))
-        if self.area is None or not active:
+        if self.area_on_grid is None or not active:
             return np.zeros(self.frame.shape, np.float32)
         if active not in self._hidden:
-            shape = self.area.to_crs(self.grid.crs).hidden_on(day)
+            shape = self.area_on_grid.hidden_on(day)
             to_pixels = ~self.grid.transform
             self._hidden[active] = draw_polygon(
                 shapely.transform(shape, lambda xy: apply_affine(to_pixels, xy)), self.frame

@@ -12,8 +12,10 @@ import datetime as dt
 import hashlib
 import logging
 import math
+import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -43,11 +45,12 @@ LARGEST_RESIDUAL_M = 2.0
 
 It is answered all the same: the estimator's interval allows for the error."""
 
-_UNLIKE = 2.5  # times the usual change of the ground beside the tracks, from which a look is warned of
+_UNLIKE = 2.5  # times the usual change of the ground beside the tracks, from which an image is warned of
 _LEAST_PRIOR_M = 2.0
 _UNSTABLE_CLASSES = (3, 8, 9, 10, 11)  # of the scene classification: shadow, clouds, cirrus, snow
 _GRAIN_M = 0.5  # the place of a stack is set in steps of this, so that it seldom moves
 _KEPT_BYTES = 256 << 20  # of resampled dates held in memory
+_WORTH_THREADS = 4  # dates to be resampled at once
 
 
 @dataclass(frozen=True)
@@ -209,6 +212,7 @@ class _Stack:
 
     def background(self, rows: Sequence[int], middle: tuple[float, float]) -> _WideComposite:
         """The composite of some dates, placed at their middle."""
+        self._sample_together([self.kept[i] for i in rows], middle)
         whole = composite([self._sample(self.kept[i], middle) for i in rows])
         return _WideComposite(whole.window(*self.site.core), whole.median, whole.spread)
 
@@ -241,15 +245,32 @@ class _Stack:
         key = (one.chip.id, *middle)
         values = self._samples.pop(key, None)
         if values is None:
-            chip = one.chip.load()
-            values = _around(chip, _planes(chip), self.site, one.registration, middle, one.usable)
-            if len(self._samples) >= self._most_samples:
-                self._samples.pop(next(iter(self._samples)))
+            values = self._resampled(one, middle)
         self._samples[key] = values  # what was used last goes last
+        if len(self._samples) > self._most_samples:
+            self._samples.pop(next(iter(self._samples)))
         return values
 
+    def _resampled(self, one: _HistoryDate, middle: tuple[float, float]) -> NDArray[np.float32]:
+        chip = one.chip.load()
+        return _around(chip, _planes(chip), self.site, one.registration, middle, one.usable)
 
-def looks(
+    def _sample_together(self, dates: Sequence[_HistoryDate], middle: tuple[float, float]) -> None:
+        """Sample several dates that aren't held, on as many cores as there are.
+
+        All are missing after a restart, and where the middle has moved.
+        """
+        missing = [one for one in dates if (one.chip.id, *middle) not in self._samples]
+        if len(missing) < _WORTH_THREADS:
+            return
+        with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="sampling") as pool:
+            found = pool.map(lambda one: self._resampled(one, middle), missing)
+            self._samples |= {
+                (one.chip.id, *middle): values for one, values in zip(missing, found, strict=True)
+            }
+
+
+def dated_images(
     chips: Sequence[ChipSource],
     site: Site,
     *,
@@ -270,7 +291,7 @@ def looks(
         judge: Says what of a date is clear.
 
     Yields:
-        The looks, oldest first.
+        The images, oldest first.
 
     Raises:
         ValueError: A chip doesn't lie on the site's grid.
@@ -293,16 +314,16 @@ def looks(
             if usable is not None:
                 stack.take(earlier, _HistoryDate(chip, usable, earlier.registration, _sun(chip, site)))
                 continue
-        look = _look(chip, stack, chain, earlier)
+        image = _dated_image(chip, stack, chain, earlier)
         if not wanted(chip):
             continue
         if not hindcast:
-            yield look
-        elif len(look.history) < LEAST_HISTORY or look.reason is not None:
-            forward[chip.id] = replace(look, chip=_without_pixels(look.chip), past=())
+            yield image
+        elif len(image.history) < LEAST_HISTORY or image.reason is not None:
+            forward[chip.id] = replace(image, chip=_without_pixels(image.chip), past=())
         else:
             forward[chip.id] = replace(
-                look, chip=_without_pixels(look.chip), current=None, background=None, past=()
+                image, chip=_without_pixels(image.chip), current=None, background=None, past=()
             )  # will be made anew
     for chip in ordered:
         if chip.id in forward:
@@ -339,7 +360,7 @@ def _unpack(text: str, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
     return bits[:size].astype(np.bool_).reshape(shape) if 0 <= len(bits) - size < 8 else None
 
 
-def _look(source: ChipSource, stack: _Stack, chain: str, earlier: AcceptedShift | None) -> DatedImage:
+def _dated_image(source: ChipSource, stack: _Stack, chain: str, earlier: AcceptedShift | None) -> DatedImage:
     """One date against those already in the stack, which it joins if it is good enough."""
     site = stack.site
     chip = source.load()
@@ -422,37 +443,37 @@ def _unlike(found: Registration, stack: _Stack, rows: Sequence[int]) -> tuple[st
     )
 
 
-def _both_sides(look: DatedImage, stack: _Stack) -> DatedImage:
-    """A look against dates before and after it."""
-    own = next((one for one in stack.kept if one.chip.id == look.id), None)
+def _both_sides(image: DatedImage, stack: _Stack) -> DatedImage:
+    """An image against dates before and after it."""
+    own = next((one for one in stack.kept if one.chip.id == image.id), None)
     if own is None:
-        return look
-    others = [i for i, one in enumerate(stack.kept) if one.chip.id != look.id]
-    chosen = choose_history(look.datetime, [stack.kept[i].chip.datetime for i in others])
+        return image
+    others = [i for i, one in enumerate(stack.kept) if one.chip.id != image.id]
+    chosen = choose_history(image.datetime, [stack.kept[i].chip.datetime for i in others])
     rows = [others[i] for i in chosen]
     if len(rows) < LEAST_HISTORY:
-        return look
-    site, chip = stack.site, look.chip
+        return image
+    site, chip = stack.site, image.chip
     planes = _planes(chip)
     middle = stack.middle(rows)
     background = stack.background(rows, middle)
     found = own.registration
-    if len(look.history) < LEAST_HISTORY:
+    if len(image.history) < LEAST_HISTORY:
         # Laid over too little at its time: there is better now.
         found = _place(chip, planes, stack, background, own.usable, rows, middle)
     history = tuple(stack.kept[i].chip.id for i in rows)
     fault = _misplaced(found, middle)
     if fault is not None:
-        return replace(look, reason=fault, registration=found, history=history)
+        return replace(image, reason=fault, registration=found, history=history)
     clearness = _assess(chip, planes, stack, middle, found, background.core)
     return replace(
-        look,
+        image,
         reason=clearness.reason,
         clearness=clearness,
         registration=found,
         history=history,
         background=background.core,
-        past=stack.past(look.datetime, rows, middle),
+        past=stack.past(image.datetime, rows, middle),
         current=_current(planes, site, found, middle, clearness.usable),
         history_sun=stack.sun(rows),
         warnings=_unlike(found, stack, rows),

@@ -1,9 +1,9 @@
 """Several looks at one place, moved so that what they say of its tracks lies one over the other.
 
 Images of a metre and finer lie some metres off each other on the map, and the wagons of an oblique one lean
-away from their rails. Tracks are 4.5 m apart, so that a mean over looks that are 2 m off is a blur. Each
-layer (the track map of a look, or its wagons) is moved to where it fits the sum of all others best. Across
-the tracks this is sharp; along them nothing is known, and a layer stays where it is.
+away from their rails. Tracks are 4.5 m apart, so that a mean over observations that are 2 m off is a blur.
+Each layer (the track map of an observation, or its wagons) is moved to where it fits the sum of all others
+best. Across the tracks this is sharp; along them nothing is known, and a layer stays where it is.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Float = NDArray[np.float64]
 REACH_M = 2.5
 """How far a layer is moved at most, metres: a little over half of the way to the next track.
 
-Wagons on a track where no other look has seen any must not be drawn to the neighbouring one.
+Wagons on a track where no other observation has seen any must not be drawn to the neighbouring one.
 """
 
 _STEP_M = 0.5
@@ -39,7 +39,7 @@ _INERTIA = 0.3
 
 
 class TrackPoints(NamedTuple):
-    """Points where a look sees track.
+    """Points where an observation sees track.
 
     Attributes:
         xy: (N, 2) metres in the frame of the grid.
@@ -77,7 +77,7 @@ def align(layers: Sequence[TrackPoints], shape: tuple[int, int], cell_m: float) 
     """How far each layer is to be moved.
 
     Args:
-        layers: of all looks.
+        layers: of all observations.
         shape: rows and columns of the grid.
         cell_m: side of a cell.
 

@@ -36,15 +36,15 @@ class TrackObservation(NamedTuple):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What several looks say, laid over each other.
+    """What several observations say, laid over each other.
 
     Attributes:
         grid: where it lies.
-        sightings: wagons of all looks.
+        sightings: wagons of all observations.
         likelihood: (H, W) mean of the maps; where nothing was seen, the nearest value. None without maps.
         seen: (H, W) where there is a map; None without.
-        moved_m: how far the layers of each look were moved to lie over the others: the larger of its map's
-            and its wagons' move, metres.
+        moved_m: how far the layers of each observation were moved to lie over the others: the larger of its
+            map's and its wagons' move, metres.
     """
 
     grid: PlaneGrid
@@ -54,23 +54,24 @@ class Evidence:
     moved_m: tuple[float, ...]
 
 
-def combine(grid: PlaneGrid, looks: Sequence[TrackObservation]) -> Evidence:
+def combine(grid: PlaneGrid, observations: Sequence[TrackObservation]) -> Evidence:
     """Lay looks over each other (`geo.tracks.alignment`) and take them together.
 
     Either all of them have a map or none has.
     """
-    maps = [look.likelihood for look in looks if look.likelihood is not None]
-    masks = [look.seen for look in looks if look.seen is not None]
-    layers = [line_layer(*look.sightings[:4]) for look in looks]
+    maps = [observation.likelihood for observation in observations if observation.likelihood is not None]
+    masks = [observation.seen for observation in observations if observation.seen is not None]
+    layers = [line_layer(*observation.sightings[:4]) for observation in observations]
     layers += [map_layer(one, grid.cell_m) for one in maps]
-    moves = align(layers, grid.shape, grid.cell_m) if len(looks) > 1 else np.zeros((len(layers), 2))
-    own, of_maps = moves[: len(looks)], moves[len(looks) :]
+    moves = align(layers, grid.shape, grid.cell_m) if len(observations) > 1 else np.zeros((len(layers), 2))
+    own, of_maps = moves[: len(observations)], moves[len(observations) :]
     sightings = Sightings.joined(
         [
-            look.sightings._replace(
-                xy=look.sightings.xy + move, look=np.full(len(look.sightings.score), number, np.int64)
+            observation.sightings._replace(
+                xy=observation.sightings.xy + move,
+                observation=np.full(len(observation.sightings.score), number, np.int64),
             )
-            for number, (look, move) in enumerate(zip(looks, own, strict=True))
+            for number, (observation, move) in enumerate(zip(observations, own, strict=True))
         ]
     )
     size = [math.hypot(*move) for move in own.tolist()]

@@ -67,7 +67,7 @@ class FitRules:
         turned_deg: how far they may be turned against it.
         tightest_m: radius below which a line is no track.
         spacing_m: tracks that run along each other are nowhere nearer than this.
-        many_looks: number of looks from which on one of them alone doesn't make a line.
+        many_observations: number of observations from which on one of them alone doesn't make a line.
         group_m: length of the longest line of a group of neighbours, below which none of them is believed:
             rows of parked lorries are short, a railway goes on.
         group_likelihood: mean of the map along a group, below which none of its lines is believed.
@@ -94,7 +94,7 @@ class FitRules:
     turned_deg: float = 6.0
     tightest_m: float = 130.0
     spacing_m: float = 2.6
-    many_looks: int = 4
+    many_observations: int = 4
     group_m: float = 150.0
     group_likelihood: float = 0.45
     group_reach_m: float = 30.0
@@ -108,7 +108,7 @@ class CentreLine:
     Attributes:
         xy: (N, 2) in the grid's frame, metres, a point a metre.
         sightings: wagons on it.
-        looks: images or observations that saw wagons on it, ascending.
+        observations: images or observations that saw wagons on it, ascending.
         occupied_share: share of its length where a wagon stood at any time.
         bridged_share: share of its length that was drawn across a gap.
         likelihood: mean of the map along it, or None without a map.
@@ -118,7 +118,7 @@ class CentreLine:
 
     xy: Float
     sightings: int
-    looks: tuple[int, ...]
+    observations: tuple[int, ...]
     occupied_share: float
     bridged_share: float
     likelihood: float | None
@@ -160,7 +160,7 @@ class _CentreLineFit:
     def __init__(self, evidence: Evidence, rules: FitRules):
         self.rules, self.grid = rules, evidence.grid
         self.map, self.seen = evidence.likelihood, evidence.seen
-        self.sightings, self.looks = evidence.sightings, len(evidence.moved_m)
+        self.sightings, self.observations = evidence.sightings, len(evidence.moved_m)
         if self.map is not None:
             # what stands where nothing looks like track is no wagon
             trust = np.clip(self._likelihood(self.sightings.xy) / rules.doubtful_likelihood, 0.0, 1.0)
@@ -360,9 +360,9 @@ class _CentreLineFit:
             return None
         occupied = float((self._covered(draft.xy, firm) > 0).mean())
         bridged = float((draft.ridge <= 0.0).mean())
-        looks = tuple(sorted({int(look) for look in self.sightings.look[firm]}))
-        if len(looks) == 1 and self.looks >= self.rules.many_looks and occupied > 0.5:
-            # wagons come and go: what only one of many looks shows is more often its mistake
+        observations = tuple(sorted({int(observation) for observation in self.sightings.observation[firm]}))
+        if len(observations) == 1 and self.observations >= self.rules.many_observations and occupied > 0.5:
+            # wagons come and go: what only one of many observations shows is more often its mistake
             return None
         scatter = None
         if len(firm) >= 3:
@@ -371,12 +371,12 @@ class _CentreLineFit:
         return CentreLine(
             draft.xy,
             len(firm),
-            looks,
+            observations,
             occupied,
             bridged,
             None if self.map is None else level,
             scatter,
-            _uncertainty(scatter, len(firm), len(looks), occupied),
+            _uncertainty(scatter, len(firm), len(observations), occupied),
         )
 
     def _grouped(self, lines: list[CentreLine]) -> list[CentreLine]:
@@ -467,7 +467,7 @@ def _level(line: CentreLine) -> float:
     return 1.0 if line.likelihood is None else line.likelihood
 
 
-def _uncertainty(scatter_m: float | None, sightings: int, looks: int, occupied: float) -> float:
+def _uncertainty(scatter_m: float | None, sightings: int, observations: int, occupied: float) -> float:
     """Within how many metres a track lies of its line, nine times in ten.
 
     The parts, as standard deviations: what is left in any line; what one look as a whole is off, by its
@@ -475,7 +475,7 @@ def _uncertainty(scatter_m: float | None, sightings: int, looks: int, occupied: 
     map alone where no wagon stood. The constants are fitted to simulated yards, none of which was displaced
     on the map as a whole: by how much all images together are, no image tells.
     """
-    variance = 0.25**2 + 0.6**2 / max(1, looks) + 1.3**2 * (1.0 - occupied)
+    variance = 0.25**2 + 0.6**2 / max(1, observations) + 1.3**2 * (1.0 - occupied)
     if scatter_m is not None:
         variance += scatter_m**2 / sightings
     return 1.64 * math.sqrt(variance)

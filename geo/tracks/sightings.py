@@ -28,14 +28,14 @@ class Sightings(NamedTuple):
         angle: (N,) of the long axis, radians from +x towards +y, in [0, pi).
         length_m: (N,).
         score: (N,) probability of being a wagon, 0 to 1.
-        look: (N,) which image or observation saw it, counted from 0.
+        observation: (N,) which image or observation saw it, counted from 0.
     """
 
     xy: Float
     angle: Float
     length_m: Float
     score: Float
-    look: NDArray[np.int64]
+    observation: NDArray[np.int64]
 
     @classmethod
     def none(cls) -> Sightings:
@@ -45,21 +45,21 @@ class Sightings(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Sequence[Sightings]) -> Sightings:
-        """Those of several looks."""
+        """Those of several observations."""
         whole = [cls.none(), *parts]
         return cls(
             np.concatenate([part.xy for part in whole]),
             np.concatenate([part.angle for part in whole]),
             np.concatenate([part.length_m for part in whole]),
             np.concatenate([part.score for part in whole]),
-            np.concatenate([part.look for part in whole]),
+            np.concatenate([part.observation for part in whole]),
         )
 
     @classmethod
     def from_polygons(
         cls, polygons: Sequence[shapely.Polygon], score: NDArray[np.floating], grid: PlaneGrid
     ) -> Sightings:
-        """Rectangles in the grid's CRS as sightings of look 0.
+        """Rectangles in the grid's CRS as sightings of observation 0.
 
         The corners come in the order of `geo.boxes.MapBoxes`; of any other shape the smallest rectangle
         around it is taken.
@@ -83,7 +83,7 @@ class Sightings(NamedTuple):
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Sightings:
         """Some of them."""
         return Sightings(
-            self.xy[rows], self.angle[rows], self.length_m[rows], self.score[rows], self.look[rows]
+            self.xy[rows], self.angle[rows], self.length_m[rows], self.score[rows], self.observation[rows]
         )
 
 

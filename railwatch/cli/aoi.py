@@ -288,7 +288,7 @@ def _show_fit(fit: TrackFit, as_json: bool) -> None:
                 track.id,
                 f"{track.line.length_m:.0f} m",
                 track.line.sightings,
-                f"{len(track.line.looks)} of {len(fit.looks)}",
+                f"{len(track.line.observations)} of {len(fit.sources)}",
                 "-" if track.line.likelihood is None else f"{track.line.likelihood:.2f}",
                 f"{track.line.uncertainty_m:.1f} m",
             )
@@ -372,14 +372,14 @@ def _fit_summary(fit: TrackFit) -> dict[str, Any]:
     return {
         **_import_summary(fit.done),
         "known_m": round(fit.known_m, 1),
-        "looks": [look.to_json() for look in fit.looks],
+        "looks": [source.to_json() for source in fit.sources],
         "skipped": [one.to_json() for one in fit.skipped],
         "tracks": [
             {
                 "id": track.id,
                 "length_m": round(track.line.length_m, 1),
                 "sightings": track.line.sightings,
-                "looks": [fit.looks[number].name for number in track.line.looks],
+                "looks": [fit.sources[number].name for number in track.line.observations],
                 "occupied_share": round(track.line.occupied_share, 2),
                 "track_likelihood": None
                 if track.line.likelihood is None

@@ -32,7 +32,7 @@ def calibrate(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the line between [bold]two counting methods[/bold] at a place, from looks of the same days.
+    """Show the line between [bold]two counting methods[/bold] at a place, from observations of the same days.
 
     Verdicts put both methods on one scale by it. With too few pairs, or pairs that leave it open, there is
     no line: then the methods meet with the systematic error of each added.

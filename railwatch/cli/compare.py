@@ -119,7 +119,7 @@ def _row(verdict: Verdict, several: bool) -> tuple[object, ...]:
         None if maximum is None else f"{ceiling}{words.number(maximum.value)}",
         _chance(verdict.probability_record),
         _chance(verdict.probability_exceedance),
-        verdict.coverage.looks,
+        verdict.coverage.observations,
     )
 
 

@@ -1,4 +1,4 @@
-"""`railwatch review`: correct counts by hand, and see where a look is worth most."""
+"""`railwatch review`: correct counts by hand, and see where a review is worth most."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def propose(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say which scenes to look at first: where a look by eye would [bold]change the verdict most[/bold]."""
+    """Say which scenes to look at first: where a review by eye would [bold]change the verdict most[/bold]."""
     from railwatch.config import load_config
     from railwatch.history.sources import read_sources
     from railwatch.review import proposals

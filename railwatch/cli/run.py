@@ -271,7 +271,7 @@ def _count(one: Observation) -> int | str | None:
 
 
 def _length(one: Observation) -> tuple[int | str | None, str | None]:
-    """Return the occupied length with its interval, for looks that measure it."""
+    """Return the occupied length with its interval, for observations that measure it."""
     if one.occupied_length_m is None or one.method != "occupancy":
         return None, None
     length = f"at least {one.occupied_length_m:.0f}" if one.lower_bound else round(one.occupied_length_m)

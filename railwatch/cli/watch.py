@@ -47,7 +47,7 @@ def watch(
     since: Annotated[
         str | None,
         typer.Option(
-            "--since", metavar="DATE", help="The first day; by default the last look's, or two years ago."
+            "--since", metavar="DATE", help="The first day; by default the last check's, or two years ago."
         ),
     ] = None,
     until: Annotated[
@@ -88,10 +88,10 @@ def watch(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look once for [bold]new scenes[/bold] of one or many areas, count them, judge them, and end.
+    """Check once for [bold]new scenes[/bold] of one or many areas, count them, judge them, and end.
 
-    Goes back to the last look. Only one watch at a time works on a store: a second one ends with code 75.
-    Code 69 says that a server didn't answer, so that the next look will bring more.
+    Goes back to the last check. Only one watch at a time works on a store: a second one ends with code 75.
+    Code 69 says that a server didn't answer, so that the next check will bring more.
     """
     from railwatch.pipeline.areas import load_areas
 
@@ -143,8 +143,8 @@ def watch(
         say(result)
     if result.unavailable:
         raise typer.Exit(_common.EXIT_UNAVAILABLE)
-    if all(one.error is not None for one in result.looks):
-        _common.fail(str(result.looks[0].error))
+    if all(one.error is not None for one in result.checks):
+        _common.fail(str(result.checks[0].error))
 
 
 def _opened(log: str | None, stack: ExitStack) -> IO[str] | None:
@@ -169,8 +169,8 @@ def _event(stream: IO[str] | None) -> Callable[..., None]:
 
 
 def say(result: WatchResult) -> None:
-    """Print what came of a look."""
-    for one in result.looks:
+    """Print what came of a check."""
+    for one in result.checks:
         if one.error is not None:
             _common.say(f"{one.area}: {one.error}")
             continue

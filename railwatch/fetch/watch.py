@@ -1,6 +1,6 @@
 """Fetch what is new of some areas, then count it: one look at the archives, for cron and systemd.
 
-What was looked at is kept in ``watch.json`` in the store. The next look goes back a month before the last
+What was looked at is kept in ``watch.json`` in the store. The next check goes back a month before the last
 one, since scenes reach the archives days after they were taken; those that are there already cost no
 request of their own.
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from railwatch.pipeline.run import Progress, RunResult
     from railwatch.store.store import Store
 
-__all__ = ["AreaLook", "WatchResult", "watch"]
+__all__ = ["AreaCheck", "WatchResult", "watch"]
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +44,10 @@ STATE = "watch.json"
 """Name of the file in the store."""
 
 OVERLAP = timedelta(days=30)
-"""How far a look goes back before the last one."""
+"""How far a check goes back before the last one."""
 
 FIRST_SPAN = timedelta(days=730)
-"""How far the first look goes back if nothing else is said."""
+"""How far the first check goes back if nothing else is said."""
 
 _VERSION = 1
 
@@ -55,7 +55,7 @@ Event = Callable[..., None]
 
 
 @dataclass(frozen=True)
-class AreaLook:
+class AreaCheck:
     """What came of one area.
 
     Attributes:
@@ -64,7 +64,7 @@ class AreaLook:
         run: What was counted, None if there was nothing to count or it failed.
         alerts: That were sent.
         error: What went wrong, or None.
-        unavailable: Whether another look may succeed.
+        unavailable: Whether another check may succeed.
     """
 
     area: str
@@ -90,21 +90,21 @@ class WatchResult:
     """What came of a look at all areas.
 
     Attributes:
-        looks: By area.
+        checks: By area.
         store: The store's location.
     """
 
-    looks: tuple[AreaLook, ...]
+    checks: tuple[AreaCheck, ...]
     store: str
 
     @property
     def unavailable(self) -> bool:
-        """Whether another look may bring more."""
-        return any(one.unavailable for one in self.looks)
+        """Whether another check may bring more."""
+        return any(one.unavailable for one in self.checks)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as ``railwatch watch --json`` prints it."""
-        return {"areas": [one.to_json() for one in self.looks], "store": self.store}
+        return {"areas": [one.to_json() for one in self.checks], "store": self.store}
 
 
 def watch(
@@ -122,7 +122,7 @@ def watch(
     progress: Progress | None = None,
     event: Event = lambda name, **said: None,
 ) -> WatchResult:
-    """Fetch what is new since the last look, and count it.
+    """Fetch what is new since the last check, and count it.
 
     Args:
         areas: In longitude and latitude.
@@ -130,7 +130,7 @@ def watch(
         config: The settings of the run.
         store: Where observations are kept; only one watch at a time works on it.
         out: Where scenes are kept: a path or an fsspec URL.
-        since: The first day; by default the last look's, or two years ago.
+        since: The first day; by default the last check's, or two years ago.
         scheduler: Address of a Dask scheduler.
         workers: Processes on this machine.
         alert_command: Run when a verdict is elevated or higher; see `railwatch.pipeline.alerts`.
@@ -145,30 +145,30 @@ def watch(
         LockedError: Another watch is at work on the store.
         StoreError: The store can't be read or written.
     """
-    looks = []
+    checks = []
     with _lock(store):
         state = _read_state(store.path / STATE)
         for area in areas:
             first = since or _since(state.get(_key(area, options)), options.until)
             event("start", aoi=area.name, since=iso(first), until=iso(options.until))
-            look = _look(
+            check = _check_area(
                 area, replace(options, since=first), config, store, out, scheduler, workers, progress, event
             )
-            if look.run is not None and alert_command is not None:
-                sent = send_alerts(look.run.verdicts, alert_command, store.path, timeout_s=alert_timeout_s)
+            if check.run is not None and alert_command is not None:
+                sent = send_alerts(check.run.verdicts, alert_command, store.path, timeout_s=alert_timeout_s)
                 for one in sent:
                     event("alert", **one.to_json())
-                look = replace(look, alerts=tuple(sent))
-            if look.error is None and not look.unavailable:
+                check = replace(check, alerts=tuple(sent))
+            if check.error is None and not check.unavailable:
                 state[_key(area, options)] = {"until": iso(options.until)}
                 _write_state(store.path / STATE, state)
             store.push()
-            event("done", aoi=area.name, ok=look.error is None and not look.unavailable)
-            looks.append(look)
-    return WatchResult(tuple(looks), store.location)
+            event("done", aoi=area.name, ok=check.error is None and not check.unavailable)
+            checks.append(check)
+    return WatchResult(tuple(checks), store.location)
 
 
-def _look(
+def _check_area(
     area: AreaOfInterest,
     options: FetchOptions,
     config: RunConfig,
@@ -178,7 +178,7 @@ def _look(
     workers: int | None,
     progress: Progress | None,
     event: Event,
-) -> AreaLook:
+) -> AreaCheck:
     fetched: FetchResult | None = None
     try:
         planned = plan(area, options, out)
@@ -202,7 +202,7 @@ def _look(
         if not fetched.new and not planned.held:
             reason = next((one.reason for one in fetched.failed), None)
             event("nothing", aoi=area.name, reason=reason)
-            return AreaLook(area.name, fetched, error=reason, unavailable=fetched.unavailable)
+            return AreaCheck(area.name, fetched, error=reason, unavailable=fetched.unavailable)
         (result,) = run_areas(
             [planned.folder.location],
             [area],
@@ -217,7 +217,7 @@ def _look(
     except InputError as error:
         text = " ".join(str(error).split())
         event("error", aoi=area.name, error=text)
-        return AreaLook(area.name, fetched, error=text, unavailable=isinstance(error, UnavailableError))
+        return AreaCheck(area.name, fetched, error=text, unavailable=isinstance(error, UnavailableError))
     latest = result.verdicts[-1] if result.verdicts else None
     event(
         "counted",
@@ -227,11 +227,11 @@ def _look(
         verdict=None if latest is None else latest.to_json().get("verdict"),
         report=None if result.report is None else str(result.report),
     )
-    return AreaLook(area.name, fetched, result, unavailable=fetched.unavailable)
+    return AreaCheck(area.name, fetched, result, unavailable=fetched.unavailable)
 
 
 def _key(area: AreaOfInterest, options: FetchOptions) -> str:
-    """What a look was at: another boundary, archive or collection is looked at from the beginning."""
+    """What a check was at: another boundary, archive or collection is looked at from the beginning."""
     return " ".join([area.name, window_key(area), options.source, *sorted(options.collections)])
 
 

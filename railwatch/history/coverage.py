@@ -1,7 +1,7 @@
-"""How much a window really saw: effective looks, gaps, months never seen.
+"""How much a window really saw: effective observations, gaps, months never seen.
 
-Two looks a day apart see much the same wagons, so that fifty looks in two months say less than fifty in
-five years. The time that a state of the yard lasts is estimated from the looks themselves.
+Two observations a day apart see much the same wagons, so that fifty observations in two months say less than
+fifty in five years. The time that a state of the yard lasts is estimated from the observations themselves.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ class Coverage:
     """What the looks inside a window cover.
 
     Attributes:
-        looks: Days with a clear look that says how many cars there were at most ("at least 4" doesn't).
-        n_effective: How many independent looks they are worth.
+        observations: Days with a clear observation that says how many cars there were at most ("at least 4"
+            doesn't).
+        n_effective: How many independent observations they are worth.
         dwell_days: Time over which the yard's state is forgotten (to 1/e), as estimated.
-        longest_gap_days: Longest time without a clear look, the window's ends included.
-        months_never_seen: Months of the year (1-12) without a clear look in any year.
-        abstained: Looks of the window without an answer (clouds, snow, an unsure detector).
-        first: Day of the first clear look, or None.
+        longest_gap_days: Longest time without a clear observation, the window's ends included.
+        months_never_seen: Months of the year (1-12) without a clear observation in any year.
+        abstained: Observations of the window without an answer (clouds, snow, an unsure detector).
+        first: Day of the first clear observation, or None.
         last: Day of the last.
-        published: How many of the looks are published counts of others alone.
+        published: How many of the observations are published counts of others alone.
     """
 
-    looks: int
+    observations: int
     n_effective: float
     dwell_days: float
     longest_gap_days: int
@@ -50,7 +51,7 @@ class Coverage:
 
     @property
     def record_chance(self) -> float:
-        """Probability that one more look is the highest if nothing has changed: 1 / (n_effective + 1)."""
+        """Probability that one more observation is the highest if nothing has changed: 1 / (n_eff + 1)."""
         return 1.0 / (self.n_effective + 1.0)
 
 
@@ -65,24 +66,24 @@ def coverage(
     settings: VerdictSettings,
     published: int = 0,
 ) -> Coverage:
-    """Return what the looks of a window cover.
+    """Return what the observations of a window cover.
 
     Args:
-        days: Day of each clear look, ascending, without repetition.
-        counts: Best count of each look; NaN where only a bound is known, (n,).
+        days: Day of each clear observation, ascending, without repetition.
+        counts: Best count of each observation; NaN where only a bound is known, (n,).
         variances: Error variance of each, (n,).
         start: First day of the window.
         end: Last day of the window.
-        abstained: Looks without an answer.
+        abstained: Observations without an answer.
         settings: The expected dwell time.
-        published: How many of the looks are published counts alone.
+        published: How many of the observations are published counts alone.
     """
     ordinals = np.array([day.toordinal() for day in days], dtype=np.float64)
     dwell = dwell_days(ordinals, counts, variances, settings.dwell_days)
-    effective = effective_looks(ordinals, dwell)
+    effective = effective_observations(ordinals, dwell)
     marks = np.concatenate([[start.toordinal()], ordinals, [end.toordinal()]])
     return Coverage(
-        looks=len(days),
+        observations=len(days),
         n_effective=effective,
         dwell_days=dwell,
         longest_gap_days=int(np.diff(marks).max()),
@@ -94,11 +95,11 @@ def coverage(
     )
 
 
-def effective_looks(ordinals: FloatArray, dwell: float) -> float:
-    """Return how many independent looks a series is worth.
+def effective_observations(ordinals: FloatArray, dwell: float) -> float:
+    """Return how many independent observations a series is worth.
 
-    Each look adds (1 - r) / (1 + r), where r = exp(-days since the look before / dwell): for even spacing
-    that is n (1 - r) / (1 + r), and a second look on the same day adds nothing.
+    Each observation adds (1 - r) / (1 + r), where r = exp(-days since the observation before / dwell): for
+    even spacing that is n (1 - r) / (1 + r), and a second observation on the same day adds nothing.
 
     Args:
         ordinals: Days, ascending, (n,).
@@ -113,8 +114,8 @@ def effective_looks(ordinals: FloatArray, dwell: float) -> float:
 def dwell_days(ordinals: FloatArray, counts: FloatArray, variances: FloatArray, expected: float) -> float:
     """Estimate how long the yard keeps its state.
 
-    Products of neighbouring looks' residuals are matched to exp(-days / dwell), with a log-normal prior
-    around the expected value. Residuals are taken from the local mean, so that a season or a new level
+    Products of neighbouring observations' residuals are matched to exp(-days / dwell), with a log-normal
+    prior around the expected value. Residuals are taken from the local mean, so that a season or a new level
     of traffic isn't mistaken for wagons standing still; measuring noise, which would hide the
     correlation, is taken out of the variance.
 

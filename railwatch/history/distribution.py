@@ -1,8 +1,8 @@
 """Negative binomial laws on a grid: numbers of cars, and all the means and dispersions they may have.
 
 A verdict must count in how little a short history says about its own law. With the law tabulated over a
-grid of means and dispersions once a process, each past look costs one row, and every window's posterior
-is a weighted sum of rows: no optimiser, no random numbers, the same answer on every machine.
+grid of means and dispersions once a process, each past observation costs one row, and every window's
+posterior is a weighted sum of rows: no optimiser, no random numbers, the same answer on every machine.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
-"""Several looks of a standing state combined: a series filtered from the single looks, beside them.
+"""Observations of a standing state combined: a filtered series beside that of the single observations.
 
-Wagons stand for days, and looks of ten metres come every few days with errors of many cars. What the looks
-before a date say of it is carried on to it by a local-level model (a random walk; Harvey 1989, Forecasting,
-Structural Time Series Models and the Kalman Filter) and joined with the date's own look. How fast the walk
-goes isn't fixed: filters of several speeds run side by side, weighted by how well each has foretold the looks
-so far. A look that no walk explains begins anew: between two looks the yard may have been emptied and filled,
-so that a build-up isn't smoothed away.
+Wagons stand for days, and observations of ten metres come every few days with errors of many cars. What the
+observations before a date say of it is carried on to it by a local-level model (a random walk; Harvey 1989,
+Forecasting, Structural Time Series Models and the Kalman Filter) and joined with the date's own observation.
+How fast the walk goes isn't fixed: filters of several speeds run side by side, weighted by how well each has
+foretold the observations so far. An observation that no walk explains begins anew: between two observations
+the yard may have been emptied and filled, so that a build-up isn't smoothed away.
 
-The filter runs forward: a later look never changes what it says of an earlier date. Verdicts don't use it.
+The filter runs forward: a later observation never changes what it says of an earlier date. Verdicts don't use
+it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from railwatch.store.observation import Observation
 __all__ = ["COLUMNS", "METHOD", "Filtered", "filtered", "forward"]
 
 METHOD = "occupancy"
-"""Only the looks of this method are combined: their errors are large and their dates near."""
+"""Only the observations of this method are combined: their errors are large and their dates near."""
 
 _SPEEDS = np.geomspace(0.3, 10.0, 8)  # of the walk, cars after a day
 _STAND_DAYS = 30.0  # a state that is as old as this has been replaced with a probability of 1 - 1/e
@@ -68,14 +69,15 @@ COLUMNS = ("filtered_count", "filtered_count_low", "filtered_count_high")
 def filtered(
     observations: Iterable[Observation], settings: VerdictSettings | None = None
 ) -> dict[str, Filtered]:
-    """Filter the looks of each area.
+    """Filter the observations of each area.
 
     Args:
         observations: Of any areas and methods, superseded ones left out, in any order.
-        settings: Gives the least error of a look.
+        settings: Gives the least error of an observation.
 
     Returns:
-        By observation id, for every look of ten metres with a count; empty for an area with a single one.
+        By observation id, for every observation of ten metres with a count; empty for an area with a single
+        one.
     """
     error = (settings or VerdictSettings()).method(METHOD)
     areas: dict[str, list[Observation]] = {}
@@ -83,18 +85,18 @@ def filtered(
         if one.method == METHOD and one.count is not None:
             areas.setdefault(one.aoi, []).append(one)
     found = {}
-    for looks in areas.values():
-        looks.sort(key=lambda one: (one.datetime, one.id))
-        if len(looks) < 2:
+    for series in areas.values():
+        series.sort(key=lambda one: (one.datetime, one.id))
+        if len(series) < 2:
             continue
-        days = np.array([one.datetime.timestamp() / 86400.0 for one in looks])
-        counts = np.array([one.count for one in looks], dtype=np.float64)
+        days = np.array([one.datetime.timestamp() / 86400.0 for one in series])
+        counts = np.array([one.count for one in series], dtype=np.float64)
         sds = np.array(
-            [sum(errors_of(one.count or 0.0, one.count_low, one.count_high, error)) / 2 for one in looks]
+            [sum(errors_of(one.count or 0.0, one.count_low, one.count_high, error)) / 2 for one in series]
         )
-        bounds = np.array([one.lower_bound for one in looks])
+        bounds = np.array([one.lower_bound for one in series])
         means, spreads = forward(days, counts, sds, bounds)
-        for one, mean, sd in zip(looks, means.tolist(), spreads.tolist(), strict=True):
+        for one, mean, sd in zip(series, means.tolist(), spreads.tolist(), strict=True):
             value = max(mean, 0.0)
             found[one.id] = Filtered(
                 one.id, one.datetime, value, max(mean - Z90 * sd, 0.0), max(mean + Z90 * sd, value)
@@ -111,13 +113,13 @@ def forward(
     """Filter one series forward.
 
     Args:
-        days: Time of each look, ascending, (n,).
+        days: Time of each observation, ascending, (n,).
         counts: Cars, (n,).
         sds: Standard error of each, over 0, (n,).
         bounds: Whether a count is the least there can be; such a look only ever raises the level, (n,).
 
     Returns:
-        Mean and standard deviation of the level at each look, given it and those before, (n,) each.
+        Mean and standard deviation of the level at each observation, given it and those before, (n,) each.
     """
     least = np.zeros(len(counts), bool) if bounds is None else bounds
     means, deviations = np.empty(len(counts)), np.empty(len(counts))
@@ -149,7 +151,7 @@ def forward(
 def _updated(
     level: NDArray[np.float64], variance: NDArray[np.float64], count: float, sd: float, *, bound: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Level and variance after a look, and the logarithm of how likely it was."""
+    """Level and variance after an observation, and the logarithm of how likely it was."""
     spread = variance + sd**2
     rest = count - level
     if bound:

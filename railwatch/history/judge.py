@@ -17,7 +17,7 @@ from railwatch.history.distribution import laws_for
 from railwatch.history.gathered import Gathered
 from railwatch.history.matchups import calibrate
 from railwatch.history.posterior import ObservedCounts, Posterior
-from railwatch.history.record import Record, looks_of
+from railwatch.history.record import Record, observations_of
 from railwatch.history.rule import Figures, as_printed, basis_of, word_for
 from railwatch.history.settings import VerdictSettings
 from railwatch.history.together import METHOD, Together, pooled
@@ -135,7 +135,7 @@ def judge(
     for record in records:
         places.setdefault(record.aoi, []).append(record)
     drafts: list[Verdict] = []
-    seconds: dict[str, SecondLook] = {}
+    seconds: dict[str, SecondObservation] = {}
     everything = None if paired is None else list(paired)
     for aoi, members in sorted(places.items()):
         pairs = members if everything is None else [record for record in everything if record.aoi == aoi]
@@ -144,7 +144,7 @@ def judge(
             if record.kind == "ceiling" or (judged is not None and record.id not in judged):
                 continue
             drafts.append(place.figures(record))
-            seconds[record.id] = place.second_look
+            seconds[record.id] = place.second_observation
     drafts.sort(key=lambda one: (one.record.when, one.record.aoi, one.record.id))
     verdicts = [finished(draft, seconds[draft.record.id], chosen) for draft in corrected(drafts, chosen)]
     labels = {one.record.id: one.label for one in verdicts}
@@ -160,13 +160,13 @@ def _before(day: date, dates: Sequence[date], reach: int) -> bool:
     return index < len(dates) and (dates[index] - day).days < reach
 
 
-SecondLook = Callable[[Record], Record | None]
-"""Finds the look that agrees with an unprecedented one, or None."""
+SecondObservation = Callable[[Record], Record | None]
+"""Finds the observation that agrees with an unprecedented one, or None."""
 
 
 @dataclass(frozen=True)
 class _Window:
-    """The history of one date: which looks, which ceilings, and what they amount to."""
+    """The history of one date: which observations, which ceilings, and what they amount to."""
 
     start: date
     end: date
@@ -208,11 +208,11 @@ class PlaceHistory:
         self.settings = settings
         self.step = window_step_days
         self.records = sorted(records, key=lambda record: (record.when, record.id))
-        self.looks = looks_of(self.records)
-        self.days = [look[0].day for look in self.looks]
+        self.observations = observations_of(self.records)
+        self.days = [observation[0].day for observation in self.observations]
         # Asked for again in the window of every date after it.
-        self._points = [_best(look) for look in self.looks]
-        self._bounded = [any(record.bounded for record in look) for look in self.looks]
+        self._points = [_best(observation) for observation in self.observations]
+        self._bounded = [any(record.bounded for record in observation) for observation in self.observations]
         self.missing = sorted(
             {record.day for record in self.records if record.kind == "missing"} - set(self.days)
         )
@@ -233,7 +233,7 @@ class PlaceHistory:
         """
         window = self._window(record.day)
         basis = basis_of(
-            window.coverage.n_effective, window.ceiling_share, window.coverage.looks, self.settings
+            window.coverage.n_effective, window.ceiling_share, window.coverage.observations, self.settings
         )
         draft = Verdict(
             record=record,
@@ -242,7 +242,7 @@ class PlaceHistory:
             window=(window.start, window.end),
             coverage=window.coverage,
             ceilings=len(window.ceilings),
-            ceiling_looks=sum(looks for _, looks in window.ceilings),
+            ceiling_observations=sum(observations for _, observations in window.ceilings),
             basis=basis,
             maximum=window.maximum,
             recent=self._recent(window.end, record.day),
@@ -264,7 +264,7 @@ class PlaceHistory:
             # A bound says nothing about the side that it leaves open.
             probability_exceedance=1.0 if record.kind == "at most" else fit.exceedance(point),
             probability_exceedance_all=(
-                1.0 if record.kind == "at most" else fit.exceedance(point, every_look=True)
+                1.0 if record.kind == "at most" else fit.exceedance(point, every_observation=True)
             ),
             probability_shortfall=1.0 if record.kind == "at least" else fit.shortfall(point),
             expected_low=low,
@@ -284,12 +284,17 @@ class PlaceHistory:
         found: list[Together] = []
         start = max(window.end + timedelta(days=1), record.day - timedelta(days=settings.together_days))
         first, last = bisect_left(self.days, start), bisect_left(self.days, record.day)
-        looks = [*self.looks[first:last], *([one] for one in before if start <= one.day < record.day)]
-        for look in reversed(looks):
+        observations = [
+            *self.observations[first:last],
+            *([one] for one in before if start <= one.day < record.day),
+        ]
+        for observation in reversed(observations):
             # What another method says of the same days must not speak against it.
-            if len(run) == settings.together_images or not all(self._high(one, window) for one in look):
+            if len(run) == settings.together_images or not all(
+                self._high(one, window) for one in observation
+            ):
                 break
-            run = [*(one for one in look if one.method == METHOD), *run]
+            run = [*(one for one in observation if one.method == METHOD), *run]
             if len(run) > 1:
                 mean = pooled([one.as_point() for one in run], settings)
                 found.append(
@@ -312,25 +317,25 @@ class PlaceHistory:
         chance = self._fit(record.method, window).exceedance(record.as_point())
         return chance <= self.settings.together_exceedance
 
-    def second_look(self, record: Record) -> Record | None:
-        """Return the look that agrees that a record is above everything in its window, or None.
+    def second_observation(self, record: Record) -> Record | None:
+        """Return the observation that agrees that a record is above everything in its window, or None.
 
-        That is the next clear look, or another method's within a few days before or after.
+        That is the next clear observation, or another method's within a few days before or after.
         """
         settings = self.settings
         after = bisect_left(self.days, record.day + timedelta(days=1))
         candidates: list[Record] = []
         if after < len(self.days) and (self.days[after] - record.day).days <= settings.confirm_days:
-            candidates.extend(self.looks[after])
+            candidates.extend(self.observations[after])
         near = timedelta(days=settings.other_method_days)
-        for look in self.looks[bisect_left(self.days, record.day - near) :]:
-            if look[0].day > record.day + near:
+        for observation in self.observations[bisect_left(self.days, record.day - near) :]:
+            if observation[0].day > record.day + near:
                 break
-            candidates.extend(other for other in look if other.method != record.method)
+            candidates.extend(other for other in observation if other.method != record.method)
         return next((other for other in candidates if self.agrees(record, other)), None)
 
     def agrees(self, record: Record, other: Record) -> bool:
-        """Return whether another look, too, is likely above everything in a record's window."""
+        """Return whether another observation, too, is likely above everything in a record's window."""
         if other.kind == "at most":
             return False
         fit = self._fit(other.method, self._window(record.day))
@@ -362,17 +367,18 @@ class PlaceHistory:
                 ceilings.append((record, max(assumed, 1.0)))
                 covered = max(covered, overlap)
         chosen = [index for index in range(first, last) if self._bounded[index]]
-        looks = [self.looks[index] for index in chosen]
+        observations = [self.observations[index] for index in chosen]
         points = [self._points[index] for index in chosen]
         seen = coverage(
-            [look[0].day for look in looks],
+            [observation[0].day for observation in observations],
             np.array([np.nan if one is None else one.value for one in points], dtype=np.float64),
             np.array([np.nan if one is None else _variance(one) for one in points], dtype=np.float64),
             start=start,
             end=end,
             abstained=sum(start <= day <= end for day in self.missing),
             published=sum(
-                all(record.method == "published" for record in look if record.bounded) for look in looks
+                all(record.method == "published" for record in observation if record.bounded)
+                for observation in observations
             ),
             settings=settings,
         )
@@ -384,25 +390,30 @@ class PlaceHistory:
             ceilings=tuple(ceilings),
             ceiling_share=covered / ((end - start).days + 1),
             coverage=seen,
-            maximum=_maximum([*_speaking(self.looks[first:last]), *(record for record, _ in ceilings)]),
+            maximum=_maximum(
+                [*_speaking(self.observations[first:last]), *(record for record, _ in ceilings)]
+            ),
         )
 
     def _recent(self, end: date, day: date) -> HistoryMaximum | None:
         """The highest between a window's end and the date judged."""
         first = bisect_left(self.days, end + timedelta(days=1))
         last = bisect_left(self.days, day)
-        return _maximum(_speaking(self.looks[first:last]))
+        return _maximum(_speaking(self.observations[first:last]))
 
     def _fit(self, method: str, window: _Window) -> Posterior:
-        ceilings = tuple((record.id, looks) for record, looks in window.ceilings)
+        ceilings = tuple((record.id, observations) for record, observations in window.ceilings)
         key = (method, window.first, window.last, ceilings)
         if key not in self._fits:
             seen = window.coverage
             self._fits[key] = self._table(method).fit(
                 window.first,
                 window.last,
-                [(self._on_scale_of(method, record), looks) for record, looks in window.ceilings],
-                seen.n_effective / seen.looks if seen.looks else 1.0,
+                [
+                    (self._on_scale_of(method, record), observations)
+                    for record, observations in window.ceilings
+                ],
+                seen.n_effective / seen.observations if seen.observations else 1.0,
                 self.settings,
             )
         return self._fits[key]
@@ -410,7 +421,10 @@ class PlaceHistory:
     def _table(self, method: str) -> ObservedCounts:
         """The looks as the given method would have seen them."""
         if method not in self._tables:
-            aligned = [[self._on_scale_of(method, record) for record in look] for look in self.looks]
+            aligned = [
+                [self._on_scale_of(method, record) for record in observation]
+                for observation in self.observations
+            ]
             self._tables[method] = ObservedCounts(aligned, self._laws)
         return self._tables[method]
 
@@ -425,9 +439,9 @@ class PlaceHistory:
         return record.widened(math.hypot(*shares))
 
 
-def _best(look: Sequence[Record]) -> Record | None:
+def _best(observation: Sequence[Record]) -> Record | None:
     """The record that says most precisely how many there were, or None if there are only bounds."""
-    points = [record.as_point() for record in look if record.kind in ("count", "range")]
+    points = [record.as_point() for record in observation if record.kind in ("count", "range")]
     return min(points, key=lambda one: (one.sd_below + one.sd_above, one.id), default=None)
 
 
@@ -435,16 +449,16 @@ def _variance(record: Record) -> float:
     return ((record.sd_below + record.sd_above) / 2.0) ** 2
 
 
-def _speaking(looks: Sequence[Sequence[Record]]) -> list[Record]:
+def _speaking(observations: Sequence[Sequence[Record]]) -> list[Record]:
     """The records that say how many there were at least."""
-    return [record for look in looks for record in look if record.kind != "at most"]
+    return [record for observation in observations for record in observation if record.kind != "at most"]
 
 
 def _maximum(records: Sequence[Record]) -> HistoryMaximum | None:
     known = [record for record in records if record.value is not None]
     if not known:
         return None
-    # Of equal values a dated look is the better witness; then the earlier one.
+    # Of equal values a dated observation is the better witness; then the earlier one.
     top = min(known, key=lambda one: (-cast(float, one.value), one.kind == "ceiling", one.when, one.id))
     return HistoryMaximum(
         value=cast(float, top.value),
@@ -462,16 +476,16 @@ def _maximum(records: Sequence[Record]) -> HistoryMaximum | None:
 
 def _too_short(window: _Window, settings: VerdictSettings) -> str:
     seen = window.coverage
-    if not seen.looks:
+    if not seen.observations:
         return f"there is no clear image from {window.start} to {window.end}"
-    if seen.looks == 1:
+    if seen.observations == 1:
         return (
             f"there is only one clear image from {window.start} to {window.end}, and "
             f"{settings.min_looks:g} independent ones are needed"
         )
     worth = f"{as_printed(seen.n_effective):.1f}"
     return (
-        f"the {seen.looks} clear images from {window.start} to {window.end} are worth "
+        f"the {seen.observations} clear images from {window.start} to {window.end} are worth "
         f"{worth} independent ones, and {settings.min_looks:g} are needed"
     )
 
@@ -516,7 +530,7 @@ def q_value(probabilities: Sequence[float], position: int) -> float:
     return min(float(higher.min()), 1.0)
 
 
-def finished(draft: Verdict, second_look: SecondLook, settings: VerdictSettings) -> Verdict:
+def finished(draft: Verdict, second_observation: SecondObservation, settings: VerdictSettings) -> Verdict:
     """Return the verdict with its word, the rule that gave it and, if `unprecedented`, what confirms it."""
     if draft.q_exceedance is None:
         return draft
@@ -530,7 +544,7 @@ def finished(draft: Verdict, second_look: SecondLook, settings: VerdictSettings)
         return replace(draft, verdict=word, reason=_OPEN[draft.record.kind])
     if word != "unprecedented":
         return replace(draft, verdict=word)
-    return _confirmed(replace(draft, verdict=word), second_look(draft.record))
+    return _confirmed(replace(draft, verdict=word), second_observation(draft.record))
 
 
 def _confirmed(verdict: Verdict, other: Record | None) -> Verdict:

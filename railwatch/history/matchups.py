@@ -40,8 +40,8 @@ class Calibration:
         gain_sd: Standard error of the gain.
         offset_sd: Standard error of the offset.
         scatter_cars: Scatter of a pair about the line beyond both methods' own errors, in cars of
-            ``method`` (trains come and go between the two looks).
-        pairs: Pairs of looks behind it.
+            ``method`` (trains come and go between the two observations).
+        pairs: Pairs of observations behind it.
         first: Day of the first pair.
         last: Day of the last.
     """
@@ -103,7 +103,7 @@ class Matchup:
     Attributes:
         method: The less precise method.
         reference: The more precise one.
-        pairs: The looks, ``method`` first, sorted by time.
+        pairs: The observations, ``method`` first, sorted by time.
         line: The calibration, or None where the pairs don't support one.
         reason: Why there is none, in one sentence; empty where there is one.
     """
@@ -138,7 +138,7 @@ def calibrate(records: Iterable[Record], settings: VerdictSettings) -> dict[tupl
 
     Args:
         records: Records of one place; only counts take part.
-        settings: Days that may lie between two looks of a pair, and the fewest pairs.
+        settings: Days that may lie between two observations of a pair, and the fewest pairs.
 
     Returns:
         By (method, reference), each line in both directions.
@@ -152,11 +152,11 @@ def calibrate(records: Iterable[Record], settings: VerdictSettings) -> dict[tupl
 
 
 def meetings(records: Iterable[Record], settings: VerdictSettings) -> list[Matchup]:
-    """Pair the looks of every two methods at one place, and fit a line where there are enough.
+    """Pair the observations of every two methods at one place, and fit a line where there are enough.
 
     Args:
         records: Records of one place; only counts take part.
-        settings: Days that may lie between two looks of a pair, and the fewest pairs.
+        settings: Days that may lie between two observations of a pair, and the fewest pairs.
 
     Returns:
         One for each two methods that both have counts, the most precise reference first.
@@ -176,7 +176,7 @@ def _calibration(
     pairs: Sequence[tuple[Record, Record]], settings: VerdictSettings
 ) -> tuple[Calibration | None, str]:
     if len(pairs) < settings.calibration_pairs:
-        few = f"{len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'} of looks within"
+        few = f"{len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'} of observations within"
         return None, f"{few} {settings.calibration_days:g} days, fewer than {settings.calibration_pairs:g}"
     line = _line(pairs)
     # A line that hardly rises, or that the pairs leave open, calibrates nothing.
@@ -193,7 +193,7 @@ def _calibration(
 def pairs_of(
     counts: Sequence[Record], method: str, reference: str, days: float
 ) -> list[tuple[Record, Record]]:
-    """Return pairs of looks of two methods within some days, each look in at most one pair.
+    """Return pairs of observations of two methods within some days, each observation in at most one pair.
 
     Args:
         counts: Records with a count.

@@ -1,9 +1,9 @@
-"""The law of a place's past: a negative binomial with season, seen through each look's error.
+"""The law of a place's past: a negative binomial with season, seen through each observation's error.
 
 The number of cars on a day is N ~ NegBin(mean mu(month), dispersion k), with
 log mu = a + A cos(2 pi (month - phase) / 12). The posterior over (a, k, A, phase) is summed over a grid,
 so that what a short history doesn't know about its own law widens what it expects. "No season" (A = 0)
-has half of the prior, so that a season counts as far as the looks support it.
+has half of the prior, so that a season counts as far as the observations support it.
 """
 
 from __future__ import annotations
@@ -73,11 +73,11 @@ class _Distribution:
 
 
 class ObservedCounts:
-    """The clear looks of one place, tabulated once; every window of them is then cheap.
+    """The clear observations of one place, tabulated once; every window of them is then cheap.
 
     Attributes:
         laws: The grid of laws.
-        ordinals: Day of each look, (n,).
+        ordinals: Day of each observation, (n,).
         months: Month of each, 0-11, (n,).
         counts: Best count of each, NaN where only a bound is known, (n,).
         variances: Error variance of each, (n,).
@@ -86,25 +86,29 @@ class ObservedCounts:
         tail: Probability of a look at least as high, for each true number; NaN for bounds, (n, B).
     """
 
-    def __init__(self, looks: Sequence[Sequence[Record]], laws: CountDistributions) -> None:
-        """Tabulates the looks.
+    def __init__(self, observations: Sequence[Sequence[Record]], laws: CountDistributions) -> None:
+        """Tabulates the observations.
 
         Args:
-            looks: The records of each look, oldest first, all on the scale of one method.
+            observations: The records of each observation, oldest first, all on the scale of one method.
             laws: The grid of laws.
         """
         self.laws = laws
         size = laws.cars.size
-        self.ordinals = np.array([look[0].day.toordinal() for look in looks], dtype=np.float64)
-        self.months: IntArray = np.array([look[0].day.month - 1 for look in looks], dtype=np.int64)
-        self.counts = np.full(len(looks), np.nan)
-        self.variances = np.full(len(looks), np.nan)
-        self.like = np.empty((len(looks), size))
-        self.tail = np.full((len(looks), size), np.nan)
-        for row, look in enumerate(looks):
-            log_like = np.sum([record.log_likelihood(laws.cars) for record in look], axis=0)
+        self.ordinals = np.array(
+            [observation[0].day.toordinal() for observation in observations], dtype=np.float64
+        )
+        self.months: IntArray = np.array(
+            [observation[0].day.month - 1 for observation in observations], dtype=np.int64
+        )
+        self.counts = np.full(len(observations), np.nan)
+        self.variances = np.full(len(observations), np.nan)
+        self.like = np.empty((len(observations), size))
+        self.tail = np.full((len(observations), size), np.nan)
+        for row, observation in enumerate(observations):
+            log_like = np.sum([record.log_likelihood(laws.cars) for record in observation], axis=0)
             self.like[row] = np.exp(log_like - log_like.max())
-            points = [record.as_point() for record in look if record.kind in ("count", "range")]
+            points = [record.as_point() for record in observation if record.kind in ("count", "range")]
             if points:
                 best = min(points, key=lambda record: (record.sd_below + record.sd_above, record.id))
                 self.counts[row] = cast(float, best.value)
@@ -112,7 +116,7 @@ class ObservedCounts:
                 self.tail[row] = upper_tail(best, laws.cars)
         flat = laws.mass.reshape(-1, size)
         log_like = np.log(np.maximum(self.like @ flat.T, _TINY))
-        self.log_like = log_like.reshape(len(looks), *laws.log_prior.shape)
+        self.log_like = log_like.reshape(len(observations), *laws.log_prior.shape)
 
     def __len__(self) -> int:
         return int(self.ordinals.size)
@@ -125,14 +129,15 @@ class ObservedCounts:
         information: float,
         settings: VerdictSettings,
     ) -> Posterior:
-        """Fit the looks ``first`` up to, and without, ``last``.
+        """Fit the observations ``first`` up to, and without, ``last``.
 
         Args:
-            first: Index of the first look in the window.
+            first: Index of the first observation in the window.
             last: Index after the last one.
-            ceilings: Published ceilings that overlap the window, each with the looks assumed behind it
+            ceilings: Published ceilings that overlap the window, each with the observations assumed behind it
                 inside the window.
-            information: How much of a look's information is its own (0-1): effective looks / looks.
+            information: How much of an observation's information is its own (0-1): effective observations /
+                observations.
             settings: The thresholds for season and outliers.
         """
         window = slice(first, last)
@@ -141,7 +146,8 @@ class ObservedCounts:
             last - first >= settings.season_looks and int(np.unique(months).size) >= settings.season_months
         )
         ceiling_rows = [
-            (looks, self._log_under((record.value or 0.0) + record.sd_above)) for record, looks in ceilings
+            (observations, self._log_under((record.value or 0.0) + record.sd_above))
+            for record, observations in ceilings
         ]
         equal = np.full(last - first, information)
         every = law = self._law(window, equal, ceiling_rows, seasonal)
@@ -174,14 +180,14 @@ class ObservedCounts:
         """The posterior of the past's law."""
         laws = self.laws
         states = laws.log_prior.shape
-        # What the looks of each month say about each law; a ceiling speaks for all months alike.
+        # What the observations of each month say about each law; a ceiling speaks for all months alike.
         by_month = np.zeros((12, *states))
         log_like = self.log_like[window]
         for month in np.unique(self.months[window]):
             chosen = self.months[window] == month
             by_month[month] = np.tensordot(weights[chosen], log_like[chosen], axes=1)
-        for looks, under in ceilings:
-            by_month += looks / 12.0 * under
+        for observations, under in ceilings:
+            by_month += observations / 12.0 * under
         level = by_month.sum(axis=0) + laws.log_prior
         if not seasonal:
             weight = np.exp(level - level.max())
@@ -210,7 +216,7 @@ class ObservedCounts:
         return _Distribution(by_size, posterior.sum(axis=(0, 1)), float(1.0 - posterior[0].sum()))
 
     def _residuals(self, window: slice, expected: FloatArray) -> FloatArray:
-        """Normal residual of each look against the expectation of its month; 0 for bounds, (n,)."""
+        """Normal residual of each observation against the expectation of its month; 0 for bounds, (n,)."""
         tail = np.nansum(expected[self.months[window]] * self.tail[window], axis=1)
         known = np.isfinite(self.counts[window])
         return np.where(known, -ndtri(np.clip(tail, 1e-12, 1.0 - 1e-12)), 0.0)
@@ -224,8 +230,9 @@ class ObservedCounts:
     ) -> FloatArray:
         """Log probability that no true count of the window is above each number of cars, (B,).
 
-        The looks share one law. Averaging over what isn't known about its dispersion look by look would
-        give some look a heavy-tailed one for sure, so the average is taken over whole windows.
+        The observations share one law. Averaging over what isn't known about its dispersion observation by
+        observation would give some observation a heavy-tailed one for sure, so the average is taken over
+        whole windows.
         """
         cars = self.laws.cars
         months = self.months[window]
@@ -246,7 +253,7 @@ class ObservedCounts:
         return np.asarray(log_maximum, dtype=np.float64)
 
     def _under_ceilings(self, window: slice, ceilings: Sequence[tuple[Record, float]]) -> FloatArray:
-        """Likelihoods of the window, where looks known only as "at least" stay under their ceilings."""
+        """Likelihoods of the window, where those known only as "at least" stay under their ceilings."""
         like = self.like[window]
         open_above = ~np.isfinite(self.counts[window])
         for record, _ in ceilings:
@@ -267,7 +274,7 @@ class Posterior:
             down-weighted, (12, B).
         expected_all: The same with every past look at full weight.
         season_weight: Posterior probability that the place has a season (0-1).
-        outliers: Past looks that were down-weighted.
+        outliers: Past observations that were down-weighted.
         log_maximum: Log probability that no true count of the window is above each number, (B,).
     """
 
@@ -278,20 +285,20 @@ class Posterior:
     outliers: int
     log_maximum: FloatArray
 
-    def exceedance(self, record: Record, *, every_look: bool = False) -> float:
-        """Return the probability that one more look gives a count at least as high as the record's.
+    def exceedance(self, record: Record, *, every_observation: bool = False) -> float:
+        """Return the probability that one more observation gives a count at least as high as the record's.
 
-        The look's own error is inside, and so is what is not known about the law.
+        The observation's own error is inside, and so is what is not known about the law.
 
         Args:
             record: The count judged (a point with an error).
-            every_look: Past anomalies at full weight.
+            every_observation: Past anomalies at full weight.
         """
-        expected = self.expected_all if every_look else self.expected
+        expected = self.expected_all if every_observation else self.expected
         return _share(expected[record.when.month - 1] @ upper_tail(record, self.laws.cars))
 
     def shortfall(self, record: Record) -> float:
-        """Return the probability that one more look gives a count at most as high as the record's."""
+        """Return the probability that one more observation gives a count at most as high as the record's."""
         return _share(self.expected[record.when.month - 1] @ lower_tail(record, self.laws.cars))
 
     def record_probability(self, record: Record, surprise: float, margin: float = 1.0) -> float:

@@ -40,8 +40,8 @@ class Record:
         when: Time it is about, UTC; for a ceiling the beginning of its period.
         until: End of the period (only a ceiling's differs from ``when``).
         kind: ``count`` a number with an error; ``range`` two ends between which the truth lies;
-            ``at least`` and ``at most`` bounds on this one look; ``ceiling`` a bound on the highest of
-            many looks in a period; ``missing`` no answer (clouds, an abstained detector).
+            ``at least`` and ``at most`` bounds on this one observation; ``ceiling`` a bound on the highest of
+            many observations in a period; ``missing`` no answer (clouds, an abstained detector).
         method: How it was counted: ``wagons``, ``occupancy``, ``reviewed`` or ``published``.
         value: The count, the middle of a range or the bound; None when missing.
         low: Lower end of the 90% interval or of the range.
@@ -94,7 +94,7 @@ class Record:
 
     @property
     def bounded(self) -> bool:
-        """Whether it says how many cars there were at most, so that it counts as a look."""
+        """Whether it says how many cars there were at most, so that it counts as an observation."""
         return self.kind in ("count", "range", "at most")
 
     def log_likelihood(self, cars: FloatArray) -> FloatArray:
@@ -108,7 +108,7 @@ class Record:
             that a higher statement always speaks for more cars.
 
         Raises:
-            ValueError: If the record is missing or a ceiling, which speak of no single look.
+            ValueError: If the record is missing or a ceiling, which speak of no single observation.
         """
         if self.value is None or not self.clear:
             raise ValueError(f"a record of kind {self.kind!r} has no likelihood of its own")
@@ -315,8 +315,8 @@ def _range(low: float, value: float, high: float, sd: float, common: Mapping[str
     return Record(kind="range", value=value, low=low, high=high, sd_below=sd, sd_above=sd, **common)
 
 
-def looks_of(records: Iterable[Record]) -> list[list[Record]]:
-    """Return the clear records grouped by day, oldest first: what was seen on one day is one look.
+def observations_of(records: Iterable[Record]) -> list[list[Record]]:
+    """Return the clear records grouped by day, oldest first: what was seen on one day is one observation.
 
     Two methods that look at the yard on the same day see the same cars, so that their records speak
     about one number, not two.

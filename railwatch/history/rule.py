@@ -15,7 +15,7 @@ class Figures:
     Attributes:
         kind: Kind of the record judged (``count``, ``range``, ``at least``, ``at most``).
         basis: What the history rests on; ``none`` when it is too short for a verdict.
-        n_effective: Effective clear looks of the window.
+        n_effective: Effective clear observations of the window.
         record: Probability that the true count is above the window's true maximum.
         record_margin: Probability that it is above it by the factor asked of a short record.
         exceedance: Probability of such a count or a higher one under the past's law; 1 for ``at most``.
@@ -35,13 +35,13 @@ class Figures:
     q_shortfall: float
 
 
-def basis_of(n_effective: float, ceiling_share: float, looks: int, settings: VerdictSettings) -> Basis:
+def basis_of(n_effective: float, ceiling_share: float, observations: int, settings: VerdictSettings) -> Basis:
     """Return what a verdict may rest on.
 
     Args:
-        n_effective: Effective clear looks of the window.
+        n_effective: Effective clear observations of the window.
         ceiling_share: Share (0-1) of the window that published ceilings cover.
-        looks: Clear looks of the window.
+        observations: Clear observations of the window.
         settings: The least that is asked.
     """
     enough = as_printed(n_effective) >= settings.min_looks
@@ -49,7 +49,7 @@ def basis_of(n_effective: float, ceiling_share: float, looks: int, settings: Ver
     if enough:
         return "counts and published ceiling" if ceiling_share > 0 else "counts"
     if ceiling:
-        return "counts and published ceiling" if looks else "published ceiling"
+        return "counts and published ceiling" if observations else "published ceiling"
     return "none"
 
 

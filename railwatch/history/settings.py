@@ -67,32 +67,33 @@ class VerdictSettings:
             on the other side.
         elevated_false_discovery_rate: The false discovery rate for `elevated` and `low`.
         family_days: The dates corrected together: those judged in so many days up to each date.
-        full_looks: Effective looks from which a record counts by itself. A new value is the highest of n + 1
-            exchangeable ones with probability 1 / (n + 1): 0.02 at the default.
-        min_looks: Fewest effective looks for a verdict at all, unless a published ceiling stands in.
+        full_looks: Effective observations from which a record counts by itself. A new value is the highest of
+            n + 1 exchangeable ones with probability 1 / (n + 1): 0.02 at the default.
+        min_looks: Fewest effective observations for a verdict at all, unless a published ceiling stands in.
         short_record_margin: With fewer than ``full_looks``, or with a published ceiling in their place, the
             maximum must be beaten by this factor.
-        ceiling_share: Share of the window that a published ceiling must cover to stand in for looks.
-        ceiling_looks_per_month: Looks assumed behind a published ceiling that doesn't give their number.
+        ceiling_share: Share of the window that a published ceiling must cover to stand in for observations.
+        ceiling_looks_per_month: Observations assumed behind a published ceiling that doesn't give their
+            number.
         ceiling_sd_share: Standard deviation of a ceiling, as a share of it ("about 20").
         surprise: Prior probability that the date judged has nothing to do with the past's law. High, because
             whether the past's law allows the count is what the exceedance asks: the record probability
             asks whether the measurement does.
-        past_surprise: The same for each look of the past.
-        outlier_z: Past looks with a larger residual are down-weighted by its square (Noufaily and others
-            2013, Statistics in Medicine 32:1206).
+        past_surprise: The same for each observation of the past.
+        outlier_z: Past observations with a larger residual are down-weighted by its square (Noufaily and
+            others 2013, Statistics in Medicine 32:1206).
         dwell_days: How long a state of the yard lasts, as expected before seeing the series.
-        season_looks: Fewest looks for a seasonal term to be considered.
+        season_looks: Fewest observations for a seasonal term to be considered.
         season_months: Fewest different months of the year for it.
-        confirm_days: A second look counts as one up to so many days after the first.
+        confirm_days: A second observation counts as one up to so many days after the first.
         other_method_days: Another method's observation confirms up to so many days before or after.
-        confirm_probability: Probability of a record that a second look needs in order to agree.
+        confirm_probability: Probability of a record that a second observation needs in order to agree.
         together_images: Most images of a build-up at 10 m that are judged as one.
         together_days: Between the first and the last of them lie no more than so many days.
         together_exceedance: Each of them must by itself be so unlikely to be reached by chance.
         common_error_share: Share of the error variance that such images have in common: that of 80 simulated
             yards, which differ by 9.9 cars where their dates differ by 18.4 (``docs/occupancy.md``).
-        calibration_days: Longest time between two methods' looks that are taken to see the same cars.
+        calibration_days: Longest time between two methods' observations that are taken to see the same cars.
         calibration_pairs: Fewest such pairs for a calibration between the methods.
         car_length_m: Track length a car, couplers included: central value and the ends of a 90% interval.
             Used where only a length was reported.

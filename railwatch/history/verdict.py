@@ -28,8 +28,8 @@ class HistoryMaximum:
 
     Attributes:
         value: Freight cars.
-        kind: ``count``, ``range``, ``at least``, or ``ceiling`` (a bound on many looks).
-        day: Day of the look; for a ceiling the beginning of its period.
+        kind: ``count``, ``range``, ``at least``, or ``ceiling`` (a bound on many observations).
+        day: Day of the observation; for a ceiling the beginning of its period.
         until: End of a ceiling's period, else the same day.
         source: Publisher or sensor.
         method: How it was counted.
@@ -60,15 +60,15 @@ class Verdict:
         title: Name of the place, for people.
         verdict: The word, from the rule in ``docs/verdicts.md``.
         window: First and last day of the history used.
-        coverage: What the looks of the window cover.
+        coverage: What the observations of the window cover.
         ceilings: Published ceilings used.
-        ceiling_looks: Looks assumed behind them inside the window, since publishers don't say.
+        ceiling_observations: Observations assumed behind them inside the window, since publishers don't say.
         basis: What the verdict rests on.
         maximum: The highest of the window, or None when it holds nothing.
         recent: The highest since the window's end, before the date; not part of the history.
         probability_record: That the true count is above the window's true maximum.
         probability_record_margin: That it is above it by the factor asked of a short record.
-        probability_exceedance: That one more look of this kind gives such a count or a higher one.
+        probability_exceedance: That one more observation of this kind gives such a count or a higher one.
         probability_exceedance_all: The same with past anomalies at full weight.
         probability_shortfall: That it gives such a count or a lower one.
         q_exceedance: Exceedance corrected for the dates of its family (Benjamini-Hochberg).
@@ -78,11 +78,11 @@ class Verdict:
         expected_median: Its median.
         expected_high: 95% quantile.
         season_weight: Posterior probability that the place has a season (0-1).
-        outliers: Past looks that were down-weighted.
+        outliers: Past observations that were down-weighted.
         together: The date with the images just before it as one, where each of them is high by itself.
         rule: Which rule gave the word: the date's own image, or the images together, where these say more.
         alone: What the date's own image says by itself, where the images together gave the word.
-        confirmed: For `unprecedented`, whether a second look agrees; else None.
+        confirmed: For `unprecedented`, whether a second observation agrees; else None.
         confirmed_by: Id of the record that agrees.
         confirmed_on: Its day.
         confirmation: The record that agrees.
@@ -97,7 +97,7 @@ class Verdict:
     window: tuple[date, date]
     coverage: Coverage
     ceilings: int
-    ceiling_looks: float
+    ceiling_observations: float
     basis: Basis
     maximum: HistoryMaximum | None
     recent: HistoryMaximum | None = None
@@ -154,7 +154,7 @@ class Verdict:
 
     @property
     def label(self) -> str:
-        """The word, with ``(unconfirmed)`` where a second look is wanted."""
+        """The word, with ``(unconfirmed)`` where a second observation is wanted."""
         return f"{self.verdict} (unconfirmed)" if self.confirmed is False else self.verdict
 
     def to_json(self) -> dict[str, Any]:
@@ -195,11 +195,11 @@ class Verdict:
             "history_max_length_m": None if maximum is None else maximum.length_m,
             "recent_max": None if self.recent is None else self.recent.value,
             "recent_max_date": None if self.recent is None else self.recent.day.isoformat(),
-            "history_n": coverage.looks,
+            "history_n": coverage.observations,
             "history_published": coverage.published,
             "history_first": None if coverage.first is None else coverage.first.isoformat(),
             "history_ceilings": self.ceilings,
-            "ceiling_looks_assumed": _rounded(self.ceiling_looks, 1),
+            "ceiling_looks_assumed": _rounded(self.ceiling_observations, 1),
             "n_effective": _rounded(coverage.n_effective, 1),
             "ratio_to_max": _rounded(self.ratio_to_max, 4),
             "probability_record": _rounded(self.probability_record),
@@ -217,7 +217,7 @@ class Verdict:
             "outliers_down_weighted": self.outliers,
             "window": {"start": self.window[0].isoformat(), "end": self.window[1].isoformat()},
             "coverage": {
-                "looks": coverage.looks,
+                "looks": coverage.observations,
                 "n_effective": _rounded(coverage.n_effective, 1),
                 "record_chance": _rounded(coverage.record_chance, 4),
                 "dwell_days": _rounded(coverage.dwell_days, 2),

@@ -109,7 +109,7 @@ def finding(verdict: Verdict) -> str:
 
 def _record_finding(verdict: Verdict) -> str:
     top = verdict.maximum
-    seen = verdict.coverage.looks
+    seen = verdict.coverage.observations
     if top is None:
         return "with nothing to set against it"
     said = []
@@ -147,7 +147,7 @@ def _elevated_finding(verdict: Verdict) -> str:
         return usual
     if top.value >= verdict.count:
         return f"{usual}, but not the most: {_value(top)} {_on(top)}"
-    return f"{usual} from {images(verdict)}{_since(verdict)}" if verdict.coverage.looks else usual
+    return f"{usual} from {images(verdict)}{_since(verdict)}" if verdict.coverage.observations else usual
 
 
 def _low_finding(verdict: Verdict) -> str:
@@ -156,7 +156,7 @@ def _low_finding(verdict: Verdict) -> str:
 
 
 def _typical_finding(verdict: Verdict) -> str:
-    if not verdict.coverage.looks:
+    if not verdict.coverage.observations:
         return "nothing out of the ordinary for this place"
     return f"nothing out of the ordinary after {images(verdict)}{_since(verdict)}"
 
@@ -178,7 +178,7 @@ def _beyond_expected(verdict: Verdict) -> str:
 def images(verdict: Verdict) -> str:
     """Return what the look-back was seen in: ``9 images``, ``8 images and 1 published count``."""
     published = verdict.coverage.published
-    own = verdict.coverage.looks - published
+    own = verdict.coverage.observations - published
     parts = [words.plural(own, "image")] if own or not published else []
     return " and ".join([*parts, *([words.plural(published, "published count")] if published else [])])
 
@@ -210,9 +210,11 @@ def sentence(verdict: Verdict) -> str:
 def caveats(verdict: Verdict) -> list[str]:
     """Return what a reader of the count must know, as clauses that can follow "note that"."""
     found = list(verdict.record.caveats)
-    if verdict.verdict != "cannot say" and 0 < verdict.coverage.looks < FEW_IMAGES:
+    if verdict.verdict != "cannot say" and 0 < verdict.coverage.observations < FEW_IMAGES:
         few = images(verdict)
-        found.append(f"only {few} {'lies' if verdict.coverage.looks == 1 else 'lie'} behind the comparison")
+        found.append(
+            f"only {few} {'lies' if verdict.coverage.observations == 1 else 'lie'} behind the comparison"
+        )
     return found
 
 
@@ -325,12 +327,12 @@ def _window(verdict: Verdict) -> str:
 def _against(verdict: Verdict) -> str:
     seen = verdict.coverage
     parts = []
-    if seen.looks:
+    if seen.observations:
         since = "" if seen.first is None else f" since {seen.first}"
         parts.append(f"{_clear(images(verdict))}{since}")
     if verdict.ceilings and not _ceiling_named(verdict):
         parts.append("a published ceiling")
-    if verdict.expected_low is not None and verdict.expected_high is not None and seen.looks:
+    if verdict.expected_low is not None and verdict.expected_high is not None and seen.observations:
         parts.append(f"{words.interval(verdict.expected_low, verdict.expected_high)} expected")
     return f" ({', '.join(parts)})" if parts else ""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, replace
 from datetime import date, timedelta
 from importlib import resources
 from pathlib import Path
@@ -24,11 +24,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from aoi.files import parse_toml, read_bytes
+from aoi.settings import bind, fields_of, read_toml, setting, settings_table
 from railwatch.errors import ConfigError
 from railwatch.history import Record, VerdictSettings, from_observation
 from railwatch.history.published import published_records
-from railwatch.history.record import looks_of
+from railwatch.history.record import observations_of
 from railwatch.store.observation import current
 
 if TYPE_CHECKING:
@@ -101,9 +101,9 @@ class MedianInterval:
         return {"low": self.low, "median": self.median, "high": self.high}
 
 
-@dataclass(frozen=True)
+@settings_table
 class Assumption:
-    """One thing that isn't known, as a range.
+    """One thing that isn't known, as a range; ValueError unless 0 < low <= likely <= high.
 
     Attributes:
         low: The least that one would defend.
@@ -112,10 +112,15 @@ class Assumption:
         why: What it rests on.
     """
 
-    low: float
-    likely: float
-    high: float
-    why: str = ""
+    low: float = setting()
+    likely: float = setting()
+    high: float = setting()
+    why: str = setting("")
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= self.likely <= self.high:
+            said = f"{self.low:g}, {self.likely:g}, {self.high:g}"
+            raise ValueError(f"0 < low <= likely <= high doesn't hold for {said}")
 
     def draws(self, rng: np.random.Generator, number: int) -> _FloatArray:
         """Return draws from the triangular law; ``(number,)``."""
@@ -128,32 +133,26 @@ class Assumption:
         return {"low": self.low, "likely": self.likely, "high": self.high, "why": self.why}
 
 
-def _about(text: str, most: float) -> dict[str, Any]:
-    return {"text": text, "most": most}
-
-
-@dataclass(frozen=True, kw_only=True)
+@settings_table
 class Assumptions:
     """All that is assumed; ``configs/claims.toml`` has the values and their reasons."""
 
-    containers_per_wagon: Assumption = field(metadata=_about("Containers a wagon", 8))
-    shells_per_container: Assumption = field(metadata=_about("Shells a container", 10_000))
-    tonnes_per_wagon: Assumption = field(metadata=_about("Tonnes a wagon", 200))
-    wagons_per_train: Assumption = field(metadata=_about("Wagons a train", 300))
-    share_through_place: Assumption = field(metadata=_about("Share of it that went through this place", 1))
-    dwell_days: Assumption = field(metadata=_about("Days that a car stands here", 365))
-    outbound_share: Assumption = field(
-        metadata=_about("Share of the cars counted that were laden and outbound", 1)
+    containers_per_wagon: Assumption = setting(text="Containers a wagon", most=8)
+    shells_per_container: Assumption = setting(text="Shells a container", most=10_000)
+    tonnes_per_wagon: Assumption = setting(text="Tonnes a wagon", most=200)
+    wagons_per_train: Assumption = setting(text="Wagons a train", most=300)
+    share_through_place: Assumption = setting(text="Share of it that went through this place", most=1)
+    dwell_days: Assumption = setting(text="Days that a car stands here", most=365)
+    outbound_share: Assumption = setting(
+        text="Share of the cars counted that were laden and outbound", most=1
     )
-    month_variation: Assumption = field(metadata=_about("Variation of counts within a month", 3))
-    source: str = f"{_BUNDLED} (bundled)"
+    month_variation: Assumption = setting(text="Variation of counts within a month", most=3)
+    source: str = setting(f"{_BUNDLED} (bundled)", internal=True)
 
     def items(self) -> list[tuple[str, str, Assumption]]:
         """Return each assumption's name, its words and its range."""
         return [
-            (one.name, str(one.metadata["text"]), getattr(self, one.name))
-            for one in fields(self)
-            if one.metadata
+            (one.name, str(one.metadata["text"]), getattr(self, one.name)) for one, _ in fields_of(type(self))
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -174,40 +173,15 @@ def load_assumptions(path: str | Path | None = None) -> Assumptions:
     source = f"{_BUNDLED} (bundled)"
     if path is not None:
         source = str(path)
-        own = _read(Path(path))
-        for name, values in own.items():
-            if name not in table:
-                raise ConfigError(f"{source}: unknown assumption {name} (known: {', '.join(table)})")
-            if not isinstance(values, dict):
-                raise ConfigError(f"{source}: {name} is a table with low, likely and high")
-            table[name] = values
-    limits = {one.name: one.metadata["most"] for one in fields(Assumptions) if one.metadata}
-    ranges = {name: _range(values, f"{source}: {name}", limits[name]) for name, values in table.items()}
-    return Assumptions(source=source, **ranges)
+        table |= read_toml(Path(path), ConfigError)
 
+    def within(field: Field[Any], value: Any) -> Any:
+        most = field.metadata.get("most")
+        if most is not None and value.high > most:
+            raise ConfigError(f"{source}: {field.name}.high must be {most:g} or less, not {value.high:g}")
+        return value
 
-def _read(path: Path) -> dict[str, Any]:
-    return parse_toml(read_bytes(path, ConfigError), path, ConfigError)
-
-
-def _range(values: Mapping[str, Any], where: str, most: float) -> Assumption:
-    known = ("low", "likely", "high", "why")
-    for key in values:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key {key} (known: {', '.join(known)})")
-    numbers = []
-    for key in known[:3]:
-        value = values.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ConfigError(f"{where}: {key} isn't a number")
-        numbers.append(float(value))
-    low, likely, high = numbers
-    if not 0 < low <= likely <= high <= most:
-        limit = "" if most == math.inf else f" <= {most:g}"
-        raise ConfigError(
-            f"{where}: 0 < low <= likely <= high{limit} doesn't hold for {low:g}, {likely:g}, {high:g}"
-        )
-    return Assumption(low, likely, high, str(values.get("why", "")))
+    return replace(bind(Assumptions, table, source, error=ConfigError, convert=within), source=source)
 
 
 @dataclass(frozen=True)
@@ -217,14 +191,14 @@ class MonthPassed:
     Attributes:
         month: ``YYYY-MM``.
         days: Days of it inside the claim's period.
-        looks: Days with a count.
+        observations: Days with a count.
         cars: Cars standing there on average.
         passed: Laden outbound cars that could have gone through on those days.
     """
 
     month: str
     days: int
-    looks: int
+    observations: int
     cars: MedianInterval
     passed: MedianInterval
 
@@ -233,7 +207,7 @@ class MonthPassed:
         return {
             "month": self.month,
             "days": self.days,
-            "looks": self.looks,
+            "looks": self.observations,
             "cars": self.cars.to_json(),
             "passed": self.passed.to_json(),
         }
@@ -384,12 +358,17 @@ def assess(
     if published is not None:
         records += published_records(published, error)
     # A bound says too little of how many stood there on average.
-    looks = looks_of(one for one in records if one.kind in ("count", "range"))
-    best = [min(look, key=lambda one: (one.sd_below + one.sd_above, one.id)).as_point() for look in looks]
+    by_day = observations_of(one for one in records if one.kind in ("count", "range"))
+    best = [
+        min(observation, key=lambda one: (one.sd_below + one.sd_above, one.id)).as_point()
+        for observation in by_day
+    ]
     return [_assessed(row, best, chosen) for row in claims.to_dict("records")]
 
 
-def _assessed(row: Mapping[Any, Any], looks: Sequence[Record], assumptions: Assumptions) -> ClaimAssessment:
+def _assessed(
+    row: Mapping[Any, Any], observations: Sequence[Record], assumptions: Assumptions
+) -> ClaimAssessment:
     # Each claim with draws of its own, so that its figures don't hang on what else is in the table.
     rng = np.random.default_rng(_SEED)
     drawn = {name: one.draws(rng, _DRAWS) for name, _, one in assumptions.items()}
@@ -407,7 +386,7 @@ def _assessed(row: Mapping[Any, Any], looks: Sequence[Record], assumptions: Assu
         total_days = (end - start).days + 1
         monthly = total_days / (365.25 / 12)
         for month, days in _months(start, end):
-            inside = [one for one in looks if start <= one.day <= end and f"{one.day:%Y-%m}" == month]
+            inside = [one for one in observations if start <= one.day <= end and f"{one.day:%Y-%m}" == month]
             if not inside:
                 unseen.append(month)
                 continue
@@ -474,16 +453,18 @@ def _wagons(claimed: _FloatArray, unit: str, drawn: Mapping[str, _FloatArray]) -
     return containers / drawn["containers_per_wagon"]
 
 
-def _standing(looks: Sequence[Record], variation: _FloatArray, rng: np.random.Generator) -> _FloatArray:
-    """Draws of the average number of cars in a month from its few looks; ``(draws,)``."""
+def _standing(
+    observations: Sequence[Record], variation: _FloatArray, rng: np.random.Generator
+) -> _FloatArray:
+    """Draws of the average number of cars in a month from its few observations; ``(draws,)``."""
     total = np.zeros(_DRAWS)
-    for one in looks:
+    for one in observations:
         below, above = one.sd_below, one.sd_above
         left = rng.uniform(size=_DRAWS) < below / (below + above)
         error = np.abs(rng.standard_normal(_DRAWS)) * np.where(left, -below, above)
         total += np.maximum((one.value or 0.0) + error, 0.0)
-    mean = total / len(looks)
-    spread = np.sqrt(np.log1p(variation**2 / len(looks)))
+    mean = total / len(observations)
+    spread = np.sqrt(np.log1p(variation**2 / len(observations)))
     return np.asarray(mean * np.exp(spread * rng.standard_normal(_DRAWS) - spread**2 / 2), np.float64)
 
 

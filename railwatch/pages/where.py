@@ -11,7 +11,7 @@ import gzip
 import json
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -140,8 +140,9 @@ def _touching(frame: shapely.Polygon) -> list[tuple[str, shapely.MultiPolygon]]:
     return [one for one, near in zip(listed, shapely.intersects(bounds, frame), strict=True) if near]
 
 
+@cache
 def whereabouts(here: Coordinates) -> tuple[str, str]:
-    """Return country and coordinates in two short lines, for a caption.
+    """Return country and coordinates in two short lines, for a caption; every picture of a yard has them.
 
     >>> whereabouts(Coordinates(10.5, 52.2))
     ('Germany  ·  52.2000° N, 10.5000° E', '52°12′00″ N, 10°30′00″ E  ·  MGRS 32U PC 02513 84343')
@@ -252,8 +253,9 @@ def locator(here: Coordinates, size: int = 220) -> Markup:
     )
 
 
+@lru_cache(maxsize=64)
 def locator_image(here: Coordinates, size: int) -> NDArray[np.uint8]:
-    """Return the same map without names as pixels (size, size, 3), for the caption of a picture."""
+    """Return the same map without names as pixels (size, size, 3), for a caption; read only."""
     large = 4 * size
     image = Image.new("RGB", (large, large), _SEA)
     draw = ImageDraw.Draw(image)

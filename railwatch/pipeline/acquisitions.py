@@ -221,7 +221,7 @@ def _passes(frames: Sequence[Candidate]) -> Iterator[list[Candidate]]:
 def _one_pass(
     frames: list[Candidate], area: AreaOfInterest, known: Mapping[str, str], skipped: list[Skipped]
 ) -> list[Candidate]:
-    """Frames taken one after the other: each that shows all that any shows is a look; else they are parts."""
+    """Frames taken one after the other: one that shows all that any shows is an image, else a part."""
     grounds = [one.ground for one in frames if one.ground is not None]
     if len(frames) < 2 or len(grounds) < len(frames):
         return frames

@@ -7,11 +7,10 @@ listed with its reason.
 from __future__ import annotations
 
 import logging
-import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import shapely
 from shapely.geometry.base import BaseGeometry
@@ -22,12 +21,12 @@ from aoi.files import real_path
 from geo import Scene, open_scene
 from geo.dates_in_names import absurd
 from geo.file_formats import images_at
+from geo.file_tree import FolderFileTree, is_unfinished
 from geo.zipped import zip_member
 from railwatch.config import SceneSettings
 from railwatch.pipeline.acquisitions import Candidate, Skipped, once_each
 from railwatch.pipeline.declared import Dates
 from railwatch.store.observation import Observation
-from railwatch.store.store import is_store
 
 __all__ = ["COARSEST_GSD_M", "Candidate", "Dates", "Skipped", "find_scenes", "open_dated", "select"]
 
@@ -43,11 +42,12 @@ _SIDECAR = re.compile(
     r"(_udm2?|[-_]browse|[-_]thumb(nail)?|[-_]quicklook|[-_]ql)\.\w+$|^(preview|icon|thumbnail|quicklook)[-_.]",
     re.IGNORECASE,
 )
-_UNFINISHED = re.compile(r"^[.~]|~$|\.(part|partial|tmp|crdownload|download)$", re.IGNORECASE)
 
 
 def find_scenes(
-    paths: Iterable[Path], taken: Collection[Path] = frozenset()
+    paths: Iterable[Path],
+    taken: Collection[Path] = frozenset(),
+    trees: Mapping[Path, FolderFileTree] | None = None,
 ) -> tuple[list[Path], list[Skipped]]:
     """Find the scenes among files and, at any depth, in folders.
 
@@ -56,6 +56,7 @@ def find_scenes(
     Args:
         paths: Files and folders.
         taken: Files that others read, resolved: those of Sentinel-2 products.
+        trees: The files in those of the folders that have been walked already.
 
     Returns:
         The scenes' paths, each once, sorted; and the given paths that aren't there or hold nothing.
@@ -64,7 +65,7 @@ def find_scenes(
     skipped = []
     for path in paths:
         if path.is_dir() and not _PRODUCT.search(path.name):
-            everything = sorted(_walk(path))
+            everything = _scenes_in((trees or {}).get(path) or FolderFileTree(path))
             inside = [one for one in everything if not _taken(one, taken)]
             if not everything and not any(one.is_relative_to(real_path(path)) for one in taken):
                 skipped.append(Skipped(path, "the folder holds no images."))
@@ -92,28 +93,21 @@ def _taken(path: Path, taken: Collection[Path]) -> bool:
     return real in taken or any(each in taken for each in real.parents if each.suffix.lower() == ".zip")
 
 
-def _walk(top: Path) -> Iterator[Path]:
-    """Find the scenes in a folder; links are followed, but no folder is entered twice."""
-    seen: set[Path] = set()
-    for name, folders, files in os.walk(top, followlinks=True):
-        folder = Path(name)
-        if real_path(folder) in seen or is_store(folder):
-            folders.clear()
-            continue
-        seen.add(real_path(folder))
-        yield from (folder / each for each in folders if _PRODUCT.search(each) and not each.startswith("."))
-        folders[:] = sorted(
-            each for each in folders if not _PRODUCT.search(each) and not each.startswith(".")
-        )
-        for each in sorted(files):
-            if _PRODUCT.search(each):
-                yield folder / each
-            elif _is_scene(each):
-                yield from (one for one in images_at(folder / each) if _is_scene(one.name))
+def _scenes_in(tree: FolderFileTree) -> list[Path]:
+    """The scenes in a folder, sorted; a Sentinel-2 product is one of them, whatever it holds."""
+    found: set[Path] = set()
+    for name in (*tree.folders, *tree.names):
+        parts = PurePosixPath(name).parts
+        product = next((n for n, part in enumerate(parts, 1) if _PRODUCT.search(part)), None)
+        if product is not None:
+            found.add(tree.path.joinpath(*parts[:product]))
+        elif _is_scene(parts[-1]):
+            found.update(one for one in images_at(tree.path / name) if _is_scene(one.name))
+    return sorted(found)
 
 
 def _is_scene(name: str) -> bool:
-    return _UNFINISHED.search(name) is None and _SIDECAR.search(name) is None
+    return not is_unfinished(name) and _SIDECAR.search(name) is None
 
 
 def open_dated(path: Path, settings: SceneSettings, dates: Dates) -> Scene:
@@ -169,7 +163,7 @@ def select(
         if progress is not None:
             progress(number, len(listed))
         try:
-            candidates.append(_look(path, area, settings, dates, known))
+            candidates.append(_candidate(path, area, settings, dates, known))
         except _Unfit as unfit:
             skipped.append(Skipped(path, str(unfit), readable=True))
         except InputError as error:
@@ -192,7 +186,7 @@ class _Unfit(Exception):
     """A scene that can be read, but not counted for this area."""
 
 
-def _look(
+def _candidate(
     path: Path, area: AreaOfInterest, settings: SceneSettings, dates: Dates, known: Mapping[str, str]
 ) -> Candidate:
     scene = _opened(path, settings, dates)

@@ -84,14 +84,14 @@ class TrackFit:
     Attributes:
         done: What was written.
         tracks: The lines, the longest first.
-        looks: What they were fitted to.
+        observations: What they were fitted to.
         skipped: Images that couldn't be used.
         known_m: Metres of fitted line left out, because a track of another origin runs there.
     """
 
     done: TrackImport
     tracks: tuple[FittedTrack, ...]
-    looks: tuple[TrackSource, ...]
+    sources: tuple[TrackSource, ...]
     skipped: tuple[Skipped, ...]
     known_m: float
 
@@ -160,7 +160,7 @@ def tracks_from_images(
         if progress is not None:
             progress(len(images), len(images))
             progress.label("fitting lines")
-        if not fit.looks:
+        if not fit.observations:
             reasons = "; ".join(f"{one.path}: {one.reason}" for one in fit.skipped[:3])
             raise InputError(f"none of the {len(images)} images could be used: {reasons}")
 
@@ -196,7 +196,7 @@ def tracks_from_store(name_or_path: str | Path, store: Store, *, out: Path | Non
             sightings = sightings_of(boxes, grid)
             inside = shapely.covers(around, shapely.points(sightings.xy))
             fit.add(TrackObservation(sightings.take(np.asarray(inside, np.bool_))), one.id, iso(one.datetime))
-        if not fit.looks:
+        if not fit.observations:
             raise StoreError(
                 f"The store {store.path} holds no wagons of {area.name}; 'railwatch run' looks for them."
             )
@@ -205,17 +205,17 @@ def tracks_from_store(name_or_path: str | Path, store: Store, *, out: Path | Non
 
 
 class _AreaFit:
-    """The looks of one fit, and the way from them to the area file."""
+    """The observations of one fit, and the way from them to the area file."""
 
     def __init__(self, method: str, noun: str, *detector: str):
         self.method, self.noun, self.detector = method, noun, " ".join(detector)
-        self.looks: list[TrackObservation] = []
+        self.observations: list[TrackObservation] = []
         self.names: list[tuple[str, str | None]] = []
         self.skipped: list[Skipped] = []
 
-    def add(self, look: TrackObservation, name: str, when: str | None) -> None:
-        """Take up a look."""
-        self.looks.append(look)
+    def add(self, observation: TrackObservation, name: str, when: str | None) -> None:
+        """Take up an observation."""
+        self.observations.append(observation)
         self.names.append((name, when))
 
     def write(
@@ -225,23 +225,23 @@ class _AreaFit:
         source: str,
         out: Path | None,
     ) -> TrackFit:
-        """Gather the looks, fit the lines and write them."""
+        """Gather the observations, fit the lines and write them."""
         tracks: list[FittedTrack] = []
-        looks: list[TrackSource] = []
+        sources: list[TrackSource] = []
         known = [0.0]
 
         def find(area: AreaOfInterest) -> Sequence[Railways]:
             grid = PlaneGrid.around(area)
             gather(area, grid)
-            evidence = combine(grid, self.looks)
-            looks.extend(
+            evidence = combine(grid, self.observations)
+            sources.extend(
                 TrackSource(name, when, moved)
                 for (name, when), moved in zip(self.names, evidence.moved_m, strict=True)
             )
             lines = fit_centre_lines(evidence)
             found, known[0] = _placed(lines, area, grid)
             tracks.extend(found)
-            return [self._railways(tracks, looks)]
+            return [self._railways(tracks, sources)]
 
         def nothing(area: AreaOfInterest) -> str:
             if known[0]:
@@ -252,11 +252,11 @@ class _AreaFit:
             )
 
         done = put_tracks(name_or_path, find, nothing, out=out)
-        return TrackFit(done, tuple(tracks), tuple(looks), tuple(self.skipped), known[0])
+        return TrackFit(done, tuple(tracks), tuple(sources), tuple(self.skipped), known[0])
 
-    def _railways(self, tracks: Sequence[FittedTrack], looks: Sequence[TrackSource]) -> Railways:
-        dates = sorted(look.datetime[:10] for look in looks if look.datetime)
-        number = f"1 {self.noun}" if len(looks) == 1 else f"{len(looks)} {self.noun}s"
+    def _railways(self, tracks: Sequence[FittedTrack], sources: Sequence[TrackSource]) -> Railways:
+        dates = sorted(source.datetime[:10] for source in sources if source.datetime)
+        number = f"1 {self.noun}" if len(sources) == 1 else f"{len(sources)} {self.noun}s"
         credit = {
             "title": f"Fitted by railwatch to {number}",
             "used_for": f"track lines, from {self.method}",
@@ -264,18 +264,18 @@ class _AreaFit:
         if dates:
             credit["date"] = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
         lines = tuple(
-            RailLine(track.id, part, None, self._evidence(track.line, looks))
+            RailLine(track.id, part, None, self._evidence(track.line, sources))
             for track in tracks
             for part in track.course
         )
         return Railways(FITTED, credit, lines, {})
 
-    def _evidence(self, line: CentreLine, looks: Sequence[TrackSource]) -> dict[str, Any]:
+    def _evidence(self, line: CentreLine, sources: Sequence[TrackSource]) -> dict[str, Any]:
         """What a reader of the file is told about a track."""
         told: dict[str, Any] = {
             "method": f"fitted to {self.method}",
-            f"{self.noun}s": [look.to_json() for look in looks],
-            f"{self.noun}s_with_wagons": len(line.looks),
+            f"{self.noun}s": [source.to_json() for source in sources],
+            f"{self.noun}s_with_wagons": len(line.observations),
             "sightings": line.sightings,
             "occupied_share": round(line.occupied_share, 2),
             "bridged_share": round(line.bridged_share, 2),

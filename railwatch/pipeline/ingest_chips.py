@@ -10,6 +10,7 @@ import datetime as dt
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +100,14 @@ def gather(
 
 
 _Key = tuple[Path, str]
+
+
+@lru_cache(maxsize=20_000)
+def _remembered(kept: StoredChip) -> tuple[str, Product]:
+    """A chip's product and the state that it was in: asked of all chips of an area with every scene."""
+    return state_of(kept.product), _product(kept)
+
+
 _NEAR = dt.timedelta(days=1, hours=12)
 
 
@@ -124,7 +133,8 @@ def _stored(chips: ChipStore) -> dict[str, tuple[Product, StoredChip]]:
             continue
         replaced |= set(_aliases(kept))
         try:
-            found.setdefault(state_of(kept.product), (_product(kept), kept))
+            state, product = _remembered(kept)
+            found.setdefault(state, (product, kept))
         except (KeyError, TypeError, ValueError) as error:
             log.warning("%s is left out: it doesn't say what product it is of (%s)", kept.path, error)
     return found

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from railwatch.errors import EngineError, StoreError
-from railwatch.pipeline.engine import Dask, Serial, engine_of
+from railwatch.pipeline.engine import Dask, Processes, Serial, engine_of
 from railwatch.pipeline.find_scenes import Dates, Skipped, select
 from railwatch.pipeline.run import FoundInputs, Progress, RunResult, look_for, run
 from railwatch.store.mirror import Mirror
@@ -106,11 +106,11 @@ def _state(product: Product) -> str:
 
 def _known_states(area: AreaOfInterest, store: Store) -> frozenset[str]:
     """The products whose pixels the store holds already."""
-    from geo.sentinel2.site import Site
+    from geo.sentinel2.chip import chip_grid
     from railwatch.pipeline.ingest_chips import state_of
     from railwatch.store.chips import ChipStore
 
-    chips = ChipStore.of(store.path, area, Site.of(area).grid)
+    chips = ChipStore.of(store.path, area, chip_grid(area))
     return frozenset(state_of(kept.product) for kept in chips.kept())
 
 
@@ -212,6 +212,8 @@ def run_many(
     lost: dict[Path, str] = {}
     done = 0
     first, then = tasks_of(found, areas, config, store, declared)
+    if len(then) == 1 and isinstance(engine, Processes):
+        then = []  # `run` answers it below: another process here would only read all of it once more
     for phase in (first, then):
         for one in engine.each(work, phase):
             done += 1
@@ -261,9 +263,8 @@ def work(task: WorkerTask) -> int:
 
 
 def _keep_pixels(task: WorkerTask, store: Store) -> None:
-    from geo.sentinel2.site import Site
+    from geo.sentinel2.chip import chip_grid
     from railwatch.pipeline.ingest_chips import gather
     from railwatch.store.chips import ChipStore
 
-    site = Site.of(task.area)
-    gather(task.products, task.area, ChipStore.of(store.path, task.area, site.grid))
+    gather(task.products, task.area, ChipStore.of(store.path, task.area, chip_grid(task.area)))

@@ -9,7 +9,7 @@ on where it was, and a second run of the same work writes nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from aoi import AreaOfInterest
 from aoi.errors import InputError
 from aoi.files import real_path
 from geo import Scene, valid_fraction
+from geo.file_tree import FolderFileTree
 from railwatch.config import RunConfig
 from railwatch.pipeline.count_area import count_area, hidden_share, visible_area
 from railwatch.pipeline.find_scenes import (
@@ -204,7 +205,7 @@ def run(
             if known is not None:
                 observations.append(known)
                 continue
-            with report.bar("tiles") as tiles:
+            with report.bar("tiles") as tiles, candidate.scene.held_open():
                 work = job.count(candidate, id, tiles)
         except InputError as error:
             reason = without_path(error, candidate.path)
@@ -301,16 +302,19 @@ def look_for(paths: Iterable[str | Path]) -> FoundInputs:
         Each once; what can't be used is listed with its reason.
     """
     listed = [Path(path) for path in paths]
-    products, refused, taken = _products(listed)
-    images, passed_over = find_scenes(listed, taken)
+    trees = {path: FolderFileTree(path) for path in listed if path.is_dir()}
+    products, refused, taken = _products(listed, trees)
+    images, passed_over = find_scenes(listed, taken, trees)
     return FoundInputs(tuple(products), tuple(images), (*refused, *passed_over))
 
 
-def _products(paths: Sequence[Path]) -> tuple[list[Product], list[Skipped], set[Path]]:
+def _products(
+    paths: Sequence[Path], trees: Mapping[Path, FolderFileTree]
+) -> tuple[list[Product], list[Skipped], set[Path]]:
     """Return the Sentinel-2 products under some paths, those that can't be used, and the files of both."""
     from geo.sentinel2.formats.find import find_products
 
-    products, refusals = find_products(paths)
+    products, refusals = find_products(paths, trees)
     # What stands before the reason names the path, which a list names anyway.
     skipped = []
     for one in refusals:

@@ -13,7 +13,9 @@ import json
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from aoi.files import write_bytes
 from geo.sentinel2.chip import PIXEL_M, Chip, ChipOnDisk
 from geo.sentinel2.site import Site
-from geo.sentinel2.time_series import AcceptedShift, DatedImage, looks
+from geo.sentinel2.time_series import AcceptedShift, DatedImage, dated_images
 from railwatch.errors import StoreError
 from railwatch.pages.pictures.occupancy import render
 from railwatch.pipeline.count_area import hidden_share
@@ -46,6 +48,7 @@ log = logging.getLogger(__name__)
 METHOD = "occupancy"
 _ROUNDS = 5  # while other processes write, the archive may grow as it is being answered
 _SAVE_EVERY_S = 20.0
+_BACKLOG = 2  # dates that wait to be answered: each holds its pixels
 
 
 class Estimator(Protocol):
@@ -62,8 +65,8 @@ class Estimator(Protocol):
     def pitch(self) -> Pitch:
         """The track length a car that counts rest on unless another one is declared."""
 
-    def estimate(self, look: DatedImage, site: Site, *, pitch: Pitch | None = None) -> OccupancyEstimate:
-        """Answer a look that may be answered."""
+    def estimate(self, image: DatedImage, site: Site, *, pitch: Pitch | None = None) -> OccupancyEstimate:
+        """Answer an image that may be answered."""
 
     def refusal(self, site: Site) -> str | None:
         """Return a sentence why nothing can be said about a place at all, or None."""
@@ -274,30 +277,44 @@ class _AreaJob:
         place = {one.kept.id: number for number, one in enumerate(dates)}
         before, saved, done = len(known), time.monotonic(), len(dates) - len(missing)
         lost: str | None = None
+        pending: deque[Future[None]] = deque()
+        # A date is laid over the others while the one before it is answered: the network leaves a core free.
+        answering = ThreadPoolExecutor(1, thread_name_prefix="answering")
+
+        def settle(left: int) -> None:
+            nonlocal done
+            while len(pending) > left:
+                pending.popleft().result()
+                done += 1
+                progress(done, len(dates))
+
         try:
-            for look in looks(
+            for image in dated_images(
                 chips,
                 self.site,
                 hindcast=hindcast,
                 known={one.placement.id: one.placement for one in known},
                 wanted=lambda chip: place[chip.id] in missing,
             ):
-                number = place[look.id]
-                if number == len(known) and look.placement is not None:
+                number = place[image.id]
+                if number == len(known) and image.placement is not None:
                     content = dates[number].kept.content
-                    known.append(_Known(content, chain.digest(content), look.placement))
+                    known.append(_Known(content, chain.digest(content), image.placement))
                     chain.take(known[-1])
-                self._answer(look, dates, number, id_of(number), known[number].history)
-                done += 1
-                progress(done, len(dates))
+                id, history = id_of(number), known[number].history
+                pending.append(answering.submit(self._answer, image, dates, number, id, history))
+                settle(_BACKLOG)
                 if time.monotonic() - saved > _SAVE_EVERY_S and len(known) > before:
+                    settle(0)
                     _write_history(self.path, known)
                     self.store.refresh()
                     before, saved = len(known), time.monotonic()
+            settle(0)
         except _UnreadableChip as error:
             log.warning("%s", error)
             lost = error.content
         finally:
+            answering.shutdown(wait=True, cancel_futures=True)
             if len(known) > before:
                 _write_history(self.path, known)
             if self.new:
@@ -334,13 +351,13 @@ class _AreaJob:
         }
         return observation_id(aoi=self.area.name, when=date.kept.datetime, method=METHOD, key=key)
 
-    def _answer(self, look: DatedImage, dates: Sequence[Date], number: int, id: str, history: str) -> None:
+    def _answer(self, image: DatedImage, dates: Sequence[Date], number: int, id: str, history: str) -> None:
         date = dates[number]
         stored = self.store.get(id)
         if stored is None:
             try:
-                stored, estimate = self._observation(look, dates, number, id, history)
-                picture = render(look, self.site, self.area, stored, estimate)
+                stored, estimate = self._observation(image, dates, number, id, history)
+                picture = render(image, self.site, self.area, stored, estimate)
             except Exception as error:  # one date must not end a night's work
                 log.debug("%s", date.kept.path, exc_info=True)
                 self.failed[date.kept.id] = Skipped(date.kept.path, unexpected(error), readable=True)
@@ -350,46 +367,46 @@ class _AreaJob:
         self.answers[date.kept.id] = stored
 
     def _observation(
-        self, look: DatedImage, dates: Sequence[Date], number: int, id: str, history: str
+        self, image: DatedImage, dates: Sequence[Date], number: int, id: str, history: str
     ) -> tuple[Observation, OccupancyEstimate | None]:
         date = dates[number]
-        day = look.datetime.date()
+        day = image.datetime.date()
         hidden = hidden_share(self.area, day)
-        clear = look.clear_fraction if math.isfinite(look.clear_fraction) else 0.0
-        reason = self._reason(look, hidden, clear)
+        clear = image.clear_fraction if math.isfinite(image.clear_fraction) else 0.0
+        reason = self._reason(image, hidden, clear)
         values: dict[str, Any] = dict.fromkeys(("count", "count_low", "count_high"))
-        values |= {"abstained": True, "reason": reason, "warnings": look.warnings}
+        values |= {"abstained": True, "reason": reason, "warnings": image.warnings}
         estimate = None
         if reason is None:
-            estimate = self.estimator.estimate(look, self.site, pitch=self._pitch())
+            estimate = self.estimator.estimate(image, self.site, pitch=self._pitch())
             if estimate.uninformative is None:
                 values = _values(estimate) | {
-                    "warnings": (*look.warnings, *estimate.warnings, *self._hidden_warning(hidden, look))
+                    "warnings": (*image.warnings, *estimate.warnings, *self._hidden_warning(hidden, image))
                 }
             else:
                 values["reason"], estimate = estimate.uninformative, None
         observation = Observation(
             id=id,
             aoi=self.area.name,
-            scene=look.id,
-            datetime=look.datetime,
-            sensor=look.chip.platform,
+            scene=image.id,
+            datetime=image.datetime,
+            sensor=image.chip.platform,
             method="occupancy",
             clear_fraction=round(min(1.0, max(0.0, clear)), 4),
             hidden_fraction=round(hidden, 4),
-            provenance=self._provenance(look, dates, date, history, estimate),
+            provenance=self._provenance(image, dates, date, history, estimate),
             geometry=geometry_json(self.area.boundary),
             **values,
         )
         return observation, estimate
 
-    def _reason(self, look: DatedImage, hidden: float, clear: float) -> str | None:
+    def _reason(self, image: DatedImage, hidden: float, clear: float) -> str | None:
         """Return why a date isn't answered, or None."""
         wanted = self.config.occupancy.min_clear_fraction
         if hidden >= 1.0:
             return "All of the area is hidden on that day."
-        if look.reason is not None:
-            return look.reason
+        if image.reason is not None:
+            return image.reason
         refusal = self.estimator.refusal(self.site)
         if refusal is not None:
             return refusal
@@ -407,10 +424,10 @@ class _AreaJob:
         own = self.estimator.pitch
         return Pitch(own.mean_m if mean is None else mean, own.sd_m if sd is None else sd)
 
-    def _hidden_warning(self, hidden: float, look: DatedImage) -> tuple[str, ...]:
+    def _hidden_warning(self, hidden: float, image: DatedImage) -> tuple[str, ...]:
         if hidden == 0.0:
             return ()
-        day = look.datetime.date()
+        day = image.datetime.date()
         reasons = sorted({mask.reason for mask in self.area.masks if mask.active_on(day)})
         return (
             f"{hidden:.0%} of the area can't be seen ({'; '.join(reasons)}): wagons there aren't counted, so "
@@ -419,7 +436,7 @@ class _AreaJob:
 
     def _provenance(
         self,
-        look: DatedImage,
+        image: DatedImage,
         dates: Sequence[Date],
         date: Date,
         history: str,
@@ -427,25 +444,25 @@ class _AreaJob:
     ) -> dict[str, Any]:
         kept = date.kept
         when = {one.kept.id: one.kept.datetime.date().isoformat() for one in dates}
-        days = sorted(when[id] for id in look.history)
-        place, clear = look.registration, look.clearness
+        days = sorted(when[id] for id in image.history)
+        place, clear = image.registration, image.clearness
         provenance: dict[str, Any] = {
             "acquisition": kept.id,
             "acquisition_aliases": list(date.aliases),
             "file": str(kept.product["name"]),
             "sha256": kept.content,
             "gsd_m": PIXEL_M,
-            "level": look.chip.level,
-            "baseline": look.chip.baseline,
-            "relative_orbit": look.chip.relative_orbit,
-            "pixels": dict(look.chip.provenance),
+            "level": image.chip.level,
+            "baseline": image.chip.baseline,
+            "relative_orbit": image.chip.relative_orbit,
+            "pixels": dict(image.chip.provenance),
             "chip": kept.path.relative_to(self.store.path).as_posix(),
             "history": {
-                "dates": len(look.history),
+                "dates": len(image.history),
                 "first": days[0] if days else None,
                 "last": days[-1] if days else None,
                 "hindcast": self.config.occupancy.hindcast,
-                "ids": list(look.history),
+                "ids": list(image.history),
                 "digest": history,
             },
             "archive": len(dates),

@@ -41,7 +41,7 @@ __all__ = ["Exported", "export_review", "pixel_transform"]
 log = logging.getLogger(__name__)
 
 _LONLAT = "OGC:CRS84"
-_LOOKS = {
+_STYLES = {
     "boundary": (SymbolStyle((255, 255, 255), 0, "dash", 0.5), "fill"),
     "zones": (SymbolStyle((240, 228, 66), 0, "dot", 0.4), "fill"),
     "tracks": (SymbolStyle((200, 200, 200), 0, "solid", 0.2), "line"),
@@ -240,7 +240,7 @@ def _write(
         )
     pyogrio.write_dataframe(facts, path, layer=FACTS, driver="GPKG", append=True)
     styles = {BOXES: box_style(machine)}
-    styles |= {name: plain_style(*_LOOKS[name]) for name in layers if name != BOXES}
+    styles |= {name: plain_style(*_STYLES[name]) for name in layers if name != BOXES}
     write_styles(path, styles, dict.fromkeys(styles, GEOMETRY))
 
 

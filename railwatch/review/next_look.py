@@ -1,4 +1,4 @@
-"""Where a look by eye would change the verdicts most.
+"""Where a review by eye would change the verdicts most.
 
 For each machine count that nobody has reviewed, let w be the rank of its verdict (low 0, typical 1,
 elevated 2, unprecedented 3; cannot say counts as typical, which neither raises nor calms). If a reviewer
@@ -9,12 +9,12 @@ with a scale for either side, cut off at 0. So
 
 with the verdict on N made as for a reviewed count of N, all else equal. A past count also bears on what
 comes after it: the foremost verdict (the one that the report opens with) is judged against a window whose
-highest looks matter most, so for the few highest of that window
+highest observations matter most, so for the few highest of that window
 
     change of the foremost verdict  =  sum over N of  P(N) |rank(foremost with N in its history) - rank(now)|
 
 is added. The sum is the expected change in ranks; ties go to the wider interval. The law of N is taken at
-`_POINTS` equally probable values. It is the expected value of a perfect look with a loss of one a rank.
+`_POINTS` equally probable values. It is the expected value of a perfect review with a loss of one a rank.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = ["Proposal", "proposals"]
 
 _POINTS = 20
 _BEARING = 3
-"""So many of the highest looks in the window of the foremost verdict are tried, each at fewer values."""
+"""So many of the highest observations in the window of the foremost verdict are tried, at fewer values."""
 _BEARING_POINTS = 5
 _LEAST = 0.005
 
@@ -57,7 +57,7 @@ class Proposal:
         verdict: The word for it now.
         own_change: Expected change of its own verdict, in ranks.
         foremost_change: Expected change of the foremost verdict, in ranks.
-        outcomes: The words that a look could lead to, with their probabilities, most probable first.
+        outcomes: The words that a review could lead to, with their probabilities, most probable first.
         foremost: The verdict that the second figure is about, if it isn't 0.
         reason: Why to look, in a sentence.
     """
@@ -102,7 +102,7 @@ def proposals(
     *,
     limit: int | None = 10,
 ) -> list[Proposal]:
-    """Rank the unreviewed scenes by what a look would change.
+    """Rank the unreviewed scenes by what a review would change.
 
     Args:
         observations: Of one or several areas.
@@ -111,7 +111,7 @@ def proposals(
         limit: At most so many.
 
     Returns:
-        The scenes where a look is expected to change something, most first.
+        The scenes where a review is expected to change something, most first.
     """
     chosen = settings or VerdictSettings()
     told = preferred(observations)
@@ -127,7 +127,9 @@ def proposals(
     by_id = {one.id: one for one in told}
     judged = sorted((one for one in records if one.id in by_id), key=lambda one: (one.when, one.aoi, one.id))
     drafts = [places[one.aoi].figures(one) for one in judged]
-    verdicts = [finished(one, places[one.aoi].second_look, chosen) for one in corrected(drafts, chosen)]
+    verdicts = [
+        finished(one, places[one.aoi].second_observation, chosen) for one in corrected(drafts, chosen)
+    ]
     foremost = {aoi: _said(foremost_of(one for one in verdicts if one.aoi == aoi)) for aoi in places}
     found = []
     for position, verdict in enumerate(verdicts):
@@ -221,7 +223,7 @@ def _outcomes(
                 q_exceedance=q_value([draft.probability_exceedance, *upper], 0),
                 q_shortfall=q_value([draft.probability_shortfall, *lower], 0),
             )
-        word = finished(draft, place.second_look, settings).verdict
+        word = finished(draft, place.second_observation, settings).verdict
         outcomes[word] = outcomes.get(word, 0.0) + float(count) / _POINTS
     return outcomes
 
@@ -231,7 +233,7 @@ def _said(verdict: Verdict | None) -> Verdict | None:
 
 
 def _bears(record: Record, head: Verdict, verdicts: Sequence[Verdict]) -> bool:
-    """Whether a look is among the highest in the window of the foremost verdict."""
+    """Whether an observation is among the highest in the window of the foremost verdict."""
     start, end = head.window
     inside = [
         one.record
@@ -245,7 +247,7 @@ def _bears(record: Record, head: Verdict, verdicts: Sequence[Verdict]) -> bool:
 def _bearing(
     observation: Observation, record: Record, head: Verdict, place: PlaceHistory, settings: VerdictSettings
 ) -> float:
-    """Expected change of the foremost verdict if one look of its history were reviewed."""
+    """Expected change of the foremost verdict if one observation of its history were reviewed."""
     others = [one for one in place.records if one.id != record.id]
 
     def word(one: Record) -> str:
@@ -278,7 +280,7 @@ def _reason(
     others = [f"{word} {share:.0%}" for word, share in outcomes if word != verdict.verdict]
     said = []
     if own >= _LEAST and others:
-        said.append(f"is {verdict.verdict}, and a look could make it {' or '.join(others)}")
+        said.append(f"is {verdict.verdict}, and a review could make it {' or '.join(others)}")
     if bearing >= _LEAST and head is not None:
         said.append(
             f"is among the highest before {head.record.day}, whose verdict ({head.verdict}) rests on it"

@@ -57,7 +57,7 @@ _VERSION = 1
 _LARGEST = 65535
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StoredChip:
     """A chip in the store, without its pixels.
 

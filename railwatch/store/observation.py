@@ -23,8 +23,9 @@ spells it). The geometry is the area's boundary. Everything else has the prefix 
 ``railwatch:zones``                    per zone id: ``{"count", "count_low", "count_high"}``
 ``railwatch:tracks``                   per track id: the same
 ``railwatch:provenance``               file, sha256, gsd_m, model, settings, area and code that made it; for a
-                                       look of ten metres also ``acquisition``, ``occupancy`` (the estimate
-                                       with its error budget), ``registration``, ``clear`` and ``history``
+                                       observation of ten metres also ``acquisition``, ``occupancy`` (the
+                                       estimate with its error budget), ``registration``, ``clear`` and
+                                       ``history``
 ``railwatch:review_of``                id of the observation that a reviewer corrected, else null
 =====================================  =====================================================================
 """
@@ -167,7 +168,7 @@ class Observation:
     def headline(self) -> str:
         """The observation in half a line, such as ``73 freight cars (66 to 80)``.
 
-        A look of ten metres measures length, so that comes first: ``1,020 m of track occupied (840 to
+        An observation of ten metres measures length, so that comes first: ``1,020 m of track occupied (840 to
         1,210), 70 freight cars (50 to 92)``.
         """
         if self.count is None:

@@ -33,18 +33,19 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import filelock
 import pystac
 import shapely
 
 from aoi.files import fsync_folder, sweep, temporary_beside, write_bytes
+from geo.file_tree import STORE_KEY
 from railwatch.errors import StoreError
 from railwatch.store.areas import area_files, keep_area
 from railwatch.store.georeference import placement_of
@@ -59,9 +60,11 @@ if TYPE_CHECKING:
     from detector import Detections
     from railwatch.config import RunConfig
 
-__all__ = ["DETECTIONS", "EVIDENCE", "IMAGE", "Damaged", "Store", "is_store"]
+__all__ = ["DETECTIONS", "EVIDENCE", "IMAGE", "Damaged", "Store"]
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 COLLECTION = "collection.json"
 DETECTIONS = "detections"
@@ -69,7 +72,6 @@ EVIDENCE = "evidence"
 IMAGE = "image"
 _PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 
-_VERSION_KEY = f"{PREFIX}store_version"
 _COLLECTION_ID = "railwatch-observations"
 _ASIDE = ".damaged-"
 _LOCK_PATIENCE_S = 60
@@ -215,9 +217,17 @@ class Store:
         Raises:
             StoreError: If there is none, or it can't be read.
         """
+        return self._understood(id, _item_from)
+
+    def _understood(self, id: str, read: Callable[[Path], T]) -> T:
+        """What a reader makes of an observation's file.
+
+        Raises:
+            StoreError: If there is none, or it can't be read.
+        """
         path = self._item_path(id)
         try:
-            return _item_from(path)
+            return read(path)
         except FileNotFoundError:
             raise StoreError(f"The store {self.path} has no observation {id}.") from None
         except (OSError, ValueError) as error:
@@ -229,12 +239,15 @@ class Store:
         Raises:
             StoreError: If there is no such observation.
         """
-        asset = self.item(id).assets.get(name)
-        if asset is None:
+        # As plain JSON: an item takes ten times as long, and a page asks for the pictures of all.
+        given: Any = self._understood(id, _json_from)
+        for key in ("assets", name, "href"):
+            given = given.get(key) if isinstance(given, Mapping) else None
+        if not isinstance(given, str):
             return None
         # An item may come from somebody else: its assets lie in its own folder and nowhere else, and a link
         # doesn't make another place of it.
-        path = self._items / id / Path(asset.href).name
+        path = self._items / id / Path(given).name
         if not path.is_file():
             return None
         if path.resolve() != self._items.resolve() / id / path.name:
@@ -475,7 +488,7 @@ class Store:
         if content is None:
             newest = max((_item_version(self._item_path(id)) for id in self._ids()), default=FORMAT_VERSION)
         else:
-            given = content.get(_VERSION_KEY) if isinstance(content, dict) else None
+            given = content.get(STORE_KEY) if isinstance(content, dict) else None
             if not isinstance(given, int):
                 raise StoreError(f"{path} is there, but railwatch didn't write it; choose another folder.")
             newest = given
@@ -501,15 +514,6 @@ class Store:
             yield
         finally:
             lock.release()
-
-
-def is_store(folder: Path) -> bool:
-    """Return whether a folder is a store, so that a search for scenes doesn't walk into one."""
-    try:
-        content = json.loads((folder / COLLECTION).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and _VERSION_KEY in content
 
 
 def _write_item(
@@ -585,7 +589,7 @@ def _collection(observations: list[Observation], areas: list[Path]) -> pystac.Co
         extent=pystac.Extent(pystac.SpatialExtent([bounds]), pystac.TemporalExtent([[first, last]])),
         license="other",
         keywords=["rail", "freight cars", "counts"],
-        extra_fields={_VERSION_KEY: FORMAT_VERSION},
+        extra_fields={STORE_KEY: FORMAT_VERSION},
         summaries=pystac.Summaries(_summaries(observations)),
     )
     collection.add_link(pystac.Link("root", f"./{COLLECTION}", pystac.MediaType.JSON))
@@ -619,13 +623,18 @@ def _summaries(observations: list[Observation]) -> dict[str, list[str]]:
     return {f"{PREFIX}{name}": found for name, found in values.items() if found}
 
 
-def _item_from(path: Path) -> pystac.Item:
+def _json_from(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except RecursionError:
         raise ValueError("it isn't JSON that can be read: it is nested too deep") from None
     if not isinstance(content, dict):
         raise ValueError("it isn't a JSON object")
+    return content
+
+
+def _item_from(path: Path) -> pystac.Item:
+    content = _json_from(path)
     try:
         return pystac.Item.from_dict(content)
     except Exception as error:  # pystac and dateutil raise a dozen kinds for what isn't an Item

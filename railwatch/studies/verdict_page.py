@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LOOKS: Mapping[str, tuple[str, str, str]] = {
+_STYLES: Mapping[str, tuple[str, str, str]] = {
     "unprecedented": (BLUE, "o", "unprecedented"),
     "elevated": (ORANGE, "s", "elevated or higher"),
     "record": (VERMILION, "^", "higher than ever seen"),
@@ -45,7 +45,7 @@ images as they are measured to be and ..."""
 SEEN_ALARMS = 10.0
 """... at most so many false ones in ten years: one a year."""
 SEEN_SENSOR = "Sentinel-2, as measured"
-TARGET_LOOKS = 350
+TARGET_OBSERVATIONS = 350
 TARGET_EVENT = 73
 
 
@@ -58,7 +58,7 @@ def meets_targets(study: pd.DataFrame) -> list[str]:
     quiet = study[
         (study["part"] == "false alarms") & (study["yard"] == "usual") & study["sensor"].isin(POWER_TARGETS)
     ]
-    for _, row in quiet[quiet["looks"] == TARGET_LOOKS].iterrows():
+    for _, row in quiet[quiet["looks"] == TARGET_OBSERVATIONS].iterrows():
         rate = row["unprecedented_per_decade"]
         if rate > FALSE_ALARM_TARGET:
             missed.append(
@@ -189,7 +189,7 @@ def draw_study(study: pd.DataFrame, style: PageStyle | None = None) -> Figure:
 
 def _draw_alarms(axes: Axes, rows: pd.DataFrame) -> None:
     ordered = rows.sort_values("looks")
-    for rule, (colour, marker, label) in _LOOKS.items():
+    for rule, (colour, marker, label) in _STYLES.items():
         # A rate of nothing has no place on a log axis: it stands at the foot.
         rates = ordered[f"{rule}_per_decade"].clip(lower=0.03)
         axes.plot(
@@ -200,19 +200,19 @@ def _draw_alarms(axes: Axes, rows: pd.DataFrame) -> None:
     axes.set_xscale("log")
     axes.set_ylim(0.025, 40.0)
     axes.set_yticks([0.1, 1.0, 10.0], ["0.1", "1", "10"])
-    looks = sorted(set(ordered["looks"]))
-    shown = [one for one in looks if one != 350 or 400 not in looks]
+    observations = sorted(set(ordered["looks"]))
+    shown = [one for one in observations if one != 350 or 400 not in observations]
     axes.set_xticks(shown, [f"{one:.0f}" for one in shown])
     axes.minorticks_off()
 
 
 def _draw_power(axes: Axes, rows: pd.DataFrame) -> None:
-    looks = sorted(set(rows["looks"]))
-    for index, number in enumerate(looks):
+    observations = sorted(set(rows["looks"]))
+    for index, number in enumerate(observations):
         chosen = rows[rows["looks"] == number].sort_values("event")
         axes.plot(
             chosen["event"], chosen["unprecedented_power"], marker="o", markersize=3.0, color=BLUE,
-            alpha=0.3 + 0.7 * (index + 1) / len(looks), linewidth=0.9,
+            alpha=0.3 + 0.7 * (index + 1) / len(observations), linewidth=0.9,
             linestyle=("-", (0, (5, 1)), (0, (3, 1)), (0, (1, 1)), (0, (5, 1, 1, 1)))[index % 5],
             label=f"{number:.0f} images",
         )  # fmt: skip

@@ -2,8 +2,9 @@
 
 Yards are simulated by another law than the one the rule fits: trains arrive at random, more of them in
 some seasons, each with its own number of cars and its own time of stay. So the yard's state lasts from
-look to look, as it does in the world. Clouds hide it for days on end, more in the monsoon, and more often
-when it is full (a yard of white containers looks like cloud). Each look has the error of its sensor.
+observation to observation, as it does in the world. Clouds hide it for days on end, more in the monsoon,
+and more often when it is full (a yard of white containers looks like cloud). Each observation has the error
+of its sensor.
 
 False alarms are counted on yards where nothing happens; power on yards that never held more than 20 cars
 before the event. Beside the rule stand the two that people use without one: "higher than ever seen", and
@@ -39,13 +40,13 @@ REPORT_SEED = 20231005
 """The published table is made with this one."""
 
 RULES = ("unprecedented", "confirmed", "elevated", "together", "record", "z_score")
-"""Ours: the word, the word confirmed by a second look, elevated or higher, a word that only images together
-gave; and the two bare rules."""
+"""Ours: the word, the word confirmed by a second observation, elevated or higher, a word that only
+images together gave; and the two bare rules."""
 
 _WITHIN_RULES = ("unprecedented_within", "elevated_within")
 
 WITHIN = 3
-"""An event's first looks, of which one must be called so for the columns *within three*."""
+"""An event's first observations, of which one must be called so for the columns *within three*."""
 _APART_DAYS = 5.0
 
 _START = date(2000, 1, 1)
@@ -110,7 +111,7 @@ class StudySensor:
         sd_cars: Standard deviation that doesn't depend on the count.
         sd_share: Part that grows with the count.
         drift_cars: Part of ``sd_cars`` that drifts over about 60 days (background, snow, sun) instead of
-            changing from look to look. The sensor's stated interval knows nothing of it.
+            changing from observation to observation. The sensor's stated interval knows nothing of it.
         yard_share: Standard deviation of the logarithm of a yard's own scale: one yard is always counted too
             high and another too low. The stated interval allows for it.
         scale: Of the yard at hand; see `at_a_yard`.
@@ -170,18 +171,18 @@ class StudyPlan:
     """What to simulate.
 
     Attributes:
-        looks: Clear looks in the five years before a date.
-        target_looks: Those that the target is about (70 a year): longer series, and a bursty yard too.
+        observations: Clear observations in the five years before a date.
+        target_observations: Those that the target is about (70 a year): longer series, and a bursty yard too.
         sensors: The sensors.
         quiet_years: Years to judge for each row of the false-alarm table.
-        target_years: The same at ``target_looks``.
+        target_years: The same at ``target_observations``.
         events: Cars present in the event.
         histories: Yards for each row of the power table.
         seed: Source of all randomness.
     """
 
-    looks: tuple[int, ...] = (20, 60, 150, 350, 400)
-    target_looks: int = 350
+    observations: tuple[int, ...] = (20, 60, 150, 350, 400)
+    target_observations: int = 350
     sensors: tuple[StudySensor, ...] = SENSORS
     quiet_years: int = 100
     target_years: int = 200
@@ -193,8 +194,8 @@ class StudyPlan:
     def quick(cls) -> StudyPlan:
         """A plan of seconds, to see that everything runs; its figures mean little."""
         return cls(
-            looks=(20,),
-            target_looks=20,
+            observations=(20,),
+            target_observations=20,
             sensors=(VHR,),
             quiet_years=10,
             target_years=10,
@@ -204,23 +205,23 @@ class StudyPlan:
 
 
 def clear_days(
-    yard: StudyYard, looks_a_year: float, years: float, rng: np.random.Generator
+    yard: StudyYard, observations_a_year: float, years: float, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the days of the clear looks and the true number of cars on them.
+    """Return the days of the clear observations and the true number of cars on them.
 
-    A satellite passes every second day (every day where more looks are wanted than that can give). Clouds
-    come in spells, follow the month, and are seen more often when the yard is full.
+    A satellite passes every second day (every day where more observations are wanted than that can give).
+    Clouds come in spells, follow the month, and are seen more often when the yard is full.
 
     Args:
         yard: The yard.
-        looks_a_year: Clear looks a year, on average.
+        observations_a_year: Clear observations a year, on average.
         years: Length of the series.
         rng: Source of randomness.
 
     Returns:
         Days since the start and cars, both (n,).
     """
-    passes = np.arange(0.0, years * _YEAR, 2.0 if looks_a_year <= 90 else 1.0) + 0.1
+    passes = np.arange(0.0, years * _YEAR, 2.0 if observations_a_year <= 90 else 1.0) + 0.1
     cars = yard.cars(passes, rng)
     kept = math.exp(-(passes[1] - passes[0]) / _CLOUD_SPELL_DAYS)
     noise = rng.standard_normal(passes.size) * math.sqrt(1.0 - kept**2)
@@ -232,7 +233,7 @@ def clear_days(
     chance = _CLEAR_BY_MONTH[month] * (1.0 - _HIDDEN_WHEN_FULL * fullness)
     # The spells' uniform rank against the chance; the scale gives the wanted number a year.
     rank = pd.Series(noise).rank(pct=True).to_numpy()
-    wanted = looks_a_year * years / passes.size
+    wanted = observations_a_year * years / passes.size
     scale = wanted / chance.mean()
     for _ in range(8):
         scale *= wanted / max(np.minimum(scale * chance, 0.98).mean(), 1e-9)
@@ -272,7 +273,7 @@ def records_of(
 
 
 def _naive(counts: FloatArray, days: FloatArray, first: int, settings: VerdictSettings) -> tuple[int, int]:
-    """Alarms of the bare record rule and of the z-score rule from look ``first`` on."""
+    """Alarms of the bare record rule and of the z-score rule from observation ``first`` on."""
     record = z_score = 0
     window = settings.lookback_years * _YEAR
     for index in range(first, counts.size):
@@ -284,14 +285,14 @@ def _naive(counts: FloatArray, days: FloatArray, first: int, settings: VerdictSe
     return record, z_score
 
 
-def _rng(seed: int, part: str, sensor: StudySensor, looks: int) -> np.random.Generator:
+def _rng(seed: int, part: str, sensor: StudySensor, observations: int) -> np.random.Generator:
     """Randomness of a row that doesn't depend on which other rows are asked for."""
-    return np.random.default_rng([seed, looks, zlib.crc32(f"{part}/{sensor.name}".encode())])
+    return np.random.default_rng([seed, observations, zlib.crc32(f"{part}/{sensor.name}".encode())])
 
 
 def false_alarms(
     sensor: StudySensor,
-    looks: int,
+    observations: int,
     years: int,
     seed: int,
     yard: StudyYard = USUAL,
@@ -301,7 +302,7 @@ def false_alarms(
 
     Args:
         sensor: The sensor.
-        looks: Clear looks in the look-back window.
+        observations: Clear observations in the look-back window.
         years: Years to judge, in series of ten.
         seed: Source of randomness.
         yard: The yard.
@@ -311,8 +312,8 @@ def false_alarms(
         One row of the table: alarms in ten years of one area, rule by rule.
     """
     chosen = settings or VerdictSettings()
-    rng = _rng(seed, f"false alarms/{yard.name}", sensor, looks)
-    a_year = looks / chosen.lookback_years
+    rng = _rng(seed, f"false alarms/{yard.name}", sensor, observations)
+    a_year = observations / chosen.lookback_years
     burn_in = chosen.lookback_years + chosen.gap_days / _YEAR + 0.3
     tally = dict.fromkeys(("judged", *RULES), 0)
     series = max(round(years / 10), 1)
@@ -324,7 +325,7 @@ def false_alarms(
         first = int(np.searchsorted(days, burn_in * _YEAR))
         place = PlaceHistory(records, (), "yard", chosen, _STEP_DAYS)
         drafts = corrected([place.figures(record) for record in records[first:]], chosen)
-        verdicts = [finished(draft, place.second_look, chosen) for draft in drafts]
+        verdicts = [finished(draft, place.second_observation, chosen) for draft in drafts]
         tally["judged"] += len(verdicts)
         tally["unprecedented"] += sum(one.verdict == "unprecedented" for one in verdicts)
         tally["confirmed"] += sum(one.confirmed is True for one in verdicts)
@@ -338,7 +339,7 @@ def false_alarms(
         "part": "false alarms",
         "sensor": sensor.name,
         "yard": yard.name,
-        "looks": looks,
+        "looks": observations,
         "looks_a_year": tally["judged"] / (10.0 * decades),
         "decades": series,
         **{f"{rule}_per_decade": tally[rule] / decades for rule in RULES},
@@ -351,7 +352,7 @@ def false_alarms(
 
 def power(
     sensor: StudySensor,
-    looks: int,
+    observations: int,
     events: Sequence[int],
     histories: int,
     seed: int,
@@ -359,12 +360,13 @@ def power(
 ) -> list[dict[str, Any]]:
     """Measure how often an event is called by its name.
 
-    Each yard never held more than 20 cars. The event's first look is judged among the looks of its year; two
-    more come five days apart with the same cars there, each of which has those before it as its past.
+    Each yard never held more than 20 cars. The event's first observation is judged among the observations of
+    its year; two more come five days apart with the same cars there, each of which has those before it as its
+    past.
 
     Args:
         sensor: The sensor.
-        looks: Clear looks in the look-back window.
+        observations: Clear observations in the look-back window.
         events: Cars present in the event.
         histories: Yards.
         seed: Source of randomness.
@@ -374,8 +376,8 @@ def power(
         One row an event size.
     """
     chosen = settings or VerdictSettings()
-    rng = _rng(seed, "power", sensor, looks)
-    a_year = looks / chosen.lookback_years
+    rng = _rng(seed, "power", sensor, observations)
+    a_year = observations / chosen.lookback_years
     tally = {event: dict.fromkeys((*RULES, *_WITHIN_RULES), 0) for event in events}
     for _ in range(histories):
         length = chosen.lookback_years + chosen.gap_days / _YEAR + 1.3
@@ -413,7 +415,7 @@ def power(
             "part": "power",
             "sensor": sensor.name,
             "yard": "usual, never above 20",
-            "looks": looks,
+            "looks": observations,
             "event": event,
             "histories": histories,
             **{f"{rule}_power": tally[event][rule] / histories for rule in (*RULES, *_WITHIN_RULES)},
@@ -427,7 +429,7 @@ def _remarkable(verdict: Verdict) -> bool:
 
 
 def _next_of(place: PlaceHistory, after: Sequence[Record]) -> Callable[[Record], Record | None]:
-    """A second look that is the next one or none."""
+    """A second observation that is the next one or none."""
     return lambda record: next((one for one in after if place.agrees(record, one)), None)
 
 
@@ -450,15 +452,17 @@ def run_study(
     chosen = plan or StudyPlan()
     cells: list[Callable[[], list[dict[str, Any]]]] = []
     for sensor in chosen.sensors:
-        for looks in sorted({*chosen.looks, chosen.target_looks}):
-            target = looks == chosen.target_looks
+        for observations in sorted({*chosen.observations, chosen.target_observations}):
+            target = observations == chosen.target_observations
             years = chosen.target_years if target else chosen.quiet_years
             for yard in (USUAL, BURSTY) if target else (USUAL,):
                 cells.append(
-                    partial(_quiet_rows, sensor, looks, years, chosen.seed, yard=yard, settings=settings)
+                    partial(
+                        _quiet_rows, sensor, observations, years, chosen.seed, yard=yard, settings=settings
+                    )
                 )
             cells.append(
-                partial(power, sensor, looks, chosen.events, chosen.histories, chosen.seed, settings)
+                partial(power, sensor, observations, chosen.events, chosen.histories, chosen.seed, settings)
             )
     rows: list[dict[str, Any]] = []
     for number, cell in enumerate(cells):

@@ -1,4 +1,4 @@
-"""Made-up looks of yards on disk as the simulator would keep them: made in no time, true by construction."""
+"""Made-up images of yards on disk as the simulator would keep them: made in no time, true by construction."""
 
 from __future__ import annotations
 
@@ -25,9 +25,15 @@ CARD = {
 
 
 def write_yard(
-    folder: Path, split: str, number: int, *, looks: int = 8, size: tuple[int, int] = (34, 60), early: int = 5
+    folder: Path,
+    split: str,
+    number: int,
+    *,
+    images: int = 8,
+    size: tuple[int, int] = (34, 60),
+    early: int = 5,
 ) -> None:
-    """A yard of three rows of track whose cells brighten with the wagons on them; its first look is empty."""
+    """A yard of three rows of track that brighten with the wagons on them; the first image is empty."""
     rng = np.random.default_rng([17, number, len(split)])
     h, w = size
     tracks = np.zeros((4, h, w), np.float32)
@@ -37,7 +43,7 @@ def write_yard(
     boundary = region.copy()
     usual = 0.12 + 0.02 * rng.standard_normal((4, h, w))
     stacks, rows = [], []
-    for k in range(looks):
+    for k in range(images):
         cells = np.zeros((h, w), np.float32)
         n = int(rng.integers(0, 20)) if k else 0
         for _ in range(n):

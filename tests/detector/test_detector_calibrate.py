@@ -13,9 +13,9 @@ from painted import bright_net, bright_wagons
 from detector.training.calibrate_wagons import (
     best_threshold,
     count_model_of,
+    detect_tiles,
     finish,
     fit,
-    look,
     score,
     truth_of,
 )
@@ -64,7 +64,7 @@ def tile(seed: int, *, meta=None, ignored=()) -> LabelledTile:
 
 def test_candidates_on_wagons_are_wagons_and_on_ignored_ones_nothing():
     source = tile(0, ignored=[0])
-    pictured = look(WagonDetector(draft(), "cpu"), [source])[0]
+    pictured = detect_tiles(WagonDetector(draft(), "cpu"), [source])[0]
     real, skip = truth_of(pictured)
     x, y = pictured.candidates.boxes[:, 0], pictured.candidates.boxes[:, 1]
     assert real.sum() == len(source.boxes) - 1
@@ -85,14 +85,14 @@ def test_looking_crops_to_the_network_s_stride():
         source.track,
         source.meta,
     )
-    a, b = look(WagonDetector(draft(), "cpu"), [source, odd])
+    a, b = detect_tiles(WagonDetector(draft(), "cpu"), [source, odd])
     np.testing.assert_array_equal(a.candidates.boxes, b.candidates.boxes)
 
 
 def test_the_fitted_judge_tells_wagons_from_spots():
     detector = WagonDetector(draft(), "cpu")
-    judge = fit(look(detector, [tile(seed) for seed in range(24)]))
-    fresh = look(detector, [tile(seed) for seed in range(100, 112)])
+    judge = fit(detect_tiles(detector, [tile(seed) for seed in range(24)]))
+    fresh = detect_tiles(detector, [tile(seed) for seed in range(100, 112)])
     judged = WagonDetector(weights.Weights(bright_net(), judge, {}, "", Path("x")), "cpu")
     wagons, others = [], []
     for item in score(judged, fresh):
@@ -128,7 +128,7 @@ def test_the_odds_of_freight_and_coach_come_from_tiles_of_their_own():
     # difference: the odds must become even.
     mixed = [replace(one, category=one.category + 2 * (k % 2)) for k, one in enumerate([*counted, *counted])]
     other, _ = finish(draft(), judged, counted, for_odds=mixed, device="cpu")
-    item = look(WagonDetector(other, "cpu"), [tile(60)])[0]
+    item = detect_tiles(WagonDetector(other, "cpu"), [tile(60)])[0]
     freight = WagonDetector(other, "cpu").judge(item.candidates, 0.4).freight
     np.testing.assert_allclose(freight, 0.5, atol=0.1)
 
@@ -147,7 +147,7 @@ def test_a_network_that_sees_nothing_can_be_finished_too():
 def test_wagons_beyond_the_frame_count_neither_way():
     # The picture's own size is smaller than the tile, and a centre lies beyond it.
     source = tile(2, meta={"size_px": (180, 150)})
-    scored = score(WagonDetector(draft(), "cpu"), look(WagonDetector(draft(), "cpu"), [source]))[0]
+    scored = score(WagonDetector(draft(), "cpu"), detect_tiles(WagonDetector(draft(), "cpu"), [source]))[0]
     assert scored.size_px == (180.0, 150.0)
     beyond = source.boxes[:, 0] >= 180
     np.testing.assert_array_equal(scored.ignored, beyond)

@@ -333,7 +333,7 @@ def test_an_unusual_resolution_widens_the_interval(detector, tmp_path):
     assert usual.warnings == ()
 
 
-def test_a_careful_look_is_the_mean_of_four(detector, tmp_path):
+def test_a_careful_image_is_the_mean_of_four(detector, tmp_path):
     rng = np.random.default_rng(3)
     image = rng.integers(0, 255, (64, 96, 3), dtype=np.uint8)
     once = [

@@ -29,7 +29,7 @@ def _one_thread():
 class Seen:
     yard: SimulatedYard
     grid: PlaneGrid
-    look: TrackObservation
+    observation: TrackObservation
     truth: shapely.Geometry  # in the frame
 
 
@@ -43,17 +43,17 @@ def seen(tmp_path_factory: pytest.TempPathFactory, detector: WagonDetector) -> S
     yard = write_yard(tmp_path_factory.mktemp("yard") / "yard.tif")
     grid = PlaneGrid.around(yard.area)
     # several tiles, whose maps must fit together
-    look = look_for_tracks(detector, yard.scene, yard.area, grid, tile_px=256)
-    return Seen(yard, grid, look, grid.shape_in_frame(yard.tracks))
+    observation = look_for_tracks(detector, yard.scene, yard.area, grid, tile_px=256)
+    return Seen(yard, grid, observation, grid.shape_in_frame(yard.tracks))
 
 
 def test_the_map_is_high_on_the_tracks_and_low_elsewhere(seen: Seen):
-    assert seen.look.likelihood is not None
-    assert seen.look.seen is not None
-    rows, columns = np.nonzero(seen.look.seen)
+    assert seen.observation.likelihood is not None
+    assert seen.observation.seen is not None
+    rows, columns = np.nonzero(seen.observation.seen)
     places = shapely.points(np.column_stack([columns, rows]) + 0.5)
     apart = shapely.distance(places, seen.truth)
-    values = seen.look.likelihood[seen.look.seen]
+    values = seen.observation.likelihood[seen.observation.seen]
     assert values[apart < 0.5].mean() > 0.5
     assert values[apart > 12].mean() < 0.15
     # it lies where it belongs to half a cell of the network
@@ -63,15 +63,15 @@ def test_the_map_is_high_on_the_tracks_and_low_elsewhere(seen: Seen):
 
 
 def test_what_the_picture_doesnt_show_is_unseen(seen: Seen):
-    assert seen.look.seen is not None
+    assert seen.observation.seen is not None
     picture = seen.grid.shape_in_frame(seen.yard.box(0, 0, *SIZE_M))
-    rows, columns = np.nonzero(seen.look.seen)
+    rows, columns = np.nonzero(seen.observation.seen)
     assert shapely.contains_xy(picture.buffer(1.0), columns + 0.5, rows + 0.5).all()
-    assert seen.look.seen.sum() == pytest.approx(picture.area, rel=0.02)
+    assert seen.observation.seen.sum() == pytest.approx(picture.area, rel=0.02)
 
 
 def test_wagons_stand_on_the_tracks(seen: Seen):
-    sightings = seen.look.sightings
+    sightings = seen.observation.sightings
     sure = sightings.take(sightings.score > 0.6)
     assert len(sure.score) > 40
     assert np.median(shapely.distance(shapely.points(sure.xy), seen.truth)) < 1.0
@@ -81,13 +81,13 @@ def test_wagons_stand_on_the_tracks(seen: Seen):
 def test_a_roof_that_is_there_on_the_day_hides_tracks_and_wagons(detector: WagonDetector, seen: Seen):
     roof = Mask(seen.yard.box(0, 0, 120, SIZE_M[1]), "roof", start=date(2024, 1, 1))
     area = replace(seen.yard.area, masks=(roof, replace(roof, start=date(2025, 1, 1))))
-    look = look_for_tracks(detector, seen.yard.scene, area, seen.grid, tile_px=256)
+    observation = look_for_tracks(detector, seen.yard.scene, area, seen.grid, tile_px=256)
     hidden = seen.grid.shape_in_frame(roof.polygon)
-    assert look.seen is not None
-    rows, columns = np.nonzero(look.seen)
+    assert observation.seen is not None
+    rows, columns = np.nonzero(observation.seen)
     assert not shapely.contains_xy(hidden, columns + 0.5, rows + 0.5).any()
-    assert not shapely.covers(hidden, shapely.points(look.sightings.xy)).any()
-    assert look.seen.any()
+    assert not shapely.covers(hidden, shapely.points(observation.sightings.xy)).any()
+    assert observation.seen.any()
 
 
 def test_an_image_elsewhere_or_nowhere_is_refused(detector: WagonDetector, seen: Seen, tmp_path: Path):

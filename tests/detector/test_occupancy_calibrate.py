@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from detector.occupancy.conformal import EDGES, ConformalScaling, fit_stretch
 
 
-def world(seed: int, sites: int, *, looks: int = 30, width: float = 1.0, site_sd: float = 0.3):
+def world(seed: int, sites: int, *, images: int = 30, width: float = 1.0, site_sd: float = 0.3):
     """Answers with an error that grows with the truth, shared in part by the dates of a site."""
     rng = np.random.default_rng(seed)
     level = np.exp(rng.uniform(0, 5, sites))
-    site = np.repeat(np.arange(sites), looks)
+    site = np.repeat(np.arange(sites), images)
     truth = np.clip(level[site] * np.exp(rng.normal(0, 0.5, len(site))), 0, 300)
     sd = 1.0 + 0.15 * truth
     own = rng.normal(0, site_sd, sites)[site]

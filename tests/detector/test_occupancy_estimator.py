@@ -1,4 +1,4 @@
-"""From a look to an estimate, with a network that has learned nothing: what must hold whatever it says."""
+"""From an image to an estimate, with a network that has learned nothing: what must hold whatever it says."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def site_of(outline=None, *, tracks: bool = True, zones: bool = True) -> Site:
     return Site("siding", grid, frame, boundary, draw_tracks(lines, frame), tracks, halves if zones else {})
 
 
-def look_at(
+def image_of(
     site: Site, *, seed: int = 0, history: int = 12, hidden: slice | None = None, **changes
 ) -> DatedImage:
-    """A look whose figures are drawn by chance."""
+    """An image whose figures are drawn by chance."""
     rng = np.random.default_rng(seed)
     h, w = site.frame.shape
     usual = 0.12 + 0.02 * rng.standard_normal((4, h, w))
@@ -109,8 +109,8 @@ def look_at(
 
 def test_an_estimate_is_whole(estimator):
     site = site_of()
-    look = look_at(site)
-    found = estimator.estimate(look, site)
+    image = image_of(site)
+    found = estimator.estimate(image, site)
     for interval in (found.length, found.count, *found.zones.values(), *found.zone_lengths.values()):
         assert 0 <= interval.low <= interval.value <= interval.high
     assert found.count.value == pytest.approx(found.length.value / PITCH_M)
@@ -132,39 +132,39 @@ def test_an_estimate_is_whole(estimator):
     assert set(document["budget"]) == CAUSES
 
 
-def test_equal_looks_give_equal_estimates(estimator):
+def test_equal_images_give_equal_estimates(estimator):
     site = site_of()
-    one, two = (estimator.estimate(look_at(site), site) for _ in range(2))
+    one, two = (estimator.estimate(image_of(site), site) for _ in range(2))
     assert one.count == two.count
     assert one.budget == two.budget
-    length, count = estimator.intervals(look_at(site), site)
+    length, count = estimator.intervals(image_of(site), site)
     assert tuple(count) == pytest.approx(tuple(one.count), rel=1e-5)
     assert tuple(length) == pytest.approx(tuple(one.length), rel=1e-5)
 
 
-def test_a_look_that_must_not_be_answered_isnt(estimator):
+def test_an_image_that_must_not_be_answered_isnt(estimator):
     site = site_of()
-    for look in (
-        look_at(site, reason="Clouds cover the yard."),
-        look_at(site, background=None),
-        look_at(site, current=None),
+    for image in (
+        image_of(site, reason="Clouds cover the yard."),
+        image_of(site, background=None),
+        image_of(site, current=None),
     ):
         with pytest.raises(ValueError, match="S2A-1"):
-            estimator.estimate(look, site)
+            estimator.estimate(image, site)
         with pytest.raises(ValueError, match="S2A-1"):
-            estimator.intervals(look, site)
+            estimator.intervals(image, site)
     with pytest.raises(ValueError, match="has no background to compare with"):
-        inputs_of(look_at(site, background=None), site)
+        inputs_of(image_of(site, background=None), site)
 
 
 def test_a_declared_pitch_sets_the_count_and_its_width(estimator):
     site = site_of()
-    look = look_at(site)
-    usual = estimator.estimate(look, site)
-    long = estimator.estimate(look, site, pitch=Pitch(20.0, 1.0))
+    image = image_of(site)
+    usual = estimator.estimate(image, site)
+    long = estimator.estimate(image, site, pitch=Pitch(20.0, 1.0))
     assert long.length.value == usual.length.value
     assert long.count.value == pytest.approx(usual.length.value / 20)
-    vague = estimator.estimate(look, site, pitch=Pitch(15.0, 5.0))
+    vague = estimator.estimate(image, site, pitch=Pitch(15.0, 5.0))
     assert vague.count.value == usual.count.value
     assert vague.count.high > usual.count.high
     assert vague.count.low <= usual.count.low
@@ -173,20 +173,20 @@ def test_a_declared_pitch_sets_the_count_and_its_width(estimator):
 
 def test_tracks_may_be_left_out(estimator):
     site = site_of()
-    look = look_at(site)
-    known, blind = estimator.estimate(look, site), estimator.estimate(look, site, tracks=False)
+    image = image_of(site)
+    known, blind = estimator.estimate(image, site), estimator.estimate(image, site, tracks=False)
     assert not blind.used_tracks
     assert known.count != blind.count
     assert any("no track lines" in w for w in blind.warnings)
     assert not any("no track lines" in w for w in known.warnings)
     bare = site_of(tracks=False)
-    assert not estimator.estimate(look_at(bare), bare).used_tracks
+    assert not estimator.estimate(image_of(bare), bare).used_tracks
 
 
 def test_only_ground_near_the_tracks_has_a_say(estimator):
     """Where tracks are known, a boundary that holds half the town makes no difference."""
     wide = site_of(shapely.box(20.0, 22.0, 100.0, 70.0), zones=False)
-    plain = look_at(wide)
+    plain = image_of(wide)
     changed = plain.current.copy()
     changed[:, :4], changed[:, -4:] = 0.5, 0.5
     found = estimator.estimate(plain, wide)
@@ -196,9 +196,9 @@ def test_only_ground_near_the_tracks_has_a_say(estimator):
 
 def test_hidden_parts_are_said_and_widen_the_upper_end(estimator):
     site = site_of()
-    whole = estimator.estimate(look_at(site), site)
+    whole = estimator.estimate(image_of(site), site)
     w = site.frame.shape[1]
-    part = estimator.estimate(look_at(site, hidden=slice(w // 2 - 4, w // 2 + 4)), site)
+    part = estimator.estimate(image_of(site, hidden=slice(w // 2 - 4, w // 2 + 4)), site)
     assert not any("can't be seen" in s for s in whole.warnings)
     assert any(s.startswith("1") and "of the yard can't be seen" in s for s in part.warnings)
     assert part.count.high - part.count.value > 1.1 * (whole.count.high - whole.count.value) * (
@@ -209,7 +209,7 @@ def test_hidden_parts_are_said_and_widen_the_upper_end(estimator):
 def test_counts_above_the_trusted_range_are_lower_bounds(tmp_path):
     estimator = OccupancyEstimator.load(untrained_weights(tmp_path, trusted_to=0.5), "cpu")
     site = site_of()
-    found = estimator.estimate(look_at(site), site)
+    found = estimator.estimate(image_of(site), site)
     assert found.at_least
     assert found.trusted_to == 0.5
     assert any("lower bound" in s for s in found.warnings)
@@ -221,10 +221,10 @@ def test_warnings(tmp_path):
     path = tmp_path / "w.safetensors"
     weights.save(path, OccupancyNet(), CARD)
     found = OccupancyEstimator.load(path, "cpu").estimate(
-        look_at(site, sun=None, warnings=("A sentence of the look.",)), site
+        image_of(site, sun=None, warnings=("A sentence of the image.",)), site
     )
     assert any("where the sun stood" in s for s in found.warnings)
-    assert "A sentence of the look." not in found.warnings  # whoever holds the look has it already
+    assert "A sentence of the image." not in found.warnings  # whoever holds the image has it already
     assert all(s.endswith(".") for s in found.warnings)
 
 
@@ -232,8 +232,8 @@ def test_an_uncertain_place_widens_the_interval_and_may_leave_nothing(estimator)
     site = site_of()
 
     def at(residual_m):
-        place = replace(look_at(site).registration, residual_m=residual_m)
-        return estimator.estimate(look_at(site, registration=place), site)
+        place = replace(image_of(site).registration, residual_m=residual_m)
+        return estimator.estimate(image_of(site, registration=place), site)
 
     usual, known, doubtful = at(0.5), at(2.0), at(5.0)
     assert known.count == usual.count  # what the calibration yards held, too
@@ -267,7 +267,7 @@ def test_a_wide_boundary_without_tracks_is_refused(estimator):
 
 def test_an_empty_track_map_and_no_zones(estimator):
     site = site_of(zones=False)
-    assert estimator.estimate(look_at(site), site).zones == {}
+    assert estimator.estimate(image_of(site), site).zones == {}
 
 
 # ------------------------------------------------------------------------------------- weights file
@@ -363,11 +363,12 @@ def converted(tmp_path_factory):
 def test_openvino_answers_as_torch_does(converted, history):
     """Also a date whose background is there and whose past dates aren't."""
     site = site_of()
-    look = look_at(site)
+    image = image_of(site)
     if not history:
-        look = replace(look, past=())
+        image = replace(image, past=())
     by_torch, by_openvino = (
-        OccupancyEstimator.load(converted, "cpu", name).estimate(look, site) for name in ("torch", "openvino")
+        OccupancyEstimator.load(converted, "cpu", name).estimate(image, site)
+        for name in ("torch", "openvino")
     )
     assert by_openvino.length == pytest.approx(by_torch.length, rel=2e-3)
     np.testing.assert_allclose(by_openvino.density, by_torch.density, atol=0.01)

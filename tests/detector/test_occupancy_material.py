@@ -154,16 +154,16 @@ def test_what_is_bent_is_straightened(value):
     assert float(straight(bent(one))) == pytest.approx(value, abs=1e-9)
 
 
-def test_a_stored_look_has_the_dates_before_it(yard):
+def test_a_stored_image_has_the_dates_before_it(yard):
     def past(row, numbers=None):
         return sample_of(yard, row, **({} if numbers is None else {"past": lambda before: numbers}))
 
     assert len(past(0).past.shadow) == 5  # those without enough history of their own
     found = past(3)
     assert found.past.change.shape == (8, 4, 34, 60)
-    median = np.asarray(yard.looks[3, 8:12], np.float32)
+    median = np.asarray(yard.images[3, 8:12], np.float32)
     for k in range(3):
-        expected = (np.asarray(yard.looks[k, :4], np.float32) - median) * 30
+        expected = (np.asarray(yard.images[k, :4], np.float32) - median) * 30
         assert found.past.change[5 + k] == pytest.approx(expected, abs=1e-4)
     assert found.past.shadow[0].tolist() == pytest.approx([0.1, -0.25])
     assert found.past.shadow[5].tolist() == pytest.approx([0.0, -0.35])
@@ -176,7 +176,7 @@ def test_a_stored_look_has_the_dates_before_it(yard):
     assert mixed.past.change == pytest.approx(found.past.change[:, [1, 0, 2, 3]], abs=1e-3)
 
 
-def test_a_stored_look_becomes_a_sample(yard):
+def test_a_stored_image_becomes_a_sample(yard):
     assert yard.figure("count").shape == (8,)
     assert yard.figures.shape == (8, len(FIGURES))
     with_tracks, without = sample_of(yard, 3), sample_of(yard, 3, tracks=False)

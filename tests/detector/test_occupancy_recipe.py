@@ -44,7 +44,7 @@ def yards(tmp_path):
     for number in range(2):
         write_yard(folder, "train", number)
     for number in range(3):
-        write_yard(folder, "val", number, looks=14)
+        write_yard(folder, "val", number, images=14)
     return folder
 
 
@@ -246,7 +246,7 @@ def test_a_recipe_gives_weights_with_their_card(yards, tmp_path):
     assert (card["name"], card["version"]) == ("trial", "3")
     assert card["settings"]["train"]["steps"] == 2
     assert card["training"]["steps"] == 2
-    assert card["data"]["intervals"] == "3 further simulated yards, 42 looks"
+    assert card["data"]["intervals"] == "3 further simulated yards, 42 images"
     assert card["figures"]["validation"][-1]["true"] == "all"
     assert card["trained"].endswith("Z")
     assert loaded.head.pitch.mean_m == pytest.approx(15.0, abs=0.1)

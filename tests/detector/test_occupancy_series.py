@@ -115,7 +115,7 @@ def test_what_is_written_can_be_learned_from(tmp_path):
     assert 1 <= kept <= 3  # the first five dates only serve as history
     assert write_site(tmp_path, SEED, NUMBER, "test", dates=8) == 0
     site = StoredSite.open(tmp_path / "test-5-00017.npz")
-    assert site.looks.shape[:2] == (kept, 17)
+    assert site.images.shape[:2] == (kept, 17)
     assert site.figure("dates").tolist() == list(range(5, 5 + kept))
     assert (site.figure("residual_m") < 2).all()
     assert (site.figure("sun_elevation_deg") >= 14).all()
@@ -132,7 +132,7 @@ def test_what_is_written_can_be_learned_from(tmp_path):
     assert not (tmp_path / "test-5-00013.npz").exists()
 
 
-def test_answers_are_one_table_of_all_looks(tmp_path):
+def test_answers_are_one_table_of_all_images(tmp_path):
     sites = [stored_yard(tmp_path, number) for number in range(2)]
     torch.manual_seed(0)
     network = OccupancyNet().eval()

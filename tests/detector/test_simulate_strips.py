@@ -113,7 +113,7 @@ def test_shadows_fall_away_from_the_sun(azimuth):
 
 def test_a_series_can_be_learned_from(tmp_path):
     series = strip_series(7, 1, dates=8)
-    assert [look.reason is None for look in series.looks[:5]] == [False] * 5
+    assert [image.reason is None for image in series.images[:5]] == [False] * 5
     for truth in series.truths:
         assert truth.cells.shape == series.site.frame.shape
         assert truth.cells.sum() == pytest.approx(truth.length_m, abs=1.0 + 0.02 * truth.length_m)

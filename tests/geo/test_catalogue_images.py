@@ -320,7 +320,7 @@ def test_a_picture_cut_into_tiles_becomes_one(tmp_path, area):
 
 
 def test_the_best_offer_of_an_acquisition(scene_folder, area):
-    """Two collections, two tiles, two baselines of one look: one is read, and the others say why not."""
+    """Two collections, two tiles, two baselines of one image: one is read, and the others say why not."""
     folder, made = scene_folder
     with range_server(folder) as server:
         old, new = served(made["earth-search"], folder, server), served(made["c1"], folder, server)

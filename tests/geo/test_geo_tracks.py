@@ -63,7 +63,7 @@ def arc(radius_m: float, aside_m: float = 0.0) -> np.ndarray:
     return np.column_stack([SIZE[1] / 2 + far * np.sin(turn), 70.0 + radius_m - far * np.cos(turn)])
 
 
-def string(line: np.ndarray, look: int = 0, start_m: float = 30.0, count: int = 8) -> Sightings:
+def string(line: np.ndarray, observation: int = 0, start_m: float = 30.0, count: int = 8) -> Sightings:
     """Wagons of 13 m, 15 m apart, on a line."""
     path = shapely.LineString(line)
     at = start_m + 15.0 * np.arange(count)
@@ -76,7 +76,7 @@ def string(line: np.ndarray, look: int = 0, start_m: float = 30.0, count: int = 
         np.arctan2(way[:, 1], way[:, 0]) % math.pi,
         np.full(count, 13.0),
         np.full(count, 0.95),
-        np.full(count, look),
+        np.full(count, observation),
     )
 
 
@@ -159,16 +159,16 @@ def test_a_ladder_gives_lines_where_tracks_are_told_apart_and_none_beside_them()
     assert covered(true, found, 1.5) > 0.85
 
 
-def test_wagons_alone_make_a_line_and_draw_it_together_over_several_looks():
+def test_wagons_alone_make_a_line_and_draw_it_together_over_several_observations():
     true = [straight(25.0), straight(25.0, 4.6)]
-    looks = [
+    observations = [
         TrackObservation(string(true[0], count=9, start_m=110.0 + 2 * number)) for number in range(2)
     ] + [TrackObservation(string(true[1], count=9, start_m=125.0))]
-    found = fit_centre_lines(combine(grid(), looks))
+    found = fit_centre_lines(combine(grid(), observations))
     assert len(found) == 2
     assert max(apart(line.xy, true).max() for line in found) < 0.5
     longest = max(found, key=lambda line: line.sightings)
-    assert (longest.sightings, longest.looks, longest.likelihood) == (18, (0, 1), None)
+    assert (longest.sightings, longest.observations, longest.likelihood) == (18, (0, 1), None)
     assert longest.scatter_m is not None
     assert longest.uncertainty_m < 1.2
     assert longest.uncertainty_m < min(found, key=lambda line: line.sightings).uncertainty_m
@@ -220,14 +220,14 @@ def test_a_short_row_apart_from_the_railway_is_left_out():
     assert len(fit_centre_lines(evidence_of([*true, row], high=0.7))) == 1
 
 
-def test_wagons_of_one_look_among_many_make_no_line():
+def test_wagons_of_one_observation_among_many_make_no_line():
     true = straight(0.0)
     mistake = straight(0.0, 9.0)
-    looks = [TrackObservation(string(true, start_m=90.0 + number, count=10)) for number in range(5)]
-    looks[2] = TrackObservation(
-        Sightings.joined([looks[2].sightings, string(mistake, start_m=95.0, count=9)])
+    observations = [TrackObservation(string(true, start_m=90.0 + number, count=10)) for number in range(5)]
+    observations[2] = TrackObservation(
+        Sightings.joined([observations[2].sightings, string(mistake, start_m=95.0, count=9)])
     )
-    found = fit_centre_lines(combine(grid(), looks))
+    found = fit_centre_lines(combine(grid(), observations))
     assert len(found) == 1
     assert apart(found[0].xy, [true]).max() < 0.5
 
@@ -239,10 +239,11 @@ def test_a_line_sharper_than_any_railway_is_cut():
         assert abs(turn.sum()) < 0.6
 
 
-# -- several looks -------------------------------------------------------------------------------------
+# -- several observations
+# -------------------------------------------------------------------------------------
 
 
-def test_looks_are_moved_over_each_other_across_the_tracks():
+def test_observations_are_moved_over_each_other_across_the_tracks():
     lines = [straight(0.0, 4.6 * number) for number in range(3)]
     base = Sightings.joined([string(line, start_m=90.0, count=9) for line in lines])
     off = [np.array([0.0, 0.0]), np.array([0.0, 1.6]), np.array([0.0, -1.0])]
@@ -254,13 +255,13 @@ def test_looks_are_moved_over_each_other_across_the_tracks():
     assert np.abs(moves.mean(axis=0)).max() < 0.05
 
 
-def test_displaced_looks_still_give_a_line_a_track():
+def test_displaced_observations_still_give_a_line_a_track():
     lines = [straight(30.0, 4.6 * number) for number in range(3)]
-    looks = []
+    observations = []
     for number, move in enumerate([(0.0, 0.0), (-0.8, 1.3), (0.6, -1.0), (0.3, 0.6)]):
         wagons = Sightings.joined([string(line, start_m=95.0 + 3 * number, count=9) for line in lines])
-        looks.append(TrackObservation(wagons._replace(xy=wagons.xy + np.array(move))))
-    evidence = combine(grid(), looks)
+        observations.append(TrackObservation(wagons._replace(xy=wagons.xy + np.array(move))))
+    evidence = combine(grid(), observations)
     assert max(evidence.moved_m) > 0.8
     found = fit_centre_lines(evidence)
     assert len(found) == 3
@@ -272,8 +273,10 @@ def test_a_part_that_an_image_doesnt_show_is_taken_from_the_other():
     full = 0.9 * drawn(true)
     left, right = np.zeros(SIZE, bool), np.zeros(SIZE, bool)
     left[:, :110], right[:, 90:] = True, True
-    looks = [TrackObservation(Sightings.none(), np.where(seen, full, 0), seen) for seen in (left, right)]
-    evidence = combine(grid(), looks)
+    observations = [
+        TrackObservation(Sightings.none(), np.where(seen, full, 0), seen) for seen in (left, right)
+    ]
+    evidence = combine(grid(), observations)
     assert evidence.seen is not None
     assert evidence.seen[2:-2, 2:-2].all()
     assert max(evidence.moved_m) < 0.5

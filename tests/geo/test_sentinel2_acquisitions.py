@@ -214,7 +214,7 @@ def test_the_two_halves_of_a_tile(tmp_path: Path) -> None:
     assert acquisition.best.path == halves[0]  # whose first 300 m are empty: north of the area
 
 
-def test_every_kind_of_one_look(tmp_path: Path) -> None:
+def test_every_kind_of_one_image(tmp_path: Path) -> None:
     planes = countryside((120, 160))
     transform = Affine(10, 0, 631_500, 0, -10, 4_697_900)
     put = (planes, transform, 32652, WHEN)

@@ -1,4 +1,4 @@
-"""A place's usual look, and which dates it is made of."""
+"""A place's usual appearance, and which dates it is made of."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from geo.errors import SceneError
 from geo.sentinel2.acquisition import group
 from geo.sentinel2.chip import Chip, chip_grid
 from geo.sentinel2.formats.declaration import DECLARATION, parse_declaration
-from geo.sentinel2.formats.find import find_products, is_product
+from geo.sentinel2.formats.find import find_products
 from geo.sentinel2.formats.product import Product
 
 TRANSFORM = Affine(10, 0, 631_000, 0, -10, 4_698_800)
@@ -179,7 +179,6 @@ def test_a_clip_made_by_gdal_knows_its_product(tmp_path: Path, baseline: str, of
     assert (product.clock, product.level) == ("datatake", "L2A")
     assert (product.baseline, product.tile, product.datetime) == (baseline, "52TFN", WHEN)
     assert_reads(product)
-    assert is_product(path)
 
 
 def test_floats_between_0_and_1_are_reflectance(tmp_path: Path) -> None:
@@ -203,7 +202,6 @@ def test_a_file_a_band(tmp_path: Path) -> None:
     assert len(product.files) == 4
     assert_reads(product)
     assert one(tmp_path / stem.format("B03")) == product
-    assert is_product(tmp_path / stem.format("B03"))
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -278,7 +276,6 @@ def test_other_images_are_left_to_others(tmp_path: Path) -> None:
     write_raster(tmp_path / "scan.tif", fine, Affine(3, 0, 631_000, 0, -3, 4_698_800), 32652)
     (tmp_path / "notes.tif").write_bytes(b"II*\x00")
     assert find_products([tmp_path]) == ([], [])
-    assert not any(is_product(path) for path in tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("crs", [4326, 3857])
@@ -343,7 +340,6 @@ def test_one_file_of_two_dates(tmp_path: Path) -> None:
     stack = np.stack([numbers(planes[band]) for planes in (TEN, later) for band in order])
     write_raster(tmp_path / "clip.tif", stack, TRANSFORM, 32652)
     assert "8 bands of 10 m pixels, but nothing says which they are" in refused(tmp_path)
-    assert is_product(tmp_path / "clip.tif")
     declare(
         tmp_path,
         """
@@ -413,14 +409,14 @@ def test_bands_may_be_files(tmp_path: Path) -> None:
     [
         ("scale = 1.0", "aren't reflectances"),
         ("scale = 0.0001\noffset = -0.2", "aren't reflectances"),
-        ("scale = 0.0001\nnodata = 0\ngain = 3", "'gain' isn't known"),
-        ("scale = 'x'", "scale has to be a number"),
-        ("scale = -1", "above 0"),
+        ("scale = 0.0001\nnodata = 0\ngain = 3", "unknown key gain"),
+        ("scale = 'x'", "scale must be a number, not the text"),
+        ("scale = -1", "scale must be above 0, not -1"),
         ("bands = ['B02', 'B99']", "'B99' isn't a band"),
         ("bands = {B02 = 0}", "a number from 1"),
         ("bands = {B02 = 1, B03 = 2, B04 = 3, B08 = 9}\nscale = 0.0001", "can't be number 9"),
-        ("relative_orbit = 144", "1 to 143"),
-        ("level = 'L3'", "level has to be"),
+        ("relative_orbit = 144", "relative_orbit must be between 1 and 143, not 144"),
+        ("level = 'L3'", 'level must be one of "L1C", "L2A", not the text "L3"'),
         ("scale = ", "not a valid TOML file"),
         ("acquisition = 3", r"\[\[acquisition\]\]"),
         ("[[acquisition]]\nfile = 'x.tif'", "no datetime"),

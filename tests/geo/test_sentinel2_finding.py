@@ -15,7 +15,7 @@ from affine import Affine
 from sentinel2_products import area_at, countryside, write_export, write_raster, write_safe, write_stac
 
 from geo.sentinel2.chip import chip_grid
-from geo.sentinel2.formats.find import find_products, is_product
+from geo.sentinel2.formats.find import find_products
 
 WHEN = dt.datetime(2023, 10, 5, 2, 10, 1, tzinfo=dt.UTC)
 TRANSFORM = Affine(10, 0, 631_000, 0, -10, 4_698_800)
@@ -67,16 +67,6 @@ def test_folders_inside_a_safe_lead_to_it(archive: Path) -> None:
         (product,), refusals = find_products([folder])
         assert product.path == safe
         assert refusals == []
-        assert is_product(folder)
-
-
-def test_what_belongs_to_a_product(archive: Path) -> None:
-    foreign = {archive / "scan.tif", archive / "notes.txt"}
-    for path in archive.rglob("*"):
-        if path.is_file():
-            assert is_product(path) == (path not in foreign), path
-    assert not is_product(archive)
-    assert not is_product(archive / "missing.tif")
 
 
 def test_relative_paths_and_links(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from sentinel2_products import area_at, countryside, numbers, write_raster, writ
 
 from geo.errors import SceneError
 from geo.sentinel2.chip import Chip, chip_grid
-from geo.sentinel2.formats.find import find_products, is_product
+from geo.sentinel2.formats.find import find_products
 from geo.sentinel2.formats.product import Product
 from geo.sentinel2.formats.radiometric_offset import Floors, decide
 from geo.sentinel2.formats.stac_item import item_metadata
@@ -309,7 +309,6 @@ def test_foreign_json_is_passed_over(tmp_path: Path) -> None:
         ' {"platform": "sentinel-2a", "railwatch:count": 3}}',
     }.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
-        assert not is_product(tmp_path / name)
     assert find_products([tmp_path]) == ([], [])
 
 

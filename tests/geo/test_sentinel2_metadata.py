@@ -9,8 +9,8 @@ import pytest
 from sentinel2_products import _product_xml, tile_metadata_xml
 
 from geo.errors import SceneError
+from geo.file_tree import FolderFileTree
 from geo.sentinel2.formats.esa_xml import product_metadata, tile_metadata
-from geo.sentinel2.formats.file_tree import FolderFileTree
 from geo.sentinel2.formats.product_names import (
     baseline_in,
     is_modern,

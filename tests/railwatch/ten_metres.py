@@ -149,13 +149,13 @@ class BrightEstimator:
     def refusal(self, site: Site) -> str | None:
         return None if site.has_tracks else f"The area {site.name} has no track lines."
 
-    def estimate(self, look: DatedImage, site: Site, *, pitch: Pitch | None = None) -> OccupancyEstimate:
-        assert look.reason is None
-        assert look.current is not None
-        assert look.background is not None
-        self.asked.append(look.id)
+    def estimate(self, image: DatedImage, site: Site, *, pitch: Pitch | None = None) -> OccupancyEstimate:
+        assert image.reason is None
+        assert image.current is not None
+        assert image.background is not None
+        self.asked.append(image.id)
         used = pitch or PITCH
-        rise = np.nan_to_num(look.current - look.background.median)[:3].mean(axis=0)
+        rise = np.nan_to_num(image.current - image.background.median)[:3].mean(axis=0)
         rise = np.where(rise > 0.006, rise, 0.0)
         density = (rise * site.region / 0.09 * 10.0).astype(np.float32)
         length = float(density.sum())

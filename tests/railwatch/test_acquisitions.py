@@ -144,7 +144,7 @@ def test_a_part_alone_says_what_it_lacks_and_gives_way_to_the_whole(tmp_path: Pa
     assert "which the store holds" in later.skipped[0].reason
 
 
-def test_looks_that_show_everything_stay_looks_of_their_own(tmp_path: Path, whole: Path) -> None:
+def test_images_that_show_everything_stay_images_of_their_own(tmp_path: Path, whole: Path) -> None:
     for second in range(3):
         YARD.write(tmp_path / "in" / f"20250918_10370{second}_ssc4_u0001.tif", COUNTS, seed=second)
     cut(whole, tmp_path / "in" / "20250918_103703_ssc4_u0001.tif", (0, 200))

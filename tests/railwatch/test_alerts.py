@@ -56,7 +56,7 @@ def fail_with(store: Path, status: int) -> None:
 
 def verdicts(*words: Word, aoi: str = "yard") -> list[Verdict]:
     """Real verdicts on successive days, with the words that the test wants."""
-    looks = [
+    observations = [
         observation(7 * number, aoi=aoi, count=10.0, count_low=9.0, count_high=12.0) for number in range(10)
     ]
     days = [
@@ -64,7 +64,7 @@ def verdicts(*words: Word, aoi: str = "yard") -> list[Verdict]:
         for number in range(len(words))
     ]
     ids = {one.id for one in days}
-    found = [one for one in compare([*looks, *days]) if one.record.id in ids]
+    found = [one for one in compare([*observations, *days]) if one.record.id in ids]
     return [replace(one, verdict=word) for one, word in zip(found, words, strict=True)]
 
 
@@ -105,7 +105,7 @@ def test_a_higher_verdict_is_told_again_and_a_lower_one_isnt(store: Path) -> Non
         assert len(told(store)) == number
 
 
-def test_areas_are_told_apart_and_looks_of_a_day_are_not(store: Path) -> None:
+def test_areas_are_told_apart_and_observations_of_a_day_are_not(store: Path) -> None:
     send_alerts(verdicts("elevated"), command(store), store)
     send_alerts(verdicts("elevated", aoi="other"), command(store), store)
     assert [one["env"]["RAILWATCH_AOI"] for one in told(store)] == ["yard", "other"]

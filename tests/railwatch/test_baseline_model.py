@@ -14,10 +14,10 @@ from scipy.stats import nbinom, norm
 
 from railwatch.errors import ConfigError
 from railwatch.history import Record, VerdictSettings, calibrate
-from railwatch.history.coverage import coverage, dwell_days, effective_looks
+from railwatch.history.coverage import coverage, dwell_days, effective_observations
 from railwatch.history.distribution import laws_for
 from railwatch.history.posterior import ObservedCounts
-from railwatch.history.record import errors_of, looks_of, lower_tail, upper_tail
+from railwatch.history.record import errors_of, lower_tail, observations_of, upper_tail
 
 SETTINGS = VerdictSettings()
 START = datetime(2015, 1, 1, 2, tzinfo=UTC)
@@ -72,7 +72,7 @@ def test_a_count_of_nothing_stands_for_everything_at_or_under_it() -> None:
 
 
 @pytest.mark.parametrize("kind", ["missing", "ceiling"])
-def test_what_is_about_no_single_look_has_no_likelihood(kind: str) -> None:
+def test_what_is_about_no_single_observation_has_no_likelihood(kind: str) -> None:
     with pytest.raises(ValueError, match="no likelihood"):
         record(0, 20.0, kind=kind).log_likelihood(np.array([1.0]))
 
@@ -99,7 +99,7 @@ def test_a_higher_statement_speaks_for_more_cars(
     assert (np.diff(difference[known]) >= -1e-6).all()
 
 
-def test_tails_are_those_of_the_looks_error() -> None:
+def test_tails_are_those_of_the_observations_error() -> None:
     one = record(0, 20.0, sd=4.0)
     cars = np.array([10.0, 20.0])
     assert upper_tail(one, cars) == pytest.approx([norm.sf(9.5 / 4), norm.sf(-0.5 / 4)])
@@ -113,8 +113,8 @@ def test_an_interval_cut_off_at_zero_isnt_taken_for_precision() -> None:
     assert errors_of(40.0, 30.0, 56.0, error) == pytest.approx((10.0 / 1.6449, 16.0 / 1.6449), rel=1e-4)
 
 
-def test_records_of_one_day_are_one_look() -> None:
-    looks = looks_of(
+def test_records_of_one_day_are_one_observation() -> None:
+    observations = observations_of(
         [
             record(3, 5.0),
             record(1, 4.0),
@@ -122,7 +122,7 @@ def test_records_of_one_day_are_one_look() -> None:
             record(2, None, kind="missing"),
         ]
     )
-    assert [[one.value for one in look] for look in looks] == [[4.0], [5.0, 6.0]]
+    assert [[one.value for one in observation] for observation in observations] == [[4.0], [5.0, 6.0]]
 
 
 @pytest.mark.parametrize("values", [{"lookback_years": 0}, {"lookback_years": 101}, {"gap_days": -1}])
@@ -151,8 +151,8 @@ def test_the_grid_grows_with_the_counts() -> None:
 
 
 def fit_of(counts: list[float], sd: float = 0.5, every: float = 30.0, information: float = 1.0):  # type: ignore[no-untyped-def]
-    looks = looks_of([record(index * every, count, sd) for index, count in enumerate(counts)])
-    return ObservedCounts(looks, laws_for(300.0)).fit(0, len(looks), [], information, SETTINGS)
+    observations = observations_of([record(index * every, count, sd) for index, count in enumerate(counts)])
+    return ObservedCounts(observations, laws_for(300.0)).fit(0, len(observations), [], information, SETTINGS)
 
 
 def test_long_precise_histories_give_back_their_law() -> None:
@@ -160,7 +160,7 @@ def test_long_precise_histories_give_back_their_law() -> None:
     fits = [fit_of(list(rng.negative_binomial(3.0, 3.0 / 11.0, 200).astype(float))) for _ in range(12)]
     for level in (10.0, 20.0, 30.0):
         exact = nbinom.sf(level - 1, 3.0, 3.0 / 11.0)
-        found = np.mean([fit.exceedance(record(0, level, 0.5), every_look=True) for fit in fits])
+        found = np.mean([fit.exceedance(record(0, level, 0.5), every_observation=True) for fit in fits])
         assert found == pytest.approx(exact, rel=0.3)
 
 
@@ -171,7 +171,7 @@ def test_a_short_history_is_less_sure_than_a_long_one_with_the_same_counts() -> 
     assert short.exceedance(far) > 5 * long.exceedance(far)
 
 
-def test_looks_that_share_their_information_tell_less() -> None:
+def test_observations_that_share_their_information_tell_less() -> None:
     counts = [4.0, 7.0, 12.0, 2.0, 9.0, 15.0, 6.0, 3.0] * 4
     assert fit_of(counts, information=0.3).exceedance(record(0, 45.0)) > fit_of(counts).exceedance(
         record(0, 45.0)
@@ -182,8 +182,10 @@ def test_a_season_is_found_only_where_there_is_one() -> None:
     rng = np.random.default_rng(8)
     days = np.arange(0.0, 5 * 365.25, 10.0)
     wave = 12.0 * np.exp(0.8 * np.cos(2 * np.pi * (days - 15.0) / 365.25))
-    seasonal = looks_of([record(day, float(n)) for day, n in zip(days, rng.poisson(wave), strict=True)])
-    steady = looks_of(
+    seasonal = observations_of(
+        [record(day, float(n)) for day, n in zip(days, rng.poisson(wave), strict=True)]
+    )
+    steady = observations_of(
         [record(day, float(n)) for day, n in zip(days, rng.poisson(12.0, days.size), strict=True)]
     )
     with_season = ObservedCounts(seasonal, laws_for(100.0)).fit(0, len(seasonal), [], 1.0, SETTINGS)
@@ -199,7 +201,7 @@ def test_a_past_anomaly_is_weighed_down_and_shown_both_ways() -> None:
     fit = fit_of([5.0, 6.0, 4.0, 7.0, 5.0, 3.0, 6.0, 5.0, 4.0, 6.0] * 4 + [80.0])
     assert fit.outliers >= 1
     again = record(0, 60.0)
-    assert fit.exceedance(again) < fit.exceedance(again, every_look=True)
+    assert fit.exceedance(again) < fit.exceedance(again, every_observation=True)
     # Yet the record it set still stands.
     assert fit.record_probability(again, SETTINGS.surprise) < 0.01
 
@@ -218,7 +220,7 @@ def test_errors_of_both_sides_blur_a_record() -> None:
     assert 0.3 < fit.record_probability(record(0, 21.0, 3.0), 0.5) < 0.75
 
 
-def test_a_ceiling_bounds_the_maximum_of_many_looks() -> None:
+def test_a_ceiling_bounds_the_maximum_of_many_observations() -> None:
     empty = ObservedCounts([], laws_for(100.0))
     ceiling = record(0, 20.0, 2.0, kind="ceiling", until=START + timedelta(days=1800))
     few = empty.fit(0, 0, [(ceiling, 5.0)], 1.0, SETTINGS)
@@ -232,16 +234,16 @@ def test_a_ceiling_bounds_the_maximum_of_many_looks() -> None:
 # Coverage
 
 
-def test_effective_looks_of_even_spacing() -> None:
+def test_effective_observations_of_even_spacing() -> None:
     r = math.exp(-5.0 / 3.0)
     expected = 1.0 + 99 * (1 - r) / (1 + r)
-    assert effective_looks(np.arange(0.0, 500.0, 5.0), 3.0) == pytest.approx(expected)
-    assert effective_looks(np.array([4.0, 4.0, 4.0]), 3.0) == 1.0
-    assert effective_looks(np.array([]), 3.0) == 0.0
+    assert effective_observations(np.arange(0.0, 500.0, 5.0), 3.0) == pytest.approx(expected)
+    assert effective_observations(np.array([4.0, 4.0, 4.0]), 3.0) == 1.0
+    assert effective_observations(np.array([]), 3.0) == 0.0
 
 
 @pytest.mark.parametrize("truth", [1.0, 6.0, 15.0])
-def test_the_dwell_is_found_from_the_looks(truth: float) -> None:
+def test_the_dwell_is_found_from_the_observations(truth: float) -> None:
     rng = np.random.default_rng(int(truth))
     days = np.cumsum(rng.uniform(1.0, 6.0, 500))
     state = np.empty(days.size)
@@ -266,7 +268,7 @@ def test_coverage_counts_gaps_and_months() -> None:
         abstained=2,
         settings=SETTINGS,
     )
-    assert seen.looks == 3
+    assert seen.observations == 3
     assert seen.longest_gap_days == (date(2020, 8, 1) - date(2020, 2, 10)).days
     assert seen.months_never_seen == (3, 4, 5, 6, 7, 9, 10, 11, 12)
     assert seen.record_chance == pytest.approx(1 / (seen.n_effective + 1))
@@ -278,7 +280,12 @@ def test_coverage_of_nothing() -> None:
     seen = coverage(
         [], nothing, nothing, start=date(2020, 1, 1), end=date(2020, 12, 31), abstained=0, settings=SETTINGS
     )
-    assert (seen.looks, seen.n_effective, seen.record_chance, seen.longest_gap_days) == (0, 0.0, 1.0, 365)
+    assert (seen.observations, seen.n_effective, seen.record_chance, seen.longest_gap_days) == (
+        0,
+        0.0,
+        1.0,
+        365,
+    )
 
 
 # --------------------------------------------------------------------------------------------------

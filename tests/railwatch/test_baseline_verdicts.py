@@ -208,7 +208,7 @@ def test_the_written_rule(changes: dict[str, object], word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_effective", "ceiling_share", "looks", "basis"),
+    ("n_effective", "ceiling_share", "observations", "basis"),
     [
         (5.0, 0.0, 9, "counts"),
         (4.9, 0.0, 9, "none"),
@@ -218,8 +218,10 @@ def test_the_written_rule(changes: dict[str, object], word: str) -> None:
         (30.0, 0.1, 50, "counts and published ceiling"),
     ],
 )
-def test_what_a_verdict_rests_on(n_effective: float, ceiling_share: float, looks: int, basis: str) -> None:
-    assert basis_of(n_effective, ceiling_share, looks, SETTINGS) == basis
+def test_what_a_verdict_rests_on(
+    n_effective: float, ceiling_share: float, observations: int, basis: str
+) -> None:
+    assert basis_of(n_effective, ceiling_share, observations, SETTINGS) == basis
 
 
 # --------------------------------------------------------------------------------------------------
@@ -233,7 +235,7 @@ def test_an_event_far_above_a_quiet_yard() -> None:
     assert found.ratio_to_max == pytest.approx(73.0 / found.maximum.value)
 
 
-def test_the_next_clear_look_confirms() -> None:
+def test_the_next_clear_observation_confirms() -> None:
     event = [*quiet(), record(1240.0, 73.0)]
     confirmed = on(1240.0, [*event, record(1245.0, 68.0)])
     assert (confirmed.confirmed, confirmed.confirmed_on) == (True, (START + timedelta(days=1245)).date())
@@ -241,40 +243,40 @@ def test_the_next_clear_look_confirms() -> None:
     assert (refuted.verdict, refuted.confirmed) == ("unprecedented", False)
     too_late = on(1240.0, [*event, record(1290.0, 68.0)])
     assert too_late.confirmed is False
-    # A look without an answer isn't the next clear one.
+    # An observation without an answer isn't the next clear one.
     assert on(1240.0, [*event, record(1243.0, None), record(1245.0, 68.0)]).confirmed is True
 
 
 def test_another_method_confirms_a_few_days_before_or_after() -> None:
-    looks = [*quiet(), record(1240.0, 73.0), record(1238.5, 70.0, 12.0, method="occupancy")]
-    assert on(1240.0, looks).confirmed is True
+    observations = [*quiet(), record(1240.0, 73.0), record(1238.5, 70.0, 12.0, method="occupancy")]
+    assert on(1240.0, observations).confirmed is True
 
 
 def test_the_window_ends_a_gap_before_the_date() -> None:
     found = last([*quiet(), record(1240.0, 8.0), record(1265.0, 8.0)])
     day = (START + timedelta(days=1265)).date()
     assert found.window == (day - timedelta(days=30) - timedelta(days=1826), day - timedelta(days=30))
-    assert found.coverage.looks == 60
+    assert found.coverage.observations == 60
     nearer = last([*quiet(), record(1240.0, 8.0), record(1265.0, 8.0)], settings=VerdictSettings(gap_days=10))
-    assert nearer.coverage.looks == 61
+    assert nearer.coverage.observations == 61
 
 
 def test_a_higher_count_just_before_is_said_though_its_no_history() -> None:
-    looks = [*quiet(), record(1240.0, 90.0), record(1250.0, 73.0)]
-    found = last(looks)
+    observations = [*quiet(), record(1240.0, 90.0), record(1250.0, 73.0)]
+    found = last(observations)
     assert found.verdict == "unprecedented"
     assert found.maximum is not None
     assert found.maximum.value <= 20.0
     assert (found.to_json()["recent_max"], found.to_json()["recent_max_date"]) == (90.0, "2018-05-25")
     assert "though since then there were 90 on 2018-05-25" in found.sentence
-    assert "since then" not in on(1240.0, looks).sentence
+    assert "since then" not in on(1240.0, observations).sentence
 
 
 def test_the_window_can_begin_with_a_rebuilt_yard() -> None:
     since = VerdictSettings(not_before=(START + timedelta(days=600)).date())
     found = last([*quiet(), record(1240.0, 8.0)], settings=since)
     assert found.window[0] == since.not_before
-    assert found.coverage.looks == 30
+    assert found.coverage.observations == 30
 
 
 def test_too_little_history_is_said() -> None:
@@ -289,10 +291,10 @@ def test_too_little_history_is_said() -> None:
     assert "no clear image" in alone.reason
 
 
-def test_looks_in_a_heap_are_worth_less_than_looks_apart() -> None:
+def test_observations_in_a_heap_are_worth_less_than_observations_apart() -> None:
     heap = [record(0.5 * index, one.value) for index, one in enumerate(quiet())]
-    near, apart = (last([*looks, record(1240.0, 8.0)]).coverage for looks in (heap, quiet()))
-    assert near.looks == 30  # two on one day are one look
+    near, apart = (last([*observations, record(1240.0, 8.0)]).coverage for observations in (heap, quiet()))
+    assert near.observations == 30  # two on one day are one observation
     assert near.n_effective < 0.7 * 30
     assert apart.n_effective > 0.9 * 60
 
@@ -322,14 +324,14 @@ def test_methods_meet_with_their_bias_unless_calibrated() -> None:
 
 
 def test_false_discoveries_are_controlled_over_areas() -> None:
-    """A look that stands out alone may be one of a hundred where something had to stand out."""
+    """An observation that stands out alone may be one of a hundred where something had to stand out."""
     one_area = [*quiet(), record(1240.0, 24.0)]
     alone = last(one_area)
     many = list(one_area)
     for number in range(20):
         many += [
-            replace(look, aoi=f"yard-{number:02d}", id=f"{look.id}-{number}")
-            for look in [*quiet(seed=50 + number), record(1240.0, 7.0)]
+            replace(observation, aoi=f"yard-{number:02d}", id=f"{observation.id}-{number}")
+            for observation in [*quiet(seed=50 + number), record(1240.0, 7.0)]
         ]
     that_day = {one.id for one in many if one.day == one_area[-1].day}
     among = next(one for one in judge(many, judged=that_day) if one.aoi == "yard")

@@ -16,7 +16,7 @@ from railwatch.store.store import Store
 START = datetime(2021, 1, 4, 2, tzinfo=UTC)
 
 
-def looks(folder: Path, number: int, gain: float) -> Path:
+def observations(folder: Path, number: int, gain: float) -> Path:
     """A store of as many days, each seen in detail and a day later at 10 m."""
     kept = Store.open(folder / "store")
     for index in range(number):
@@ -38,7 +38,7 @@ def looks(folder: Path, number: int, gain: float) -> Path:
 
 
 def test_the_line_its_pairs_and_its_picture(railwatch: Any, tmp_path: Path) -> None:
-    store = looks(tmp_path, 20, 0.5)
+    store = observations(tmp_path, 20, 0.5)
     outcome = railwatch("calibrate", "--store", store, "--out", tmp_path / "lines", "--json")
     assert outcome.code == 0
     given = json.loads(outcome.out)
@@ -61,10 +61,10 @@ def test_the_line_its_pairs_and_its_picture(railwatch: Any, tmp_path: Path) -> N
 
 
 def test_where_there_is_no_line_it_says_why(railwatch: Any, tmp_path: Path) -> None:
-    few = railwatch("calibrate", "--store", looks(tmp_path / "few", 5, 0.5))
+    few = railwatch("calibrate", "--store", observations(tmp_path / "few", 5, 0.5))
     assert few.code == 0
-    assert "no line from occupancy to wagons: 5 pairs of looks within 3 days, fewer than 8." in few.out
-    flat = railwatch("calibrate", "--store", looks(tmp_path / "flat", 20, 0.0), "--json")
+    assert "no line from occupancy to wagons: 5 pairs of observations within 3 days, fewer than 8." in few.out
+    flat = railwatch("calibrate", "--store", observations(tmp_path / "flat", 20, 0.0), "--json")
     (found,) = json.loads(flat.out)["calibrations"]
     assert found["line"] is None
     assert "hardly follows" in found["reason"]

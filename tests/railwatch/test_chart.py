@@ -119,23 +119,23 @@ def test_a_chart_says_where_the_place_is_with_a_map_of_the_countries_around() ->
 
 
 def test_no_line_crosses_a_long_gap_or_joins_two_methods() -> None:
-    looks = [observation(day, float(day)) for day in (0, 10, 20, 60, 70)]
-    looks += [observation(15, 50.0, method="occupancy", sensor="Sentinel-2A")]
-    figure = draw_series(history(looks))
+    observations = [observation(day, float(day)) for day in (0, 10, 20, 60, 70)]
+    observations += [observation(15, 50.0, method="occupancy", sensor="Sentinel-2A")]
+    figure = draw_series(history(observations))
     (line,) = lines_of(figure, "#0072b2")
     assert np.array_equal(line, [0.0, 10.0, 20.0, np.nan, 60.0, 70.0], equal_nan=True)
     assert lines_of(figure, "#d55e00") == []
-    (unbroken,) = lines_of(draw_series(history(looks), gap_days=40), "#0072b2")
+    (unbroken,) = lines_of(draw_series(history(observations), gap_days=40), "#0072b2")
     assert not np.isnan(unbroken).any()
 
 
 def test_methods_differ_in_shape_and_not_only_in_colour() -> None:
-    looks = [
+    observations = [
         observation(0, 5.0),
         observation(10, 6.0, method="occupancy", sensor="Sentinel-2A"),
         observation(20, 7.0, method="reviewed", review_of="yard-0020.00-wagons"),
     ]
-    figure = draw_series(history(looks))
+    figure = draw_series(history(observations))
     shapes = {line.get_marker() for line in figure.axes[0].lines if len(line.get_xdata()) == 1}
     assert shapes >= {"o", "s", "D"}
     assert {"wagon detector", "track occupancy (10 m)", "reviewed by eye"} <= set(texts(figure))
@@ -152,7 +152,7 @@ def test_abstained_dates_are_crosses_at_the_foot_and_no_counts() -> None:
     assert any("1 image without an answer" in text for text in texts(figure))
 
 
-def test_a_day_with_one_clear_look_isnt_without_an_answer() -> None:
+def test_a_day_with_one_clear_observation_isnt_without_an_answer() -> None:
     figure = draw_series(history([observation(0, 5.0), observation(0.1, None, method="occupancy")]))
     strip = figure.axes[1]
     assert all(len(line.get_xdata()) == 0 for line in strip.lines if line.get_marker() == "x")
@@ -203,7 +203,7 @@ def test_nothing_to_draw_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    "looks",
+    "observations",
     [
         [observation(0, 0.0)],
         [observation(30 * i, 21000.0 + i, count_low=None, count_high=None) for i in range(3)],
@@ -211,11 +211,11 @@ def test_nothing_to_draw_says_so() -> None:
     ],
     ids=["one", "huge", "many"],
 )
-def test_everything_written_lies_on_the_page(looks: list[Observation]) -> None:
+def test_everything_written_lies_on_the_page(observations: list[Observation]) -> None:
     figure = draw_series(
         History.gather(
             "A yard with a name so long that it must be broken to fit, because nobody shortened it " * 2,
-            looks,
+            observations,
         )
     )
     figure.canvas.draw()
@@ -248,8 +248,8 @@ def test_sentinel_data_are_known_by_their_name(sensor: str, answer: bool) -> Non
 
 def test_credits_name_the_years_of_sentinel_data() -> None:
     days = [0, 400, 1500]
-    looks = [observation(day, 5.0, sensor="Sentinel-2A") for day in days] + [observation(9, 5.0)]
-    line = history(looks).credits()
+    observations = [observation(day, 5.0, sensor="Sentinel-2A") for day in days] + [observation(9, 5.0)]
+    line = history(observations).credits()
     assert "Imagery: Sentinel-2A, SkySat." in line
     assert "Contains modified Copernicus Sentinel data 2023-2024, 2027." in line
     assert "Copernicus" not in history([observation(0, 5.0)]).credits()
@@ -304,8 +304,8 @@ def test_zones_get_a_panel_each_on_one_scale() -> None:
             for name, count in (("n", north), ("s", south))
         }
 
-    looks = [observation(day, 30.0, zones=zones(5.0 + day, 25.0)) for day in range(0, 60, 10)]
-    figure = draw_zones(history(looks), {"n": "North yard", "s": "South yard"})
+    observations = [observation(day, 30.0, zones=zones(5.0 + day, 25.0)) for day in range(0, 60, 10)]
+    figure = draw_zones(history(observations), {"n": "North yard", "s": "South yard"})
     panels = figure.axes
     assert {"North yard", "South yard"} <= set(texts(figure))
     assert panels[0].get_ylim() == panels[1].get_ylim()
@@ -313,13 +313,13 @@ def test_zones_get_a_panel_each_on_one_scale() -> None:
 
 
 def test_the_calendar_counts_days_and_names_months_never_seen() -> None:
-    looks = [
+    observations = [
         observation(0, 5.0),
         observation(0.2, 6.0, method="occupancy"),
         observation(3, 4.0),
         observation(40, None),
     ]
-    written = texts(draw_calendar(history(looks)))
+    written = texts(draw_calendar(history(observations)))
     assert "2" in written  # two days in January 2023
     assert "1\u00d7" in written
     assert any("2 in all, 1 without an answer" in text for text in written)
@@ -363,22 +363,24 @@ def test_boxes_become_stretches_of_track() -> None:
 
 
 def test_tracks_are_drawn_with_their_stretches() -> None:
-    looks = [
+    observations = [
         TrackOccupation(START, {"t1": ((10.0, 50.0),)}),
         TrackOccupation(START + timedelta(days=5), None),
         TrackOccupation(START + timedelta(days=9), {"t1": ()}),
     ]
-    figure = draw_tracks("A yard", {"t1": 400.0}, looks)
+    figure = draw_tracks("A yard", {"t1": 400.0}, observations)
     bars = [path.get_extents() for bar in figure.axes[0].collections for path in bar.get_paths()]
     assert any((extent.x0, extent.x1) == (10.0, 50.0) for extent in bars)
     assert {"2023-01-01", "2023-01-06", "2023-01-10"} <= set(texts(figure))
-    assert "the area has no track lines" in texts(draw_tracks("A yard", {}, looks))
+    assert "the area has no track lines" in texts(draw_tracks("A yard", {}, observations))
     assert "no image in this period" in texts(draw_tracks("A yard", {"t1": 400.0}, []))
 
 
-def test_more_looks_than_fit_are_left_out_and_it_is_said() -> None:
-    looks = [TrackOccupation(START + timedelta(days=i), {f"t{k}": () for k in range(12)}) for i in range(90)]
-    written = texts(draw_tracks("A yard", {f"t{k}": 500.0 for k in range(12)}, looks))
+def test_more_observations_than_fit_are_left_out_and_it_is_said() -> None:
+    observations = [
+        TrackOccupation(START + timedelta(days=i), {f"t{k}": () for k in range(12)}) for i in range(90)
+    ]
+    written = texts(draw_tracks("A yard", {f"t{k}": 500.0 for k in range(12)}, observations))
     assert any(text.startswith("The latest ") and "of 90 images are drawn" in text for text in written)
 
 
@@ -396,17 +398,17 @@ def test_a_chart_has_the_width_asked_for(draw: Callable[..., Figure]) -> None:
 
 
 def test_the_same_chart_is_the_same_file(tmp_path: Path) -> None:
-    looks = [observation(day, 5.0) for day in range(0, 100, 10)]
+    observations = [observation(day, 5.0) for day in range(0, 100, 10)]
     for name in ("png", "svg", "pdf"):
-        one, other = (to_bytes(draw_series(history(looks)), name) for _ in range(2))
+        one, other = (to_bytes(draw_series(history(observations)), name) for _ in range(2))
         assert one == other, name
 
 
 def test_letters_of_an_svg_are_shapes_or_text() -> None:
-    looks = [observation(0, 5.0)]
-    shapes = to_bytes(draw_series(history(looks)), "svg")
+    observations = [observation(0, 5.0)]
+    shapes = to_bytes(draw_series(history(observations)), "svg")
     style = PageStyle(svg_text="text")
-    letters = to_bytes(draw_series(history(looks), style), "svg", style)
+    letters = to_bytes(draw_series(history(observations), style), "svg", style)
     name = "{http://www.w3.org/2000/svg}text"
     assert not list(ElementTree.fromstring(shapes).iter(name))
     assert any("A yard" in "".join(node.itertext()) for node in ElementTree.fromstring(letters).iter(name))

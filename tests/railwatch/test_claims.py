@@ -66,7 +66,7 @@ def claim(**values: Any) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
-def look(day: str, count: float, **values: Any) -> Observation:
+def counted(day: str, count: float, **values: Any) -> Observation:
     when = datetime.fromisoformat(day).replace(tzinfo=UTC)
     given = {
         "datetime": when,
@@ -79,9 +79,9 @@ def look(day: str, count: float, **values: Any) -> Observation:
 
 
 def one(
-    looks: list[Observation], claims: pd.DataFrame, assumptions: Assumptions | None = None
+    observations: list[Observation], claims: pd.DataFrame, assumptions: Assumptions | None = None
 ) -> ClaimAssessment:
-    (found,) = assess(looks, None, claims, assumptions or fixed())
+    (found,) = assess(observations, None, claims, assumptions or fixed())
     return found
 
 
@@ -110,9 +110,9 @@ def test_a_claim_in_wagons_and_trains(unit: str, quantity: float, wagons: float)
 
 
 def test_what_could_have_passed_is_cars_over_dwell() -> None:
-    looks = [look("2023-10-05", 73.0), look("2023-10-20", 27.0), look("2023-11-02", 500.0)]
-    found = one(looks, claim())
-    assert [(month.month, month.days, month.looks) for month in found.months] == [("2023-10", 31, 2)]
+    observations = [counted("2023-10-05", 73.0), counted("2023-10-20", 27.0), counted("2023-11-02", 500.0)]
+    found = one(observations, claim())
+    assert [(month.month, month.days, month.observations) for month in found.months] == [("2023-10", 31, 2)]
     assert found.months_unseen == ("2023-09",)
     # 50 cars on average, half of them outbound, each three days: 31 days
     assert found.possible is not None
@@ -127,9 +127,9 @@ def test_what_could_have_passed_is_cars_over_dwell() -> None:
 
 
 def test_room_for_a_claim_is_no_confirmation() -> None:
-    found = one([look("2023-10-05", 300.0)], claim(quantity_low=61.0, quantity_high=61.0))
+    found = one([counted("2023-10-05", 300.0)], claim(quantity_low=61.0, quantity_high=61.0))
     assert found.finding == "within"
-    page = claims_page("Yard", [look("2023-10-05", 300.0)], None, claim())
+    page = claims_page("Yard", [counted("2023-10-05", 300.0)], None, claim())
     text = page.markdown()
     assert DISCLAIMER in text
     assert "isn't thereby confirmed" in text
@@ -139,17 +139,17 @@ def test_room_for_a_claim_is_no_confirmation() -> None:
 
 def test_part_of_a_month_counts_with_its_days() -> None:
     found = one(
-        [look("2023-10-05", 60.0)],
+        [counted("2023-10-05", 60.0)],
         claim(period_start=pd.Timestamp("2023-09-21"), period_end=pd.Timestamp("2023-10-10")),
     )
     assert [(month.month, month.days) for month in found.months] == [("2023-10", 10)]
     assert found.needed is not None
     assert found.needed.median == pytest.approx(3050 * 10 / 20)
-    assert one([look("2023-10-15", 60.0)], claim(period_end=pd.Timestamp("2023-10-10"))).months == ()
+    assert one([counted("2023-10-15", 60.0)], claim(period_end=pd.Timestamp("2023-10-10"))).months == ()
 
 
 def test_months_without_a_count_are_named_and_not_filled_in() -> None:
-    found = one([abstained(3), look("2024-05-05", 60.0)], claim())
+    found = one([abstained(3), counted("2024-05-05", 60.0)], claim())
     assert found.finding == "no counts"
     assert found.months_unseen == ("2023-09", "2023-10")
     assert (found.needed, found.possible, found.ratio) == (None, None, None)
@@ -157,7 +157,7 @@ def test_months_without_a_count_are_named_and_not_filled_in() -> None:
 
 
 def test_a_claim_without_a_beginning_is_compared_with_nothing() -> None:
-    found = one([look("2023-10-05", 60.0)], claim(period_start=pd.NaT))
+    found = one([counted("2023-10-05", 60.0)], claim(period_start=pd.NaT))
     assert (found.finding, found.wagons_per_month, found.months) == ("no period", None, ())
     assert found.start is None
     assert "doesn't say from when on" in found.sentence
@@ -180,7 +180,7 @@ def test_a_claim_that_went_by_sea_is_a_scale_only() -> None:
 
 
 def test_reviewed_counts_stand_in_for_the_machines() -> None:
-    machine = look("2023-10-05", 10.0)
+    machine = counted("2023-10-05", 10.0)
     review = replace(
         machine,
         id="review",
@@ -205,18 +205,18 @@ def test_published_counts_count_and_their_bounds_dont() -> None:
 
 
 def test_the_same_arguments_give_the_same_figures() -> None:
-    looks = [look("2023-10-05", 73.0, count_low=66.0, count_high=82.0)]
-    first = assess(looks, None, load_claims())
-    assert assess(looks, None, load_claims()) == first
+    observations = [counted("2023-10-05", 73.0, count_low=66.0, count_high=82.0)]
+    first = assess(observations, None, load_claims())
+    assert assess(observations, None, load_claims()) == first
     # and one claim's figures don't hang on the others
     row = load_claims().iloc[[6]]
-    assert assess(looks, None, row) == [first[6]]
+    assert assess(observations, None, row) == [first[6]]
 
 
-def test_more_looks_of_a_month_say_more() -> None:
+def test_more_observations_of_a_month_say_more() -> None:
     def width(days: list[int]) -> float:
         cars = (
-            one([look(f"2023-10-{day:02d}", 50.0) for day in days], claim(), fixed(month_variation=0.6))
+            one([counted(f"2023-10-{day:02d}", 50.0) for day in days], claim(), fixed(month_variation=0.6))
             .months[0]
             .cars
         )
@@ -229,7 +229,7 @@ def test_more_looks_of_a_month_say_more() -> None:
 @given(st.floats(1, 300), st.floats(0.5, 20), st.floats(10, 1e6))
 def test_figures_keep_their_order(cars: float, dwell: float, quantity: float) -> None:
     found = one(
-        [look("2023-10-05", round(cars))],
+        [counted("2023-10-05", round(cars))],
         claim(quantity_low=quantity, quantity_high=quantity),
         replace(load_assumptions(), dwell_days=Assumption(dwell, dwell, dwell)),
     )
@@ -243,8 +243,8 @@ def test_figures_keep_their_order(cars: float, dwell: float, quantity: float) ->
 
 
 def test_a_longer_stay_lets_less_through() -> None:
-    looks = [look("2023-10-05", 73.0)]
-    short, long = (one(looks, claim(), fixed(dwell_days=days)) for days in (1.0, 10.0))
+    observations = [counted("2023-10-05", 73.0)]
+    short, long = (one(observations, claim(), fixed(dwell_days=days)) for days in (1.0, 10.0))
     assert short.possible is not None
     assert long.possible is not None
     assert short.possible.median == pytest.approx(10 * long.possible.median)
@@ -277,14 +277,17 @@ def test_a_file_of_ones_own_changes_what_it_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[dwel_days]\nlow = 1", "unknown assumption dwel_days"),
-        ("dwell_days = 3", "is a table with low, likely and high"),
-        ("[dwell_days]\nlow = 1\nhigh = 3", "likely isn't a number"),
-        ("[dwell_days]\nlow = 1\nlikely = true\nhigh = 3", "likely isn't a number"),
-        ("[dwell_days]\nlow = 1\nlikely = nan\nhigh = 3", "likely isn't a number"),
+        ("[dwel_days]\nlow = 1", "unknown key dwel_days .did you mean dwell_days"),
+        ("dwell_days = 3", "dwell_days must be a table"),
+        ("[dwell_days]\nlow = 1\nhigh = 3", "dwell_days.likely is missing; it must be a number"),
+        ("[dwell_days]\nlow = 1\nlikely = true\nhigh = 3", "dwell_days.likely must be a number, not true"),
+        ("[dwell_days]\nlow = 1\nlikely = nan\nhigh = 3", "dwell_days.likely must be a number, not nan"),
         ("[dwell_days]\nlow = 5\nlikely = 3\nhigh = 6", "doesn't hold for 5, 3, 6"),
-        ("[outbound_share]\nlow = 0.1\nlikely = 0.5\nhigh = 1.5", "<= 1 doesn't hold"),
-        ("[dwell_days]\nlow = 1\nlikely = 2\nhigh = 3\nmode = 2", "unknown key mode"),
+        (
+            "[outbound_share]\nlow = 0.1\nlikely = 0.5\nhigh = 1.5",
+            "outbound_share.high must be 1 or less, not 1.5",
+        ),
+        ("[dwell_days]\nlow = 1\nlikely = 2\nhigh = 3\nmode = 2", "unknown key dwell_days.mode"),
         ("[dwell_days", "not a valid TOML"),
     ],
 )

@@ -43,7 +43,7 @@ def observation(number: int, count: float | None, **changes: Any) -> Observation
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Thirty quiet looks at a yard, one without an answer, and an event that a second look confirms."""
+    """Thirty quiet observations, one without an answer, and an event that a second observation confirms."""
     folder = tmp_path_factory.mktemp("history") / "store"
     kept = Store.open(folder)
     rng = np.random.default_rng(2)

@@ -31,7 +31,7 @@ DATES = 8
 
 def products(folder):
     made = [tm.write(folder, number, 10, how="c1") for number in range(DATES)]
-    # The same looks in the older collection, and one that only this one has.
+    # The same observations in the older collection, and one that only this one has.
     made += [tm.write(folder, number, 10, how="cog") for number in (2, 3, DATES)]
     return made
 
@@ -52,7 +52,7 @@ def arguments(there, yard, tmp_path, *more):
     return ("fetch", "--aoi", yard, *span, "--out", tmp_path / "scenes", *there.options, *more, "--json")
 
 
-def test_fetch_takes_each_look_once_and_again_nothing(there, yard, tmp_path, railwatch):
+def test_fetch_takes_each_observation_once_and_again_nothing(there, yard, tmp_path, railwatch):
     foreseen = railwatch(*arguments(there, yard, tmp_path, "--dry-run"))
     assert foreseen.code == 0, foreseen.err
     estimate = json.loads(foreseen.out)
@@ -201,7 +201,7 @@ def watching(there, yard, tmp_path, until, *more):
     return ("watch", "--aoi", yard, *where, "--until", until, *there.options, *more, "--json")
 
 
-def test_watch_looks_again_from_where_it_was(there, yard, tmp_path, railwatch):
+def test_watch_observations_again_from_where_it_was(there, yard, tmp_path, railwatch):
     first = railwatch(*watching(there, yard, tmp_path, "2023-04-14", "--since", "2023-01-01"))
     assert first.code == 0, first.err
     (one,) = json.loads(first.out)["areas"]

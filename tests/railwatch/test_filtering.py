@@ -13,14 +13,14 @@ from railwatch.history.filter import COLUMNS, filtered, forward
 from railwatch.store.observation import Observation
 
 
-def look(number: int, count: float, half: float = 16.0, **changes: Any) -> Observation:
+def ten_metres(number: int, count: float, half: float = 16.0, **changes: Any) -> Observation:
     values = {"count": count, "count_low": max(count - half, 0.0), "count_high": count + half}
     return observation(
         5 * number, method="occupancy", datetime=START + timedelta(days=5 * number), **(values | changes)
     )
 
 
-def test_looks_of_a_standing_state_sharpen_it() -> None:
+def test_observations_of_a_standing_state_sharpen_it() -> None:
     noise = np.random.default_rng(5)
     truth = 40.0
     days = np.arange(0.0, 60.0, 3.0)
@@ -51,7 +51,7 @@ def test_a_build_up_isnt_smoothed_away() -> None:
 
 
 @given(st.lists(st.floats(0, 300), min_size=2, max_size=20))
-def test_a_later_look_changes_no_earlier_figure(counts: list[float]) -> None:
+def test_a_later_observation_changes_no_earlier_figure(counts: list[float]) -> None:
     days = np.arange(0.0, 4.0 * len(counts), 4.0)
     every = forward(days, np.array(counts), np.full(len(counts), 8.0))
     short = forward(days[:-1], np.array(counts[:-1]), np.full(len(counts) - 1, 8.0))
@@ -69,12 +69,12 @@ def test_a_bound_only_raises_the_level() -> None:
     assert above[5] > 130.0
 
 
-def test_only_answered_looks_of_ten_metres_take_part() -> None:
-    looks = [look(number, 30.0 + number) for number in range(4)]
-    others = [observation(3), abstained(7, method="occupancy"), look(9, 12.0, aoi="elsewhere")]
-    found = filtered([*looks, *others][::-1])
-    assert set(found) == {one.id for one in looks}
-    last = found[looks[3].id]
+def test_only_answered_observations_of_ten_metres_take_part() -> None:
+    observations = [ten_metres(number, 30.0 + number) for number in range(4)]
+    others = [observation(3), abstained(7, method="occupancy"), ten_metres(9, 12.0, aoi="elsewhere")]
+    found = filtered([*observations, *others][::-1])
+    assert set(found) == {one.id for one in observations}
+    last = found[observations[3].id]
     assert last.low < last.value < last.high
     assert last.high - last.low < 32.0
     assert tuple(last.columns()) == COLUMNS

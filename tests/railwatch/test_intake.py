@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from yards import NORTH, WEST, Yard
 from railwatch.config import SceneSettings
 from railwatch.errors import ConfigError
 from railwatch.pipeline.find_scenes import Candidate, Dates, find_scenes, select
+from railwatch.pipeline.run import look_for
 from railwatch.store.store import Store
 
 YARD = Yard(gsd_m=1.0)
@@ -93,6 +96,29 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     assert names(found) == ["1.tif"]
 
 
+def test_a_folder_is_walked_once_for_products_and_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/1.tif", "a/b/2.png", "a/S2A_MSIL2A_1_2.SAFE/empty"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "S2B_MSIL2A_3_4.SAFE").mkdir()
+    walked: list[str] = []
+    walk = os.walk
+
+    def counted(top: Path, **options: bool) -> Iterator[tuple[str, list[str], list[str]]]:
+        for place in walk(top, **options):
+            walked.append(str(place[0]))
+            yield place
+
+    monkeypatch.setattr(os, "walk", counted)
+    found = look_for([tmp_path])
+    assert sorted(walked) == sorted(
+        {str(tmp_path), *(str(one) for one in tmp_path.rglob("*") if one.is_dir())}
+    )
+    assert names(list(found.images)) == ["S2B_MSIL2A_3_4.SAFE", "1.tif", "2.png"]
+
+
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     found, skipped = find_scenes([tmp_path / "empty", tmp_path / "gone.tif"])
@@ -165,7 +191,7 @@ def test_copies_count_once(tmp_path: Path) -> None:
 
 
 def test_one_acquisition_in_two_files_counts_once(tmp_path: Path) -> None:
-    """Two parts of a strip and two resamplings of one look: the one that shows most, then the finest."""
+    """Two parts of a strip and two resamplings of one image: the one that shows most, then the finest."""
     tags = {"ACQUISITIONDATETIME": "2023-10-05T02:15:00.4Z", "SATELLITEID": "WV03"}
     part = Yard(gsd_m=1.0, width_m=160.0)
     part.write(tmp_path / "part.tif", tags=tags)
@@ -194,7 +220,7 @@ def test_an_acquisition_that_the_store_holds_is_not_counted_again(tmp_path: Path
     (first,), _ = choose(tmp_path)
     provenance = {"sha256": first.content(), "file": "first.tif"}
     stored = observation(scene=first.id, datetime=first.datetime, sensor=first.sensor, provenance=provenance)
-    # A better file of the same look comes later.
+    # A better file of the same image comes later.
     Yard(gsd_m=0.5).write(tmp_path / "better.tif", tags={"ACQUISITIONDATETIME": "2023-10-05T02:15:00Z"})
     kept, reasons = choose(tmp_path, stored=[stored])
     assert names([one.path for one in kept]) == ["first.tif"]

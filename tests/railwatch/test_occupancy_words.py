@@ -26,8 +26,8 @@ from railwatch.store.observation import Observation, current
 from railwatch.store.store import Store
 
 
-def look(number: int = 0, count: float = 30.0, **changes: Any) -> Observation:
-    """A look of ten metres, every five days."""
+def ten_metres(number: int = 0, count: float = 30.0, **changes: Any) -> Observation:
+    """An observation of ten metres, every five days."""
     values: dict[str, Any] = {
         "method": "occupancy",
         "datetime": START + timedelta(days=5 * number),
@@ -58,33 +58,35 @@ def look(number: int = 0, count: float = 30.0, **changes: Any) -> Observation:
 
 
 def series() -> list[Observation]:
-    return [look(number, 10.0 + number % 3) for number in range(20)] + [look(20, 180.0, lower_bound=True)]
+    return [ten_metres(number, 10.0 + number % 3) for number in range(20)] + [
+        ten_metres(20, 180.0, lower_bound=True)
+    ]
 
 
 def test_the_headline_has_the_length_first() -> None:
-    assert look().headline == "420 m of track occupied (270 to 570), 30 freight cars (18 to 42)"
-    most = look(0, 180.0, lower_bound=True)
+    assert ten_metres().headline == "420 m of track occupied (270 to 570), 30 freight cars (18 to 42)"
+    most = ten_metres(0, 180.0, lower_bound=True)
     assert most.headline == (
         "at least 2,520 m of track occupied (2,370 to 2,670), at least 180 freight cars (168 to 192)"
     )
-    assert look(0, 1.0).headline.endswith("1 freight car (0 to 13)")
+    assert ten_metres(0, 1.0).headline.endswith("1 freight car (0 to 13)")
     assert observation().headline == "10 freight cars (8 to 13)"
 
 
 def test_a_lower_bound_needs_a_count_and_is_no_field_of_older_items() -> None:
     nothing: dict[str, Any] = dict.fromkeys(("count", "count_low", "count_high"))
     with pytest.raises(ValueError, match="lower bound"):
-        replace(look(), lower_bound=True, abstained=True, reason="Clouds.", **nothing)
-    item = look().to_item()
+        replace(ten_metres(), lower_bound=True, abstained=True, reason="Clouds.", **nothing)
+    item = ten_metres().to_item()
     del item.properties["railwatch:lower_bound"]
-    assert Observation.from_item(item) == look()
+    assert Observation.from_item(item) == ten_metres()
     item.properties["railwatch:lower_bound"] = "yes"
     with pytest.raises(ValueError, match="its railwatch:lower_bound is a str"):
         Observation.from_item(item)
 
 
 def test_a_lower_bound_is_history_and_verdict_as_such() -> None:
-    record = from_observation(look(0, 180.0, lower_bound=True), VerdictSettings())
+    record = from_observation(ten_metres(0, 180.0, lower_bound=True), VerdictSettings())
     assert record.kind == "at least"
     assert (record.length_m, record.length_low_m, record.length_high_m) == (2520.0, 2370.0, 2670.0)
     verdict = compare(series(), settings=VerdictSettings(gap_days=5.0))[-1]
@@ -100,21 +102,23 @@ def test_a_lower_bound_is_history_and_verdict_as_such() -> None:
 
 
 def test_results_for_one_acquisition_count_once_whatever_it_was_called() -> None:
-    given = dict(look().provenance)
-    first = look(provenance=given | {"archive": 3})
-    renewed = look(0, 31.0, provenance=given | {"archive": 9, "sha256": "ff"})
+    given = dict(ten_metres().provenance)
+    first = ten_metres(provenance=given | {"archive": 3})
+    renewed = ten_metres(0, 31.0, provenance=given | {"archive": 9, "sha256": "ff"})
     assert current([first, renewed]) == current([renewed, first]) == [renewed]
     # The slower process had seen less of the archive.
     late = replace(first, id="late", provenance=given | {"archive": 3, "created": "2024-05-01T00:00:00Z"})
     assert current([late, renewed]) == [renewed]
-    named = look(0, 32.0, provenance=given | {"acquisition": "S2A_better", "acquisition_aliases": ["S2A_0"]})
-    vague = look(0, 29.0)
+    named = ten_metres(
+        0, 32.0, provenance=given | {"acquisition": "S2A_better", "acquisition_aliases": ["S2A_0"]}
+    )
+    vague = ten_metres(0, 29.0)
     assert len(current([vague, named])) == 1
-    other = look(3)
+    other = ten_metres(3)
     assert current([vague, named, other])[-1] == other
 
 
-def test_tables_have_the_filtered_series_beside_the_single_looks(tmp_path: Path) -> None:
+def test_tables_have_the_filtered_series_beside_the_single_observations(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "store")
     for one in [*series(), observation(2, aoi="yard")]:
         store.add(one, refresh=False)
@@ -174,11 +178,11 @@ def test_the_report_shows_length_bound_budget_and_filtered_line(tmp_path: Path) 
 
 
 def test_a_budget_of_somebody_elses_store_does_no_harm() -> None:
-    assert budget_rows(look()) == [
+    assert budget_rows(ten_metres()) == [
         ("Ground that looks like wagons", "5.0"),
         ("How long a car is", "2.0"),
         ("odd", "1.0"),
         ("All together", "5.5"),
     ]
     for nonsense in ({"occupancy": 3}, {"occupancy": {"budget": [1]}}, {"occupancy": {"budget": {"x": "y"}}}):
-        assert budget_rows(look(provenance=nonsense)) == []
+        assert budget_rows(ten_metres(provenance=nonsense)) == []

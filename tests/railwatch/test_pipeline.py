@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import time
+from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import date
@@ -14,12 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import rasterio.io
 import shapely
 from rasterio.warp import calculate_default_transform, reproject
 from yards import BrightDetector, Yard
 
 from aoi import AreaOfInterest, Mask
+from detector import Detections
 from detector.errors import ResolutionError
+from geo import Scene
+from geo.tiles import TileGrid, tiles
 from railwatch.config import RunConfig
 from railwatch.errors import StoreError
 from railwatch.history.sources import read_sources
@@ -116,6 +121,29 @@ def test_the_history_is_gathered_and_judged_once(tmp_path: Path, monkeypatch: py
     assert result.report is not None
     assert calls == {"gathered": 1, "judged": 1}
     assert sorted(records) == sorted(one.id for one in result.observations)
+
+
+def test_an_image_is_opened_twice_to_be_recognised_and_twice_to_be_counted_and_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two finders read a header each; tiles have a thread of their own, all else goes through one handle."""
+
+    class TileReader(BrightDetector):
+        def detect(self, scene: Scene, area: AreaOfInterest | None = None, **options: Any) -> Detections:
+            assert list(tiles(scene, TileGrid.over(scene, 0.5, area=area)))
+            return super().detect(scene, area, **options)
+
+    opened: Counter[str] = Counter()
+
+    class CountedReader(rasterio.io.DatasetReader):  # type: ignore[misc]
+        def __init__(self, name: str, **options: Any) -> None:
+            opened[Path(name).name] += 1
+            super().__init__(name, **options)
+
+    monkeypatch.setattr(rasterio.io, "DatasetReader", CountedReader)
+    result = count(series(tmp_path / "scenes"), tmp_path / "store", detector=TileReader())
+    assert len(result.new) == 3
+    assert opened == dict.fromkeys((f"{name}.tif" for name in COUNTS), 4)
 
 
 def test_a_second_run_does_only_what_is_new(tmp_path: Path) -> None:

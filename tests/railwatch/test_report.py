@@ -518,7 +518,7 @@ def test_the_page_opens_with_our_own_confirmed_record(sources):
     )
 
 
-def test_a_quiet_place_opens_with_its_latest_look(sources):
+def test_a_quiet_place_opens_with_its_latest_observation(sources):
     quiet = tuple(one for one in sources.observations if one.datetime.date() < date(2023, 9, 1))
     (place,) = gather(replace(sources, observations=quiet, published=None))
     assert place.headline.record.day == max(one.datetime.date() for one in quiet if one.count is not None)

@@ -455,7 +455,7 @@ def test_a_scene_that_the_machine_gave_up_can_be_counted_by_eye(tmp_path: Path) 
 
 def test_verdicts_and_charts_prefer_the_reviewers_count(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "store")
-    # A month's gap before the date judged, and twelve looks before it.
+    # A month's gap before the date judged, and twelve observations before it.
     for number in range(12):
         store.add(observation(number * 7, count=10.0, count_low=9.0, count_high=12.0))
     last = observation(140, count=80.0, count_low=70.0, count_high=90.0)
@@ -505,7 +505,7 @@ def test_the_doubtful_record_is_proposed_first() -> None:
     assert found[0].change == pytest.approx(found[0].own_change + found[0].foremost_change)
     assert sum(share for _, share in found[0].outcomes) == pytest.approx(1.0)
     assert len({word for word, _ in found[0].outcomes}) > 1
-    assert "a look could make it" in found[0].reason
+    assert "a review could make it" in found[0].reason
     assert [one.change for one in found] == sorted((one.change for one in found), reverse=True)
 
 
@@ -518,7 +518,7 @@ def test_a_sure_count_needs_no_look() -> None:
     assert all(one.observation.id != everything[-1].id for one in proposals([*everything, reviewed]))
 
 
-def test_what_a_look_could_lead_to_is_what_the_verdicts_would_say() -> None:
+def test_what_an_review_could_lead_to_is_what_the_verdicts_would_say() -> None:
     """Each outcome is made as the verdict on such a review would be: tried out with real reviews."""
     everything = series({"count": 20.0, "count_low": 12.0, "count_high": 34.0})
     last = everything[-1]
@@ -536,7 +536,7 @@ def test_what_a_look_could_lead_to_is_what_the_verdicts_would_say() -> None:
     assert dict(found.outcomes) == pytest.approx(said)
 
 
-def test_the_law_of_what_a_look_would_find() -> None:
+def test_the_law_of_what_an_review_would_find() -> None:
     rules = VerdictSettings()
     machine = observation(0, count=50.0, count_low=40.0, count_high=80.0, clear_fraction=1.0)
     record = from_observation(machine, rules)

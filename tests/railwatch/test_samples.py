@@ -82,11 +82,11 @@ def test_a_changed_tile_is_noticed(samples: Samples, tmp_path: Path) -> None:
 
 
 def test_they_can_be_made_anew(tmp_path: Path) -> None:
-    looks = [make.LOOKS[0], make.LOOKS[9]]
+    images = [make.SAMPLE_DATES[0], make.SAMPLE_DATES[9]]
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "old.tif").write_bytes(b"from before")
-        make.make(tmp_path / name, looks)
+        make.make(tmp_path / name, images)
     first, second = (
         {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "two")
     )

@@ -20,9 +20,10 @@ from pystac.stac_object import STACObjectType
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from aoi.files import replacing, temporary_beside, write_bytes
+from geo.file_tree import is_store
 from railwatch.errors import StoreError
 from railwatch.store.observation import FORMAT_VERSION
-from railwatch.store.store import DETECTIONS, EVIDENCE, Store, is_store
+from railwatch.store.store import DETECTIONS, EVIDENCE, Store
 
 SPAWN = multiprocessing.get_context("spawn")
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX systems")

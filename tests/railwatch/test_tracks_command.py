@@ -71,7 +71,7 @@ def test_lines_are_fitted_to_an_image_and_again(railwatch: Run, yard: SimulatedY
     assert (done["area"], done["out"], done["replaced"], done["kept"]) == ("yard", str(file), 0, 0)
     assert done["added"] >= 4
     assert done["length_m"] > 700
-    assert [look["name"] for look in done["looks"]] == ["vhr.tif"]
+    assert [observation["name"] for observation in done["looks"]] == ["vhr.tif"]
     reasons = {Path(one["path"]).name: one["reason"] for one in done["skipped"]}
     assert reasons["elsewhere.tif"] == "the area yard doesn't touch the scene."
     assert "same image" in reasons["vhr.tif"]
@@ -191,7 +191,7 @@ def test_lines_are_fitted_to_what_a_store_remembers(railwatch: Run, stored: tupl
     assert outcome.code == 0, outcome.err
     done = json.loads(outcome.out)
     assert (done["added"], done["skipped"]) == (3, [])
-    assert [look["name"] for look in done["looks"]] == [
+    assert [observation["name"] for observation in done["looks"]] == [
         one.id for one in store.observations("yard") if not one.abstained
     ]
     truth = shapely.MultiLineString([one.line for one in yard.area().tracks])

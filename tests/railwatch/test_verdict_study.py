@@ -148,7 +148,7 @@ def test_the_published_study_says_what_it_misses(repository: Path) -> None:
     assert all(sentence in page for sentence in missed)
     # No false alarm beyond the target, and no miss but after the shortest history, or by a single 10 m image.
     assert not any("false" in sentence for sentence in missed)
-    assert all("after 20 looks" in one or "elevated or higher in one image" in one for one in missed)
+    assert all("after 20 observations" in one or "elevated or higher in one image" in one for one in missed)
     row = study[(study["part"] == "power") & (study["sensor"] == VHR.name) & (study["looks"] == 20)]
     remade = verdict_study.power(VHR, 20, (73,), 10, verdict_study.REPORT_SEED)
     assert remade[0]["unprecedented_power"] == pytest.approx(

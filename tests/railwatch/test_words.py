@@ -88,7 +88,7 @@ def test_what_confirms_is_told_with_its_own_count_day_and_verdict() -> None:
         ({"clear_fraction": 0.62}, "only 62% of the area was seen"),
         ({"hidden_fraction": 0.1}, "10% of the area is hidden from above"),
         (
-            {"warnings": ("The classical estimator says 3 freight cars, the network 20: look.",)},
+            {"warnings": ("The classical estimator says 3 freight cars, the network 20: observation.",)},
             "a second estimator disagrees with it",
         ),
     ],

@@ -142,7 +142,8 @@ class BrightDetector:
 
     def detect(self, scene: Scene, area: AreaOfInterest | None = None, **options: Any) -> Detections:
         self.scenes.append(scene.path.name)
-        numbers = scene.read_raw((0, 0, scene.width, scene.height))[0][0]
+        with scene.open_pixels() as reader:
+            numbers = reader.read((0, 0, scene.width, scene.height))[0][0]
         _, _, stats, centres = cv2.connectedComponentsWithStats((numbers > 150).astype(np.uint8))
         rows = [
             [cx + 0.5, cy + 0.5, float(width), float(height), 0.0]

@@ -64,7 +64,7 @@ def geotiff(tmp_path):
     return geotiff
 
 
-def test_a_careful_look_finds_them_too(detect, picture):
+def test_a_careful_image_finds_them_too(detect, picture):
     done = detect(picture, "--gsd", 0.5, "--careful", "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["images"][0]["count"] == len(CENTRES)

@@ -24,17 +24,40 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from aoi.files import parse_toml
+from aoi.settings import bind, fields_of, setting, settings_table
 from geo.errors import SceneError
 from geo.sentinel2.formats.product_names import CLASSES, SWIR_BAND, TEN_METRE_BANDS, iso_time, platform_of
 
 DECLARATION = "railwatch-sentinel2.toml"
 
 _KNOWN = frozenset({*TEN_METRE_BANDS, SWIR_BAND, CLASSES})
-_COMMON = frozenset({"scale", "offset", "nodata", "bands", "platform", "relative_orbit", "level", "baseline"})
-_ONE = frozenset({"file", "datetime", "sun_azimuth_deg", "sun_elevation_deg"})
+
+
+@settings_table
+class _FolderTable:
+    """The keys at the top; `_declared` makes of them what they mean."""
+
+    scale: float | None = setting(None, above=0)
+    offset: float | None = setting(None)
+    nodata: float | None = setting(None)
+    bands: Any = setting(None)
+    platform: str | None = setting(None)
+    relative_orbit: int | None = setting(None, low=1, high=143)
+    level: Literal["L1C", "L2A"] | None = setting(None)
+    baseline: Any = setting(None)
+
+
+@settings_table
+class _AcquisitionTable(_FolderTable):
+    """The keys of an [[acquisition]], which has its own word on those of the folder."""
+
+    file: str = setting("")
+    datetime: Any = setting(None)
+    sun_azimuth_deg: float | None = setting(None)
+    sun_elevation_deg: float | None = setting(None)
 
 
 @dataclass(frozen=True)
@@ -99,56 +122,29 @@ def parse_declaration(content: bytes, path: Path) -> Declaration:
     listed = table.pop("acquisition", [])
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
         raise SceneError(f"{path}: acquisitions are written as [[acquisition]]")
-    _check_keys(table, _COMMON, path)
+    folder = _declared(bind(_FolderTable, table, str(path), error=SceneError), path)
     acquisitions = []
     for one in listed:
-        merged = {**table, **one}
-        _check_keys(merged, _COMMON | _ONE, path)
-        if "datetime" not in merged:
+        said = bind(_AcquisitionTable, {**table, **one}, str(path), error=SceneError, prefix="acquisition.")
+        declared = _declared(said, path)
+        if declared.datetime is None:
             raise SceneError(f"{path}: an acquisition has no datetime")
-        declared = _declared(merged, path)
-        file = one.get("file", "")
-        if not isinstance(file, str):
-            raise SceneError(f"{path}: file has to be a name")
-        if not file and (not declared.bands or not all(name for name, _ in declared.bands.values())):
+        if not said.file and (not declared.bands or not all(name for name, _ in declared.bands.values())):
             raise SceneError(f"{path}: an acquisition names no file")
-        acquisitions.append((file.replace("\\", "/"), declared))
-    return Declaration(path, _declared(table, path), tuple(acquisitions))
+        acquisitions.append((said.file.replace("\\", "/"), declared))
+    return Declaration(path, folder, tuple(acquisitions))
 
 
-def _check_keys(table: Mapping[str, Any], known: frozenset[str], path: Path) -> None:
-    unknown = sorted(set(table) - known)
-    if unknown:
-        raise SceneError(f"{path}: {unknown[0]!r} isn't known there; known are {', '.join(sorted(known))}")
-
-
-def _declared(table: Mapping[str, Any], path: Path) -> Declared:
-    when, day_only = _when(table.get("datetime"), path)
-    orbit = table.get("relative_orbit")
-    if orbit is not None and not (isinstance(orbit, int) and 1 <= orbit <= 143):
-        raise SceneError(f"{path}: relative_orbit has to be a number from 1 to 143")
-    level = table.get("level")
-    if level not in (None, "L1C", "L2A"):
-        raise SceneError(f'{path}: level has to be "L1C" or "L2A"')
-    scale = _number(table, "scale", path)
-    if scale is not None and scale <= 0:
-        raise SceneError(f"{path}: scale has to be above 0")
-    platform = table.get("platform")
-    baseline = table.get("baseline")
-    return Declared(
-        scale=scale,
-        offset=_number(table, "offset", path),
-        nodata=_number(table, "nodata", path),
-        bands=_bands(table.get("bands", {}), path),
-        datetime=when,
-        day_only=day_only,
-        platform=None if platform is None else platform_of(str(platform)),
-        relative_orbit=orbit,
-        level=level,
-        baseline=None if baseline is None else str(baseline),
-        sun_azimuth_deg=_number(table, "sun_azimuth_deg", path),
-        sun_elevation_deg=_number(table, "sun_elevation_deg", path),
-    )
+def _declared(said: _FolderTable, path: Path) -> Declared:
+    given = {each.name: getattr(said, each.name) for each, _ in fields_of(type(said)) if each.name != "file"}
+    when, day_only = _when(given.get("datetime"), path)
+    given |= {
+        "bands": _bands(said.bands, path),
+        "datetime": when,
+        "platform": None if said.platform is None else platform_of(said.platform),
+        "baseline": None if said.baseline is None else str(said.baseline),
+    }
+    return Declared(**given, day_only=day_only)
 
 
 def _when(value: Any, path: Path) -> tuple[dt.datetime | None, bool]:
@@ -165,7 +161,9 @@ def _when(value: Any, path: Path) -> tuple[dt.datetime | None, bool]:
 
 
 def _bands(value: Any, path: Path) -> dict[str, tuple[str, int]]:
-    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+    if value is None:
+        return {}
+    if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
         value = {name: index for index, name in enumerate(value, start=1) if name}
     if not isinstance(value, dict):
         raise SceneError(f"{path}: bands are a list of names or a table by name")
@@ -182,12 +180,3 @@ def _bands(value: Any, path: Path) -> dict[str, tuple[str, int]]:
         else:
             raise SceneError(f"{path}: band {name} has to be a number from 1, or the name of a file")
     return bands
-
-
-def _number(table: Mapping[str, Any], key: str, path: Path) -> float | None:
-    value = table.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise SceneError(f"{path}: {key} has to be a number")
-    return float(value)

@@ -21,13 +21,12 @@ from pyproj import Geod
 from rasterio.errors import RasterioError
 from rasterio.warp import transform as transform_points
 
-from aoi.files import real_path
 from geo.errors import SceneError
+from geo.file_tree import FileTree, ZipFileTree, parent
 from geo.filename_metadata import acquisition_time, sensor_name
 from geo.ground_metric import apply_affine, doubt_at
 from geo.sentinel2.formats.band_names import ENGINE_INDEX, band_name, described, last_band, stacked
 from geo.sentinel2.formats.declaration import DECLARATION, Declaration, Declared, parse_declaration
-from geo.sentinel2.formats.file_tree import FileTree, ZipFileTree, parent
 from geo.sentinel2.formats.gdal_tags import ProductTags, product_tags
 from geo.sentinel2.formats.product import SATURATED, Band, Clock, Product, Refusal, build_product
 from geo.sentinel2.formats.product_names import (
@@ -155,21 +154,6 @@ def open_exports(tree: FileTree, names: Sequence[str]) -> tuple[list[Product], l
         except Exception as error:  # one bad export must not stop the rest
             refusals.append(Refusal.of(path, error, files))
     return products, refusals
-
-
-def is_export(path: Path) -> bool:
-    """Whether an image is an export, or declared to be one; reads its header.
-
-    Raises:
-        SceneError: It can't be opened.
-    """
-    declaration = path.parent / DECLARATION
-    if declaration.is_file():
-        listed = parse_declaration(declaration.read_bytes(), declaration).acquisitions
-        named = {file for file, _ in listed} | {file for _, one in listed for file, _ in one.bands.values()}
-        if any(real_path(path.parent / file) == real_path(path) for file in named if file):
-            return True
-    return _is_ours(_Image(path.name, header(str(path))))
 
 
 def _opened(tree: FileTree, name: str) -> _Image | None:

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from aoi.files import real_path
 from geo.errors import SceneError
-from geo.sentinel2.formats.declaration import DECLARATION
-from geo.sentinel2.formats.export import is_export, open_exports
-from geo.sentinel2.formats.file_tree import FileTree, FolderFileTree, ZipFileTree, below, joined
+from geo.file_tree import FileTree, FolderFileTree, ZipFileTree, below, joined
+from geo.sentinel2.formats.export import open_exports
 from geo.sentinel2.formats.product import Product, Refusal
 from geo.sentinel2.formats.safe import aws_roots, open_aws, open_safe, safe_roots
-from geo.sentinel2.formats.stac_item import is_item, open_items
+from geo.sentinel2.formats.stac_item import open_items
 
 log = logging.getLogger(__name__)
 
 _ZIP_NAME = re.compile(r"(^|[_-])S2[A-D]_|\.SAFE|sentinel-?2", re.IGNORECASE)
-_IMAGES = (".tif", ".tiff", ".jp2")
 # How far above a file its product's folder may be: X.SAFE/GRANULE/<tile>/IMG_DATA/R10m/<file>.
 _DEPTH = 6
 # What is known best comes first: ESA's XML, a publisher's item, a folder on AWS's pattern, a declaration.
 _TRUST = {"SAFE": 0, "STAC": 1, "AWS": 2, "export": 3}
 
 
-def find_products(paths: Iterable[Path]) -> tuple[list[Product], list[Refusal]]:
+def find_products(
+    paths: Iterable[Path], trees: Mapping[Path, FolderFileTree] | None = None
+) -> tuple[list[Product], list[Refusal]]:
     """Find the Sentinel-2 products among files and, at any depth, in folders and zips.
 
     A product may be named itself, by a folder around it, or by any file in it. What isn't Sentinel-2's (or
@@ -35,6 +35,7 @@ def find_products(paths: Iterable[Path]) -> tuple[list[Product], list[Refusal]]:
 
     Args:
         paths: Files and folders.
+        trees: The files in those of the folders that have been walked already.
 
     Returns:
         The products, each once, by path; and what is Sentinel-2's but can't be used, with the reasons.
@@ -48,7 +49,7 @@ def find_products(paths: Iterable[Path]) -> tuple[list[Product], list[Refusal]]:
         if root is not None:
             found.add(_scan(FolderFileTree(root)))
         elif path.is_dir():
-            found.add(_scan(FolderFileTree(path)))
+            found.add(_scan((trees or {}).get(path) or FolderFileTree(path)))
         elif path.suffix.lower() == ".zip":
             found.add(_scan_zip(path))
         else:
@@ -57,31 +58,6 @@ def find_products(paths: Iterable[Path]) -> tuple[list[Product], list[Refusal]]:
                 shallow[folder] = _scan(FolderFileTree(folder, deep=False))
             found.add(shallow[folder].about(path))
     return found.settled()
-
-
-def is_product(path: Path) -> bool:
-    """Whether a file or folder belongs to a Sentinel-2 product, so that no other reader should take it up.
-
-    Looks at names, metadata and an image's header, and at no pixels. For many files of one folder it is
-    quicker to ask `find_products` once and to leave out the ``files`` of what it gives.
-    """
-    try:
-        if _enclosing(path) is not None:
-            return True
-        if path.is_dir():
-            return False
-        suffix = path.suffix.lower()
-        if suffix == ".zip":
-            return _ZIP_NAME.search(path.name) is not None or _holds_products(path)
-        if suffix == ".json":
-            return is_item(path)
-        if path.name == DECLARATION:
-            return True
-        if suffix in _IMAGES:
-            return is_export(path) or any(is_item(one, of=path) for one in sorted(path.parent.glob("*.json")))
-    except (SceneError, OSError) as error:
-        log.debug("%s: %s", path, error)
-    return False
 
 
 @dataclass
@@ -199,8 +175,3 @@ def _scan_zip(path: Path) -> _FoundProducts:
             return _FoundProducts(refusals=[Refusal.of(path, error, (path,))])
         log.debug("%s", error)
     return _FoundProducts()
-
-
-def _holds_products(path: Path) -> bool:
-    found = _scan_zip(path)
-    return bool(found.products or found.refusals)

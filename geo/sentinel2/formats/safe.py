@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from geo.errors import SceneError
+from geo.file_tree import FileTree, ZipFileTree, below, joined, parent
 from geo.sentinel2.formats.esa_xml import ProductMetadata, TileMetadata, product_metadata, tile_metadata
-from geo.sentinel2.formats.file_tree import FileTree, ZipFileTree, below, joined, parent
 from geo.sentinel2.formats.product import NO_DATA, SATURATED, Band, Kind, Product, Refusal, build_product
 from geo.sentinel2.formats.product_names import (
     CLASSES,

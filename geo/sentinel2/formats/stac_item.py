@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
-from aoi.files import real_path
 from geo.errors import SceneError
+from geo.file_tree import FileTree, joined, parent
 from geo.sentinel2.formats.esa_xml import LARGEST_OFFSET
-from geo.sentinel2.formats.file_tree import FileTree, FolderFileTree, joined, parent
 from geo.sentinel2.formats.product import NO_DATA, SATURATED, Band, Clock, Product, Refusal, build_product
 from geo.sentinel2.formats.product_names import (
     CLASSES,
@@ -279,23 +278,6 @@ def open_items(tree: FileTree, names: Sequence[str], taken: set[str]) -> tuple[l
             except Exception as error:  # one bad item must not stop the rest
                 refusals.append(Refusal.of(where, error, files))
     return products, refusals
-
-
-def is_item(path: Path, *, of: Path | None = None) -> bool:
-    """Whether a JSON file holds a Sentinel-2 item.
-
-    Args:
-        path: The JSON file.
-        of: Whether it holds one that names this image.
-    """
-    tree = FolderFileTree(path.parent, deep=False)
-    for item, _ in _features(tree, path.name):
-        if of is None:
-            return True
-        images = _images_beside(tree, path.name, item, str(item.get("id", "")))
-        if any(real_path(tree.file(image)) == real_path(of) for image in images.values()):
-            return True
-    return False
 
 
 def _features(tree: FileTree, name: str) -> Iterator[tuple[Mapping[str, Any], str]]:

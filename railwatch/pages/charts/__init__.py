@@ -17,7 +17,7 @@ from railwatch.pages.charts.tracks import (
     draw_tracks,
     occupied_stretches,
     track_lengths,
-    track_looks,
+    track_occupations,
 )
 from railwatch.pages.charts.zones import draw_zones
 
@@ -38,6 +38,6 @@ __all__ = [
     "read_events",
     "to_bytes",
     "track_lengths",
-    "track_looks",
+    "track_occupations",
     "write_chart",
 ]

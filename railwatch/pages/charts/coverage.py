@@ -21,10 +21,10 @@ _MONTHS = tuple(f"{month:02d}" for month in range(1, 13))
 
 
 def draw_calendar(history: History, style: PageStyle | None = None) -> Figure:
-    """Draw a table of months and years: days with a clear look, and looks without an answer.
+    """Draw a table of months and years: days with a clear observation, and observations without an answer.
 
     Args:
-        history: What to draw; published counts are looks too, lower bounds and ceilings aren't.
+        history: What to draw; published counts are observations too, lower bounds and ceilings aren't.
         style: Size and type.
     """
     chosen = style or PageStyle()

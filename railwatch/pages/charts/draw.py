@@ -13,7 +13,7 @@ from railwatch.pages.charts.coverage import draw_calendar
 from railwatch.pages.charts.output import ChartError
 from railwatch.pages.charts.series import GAP_DAYS, draw_series
 from railwatch.pages.charts.style import PageStyle
-from railwatch.pages.charts.tracks import draw_tracks, track_lengths, track_looks
+from railwatch.pages.charts.tracks import draw_tracks, track_lengths, track_occupations
 from railwatch.pages.charts.zones import draw_zones
 
 if TYPE_CHECKING:
@@ -109,9 +109,9 @@ def draw_chart(
     elif kind == "tracks":
         if area is None:
             raise ChartError(f"the tracks of {name} aren't known here: give its area file with --aoi FILE")
-        looks = track_looks(area, history, sources.store)
+        observations = track_occupations(area, history, sources.store)
         figure = draw_tracks(
-            history.title, track_lengths(area), looks, history.credits(), chosen, where=history.middle
+            history.title, track_lengths(area), observations, history.credits(), chosen, where=history.middle
         )
     else:
         figure = draw_series(history, chosen, gap_days=gap_days)

@@ -1,4 +1,4 @@
-"""Two methods at one place against each other: the pairs of looks, and the line between them."""
+"""Two methods at one place against each other: the pairs of observations, and the line between them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PER_90 = 1.6448536269514722  # standard deviations from the median to the end o
 
 
 def draw_meeting(title: str, meeting: Matchup, style: PageStyle | None = None) -> Figure:
-    """Draw the pairs of looks of two methods, with their 90% intervals.
+    """Draw the pairs of observations of two methods, with their 90% intervals.
 
     Args:
         title: Name of the place, for people.
@@ -52,7 +52,7 @@ def draw_meeting(title: str, meeting: Matchup, style: PageStyle | None = None) -
         axes.set_ylabel(f"Freight cars: {_name(meeting.method)}")
         axes.legend(loc="upper left", frameon=False, fontsize=SMALL_PT)
         axes.set_title(title, pad=14)
-        said = f"{len(meeting.pairs)} pairs of looks" if meeting.line is not None else meeting.reason
+        said = f"{len(meeting.pairs)} pairs of observations" if meeting.line is not None else meeting.reason
         axes.text(0.0, 1.02, said, transform=axes.transAxes, fontsize=SMALL_PT, color=GREY, va="bottom")
     return figure
 

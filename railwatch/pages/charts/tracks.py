@@ -36,12 +36,12 @@ _ROOM_MM = 10.5
 
 @dataclass(frozen=True)
 class TrackOccupation:
-    """What one look saw on the tracks.
+    """What one observation saw on the tracks.
 
     Attributes:
         when: Time of the scene, UTC.
         stretches: Occupied stretches by track id, metres from the track's beginning; a track that was
-            seen empty has none. None when the look gave no answer.
+            seen empty has none. None when the observation gave no answer.
     """
 
     when: datetime
@@ -80,7 +80,7 @@ def occupied_stretches(
     return found
 
 
-def track_looks(area: AreaOfInterest, history: History, store: Store | None) -> list[TrackOccupation]:
+def track_occupations(area: AreaOfInterest, history: History, store: Store | None) -> list[TrackOccupation]:
     """Return what each observation in view saw on the tracks of an area.
 
     Observations that kept no boxes say nothing about single tracks and are left out; those without an
@@ -94,17 +94,17 @@ def track_looks(area: AreaOfInterest, history: History, store: Store | None) -> 
     if store is None or not area.tracks:
         return []
     first, last = history.span()
-    looks = []
+    observations = []
     for one in history.observations:
         if not first <= one.datetime.date() <= last:
             continue
         if one.abstained:
-            looks.append(TrackOccupation(one.datetime, None))
+            observations.append(TrackOccupation(one.datetime, None))
             continue
         boxes = store.readable_detections(one.id)
         if boxes is not None:
-            looks.append(TrackOccupation(one.datetime, occupied_stretches(area, boxes)))
-    return looks
+            observations.append(TrackOccupation(one.datetime, occupied_stretches(area, boxes)))
+    return observations
 
 
 def _shadow(shape: shapely.Geometry, line: shapely.LineString) -> Stretch:
@@ -127,24 +127,24 @@ def _joined(stretches: Sequence[Stretch], gap: float) -> tuple[Stretch, ...]:
 def draw_tracks(
     title: str,
     lengths: Mapping[str, float],
-    looks: Sequence[TrackOccupation],
+    observations: Sequence[TrackOccupation],
     credits: str = "",
     style: PageStyle | None = None,
     *,
     where: tuple[float, float] | None = None,
 ) -> Figure:
-    """Draw a panel a track: along it the metres, down it the looks, dark where cars stood.
+    """Draw a panel a track: along it the metres, down it the observations, dark where cars stood.
 
     Args:
         title: Name of the place.
         lengths: Length of each track, metres, in the order of drawing.
-        looks: In any order.
+        observations: In any order.
         credits: For the caption.
         style: Size and type.
         where: Longitude and latitude of the place.
     """
     chosen = style or PageStyle()
-    ordered = sorted(looks, key=lambda look: look.when)
+    ordered = sorted(observations, key=lambda observation: observation.when)
     columns = 1 if len(lengths) <= 2 else 2
     rows = max(-(-len(lengths) // columns), 1)
     room = _MOST_BODY_MM / rows - _ROOM_MM
@@ -191,12 +191,17 @@ def draw_tracks(
 
 
 def _draw_track(
-    axes: Axes, track: str, length: float, looks: Sequence[TrackOccupation], width_mm: float, height_mm: float
+    axes: Axes,
+    track: str,
+    length: float,
+    observations: Sequence[TrackOccupation],
+    width_mm: float,
+    height_mm: float,
 ) -> None:
     axes.set_xlim(0.0, max(length, 1.0))
-    axes.set_ylim(max(len(looks), 1), 0.0)
-    for row, look in enumerate(looks):
-        if look.stretches is None:
+    axes.set_ylim(max(len(observations), 1), 0.0)
+    for row, observation in enumerate(observations):
+        if observation.stretches is None:
             axes.broken_barh(
                 [(0.0, length)],
                 (row + 0.12, 0.76),
@@ -207,11 +212,13 @@ def _draw_track(
             )
             continue
         axes.broken_barh([(0.0, length)], (row + 0.12, 0.76), facecolor=PALE, linewidth=0)
-        bars = [(begin, end - begin) for begin, end in look.stretches.get(track, ())]
+        bars = [(begin, end - begin) for begin, end in observation.stretches.get(track, ())]
         axes.broken_barh(bars, (row + 0.12, 0.76), facecolor=BLUE, linewidth=0)
-    step = max(-(-len(looks) * 100 // max(int(height_mm / 2.6 * 100), 1)), 1)
-    axes.set_yticks([row + 0.5 for row in range(0, len(looks), step)])
-    axes.set_yticklabels([f"{look.when:%Y-%m-%d}" for look in looks[::step]], fontsize=SMALL_PT - 0.8)
+    step = max(-(-len(observations) * 100 // max(int(height_mm / 2.6 * 100), 1)), 1)
+    axes.set_yticks([row + 0.5 for row in range(0, len(observations), step)])
+    axes.set_yticklabels(
+        [f"{observation.when:%Y-%m-%d}" for observation in observations[::step]], fontsize=SMALL_PT - 0.8
+    )
     axes.tick_params(axis="y", length=0, pad=2)
     axes.tick_params(axis="x", labelsize=SMALL_PT - 0.4)
     axes.locator_params(axis="x", nbins=6)

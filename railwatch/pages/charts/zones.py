@@ -49,7 +49,7 @@ def draw_zones(
         titles: Names for people, by zone id; also says which zones to draw, and in which order. By
             default all that the observations know, by id.
         style: Size and type.
-        gap_days: Longest time between two looks that a line may cross.
+        gap_days: Longest time between two observations that a line may cross.
     """
     chosen = style or PageStyle()
     first, last = history.span()

@@ -63,7 +63,7 @@ class _PictureStyle(NamedTuple):
     style: Any
 
 
-_LOOKS = {
+_STYLES = {
     "freight": _PictureStyle("freight car", "#E69F00", "solid"),
     "locomotive": _PictureStyle("locomotive", "#56B4E9", (0, (4, 1.5))),
     "coach": _PictureStyle("coach", "#CC79A7", (0, (1, 1))),
@@ -207,7 +207,7 @@ def _draw(
 ) -> NDArray[np.uint8]:
     """Draw the picture and its caption; returns (h, w, 3)."""
     boxes = _boxes(detections)
-    used = [kind for kind in _LOOKS if kind in boxes]
+    used = [kind for kind in _STYLES if kind in boxes]
     width = max(view.width, _SHORTEST_PX)
     lines = len(caption) + (1 if used else 0)
     below = round(_CAPTION_LINE_PX * (lines + 0.5))
@@ -224,13 +224,13 @@ def _draw(
         _draw_area(axes, scene, view, area)
     line_width = float(np.clip(1.6 * view.zoom, 1.0, 2.2))
     for kind in reversed(used):
-        look = _LOOKS[kind]
+        style = _STYLES[kind]
         collection = PolyCollection(
             list(box_corners(boxes[kind])),
             facecolors="none",
-            edgecolors=look.colour,
+            edgecolors=style.colour,
             linewidths=line_width,
-            linestyles=[look.style],
+            linestyles=[style.style],
         )
         collection.set_path_effects([withStroke(linewidth=line_width + 1.0, foreground="#00000090")])
         axes.add_collection(collection, autolim=False)
@@ -434,10 +434,10 @@ def _draw_caption(
         )
     if used:
         handles = [
-            Line2D([], [], color=_shown(look.colour), linestyle=look.style, linewidth=2.2)
-            for look in (_LOOKS[kind] for kind in used)
+            Line2D([], [], color=_shown(style.colour), linestyle=style.style, linewidth=2.2)
+            for style in (_STYLES[kind] for kind in used)
         ]
-        labels = [f"{_LOOKS[kind].label} ({len(boxes[kind])})" for kind in used]
+        labels = [f"{_STYLES[kind].label} ({len(boxes[kind])})" for kind in used]
         figure.legend(
             handles,
             labels,
@@ -454,7 +454,7 @@ def _draw_caption(
 
 def _shown(colour: str) -> str:
     """Return a box's colour as it can be seen on the white caption."""
-    return "#909090" if colour == _LOOKS[""].colour else colour
+    return "#909090" if colour == _STYLES[""].colour else colour
 
 
 def _where(scene: Scene, area: AreaOfInterest | None) -> Coordinates | None:

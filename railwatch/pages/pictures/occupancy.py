@@ -1,4 +1,4 @@
-"""Pictures that show what was answered at 10 m: this date, the place's usual look, what stands there.
+"""Pictures that show what was answered at 10 m: this date, the place's usual appearance, what stands there.
 
 Three panels of the same ground, north-up, every square a pixel of 10 m: this date in true colour, laid over
 the others as it was for the answer; the background that it was set against, in the same colours; and where
@@ -71,16 +71,16 @@ class _ChipWindow:
 
 
 def render(
-    look: DatedImage,
+    image: DatedImage,
     site: Site,
     area: AreaOfInterest,
     observation: Observation,
     estimate: OccupancyEstimate | None = None,
 ) -> bytes:
-    """Draw a look.
+    """Draw an image.
 
     Args:
-        look: What was looked at.
+        image: What was looked at.
         site: The place.
         area: The same, in longitude and latitude.
         observation: Gives the words below the picture.
@@ -91,20 +91,24 @@ def render(
     """
     lines = _outlines(site, area)
     view = _view(site, lines["boundary"])
-    now = _date(look, view)
-    usual = _from_frame(_visible_median(look), site, view)
+    corner = np.array([view.column, view.row])
+    boundary = [(line - corner) * view.zoom for line in lines["boundary"]]
+    tracks = [(line - corner) * view.zoom for line in lines["tracks"]]
+    dashes = [dash for line in boundary for dash in _dashes(line)]
+    now = _date(image, view)
+    usual = _from_frame(_visible_median(image), site, view)
     stretch = _stretch(now if usual is None else usual)
     shown = _colours(now, stretch)
     panels = [
         (shown, f"{observation.datetime:%Y-%m-%d}"),
         (
             _colours(usual, stretch) if usual is not None else np.full_like(shown, _EMPTY),
-            f"usual ({len(look.history)} dates)" if usual is not None else "no background",
+            f"usual ({len(image.history)} dates)" if usual is not None else "no background",
         ),
-        _third(look, site, view, shown, estimate),
+        _third(image, site, view, shown, estimate),
     ]
     drawn = [
-        _drawn(picture, title, view, lines, first=not number)
+        _drawn(picture, title, view, tracks, dashes, first=not number)
         for number, (picture, title) in enumerate(panels)
     ]
     here = Coordinates.of(area.boundary)
@@ -117,7 +121,7 @@ def render(
 
 def _outlines(site: Site, area: AreaOfInterest) -> dict[str, list[NDArray[np.float64]]]:
     """Boundary and tracks as lines in pixels of the chip grid."""
-    plane = area.to_crs(site.grid.crs)
+    plane = site.area_on_grid or area.to_crs(site.grid.crs)
     to_pixels = ~site.grid.transform
 
     def placed(shape: shapely.Geometry) -> list[NDArray[np.float64]]:
@@ -161,20 +165,20 @@ def _remapped(plane: Plane, x: NDArray[np.float64], y: NDArray[np.float64], how:
     return np.where(share > 0.99, value, np.float32(np.nan)).astype(np.float32)
 
 
-def _date(look: DatedImage, view: _ChipWindow) -> Plane:
+def _date(image: DatedImage, view: _ChipWindow) -> Plane:
     """This date's red, green and blue (3, rows, columns), laid over the other dates."""
     x, y = _centres(view)
-    place = look.registration
+    place = image.registration
     east, south = (place.dx_m, place.dy_m) if place is not None and place.converged else (0.0, 0.0)
     x, y = x + east / PIXEL_M, y + south / PIXEL_M
-    return np.stack([_remapped(look.chip.band(name), x, y, cv2.INTER_CUBIC) for name in _VISIBLE])
+    return np.stack([_remapped(image.chip.band(name), x, y, cv2.INTER_CUBIC) for name in _VISIBLE])
 
 
-def _visible_median(look: DatedImage) -> Plane | None:
-    if look.background is None:
+def _visible_median(image: DatedImage) -> Plane | None:
+    if image.background is None:
         return None
     # The background's bands are blue, green, red and near infrared.
-    return look.background.median[2::-1]
+    return image.background.median[2::-1]
 
 
 def _from_frame(planes: Plane | None, site: Site, view: _ChipWindow) -> Plane | None:
@@ -204,7 +208,7 @@ def _colours(planes: Plane, stretch: tuple[float, float]) -> Picture:
 
 
 def _third(
-    look: DatedImage, site: Site, view: _ChipWindow, shown: Picture, estimate: OccupancyEstimate | None
+    image: DatedImage, site: Site, view: _ChipWindow, shown: Picture, estimate: OccupancyEstimate | None
 ) -> tuple[Picture, str]:
     """Occupied track over this date in grey, or what hides a date that wasn't answered."""
     grey = np.repeat(shown.mean(axis=2, keepdims=True) * 0.75, 3, axis=2)
@@ -215,7 +219,7 @@ def _third(
         share = np.clip(metres / _FULL_M, 0.0, 1.0)
         strength = (np.clip(metres / 2.0, 0.0, 1.0) * 0.9)[..., None]
         return _mixed(grey, _ramp(share), strength), "occupied track"
-    clear = look.clearness
+    clear = image.clearness
     kinds = [("cloud", clear.cloud, _CLOUD), ("shadow", clear.shadow, _SHADOW), ("snow", clear.snow, _SNOW)]
     picture = grey.astype(np.uint8)
     seen = []
@@ -245,21 +249,20 @@ def _drawn(
     picture: Picture,
     title: str,
     view: _ChipWindow,
-    lines: dict[str, list[NDArray[np.float64]]],
+    tracks: Sequence[NDArray[np.float64]],
+    dashes: Sequence[NDArray[np.float64]],
     *,
     first: bool,
 ) -> Picture:
-    """A panel: enlarged, with lines and a title; the first one with north and a scale."""
+    """A panel: enlarged, with tracks, dashed boundary and a title; the first one with north and a scale."""
     large = np.ascontiguousarray(picture.repeat(view.zoom, axis=0).repeat(view.zoom, axis=1))
-    origin = np.array([view.column, view.row])
     over = large.copy()
-    for line in lines["tracks"]:
-        _line(over, (line - origin) * view.zoom, (255, 255, 255), 1)
+    for line in tracks:
+        _line(over, line, (255, 255, 255), 1)
     large = np.asarray(cv2.addWeighted(over, 0.45, large, 0.55, 0), dtype=np.uint8)
-    for line in lines["boundary"]:
-        for dash in _dashes((line - origin) * view.zoom):
-            _line(large, dash, (0, 0, 0), 3)
-            _line(large, dash, (255, 255, 255), 1)
+    for dash in dashes:
+        _line(large, dash, (0, 0, 0), 3)
+        _line(large, dash, (255, 255, 255), 1)
     image = Image.fromarray(large)
     draw = ImageDraw.Draw(image)
     _text(draw, (8, 6), title, 13)

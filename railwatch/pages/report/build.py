@@ -382,7 +382,7 @@ def _contents(place: ReportedArea, claims: Collection[str]) -> list[tuple[str, s
 
 
 def _default_comparison(place: ReportedArea) -> tuple[str, str]:
-    """Return the keys of the two dates to compare first: the headline and the look before it."""
+    """Return the keys of the two dates to compare first: the headline and the observation before it."""
     with_picture = [card.entry for card in reversed(place.cards) if card.picture_of is not None]
     keys = [one.key for one in with_picture]
     foremost = place.headline.key if place.headline is not None else ""

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from railwatch.pages.charts import style as look
+from railwatch.pages.charts import style as chart_style
 from railwatch.pages.charts.marks import publisher_marks
 from railwatch.pages.charts.output import to_bytes
 from railwatch.pages.charts.series import SeriesFrame, draw_series, frame_of, legend_keys
@@ -65,8 +65,8 @@ def legend_of(place: ReportedArea) -> list[LegendEntry]:
 
 
 def _plot(place: ReportedArea, name: str, width_pt: float, least_px: int) -> Markup:
-    style = look.PageStyle(width_mm=width_pt / 72.0 / look.MM, svg_text="text", bare=True)
-    with look.drawing(style):
+    style = chart_style.PageStyle(width_mm=width_pt / 72.0 / chart_style.MM, svg_text="text", bare=True)
+    with chart_style.drawing(style):
         figure = draw_series(place.history, style)
         drawing = _SeriesDrawing(to_bytes(figure, "svg", style), frame_of(figure))
     return drawing.svg(place, name, least_px)
@@ -251,7 +251,9 @@ class _SeriesDrawing(Drawing):
         record, verdict = entry.record, entry.verdict
         x, y = shape.x, shape.y
         kind = (
-            record.method if record.method in look.METHOD_MARKS or record.method == "published" else "other"
+            record.method
+            if record.method in chart_style.METHOD_MARKS or record.method == "published"
+            else "other"
         )
         word = "" if verdict is None or record.value is None else verdict.verdict
         names = ["mark", kind]
@@ -317,8 +319,8 @@ _HATCHED: Mapping[str, str] = {"unseen": "unseen", "ceiling-area": "hatch"}
 def _icon(handle: Line2D | Patch) -> Markup:
     """Return a legend's symbol as a small picture, drawn by matplotlib like the marks themselves."""
     width, height = 20.0, 13.0
-    style = look.PageStyle(svg_text="text")
-    with look.drawing(style):
+    style = chart_style.PageStyle(svg_text="text")
+    with chart_style.drawing(style):
         figure = Figure(figsize=(width / 72.0, height / 72.0))
         if isinstance(handle, Line2D):
             line = Line2D([], [])

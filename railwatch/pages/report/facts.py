@@ -163,7 +163,7 @@ def provenance_rows(observation: Observation) -> list[tuple[str, str]]:
 
 
 def _ten_metre_rows(given: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what a look of ten metres rests on, as far as it says so."""
+    """Return what an observation of ten metres rests on, as far as it says so."""
     rows = []
     history, place, clear = (_mapping(given.get(name)) for name in ("history", "registration", "clear"))
     if history.get("dates"):

@@ -9,20 +9,20 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup, escape
 
-from railwatch.pages.charts import style as look
+from railwatch.pages.charts import style as chart_style
 
 __all__ = ["Drawing", "Part", "element", "grouped", "numbers_of", "rounded"]
 
 _COLOURS: Mapping[str, str] = {
-    look.BLACK: "var(--ink)",
-    look.GREY: "var(--muted)",
-    look.LIGHT: "var(--rule)",
-    look.GRID: "var(--grid)",
-    look.PALE: "var(--window)",
-    look.BLUE: "var(--wagons)",
-    look.VERMILION: "var(--occupancy)",
-    look.PUBLISHED_COLOUR: "var(--published)",
-    look.SKY: "var(--expected)",
+    chart_style.BLACK: "var(--ink)",
+    chart_style.GREY: "var(--muted)",
+    chart_style.LIGHT: "var(--rule)",
+    chart_style.GRID: "var(--grid)",
+    chart_style.PALE: "var(--window)",
+    chart_style.BLUE: "var(--wagons)",
+    chart_style.VERMILION: "var(--occupancy)",
+    chart_style.PUBLISHED_COLOUR: "var(--published)",
+    chart_style.SKY: "var(--expected)",
     "#ffffff": "var(--paper)",
 }
 _KEPT = {"fill", "stroke", "stroke-width", "stroke-dasharray", "fill-opacity", "stroke-opacity", "opacity"}

@@ -226,10 +226,10 @@ def coverage(verdict: Verdict) -> str:
         ceilings = (
             "a published ceiling" if verdict.ceilings == 1 else plural(verdict.ceilings, "published ceiling")
         )
-    if not seen.looks:
+    if not seen.observations:
         return f"{period} and holds {ceilings or 'no clear image'}{' only' if ceilings else ''}."
     holds = f" and holds {images(verdict)}"
-    if round(seen.n_effective, 1) < 0.95 * seen.looks:
+    if round(seen.n_effective, 1) < 0.95 * seen.observations:
         holds += f", worth {seen.n_effective:.1f} independent ones because cars stay for days,"
     if ceilings:
         holds += f" and {ceilings}"

@@ -18,7 +18,7 @@ from geo.sentinel2.clear_sky.assess import assess
 from geo.sentinel2.composite import LEAST_HISTORY
 from geo.sentinel2.coregistration import PRIOR_SD_M
 from geo.sentinel2.site import shadow_of_a_metre
-from geo.sentinel2.time_series import BANDS, LARGEST_RESIDUAL_M, AcceptedShift, DatedImage, looks
+from geo.sentinel2.time_series import BANDS, LARGEST_RESIDUAL_M, AcceptedShift, DatedImage, dated_images
 
 SITE = site()
 DATES = 9
@@ -31,27 +31,27 @@ def chips():
 
 @pytest.fixture(scope="module")
 def seen(chips) -> list[DatedImage]:
-    return list(looks(chips, SITE, judge=all_clear))
+    return list(dated_images(chips, SITE, judge=all_clear))
 
 
 @pytest.fixture(scope="module")
 def against(chips, seen):
-    """Looks at further dates, with what is known of those before them."""
-    known = {look.id: look.placement for look in seen}
+    """Images of further dates, with what is known of those before them."""
+    known = {dated.id: dated.placement for dated in seen}
 
-    def look_at(*dates: Chip, judge: Any = all_clear) -> DatedImage:
-        given = looks(
+    def image_of(*dates: Chip, judge: Any = all_clear) -> DatedImage:
+        given = dated_images(
             [*chips, *dates], SITE, judge=judge, known=known, wanted=lambda one: one.id == dates[-1].id
         )
         return next(given)
 
-    return look_at
+    return image_of
 
 
 def same(one: DatedImage, other: DatedImage) -> bool:
-    def figures(look: DatedImage):
-        planes = () if look.background is None else (look.background.low, look.background.median)
-        return (look.current, *planes)
+    def figures(dated: DatedImage):
+        planes = () if dated.background is None else (dated.background.low, dated.background.median)
+        return (dated.current, *planes)
 
     arrays = zip(figures(one), figures(other), strict=True)
     return (
@@ -65,18 +65,18 @@ def same(one: DatedImage, other: DatedImage) -> bool:
 
 
 def test_a_date_is_set_against_those_before_it(chips, seen):
-    assert [look.id for look in seen] == [one.id for one in chips]
-    for number, look in enumerate(seen):
-        assert look.history == tuple(one.id for one in chips[:number])
-        assert (look.reason is None) == (number >= LEAST_HISTORY)
-        assert look.sun == pytest.approx(shadow_of_a_metre(SITE.frame, 150, 45))
+    assert [dated.id for dated in seen] == [one.id for one in chips]
+    for number, dated in enumerate(seen):
+        assert dated.history == tuple(one.id for one in chips[:number])
+        assert (dated.reason is None) == (number >= LEAST_HISTORY)
+        assert dated.sun == pytest.approx(shadow_of_a_metre(SITE.frame, 150, 45))
     last = seen[-1]
     assert last.background.dates == DATES - 1
     assert last.current.shape == (4, *SITE.frame.shape) == last.background.median.shape
     assert last.history_sun == pytest.approx(last.sun)
     assert last.clear_fraction == 1.0
     # The dates of the background one by one, where it stands.
-    assert [len(look.past) for look in seen] == list(range(DATES))
+    assert [len(dated.past) for dated in seen] == list(range(DATES))
     assert all(one.sun == pytest.approx(last.sun) for one in last.past)
     middle = np.median(np.stack([one.reflectance for one in last.past]), axis=0)
     assert np.array_equal(middle, last.background.median, equal_nan=True)
@@ -90,8 +90,8 @@ def test_a_date_is_set_against_those_before_it(chips, seen):
 
 def test_wagons_show_where_they_stand():
     dates = [*archive(7)[:6], chip(6, with_wagons(ground(1), [(1, 36.0, 60.0)]))]
-    look = list(looks(dates, SITE, judge=all_clear))[-1]
-    change = np.nan_to_num(look.current - look.background.median).mean(axis=0)
+    dated = list(dated_images(dates, SITE, judge=all_clear))[-1]
+    change = np.nan_to_num(dated.current - dated.background.median).mean(axis=0)
     x, y = SITE.frame.centres()
     there = (np.abs(y - 36.5) < 0.5) & (x > 40) & (x < 56)
     assert change[there].min() > 0.03
@@ -99,30 +99,32 @@ def test_wagons_show_where_they_stand():
 
 
 def test_the_order_of_files_changes_nothing(chips, seen):
-    mixed = list(looks(chips[4:] + chips[3::-1], SITE, judge=all_clear))
+    mixed = list(dated_images(chips[4:] + chips[3::-1], SITE, judge=all_clear))
     assert all(same(one, two) for one, two in zip(seen, mixed, strict=True))
 
 
 def test_later_dates_change_nothing(chips, seen):
-    early = list(looks(chips[:7], SITE, judge=all_clear))
+    early = list(dated_images(chips[:7], SITE, judge=all_clear))
     assert all(same(one, other) for one, other in zip(early, seen, strict=False))
 
 
 def test_hindcast_uses_both_sides(chips, seen):
-    both = list(looks(chips, SITE, hindcast=True, judge=all_clear))
-    assert [look.id for look in both] == [one.id for one in chips]
-    for look in both:
-        assert look.reason is None
-        assert look.history == tuple(one.id for one in chips if one.id != look.id)
-        assert look.registration.residual_m < 2
-        assert look.current is not None
+    both = list(dated_images(chips, SITE, hindcast=True, judge=all_clear))
+    assert [dated.id for dated in both] == [one.id for one in chips]
+    for dated in both:
+        assert dated.reason is None
+        assert dated.history == tuple(one.id for one in chips if one.id != dated.id)
+        assert dated.registration.residual_m < 2
+        assert dated.current is not None
     assert same(both[-1], seen[-1])
     # Only some of them are asked for.
-    some = list(looks(chips, SITE, hindcast=True, judge=all_clear, wanted=lambda one: one.id == chips[1].id))
+    some = list(
+        dated_images(chips, SITE, hindcast=True, judge=all_clear, wanted=lambda one: one.id == chips[1].id)
+    )
     assert len(some) == 1
     assert same(some[0], both[1])
-    few = list(looks(chips[:4], SITE, hindcast=True, judge=all_clear))
-    assert all("too few" in look.reason for look in few)
+    few = list(dated_images(chips[:4], SITE, hindcast=True, judge=all_clear))
+    assert all("too few" in dated.reason for dated in few)
 
 
 @pytest.mark.parametrize("hindcast", [False, True])
@@ -140,10 +142,10 @@ def test_a_long_series_holds_few_dates_in_memory(chips, seen, hindcast):
         )
 
     most, found = 0, []
-    for look in looks([on_disk(one) for one in chips], SITE, hindcast=hindcast, judge=all_clear):
+    for dated in dated_images([on_disk(one) for one in chips], SITE, hindcast=hindcast, judge=all_clear):
         most = max(most, sum(one() is not None for one in read_pixels))
-        assert np.array_equal(look.chip.reflectance, chips[len(found)].reflectance, equal_nan=True)
-        found.append(look.id)
+        assert np.array_equal(dated.chip.reflectance, chips[len(found)].reflectance, equal_nan=True)
+        found.append(dated.id)
     assert found == [one.id for one in chips]
     assert most <= 3
 
@@ -163,19 +165,19 @@ def test_hindcast_judges_a_date_by_what_came_after():
         return replace(found, usable=usable, clear_fraction=share, reason="Cloud." if share < 0.8 else None)
 
     dates = [chip(0, cloudy), *archive(7)[1:]]
-    forward = list(looks(dates, SITE, judge=by_change))
+    forward = list(dated_images(dates, SITE, judge=by_change))
     assert "too few" in forward[0].reason
-    both = list(looks(dates, SITE, hindcast=True, judge=by_change))
+    both = list(dated_images(dates, SITE, hindcast=True, judge=by_change))
     assert both[0].reason == "Cloud."
     assert both[1].reason is None
 
 
-def test_known_placements_give_the_same_looks_without_laying_dates_out_again(chips, seen):
+def test_known_placements_give_the_same_images_without_laying_dates_out_again(chips, seen):
     known = {
-        look.id: AcceptedShift.from_json(json.loads(json.dumps(look.placement.to_json()))) for look in seen
+        dated.id: AcceptedShift.from_json(json.loads(json.dumps(dated.placement.to_json()))) for dated in seen
     }
-    assert known == {look.id: look.placement for look in seen}
-    again = list(looks(chips, SITE, judge=all_clear, known=known))
+    assert known == {dated.id: dated.placement for dated in seen}
+    again = list(dated_images(chips, SITE, judge=all_clear, known=known))
     assert all(same(one, other) for one, other in zip(again, seen, strict=True))
     judged = []
 
@@ -184,7 +186,7 @@ def test_known_placements_give_the_same_looks_without_laying_dates_out_again(chi
         return all_clear(*values, **more)
 
     wanted = chips[-1].id
-    last = list(looks(chips, SITE, judge=counting, known=known, wanted=lambda one: one.id == wanted))
+    last = list(dated_images(chips, SITE, judge=counting, known=known, wanted=lambda one: one.id == wanted))
     assert len(last) == 1
     assert same(last[0], seen[-1])
     # The wanted date alone: before it is laid out, then in the light of its past and as it is.
@@ -192,16 +194,18 @@ def test_known_placements_give_the_same_looks_without_laying_dates_out_again(chi
 
 
 def test_placements_of_another_history_arent_believed(chips, seen):
-    known = {look.id: look.placement for look in seen}
+    known = {dated.id: dated.placement for dated in seen}
     other = [chip(0, ground(1), noise=0.002), *chips[1:]]
-    fresh = list(looks(other, SITE, judge=all_clear))
-    again = list(looks(other, SITE, judge=all_clear, known=known))
+    fresh = list(dated_images(other, SITE, judge=all_clear))
+    again = list(dated_images(other, SITE, judge=all_clear, known=known))
     assert all(same(one, two) for one, two in zip(fresh, again, strict=True))
     assert fresh[-1].placement.chain != known[chips[-1].id].chain
     # A mask that can't be read, or of another frame, is made anew.
     for text in ("AAAA", known[chips[0].id].usable[:-8]):
         broken = {id: replace(place, usable=text) for id, place in known.items()}
-        last = list(looks(chips, SITE, judge=all_clear, known=broken, wanted=lambda one: one is chips[-1]))
+        last = list(
+            dated_images(chips, SITE, judge=all_clear, known=broken, wanted=lambda one: one is chips[-1])
+        )
         assert same(last[0], seen[-1])
 
 
@@ -213,17 +217,19 @@ def test_a_date_that_is_turned_away_leaves_no_trace(chips, seen):
         return replace(found, reason="It is dark.") if np.nanmean(values[1][:4]) < 0.05 else found
 
     extra = replace(chip(3, ground(1) * 0.2), id="S2A-late", datetime=chips[3].datetime + dt.timedelta(1))
-    mixed = list(looks([*chips, extra], SITE, judge=dark))
-    late = next(look for look in mixed if look.id == "S2A-late")
+    mixed = list(dated_images([*chips, extra], SITE, judge=dark))
+    late = next(dated for dated in mixed if dated.id == "S2A-late")
     assert late.reason == "It is dark."
     assert not late.placement.accepted
-    rest = [look for look in mixed if look.id != "S2A-late"]
+    rest = [dated for dated in mixed if dated.id != "S2A-late"]
     assert all(same(one, two) for one, two in zip(rest, seen, strict=True))
-    assert [look.placement for look in rest] == [look.placement for look in seen]
+    assert [dated.placement for dated in rest] == [dated.placement for dated in seen]
     # Known as turned away, it isn't looked at again.
-    known = {look.id: look.placement for look in mixed}
+    known = {dated.id: dated.placement for dated in mixed}
     wanted = chips[-1].id
-    last = list(looks([*chips, extra], SITE, judge=dark, known=known, wanted=lambda one: one.id == wanted))
+    last = list(
+        dated_images([*chips, extra], SITE, judge=dark, known=known, wanted=lambda one: one.id == wanted)
+    )
     assert same(last[0], seen[-1])
 
 
@@ -249,24 +255,24 @@ def test_a_displaced_date_is_laid_back(against):
     ids=["no features", "another place", "sixty metres off"],
 )
 def test_a_date_that_cant_be_placed_abstains(against, image, words):
-    look = against(chip(DATES, image))
-    assert look.reason is not None
-    assert any(word in look.reason for word in words.split("|"))
-    assert look.reason.endswith(".")
-    assert not look.placement.accepted
-    assert look.current is None
+    dated = against(chip(DATES, image))
+    assert dated.reason is not None
+    assert any(word in dated.reason for word in words.split("|"))
+    assert dated.reason.endswith(".")
+    assert not dated.placement.accepted
+    assert dated.current is None
 
 
 def test_an_uncertain_place_is_answered_but_no_ones_background(against):
     """Haze that leaves a trace of the ground: its place is hardly known, and it is answered all the same."""
     level = np.array([0.09, 0.11, 0.13, 0.17])[:, None, None]
     faint = (level + 0.25 * (ground(1) - level)).astype(np.float32)
-    look = against(chip(DATES, faint, noise=0.02))
-    assert look.reason is None
-    assert look.current is not None
-    assert look.registration.residual_m > LARGEST_RESIDUAL_M
-    assert look.registration.residual_m < 2**0.5 * PRIOR_SD_M
-    assert not look.placement.accepted
+    dated = against(chip(DATES, faint, noise=0.02))
+    assert dated.reason is None
+    assert dated.current is not None
+    assert dated.registration.residual_m > LARGEST_RESIDUAL_M
+    assert dated.registration.residual_m < 2**0.5 * PRIOR_SD_M
+    assert not dated.placement.accepted
 
 
 def test_chips_on_disk_are_read_when_they_are_needed(chips, seen):
@@ -281,12 +287,14 @@ def test_chips_on_disk_are_read_when_they_are_needed(chips, seen):
         return ChipOnDisk(one.id, one.datetime, SITE.grid, *sun, one.digest, load)
 
     sources = [on_disk(one) for one in chips]
-    found = list(looks(sources, SITE, judge=all_clear))
+    found = list(dated_images(sources, SITE, judge=all_clear))
     assert [one.id for one in found] == [one.id for one in seen]
     assert all(same(one, other) for one, other in zip(found, seen, strict=True))
     read.clear()
     known = {one.id: one.placement for one in seen}
-    (last,) = looks(sources, SITE, judge=all_clear, known=known, wanted=lambda one: one.id == chips[-1].id)
+    (last,) = dated_images(
+        sources, SITE, judge=all_clear, known=known, wanted=lambda one: one.id == chips[-1].id
+    )
     assert same(last, seen[-1])
     assert set(read) <= {*last.history, last.id}
 
@@ -296,14 +304,14 @@ def test_chips_on_disk_are_read_when_they_are_needed(chips, seen):
 )
 def test_a_bad_first_date_doesnt_turn_away_all_that_follow(bad, chips):
     dates = [chip(0, bad, noise=0.002), *chips[1:7]]
-    found = list(looks(dates, SITE, judge=all_clear))
+    found = list(dated_images(dates, SITE, judge=all_clear))
     assert found[1].placement.begins
     assert found[1].history == ()
     assert found[-1].reason is None
     assert found[-1].history == tuple(one.id for one in chips[1:6])
     # Cached or not makes no difference.
-    known = {look.id: look.placement for look in found}
-    last = list(looks(dates, SITE, judge=all_clear, known=known, wanted=lambda one: one is dates[-1]))
+    known = {dated.id: dated.placement for dated in found}
+    last = list(dated_images(dates, SITE, judge=all_clear, known=known, wanted=lambda one: one is dates[-1]))
     assert same(last[0], found[-1])
 
 
@@ -316,7 +324,7 @@ def test_a_first_date_under_cloud_doesnt_make_all_that_follow_look_dark(chips):
         return replace(found, reason="Shadow.") if dark else found
 
     veiled = chip(0, ground(1, contrast=0.5) + 0.5)
-    found = list(looks([veiled, *chips[1:7]], SITE, judge=shade))
+    found = list(dated_images([veiled, *chips[1:7]], SITE, judge=shade))
     assert found[1].placement.begins
     assert found[-1].reason is None
 
@@ -329,22 +337,22 @@ def test_what_always_looks_like_cloud_is_known_by_its_past(against, chips):
     plain = chip(DATES, ground(1))
     assert against(plain, judge=bright).reason is None
     # Without a past it stays in doubt, and what can't be placed is what it looks like.
-    assert next(looks([plain], SITE, judge=bright)).reason == "Cloud."
+    assert next(dated_images([plain], SITE, judge=bright)).reason == "Cloud."
     assert against(chip(DATES, ground(77)), judge=bright).reason == "Cloud."
 
 
 def test_missing_pixels_are_unknown_and_too_many_abstain(against):
     corner = ground(1)
     corner[:, :, :40] = np.nan
-    look = against(chip(DATES, corner))
-    assert "Too little" in look.reason
+    dated = against(chip(DATES, corner))
+    assert "Too little" in dated.reason
     few = ground(1)
     few[:, 30:44, 70:] = np.nan
-    look = against(chip(DATES, few))
-    assert look.reason is None
-    assert 0.8 < look.clear_fraction < 1
-    assert np.isnan(look.current).any()
-    assert np.isfinite(look.background.median).all()
+    dated = against(chip(DATES, few))
+    assert dated.reason is None
+    assert 0.8 < dated.clear_fraction < 1
+    assert np.isnan(dated.current).any()
+    assert np.isfinite(dated.background.median).all()
     # As history, it is unknown there only.
     more = against(chip(DATES, few), chip(DATES + 1, ground(1)))
     assert more.background.count.min() == DATES
@@ -362,26 +370,26 @@ def test_gain_of_a_date_is_taken_out(against):
 
 def test_ground_that_changes_far_more_than_usual_is_said(against):
     wet = ground(1) + (ground(9) - ground(9).mean(axis=(1, 2), keepdims=True)) * 0.4
-    look = against(chip(DATES, wet.astype(np.float32)))
-    if look.reason is None:
-        assert any("the usual" in sentence for sentence in look.warnings)
+    dated = against(chip(DATES, wet.astype(np.float32)))
+    if dated.reason is None:
+        assert any("the usual" in sentence for sentence in dated.warnings)
 
 
 def test_without_the_sun_there_is_no_shadow():
     dates = [replace(one, sun_azimuth_deg=None) for one in archive(6)]
-    look = list(looks(dates, SITE, judge=all_clear))[-1]
-    assert look.reason is None
-    assert look.sun is None
-    assert look.history_sun is None
+    dated = list(dated_images(dates, SITE, judge=all_clear))[-1]
+    assert dated.reason is None
+    assert dated.sun is None
+    assert dated.history_sun is None
 
 
 def test_a_chip_on_another_grid_is_a_mistake(chips):
     small = replace(chips[1], reflectance=chips[1].reflectance[:, :50])
     with pytest.raises(ValueError, match="S2A-001 doesn't lie on the grid of siding"):
-        list(looks([chips[0], small], SITE, judge=all_clear))
+        list(dated_images([chips[0], small], SITE, judge=all_clear))
     beside = replace(chips[1], transform=Affine(10, 0, 500_010, 0, -10, 4_700_000))
     with pytest.raises(ValueError, match="doesn't lie on the grid"):
-        list(looks([chips[0], beside], SITE, judge=all_clear))
+        list(dated_images([chips[0], beside], SITE, judge=all_clear))
 
 
 def test_the_real_judge_turns_clouds_away_and_takes_clear_dates():
@@ -398,15 +406,15 @@ def test_the_real_judge_turns_clouds_away_and_takes_clear_dates():
         )
         for one in (*dates, clouded, chip(10, ground(1)))
     ]
-    found = list(looks(swir, SITE, judge=assess))
+    found = list(dated_images(swir, SITE, judge=assess))
     assert found[-1].reason is None
     assert found[-2].reason is not None
     assert found[-2].id not in found[-1].history
     assert len(found[-1].history) >= LEAST_HISTORY
 
 
-def test_no_dates_no_looks():
-    assert list(looks([], SITE)) == []
+def test_no_dates_no_dated_images():
+    assert list(dated_images([], SITE)) == []
 
 
 def test_placements_that_arent_ones():

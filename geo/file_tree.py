@@ -6,7 +6,6 @@ import os
 import re
 import zipfile
 from bisect import bisect_left
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +18,8 @@ LARGEST_TEXT = 32 * 2**20
 """The most bytes of XML, JSON or TOML that are read: the real ones have less than one million."""
 
 _UNFINISHED = re.compile(r"^[.~]|~$|\.(part|partial|tmp|crdownload|download)$", re.IGNORECASE)
-# What the store of the observations is known by: its own chips and items are not input.
-_STORE_MARK = b'"railwatch:store_version"'
+STORE_KEY = "railwatch:store_version"
+"""What the collection of a store of observations is known by: its own chips and items are not input."""
 
 
 class FileTree(Protocol):
@@ -72,19 +71,29 @@ class FolderFileTree:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Relative names of the files; links are followed, but no folder is entered twice."""
-        return tuple(sorted(self._walk()))
+        return self._walked[0]
 
-    def _walk(self) -> Iterator[str]:
+    @cached_property
+    def folders(self) -> tuple[str, ...]:
+        """Relative names of the visible folders at any depth, sorted."""
+        return self._walked[1]
+
+    @cached_property
+    def _walked(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         seen: set[str] = set()
+        names: list[str] = []
+        entered: list[str] = []
         for place, folders, files in os.walk(self.path, followlinks=True):
             real = os.path.realpath(place)
-            if real in seen or is_own_store(Path(place)):
+            if real in seen or is_store(Path(place)):
                 folders.clear()
                 continue
             seen.add(real)
             folders[:] = sorted(each for each in folders if not each.startswith(".")) if self.deep else []
             below = Path(place).relative_to(self.path)
-            yield from ((below / each).as_posix() for each in files if not _UNFINISHED.search(each))
+            entered += ((below / each).as_posix() for each in folders)
+            names += ((below / each).as_posix() for each in files if not is_unfinished(each))
+        return tuple(sorted(names)), tuple(sorted(entered))
 
     def has(self, name: str) -> bool:
         """Whether the file is on disk."""
@@ -152,7 +161,8 @@ class ZipFileTree:
             sorted(
                 name
                 for name in self._sizes
-                if not name.startswith("__MACOSX/") and not any(_hidden(part) for part in name.split("/"))
+                if not name.startswith("__MACOSX/")
+                and not any(is_unfinished(part) for part in name.split("/"))
             )
         )
 
@@ -181,16 +191,17 @@ class ZipFileTree:
         return self.path
 
 
-def _hidden(part: str) -> bool:
-    return _UNFINISHED.search(part) is not None
+def is_unfinished(name: str) -> bool:
+    """Whether a file's name is that of a hidden one, or of one that is still being written."""
+    return _UNFINISHED.search(name) is not None
 
 
-def is_own_store(folder: Path) -> bool:
+def is_store(folder: Path) -> bool:
     """Whether a folder is a store of observations, whose chips and items are results and not input."""
     collection = folder / "collection.json"
     try:
         with collection.open("rb") as stream:
-            return _STORE_MARK in stream.read(LARGEST_TEXT)
+            return f'"{STORE_KEY}"'.encode() in stream.read(LARGEST_TEXT)
     except OSError:
         return False
 
