@@ -135,7 +135,7 @@ def test_windows_show_no_more_than_they_must(width: int, core: int, halo: int) -
 
 
 def test_windows_of_an_area_end_with_its_halo(scene: Scene) -> None:
-    # 0.8 work pixels a pixel: 106 to 134 across and 73 to 95 down, and 32 work pixels around the multiples of 32.
+    # 106 to 134 work pixels across and 73 to 95 down; then to multiples of 32, and 32 more around.
     area = area_at(scene, shapely.box(132.5, 91.5, 167.5, 118.5))
     (spec,) = TileGrid.over(scene, halo_px=32, area=area)
     assert spec.core == (106, 73, 135, 95)
