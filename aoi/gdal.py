@@ -42,7 +42,6 @@ __all__ = [
     "raster_descriptions",
     "raster_tags",
     "read_vector",
-    "remote_options",
     "shut_gdal",
     "vector_info",
 ]
@@ -154,20 +153,6 @@ def outer_environment() -> dict[str, str]:
         else:
             outer[name] = value
     return outer
-
-
-def remote_options(url: str) -> dict[str, Any]:
-    """GDAL's options under which one remote file can be opened and nothing else: what the user asked for.
-
-    Args:
-        url: As GDAL names it (``/vsicurl/https://...``, ``/vsis3/...``), or with http.
-
-    Example:
-        >>> remote_options("https://example.org/a.tif")["CPL_VSIL_CURL_ALLOWED_FILENAME"]
-        '/vsicurl/https://example.org/a.tif'
-    """
-    name = url if url.startswith("/vsi") else f"/vsicurl/{url}"
-    return {**SHUT, "CPL_VSIL_CURL_ALLOWED_FILENAME": name}
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Makes one L2A product as ESA packs it (JP2, lossless, tiles of 1024 pixels; all 
 noise) as a folder, a stored and a deflated zip, and reads the window of an area of 1.2 x 0.3 km from each in
 a process of its own: seconds and the peak of its memory, and the seconds of a bare rasterio read of the same
 windows. Then an archive of as many products as wanted,
-their images linked, is listed.
+their images linked, is listed: without a store, with a new one, and with the one that has seen it before.
 """
 
 from __future__ import annotations
@@ -72,8 +72,10 @@ LIST = """
 import json, resource, sys, time
 from pathlib import Path
 from geo.sentinel2.formats.find import find_products
+from geo.sentinel2.formats.metadata_cache import MetadataCache
 begun, work = time.perf_counter(), time.process_time()
-products, refused = find_products([Path(sys.argv[1])])
+cache = MetadataCache(Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+products, refused = find_products([Path(sys.argv[1])], cache=cache)
 print(json.dumps({
     "products": len(products), "refused": len(refused), "list_s": round(time.perf_counter() - begun, 2),
     "cpu_s": round(time.process_time() - work, 2),
@@ -201,7 +203,10 @@ def main() -> None:
     for name, path in forms.items():
         print(name, run(READ, str(path)))
     if options.products:
-        print("archive", run(LIST, str(archive_of(options.folder / "archive", options.products))))
+        archive = str(archive_of(options.folder / "archive", options.products))
+        known = str(options.folder / "products.json")
+        for name, more in (("archive", ()), ("its first listing", (known,)), ("its second", (known,))):
+            print(name, run(LIST, archive, *more))
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ sampling distance and `tiles` reads them; `boxes_to_map` carries oriented boxes 
 """
 
 from geo.boxes import MapBoxes, box_corners, boxes_to_map, map_to_boxes, scale_boxes
+from geo.coverage import valid_fraction
 from geo.errors import SceneError
 from geo.ground_metric import GroundMetric
 from geo.opening import open_scene
-from geo.quality import valid_fraction
 from geo.rendering import Stretch
 from geo.resample import resample_image
 from geo.scene import Scene

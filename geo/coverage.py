@@ -1,11 +1,14 @@
-"""Areas of interest laid on scenes."""
+"""Areas of interest laid on scenes, and how much of one a scene really shows."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
+from affine import Affine
+from rasterio.features import geometry_mask
 
 from aoi.errors import AreaError
 from geo.errors import SceneError
@@ -13,6 +16,10 @@ from geo.scene import Scene
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
+
+# A fraction is read from at most this many pixels each way: good to a thousandth, at a fixed cost.
+_MAX_PX = 2048
+_STRIP_PX = 256
 
 
 def area_in_pixels(scene: Scene, area: AreaOfInterest) -> shapely.Geometry:
@@ -50,3 +57,55 @@ def _in_crs(scene: Scene, area: AreaOfInterest) -> AreaOfInterest:
 
 def _to_pixels(scene: Scene, geometry: shapely.Geometry) -> shapely.Geometry:
     return shapely.transform(geometry, scene.map_to_pixel)
+
+
+def valid_fraction(scene: Scene, area: AreaOfInterest | None = None) -> float:
+    """The share of an area of interest (by its boundary) in which a scene has valid pixels.
+
+    Parts of the area outside the scene and parts under a mask that is active on the scene's day (a canopy)
+    count as unseen. Read by nearest neighbour at 2048 pixels or less each way, a strip at a time.
+
+    Args:
+        scene: The scene.
+        area: The area, or None for the whole raster.
+
+    Returns:
+        0 to 1.
+
+    Raises:
+        SceneError: The area doesn't touch the scene, or pixels can't be read.
+
+    Example:
+        >>> from importlib.resources import files
+        >>> from aoi import load_area
+        >>> from geo import open_scene
+        >>> folder = files("sample_tiles")
+        >>> scene = open_scene(folder / "sample-yard_20250918T103700Z.tif")
+        >>> valid_fraction(scene, load_area(folder / "area.geojson"))
+        1.0
+    """
+    raster = shapely.box(0, 0, scene.width, scene.height)
+    outline = raster if area is None else area_in_pixels(scene, area)
+    inside = outline.intersection(raster)
+    if area is not None:
+        inside = inside.difference(hidden_in_pixels(scene, area))
+    share = float(inside.area / outline.area)
+    if share == 0 or scene.source.gapless:
+        return share
+    left, top = (math.floor(value) for value in inside.bounds[:2])
+    right, bottom = (
+        min(math.ceil(inside.bounds[2]), scene.width),
+        min(math.ceil(inside.bounds[3]), scene.height),
+    )
+    step = max(1, math.ceil(max(right - left, bottom - top) / _MAX_PX))
+    seen = known = 0
+    with scene.open_pixels() as reader:
+        for y in range(top, bottom, _STRIP_PX * step):
+            end = min(y + _STRIP_PX * step, bottom)
+            shape = math.ceil((end - y) / step), math.ceil((right - left) / step)
+            _, valid = reader.read((left, y, right, end), shape)
+            scale = Affine((right - left) / shape[1], 0, left, 0, (end - y) / shape[0], y)
+            wanted = ~geometry_mask([inside], shape, scale, all_touched=True)
+            seen += int((valid & wanted).sum())
+            known += int(wanted.sum())
+    return share * seen / known

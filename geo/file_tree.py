@@ -6,6 +6,7 @@ import os
 import re
 import zipfile
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -80,19 +81,21 @@ class FolderFileTree:
 
     @cached_property
     def _walked(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        seen: set[str] = set()
+        seen: set[tuple[int, int]] = set()
         names: list[str] = []
         entered: list[str] = []
         for place, folders, files in os.walk(self.path, followlinks=True):
-            real = os.path.realpath(place)
-            if real in seen or is_store(Path(place)):
+            about = Path(place).stat()
+            real = about.st_dev, about.st_ino
+            if real in seen or ("collection.json" in files and is_store(Path(place))):
                 folders.clear()
                 continue
             seen.add(real)
             folders[:] = sorted(each for each in folders if not each.startswith(".")) if self.deep else []
-            below = Path(place).relative_to(self.path)
-            entered += ((below / each).as_posix() for each in folders)
-            names += ((below / each).as_posix() for each in files if not is_unfinished(each))
+            folder = Path(place).relative_to(self.path).as_posix()
+            start = "" if folder == "." else f"{folder}/"
+            entered += (start + each for each in folders)
+            names += (start + each for each in files if not is_unfinished(each))
         return tuple(sorted(names)), tuple(sorted(entered))
 
     def has(self, name: str) -> bool:
@@ -204,6 +207,25 @@ def is_store(folder: Path) -> bool:
             return f'"{STORE_KEY}"'.encode() in stream.read(LARGEST_TEXT)
     except OSError:
         return False
+
+
+def real_paths(paths: Iterable[Path]) -> set[Path]:
+    """The paths of many files without links: what lies in one folder is looked up once.
+
+    Example:
+        >>> real_paths([Path("a/b"), Path("a/../a/b")]) == {Path.cwd() / "a" / "b"}
+        True
+    """
+    folders: dict[Path, Path] = {}
+    found = set()
+    for path in paths:
+        if path.name in ("", "..") or path.is_symlink():
+            found.add(real_path(path))
+            continue
+        if path.parent not in folders:
+            folders[path.parent] = real_path(path.parent)
+        found.add(folders[path.parent] / path.name)
+    return found
 
 
 def parent(name: str) -> str:

@@ -1,12 +1,15 @@
-"""How digital numbers become the 8-bit picture that the wagon detector sees."""
+"""Digital numbers become the 8-bit picture that the wagon detector and people see: stretch, rendering."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
+
+from geo.resample import ReadSource, Resampler, Window
 
 LOW_PERCENTILE = 1.0
 HIGH_PERCENTILE = 99.0
@@ -132,3 +135,31 @@ def _least(dtype: np.dtype[Any], highs: npt.NDArray[np.float64]) -> npt.NDArray[
     if np.issubdtype(dtype, np.integer):
         return np.full(highs.shape, EIGHT_BIT_LEAST if dtype == np.uint8 else INTEGER_LEAST)
     return FLOAT_LEAST_SHARE * np.maximum(np.abs(highs), 1e-6)
+
+
+def paint(
+    resampler: Resampler, read: ReadSource, window: Window, stretch: Stretch
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """Read, resample and stretch a window.
+
+    Args:
+        resampler: The source's resampler.
+        read: Reads the source.
+        window: Output pixels wanted, (x0, y0, x1, y1); may reach beyond the source.
+        stretch: How numbers become 8 bits.
+
+    Returns:
+        (h, w, 3) uint8, a grey source three times over, 0 where invalid; and validity, (h, w).
+    """
+    shape = window[3] - window[1], window[2] - window[0]
+    image, valid = np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.bool_)
+    for piece in resampler.pieces(read, window):
+        height, width = piece.planes[0].shape
+        place = slice(piece.top, piece.top + height), slice(piece.left, piece.left + width)
+        shown = [stretch.apply(plane, band) for band, plane in enumerate(piece.planes)]
+        # Merged at once: numpy would write every third byte, band by band, at five times the cost.
+        image[place] = cv2.merge(shown * (3 // len(shown)))
+        if piece.valid is not None:
+            image[place][~piece.valid] = 0
+        valid[place] = True if piece.valid is None else piece.valid
+    return image, valid

@@ -25,9 +25,8 @@ from shapely.geometry import box
 from aoi.datum import DatumDoubt
 from geo.errors import SceneError
 from geo.ground_metric import FloatArray, GroundMetric, apply_affine, doubt_at, to_lonlat
-from geo.picture import paint
 from geo.pixels import PixelReader, PixelSource, RawPixels
-from geo.rendering import Stretch
+from geo.rendering import Stretch, paint
 from geo.resample import Axis, Resampler, Window
 from geo.zipped import open_binary
 

@@ -347,7 +347,7 @@ class Chart:
         Raises:
             ChartError: The ending is another one, or the file can't be written.
         """
-        from railwatch.pages.charts import write_chart
+        from railwatch.pages.charts.output import write_chart
 
         return write_chart(self.figure, Path(path), self._style, title=self.title)
 
@@ -454,8 +454,8 @@ class StoreReader:
             ChartError: It can't be drawn from this store, or the file can't be written.
             StoreError: The store has several areas and none is named.
         """
-        from railwatch.pages.charts import PageStyle
         from railwatch.pages.charts.draw import draw_chart
+        from railwatch.pages.charts.style import PageStyle
 
         chosen = self._chosen(aoi, published)
         style = PageStyle(dpi=chosen.config.chart.dpi)

@@ -17,5 +17,13 @@ class EngineError(InputError):
     """Workers that can't be reached, or that were lost."""
 
 
+class ReportError(InputError):
+    """A report that can't be made or written as asked."""
+
+
+class ReviewError(InputError):
+    """A review that can't be exported, read or kept."""
+
+
 class LockedError(InputError):
     """Work that another process is doing already."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-__all__ = ["expect", "forget", "ignore", "interrupted"]
+__all__ = ["expect", "ignore", "interrupted"]
 
 _seen = False
 
@@ -41,14 +41,8 @@ def ignore() -> None:
 
 
 def interrupted() -> bool:
-    """Whether Ctrl-C was pressed since `expect` or `forget`."""
+    """Whether Ctrl-C was pressed since `expect`."""
     return _seen
-
-
-def forget() -> None:
-    """Start anew, as a test runner does."""
-    global _seen
-    _seen = False
 
 
 def _note(signum: int, frame: FrameType | None) -> None:

@@ -29,7 +29,6 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 RESULTS = ROOT / "benchmarks" / "results.json"
 PEERS = ("deepforest", "sahi")
-LIBRARIES = ("torch", "torchvision", "openvino", "numpy", "rasterio")
 PARTS = ("startup", "job", "alone", "network", "oracle", "angles", "merge", "cuda")
 ALONE = {"alone", "cuda"}  # no peer takes part
 

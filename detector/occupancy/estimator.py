@@ -146,6 +146,15 @@ class OccupancyEstimator:
         residual = image.registration.residual_m if image.registration else 0.0
         return self._intervals(given, self._run([given]), self.weights.pitch, residual)
 
+    def raw(self, image: DatedImage, site: Site) -> RawAnswer:
+        """What the network says of an image before calibration: what calibrations are fitted to.
+
+        Raises:
+            ValueError: The image has no background.
+        """
+        given, _ = _near(inputs_of(image, site))
+        return self._run([given])
+
     # --------------------------------------------------------------------------------- the intervals
 
     def _intervals(

@@ -324,7 +324,7 @@ def refusals(sites: int, report: Progress, done: int, total: int) -> pd.DataFram
         plain = {}
         for index, date in enumerate(when):
             consists = simulated.traffic.next()
-            sky = random_sky(rng, simulated.coarse.habits, date)
+            sky = random_sky(rng, simulated.coarse.parameters, date)
             kind = _SKIES[index - 12] if index >= 12 else None
             if kind is not None:
                 sky = replace(sky, snow=kind.snow)

@@ -254,14 +254,14 @@ def resume_checkpoint(path: Path, parts: Parts) -> int:
 
 def _keep_log(path: Path, step: int) -> None:
     """Keep the log's lines up to a step: those after the checkpoint come again, the last may be torn."""
-    if not path.exists():
-        return
     kept = [record for record in read_log(path) if record["step"] <= step]
     write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The whole records of a training's log; a line torn by a kill is left out."""
+    """The whole records of a training's log, none where there is none; a line torn by a kill is left out."""
+    if not path.exists():
+        return []
     records = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:

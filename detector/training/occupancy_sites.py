@@ -248,7 +248,7 @@ def simulate_series(
     chips, truths, skies = [], [], []
     for index, when in enumerate(clear_dates(rng, dates)):
         consists = simulated.traffic.next(targets(index))
-        sky = random_sky(rng, simulated.coarse.habits, when)
+        sky = random_sky(rng, simulated.coarse.parameters, when)
         chips.append(simulated.chip(sky, consists, index))
         truths.append(simulated.truth(simulated.traffic.pieces, consists))
         skies.append(sky)
@@ -304,8 +304,6 @@ def strip_series(
 
 STRIP_SEEDS = 500
 """Added to the seeds of the splits for yards of the second simulator."""
-
-PLANES = ("current", "low", "median", "high")
 
 
 def site_path(folder: Path, seed: int, number: int, split: str) -> Path:

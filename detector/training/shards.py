@@ -134,5 +134,5 @@ class Shard:
 
 
 def find_shards(folder: Path) -> list[Path]:
-    """Whole shards under a folder, sorted, without their suffixes."""
-    return sorted(p.with_name(p.name.removesuffix(".labels.npz")) for p in folder.glob("*.labels.npz"))
+    """Whole shards under a folder, sorted, without their suffixes; not those that are being written."""
+    return sorted(p.with_name(p.name.removesuffix(".labels.npz")) for p in folder.glob("[!.]*.labels.npz"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
@@ -102,17 +102,29 @@ def follow(
             worker.join()
     network = load_average(out / "checkpoint.pt", WagonNet())
     if start is not None and recipe.start_share:
-        blend(network, start.network, recipe.start_share)
+        network = mean_of([(1 - recipe.start_share, network), (recipe.start_share, start.network)])
     return write_weights(recipe, network, out, start=start, device=device)
 
 
 @torch.no_grad()
-def blend(network: WagonNet, other: WagonNet, share: float) -> None:
-    """Move a network's weights towards another's by a share of the way."""
-    theirs = other.state_dict()
-    for name, value in network.state_dict().items():
+def mean_of(networks: Sequence[tuple[float, WagonNet]]) -> WagonNet:
+    """The mean of the weights and batch statistics of some networks, each with its share.
+
+    Args:
+        networks: Shares, which needn't add up to one, and networks that have come from one start.
+
+    Raises:
+        ValueError: A share is negative, or all of them are zero.
+    """
+    total = sum(share for share, _ in networks)
+    if total <= 0 or any(share < 0 for share, _ in networks):
+        raise ValueError("the shares of a mean must be positive")
+    states = [(share / total, network.state_dict()) for share, network in networks]
+    mean = WagonNet(networks[0][1].widths, networks[0][1].pyramid_channels)
+    for name, value in mean.state_dict().items():
         if value.dtype.is_floating_point:
-            value.lerp_(theirs[name], share)
+            value.copy_(sum((share * state[name] for share, state in states), torch.zeros_like(value)))
+    return mean.eval()
 
 
 def _make_data(data: WagonData, out: Path, start: weights_file.Weights | None, device: str) -> None:

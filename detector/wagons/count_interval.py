@@ -54,7 +54,7 @@ class CountModel:
     up and don't cancel: what makes one wagon doubtful (snow, blur, a low sun) makes its neighbours doubtful
     too. On simulated scenes this explains the errors far better than independent doubts or an error in
     proportion to the count. ``cluster * d`` is what is left to chance where few stand: 1 if each wagon were
-    found or missed by itself, more if by strings (the design effect of cluster sampling).
+    found or missed by itself, more if by rakes (the design effect of cluster sampling).
     The interval's ends are the mean less ``below`` and plus ``above`` standard deviations, set on scenes that
     the probabilities were not fitted to so that nine in ten true counts fall between them. What holds nine in
     ten of all scenes may hold fewer of those with few wagons; ``bands`` gives other factors by the expected

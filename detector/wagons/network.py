@@ -31,7 +31,7 @@ def _halving(inputs: int, outputs: int) -> nn.Conv2d:
     """A convolution to half the size, whose window lies evenly about the pixels that become one.
 
     A window of three over every second pixel is lopsided: what lies on odd rows was seen otherwise than what
-    lies on even ones, and a whole string of wagons along the rows was found or missed by the parity of its
+    lies on even ones, and a whole rake of wagons along the rows was found or missed by the parity of its
     row (up to 15 of 18 against 5).
     """
     return nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False)

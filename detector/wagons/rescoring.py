@@ -1,4 +1,4 @@
-"""From candidates to probabilities: strings of wagons, railways and sizes as evidence.
+"""From candidates to probabilities: rakes of wagons, railways and sizes as evidence.
 
 A wagon seldom stands alone in a field. Whether a candidate is one is judged from the heat together with what
 is around it: track before and behind it, collinear neighbours of the same length, tracks beside it. The judge

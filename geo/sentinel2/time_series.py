@@ -45,6 +45,10 @@ LARGEST_RESIDUAL_M = 2.0
 
 It is answered all the same: the estimator's interval allows for the error."""
 
+_PROVEN = 2
+"""Dates that, each clear by itself and like the other, prove each other: a date that looks overcast by itself
+is then judged by what the place looked like on them."""
+
 _UNLIKE = 2.5  # times the usual change of the ground beside the tracks, from which an image is warned of
 _LEAST_PRIOR_M = 2.0
 _UNSTABLE_CLASSES = (3, 8, 9, 10, 11)  # of the scene classification: shadow, clouds, cirrus, snow
@@ -342,7 +346,7 @@ def _planes(chip: Chip) -> TrackAlignedBands:
 
 def _place_digest(site: Site) -> str:
     """Of what a site's dates are laid out by."""
-    about = f"railwatch looks 5 {site.frame.shape} {tuple(site.frame.transform)} {site.grid.shape} {site.rim}"
+    about = f"railwatch looks 6 {site.frame.shape} {tuple(site.frame.transform)} {site.grid.shape} {site.rim}"
     return hashlib.sha256(about.encode() + site.yard.tobytes() + site.inside.tobytes()).hexdigest()
 
 
@@ -380,7 +384,7 @@ def _dated_image(source: ChipSource, stack: _Stack, chain: str, earlier: Accepte
         placement=AcceptedShift(chip.id, chain, first, False),
     )
     # Bright ground that is always there looks like cloud until there is a past to know it by.
-    if alone.reason is not None and len(stack.kept) < LEAST_HISTORY:
+    if alone.reason is not None and len(stack.kept) < _PROVEN:
         return nothing
     middle = stack.middle(rows)
     found, background, clearness = first, None, alone

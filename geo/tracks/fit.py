@@ -58,8 +58,8 @@ class FitRules:
         dominance: share of the strongest ridge on the same spot, whatever its direction, below which a ridge
             is dropped.
         shortest_m: shortest line without wagons.
-        shortest_string_m: shortest line with wagons.
-        string: how many wagons that takes.
+        shortest_rake_m: shortest line with wagons.
+        rake: how many wagons that takes.
         gap_m: longest stretch without evidence inside a line.
         bridge_m: longest one if the map shows track there.
         blind_bridge_m: longest one if there is no map.
@@ -85,8 +85,8 @@ class FitRules:
     doubtful_likelihood: float = 0.2
     dominance: float = 0.5
     shortest_m: float = 40.0
-    shortest_string_m: float = 30.0
-    string: int = 4
+    shortest_rake_m: float = 30.0
+    rake: int = 4
     gap_m: float = 14.0
     bridge_m: float = 90.0
     blind_bridge_m: float = 40.0
@@ -346,13 +346,13 @@ class _CentreLineFit:
         on = self._on(draft.xy)
         firm = on[self.sightings.score[on] >= self.rules.score]
         across = self._on(draft.xy, across=True)
-        string = len(firm) >= self.rules.string and length >= self.rules.shortest_string_m
+        rake = len(firm) >= self.rules.rake and length >= self.rules.shortest_rake_m
         level = 0.0 if self.map is None else float(self._likelihood(draft.xy).mean())
         if self.sightings.score[across].sum() > 0.5 * self.sightings.score[on].sum() + 0.5:
             return None
         if self.map is not None and level < self.rules.doubtful_likelihood:
             return None
-        if not string and (
+        if not rake and (
             length < self.rules.shortest_m
             or level < self.rules.bare_likelihood
             or draft.ridge.mean() < self.rules.bare_line

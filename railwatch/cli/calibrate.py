@@ -44,7 +44,7 @@ def calibrate(
     settings = given.config
     sources = read_sources(Path(settings.store) if settings.store else None, settings.aoi, chosen=given)
     chosen = settings.baseline.verdict_settings()
-    found = sources.meetings()
+    found = sources.matchups()
     pictures = {} if out is None else _draw(out, found, sources.titles, settings.chart.dpi)
     if as_json:
         rule = {"days": chosen.calibration_days, "pairs": chosen.calibration_pairs}
@@ -66,13 +66,13 @@ def calibrate(
         _common.say(f"picture: {path}")
 
 
-def _row(name: str, meeting: Matchup) -> tuple[object, ...]:
-    line = meeting.line
+def _row(name: str, matchup: Matchup) -> tuple[object, ...]:
+    line = matchup.line
     return (
         name,
-        meeting.method,
-        meeting.reference,
-        len(meeting.pairs),
+        matchup.method,
+        matchup.reference,
+        len(matchup.pairs),
         "none" if line is None else f"{line.gain:.2f} (sd {line.gain_sd:.2f}) x + {line.offset:.1f}",
         None if line is None else f"{line.scatter_cars:.1f} cars",
     )
@@ -81,8 +81,9 @@ def _row(name: str, meeting: Matchup) -> tuple[object, ...]:
 def _draw(
     folder: Path, found: list[tuple[str, Matchup]], titles: dict[str, str], dpi: int
 ) -> dict[tuple[str, str, str], Path]:
-    from railwatch.pages.charts import PageStyle, write_chart
-    from railwatch.pages.charts.matchups import draw_meeting
+    from railwatch.pages.charts.matchups import draw_matchup
+    from railwatch.pages.charts.output import write_chart
+    from railwatch.pages.charts.style import PageStyle
     from railwatch.store.observation import slug
 
     style = PageStyle(width_mm=110.0, dpi=dpi)
@@ -92,6 +93,6 @@ def _draw(
             path = folder / f"{slug(name)}-{one.method}-{one.reference}.png"
             title = titles.get(name, name)
             pictures[name, one.method, one.reference] = write_chart(
-                draw_meeting(title, one, style), path, style, title=title
+                draw_matchup(title, one, style), path, style, title=title
             )
     return pictures

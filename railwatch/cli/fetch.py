@@ -113,7 +113,7 @@ def fetch(
     """
     from datetime import timedelta
 
-    from railwatch.pipeline.areas import load_areas
+    from railwatch.pipeline.many import load_areas
 
     areas = load_areas(aoi)  # told if it is wrong before what speaks to archives is imported
     from railwatch.fetch import FetchOptions, plan

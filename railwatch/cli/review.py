@@ -164,7 +164,7 @@ def propose(
     from railwatch.config import load_config
     from railwatch.history.sources import read_sources
     from railwatch.review import proposals
-    from railwatch.review.doubtful import doubted_observations, looked_for, reviewable
+    from railwatch.review.low_score_rakes import looked_for, low_score_observations, reviewable
     from railwatch.store.areas import choose_settings
 
     base = load_config(config).store if store is None and config is not None else store
@@ -175,7 +175,7 @@ def propose(
         sources.observations, sources.published, given.config.baseline.verdict_settings(), limit=limit
     )
     with _common.progress("boxes") as report:
-        doubted = doubted_observations(sources, report)
+        doubted = low_score_observations(sources, report)
     named = {one.observation.id for one in found}
     others = [one for one in doubted if one.observation.id not in named][: max(limit - len(found), 0)]
     if as_json:

@@ -126,12 +126,13 @@ def run(
         missing = "; ".join(f"{path}: there is no such file or folder." for path in scenes[:3])
         _common.fail(f"none of the scenes could be used: {missing}")
     from railwatch import api
-    from railwatch.pipeline.alerts import send_alerts, split_command
-    from railwatch.pipeline.areas import load_areas
+    from railwatch.pipeline.many import load_areas
     from railwatch.store.remote import as_url
     from railwatch.store.store import Store
 
     if alert_command is not None:
+        from railwatch.pipeline.alerts import split_command
+
         split_command(alert_command)  # better now than after a night's work
     # A folder of area files is many areas.
     chosen = load_areas(aoi) if aoi is not None and Path(aoi).is_dir() else aoi
@@ -152,11 +153,11 @@ def run(
             progress=progress,
         )
     verdicts = [verdict for one in results for verdict in one.verdicts]
-    alerts = (
-        send_alerts(verdicts, alert_command, results[0].store, timeout_s=alert_timeout)
-        if alert_command is not None
-        else []
-    )
+    alerts = []
+    if alert_command is not None:
+        from railwatch.pipeline.alerts import send_alerts
+
+        alerts = send_alerts(verdicts, alert_command, results[0].store, timeout_s=alert_timeout)
     url = None if store is None else as_url(store)
     if url is not None and alerts:
         Store.open(url).push()

@@ -93,7 +93,7 @@ def watch(
     Goes back to the last check. Only one watch at a time works on a store: a second one ends with code 75.
     Code 69 says that a server didn't answer, so that the next check will bring more.
     """
-    from railwatch.pipeline.areas import load_areas
+    from railwatch.pipeline.many import load_areas
 
     areas = load_areas(aoi)  # told if it is wrong before what speaks to archives is imported
     from railwatch.config import load_config

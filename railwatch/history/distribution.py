@@ -1,8 +1,9 @@
-"""Negative binomial laws on a grid: numbers of cars, and all the means and dispersions they may have.
+"""Negative binomial distributions on a grid: numbers of cars, all means and dispersions they may have.
 
-A verdict must count in how little a short history says about its own law. With the law tabulated over a
-grid of means and dispersions once a process, each past observation costs one row, and every window's
-posterior is a weighted sum of rows: no optimiser, no random numbers, the same answer on every machine.
+A verdict must count in how little a short history says about its own distribution. With the distribution
+tabulated over a grid of means and dispersions once a process, each past observation costs one row, and every
+window's posterior is a weighted sum of rows: no optimiser, no random numbers, the same answer on every
+machine.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ _PRIOR_SIZE, _PRIOR_SIZE_SD = math.log(2.0), 1.0
 
 @dataclass(frozen=True, eq=False)
 class CountDistributions:
-    """Negative binomial laws over a grid of parameters.
+    """Negative binomial distributions over a grid of parameters.
 
     Attributes:
         cars: Numbers of cars that stand for the bins: every number up to 96, then bins 2.5% wide, (B,).
         width: Numbers in each bin, (B,).
         log_mean: Grid of log means, (U,), in steps of ``LOG_MEAN_STEP``.
         log_prior: Log prior over (log mean, log dispersion), (U, K).
-        mass: Probability of each bin under each law, (U, K, B); the last bin holds all beyond.
-        vague: A law that knows nothing: probability falls as 1 / (n + 1), (B,).
+        mass: Probability of each bin under each distribution, (U, K, B); the last bin holds all beyond.
+        vague: A distribution that knows nothing: probability falls as 1 / (n + 1), (B,).
     """
 
     cars: FloatArray
@@ -50,8 +51,8 @@ class CountDistributions:
     vague: FloatArray
 
 
-def laws_for(highest: float) -> CountDistributions:
-    """Return the laws whose grid reaches well past the highest count of a series.
+def distributions_for(highest: float) -> CountDistributions:
+    """Return the distributions whose grid reaches well past the highest count of a series.
 
     The grid grows in steps of four, so that a verdict doesn't hang on the exact highest count.
     """

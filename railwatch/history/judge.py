@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from railwatch.history.coverage import Coverage, coverage
-from railwatch.history.distribution import laws_for
+from railwatch.history.distribution import distributions_for
 from railwatch.history.gathered import Gathered
 from railwatch.history.matchups import calibrate
 from railwatch.history.posterior import ObservedCounts, Posterior
@@ -222,7 +222,7 @@ class PlaceHistory:
         self._windows: dict[tuple[date, date], _Window] = {}
         self._fits: dict[tuple[str, int, int, tuple[tuple[str, float], ...]], Posterior] = {}
         highest = [record.value for record in self.records if record.value is not None]
-        self._laws = laws_for(max(highest, default=0.0))
+        self._distributions = distributions_for(max(highest, default=0.0))
 
     def figures(self, record: Record, before: Sequence[Record] = ()) -> Verdict:
         """Return everything about a record but what depends on other dates: its word is still open.
@@ -425,7 +425,7 @@ class PlaceHistory:
                 [self._on_scale_of(method, record) for record in observation]
                 for observation in self.observations
             ]
-            self._tables[method] = ObservedCounts(aligned, self._laws)
+            self._tables[method] = ObservedCounts(aligned, self._distributions)
         return self._tables[method]
 
     def _on_scale_of(self, method: str, record: Record) -> Record:

@@ -144,14 +144,14 @@ def calibrate(records: Iterable[Record], settings: VerdictSettings) -> dict[tupl
         By (method, reference), each line in both directions.
     """
     lines: dict[tuple[str, str], Calibration] = {}
-    for one in meetings(records, settings):
+    for one in matchups(records, settings):
         if one.line is not None:
             lines[one.method, one.reference] = one.line
             lines[one.reference, one.method] = one.line.inverse()
     return lines
 
 
-def meetings(records: Iterable[Record], settings: VerdictSettings) -> list[Matchup]:
+def matchups(records: Iterable[Record], settings: VerdictSettings) -> list[Matchup]:
     """Pair the observations of every two methods at one place, and fit a line where there are enough.
 
     Args:

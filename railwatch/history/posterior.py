@@ -1,9 +1,9 @@
-"""The law of a place's past: a negative binomial with season, seen through each observation's error.
+"""The distribution of a place's past: a negative binomial with season, seen through each observation's error.
 
 The number of cars on a day is N ~ NegBin(mean mu(month), dispersion k), with
 log mu = a + A cos(2 pi (month - phase) / 12). The posterior over (a, k, A, phase) is summed over a grid,
-so that what a short history doesn't know about its own law widens what it expects. "No season" (A = 0)
-has half of the prior, so that a season counts as far as the observations support it.
+so that what a short history doesn't know about its own distribution widens what it expects. "No season" (A =
+0) has half of the prior, so that a season counts as far as the observations support it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ IntArray = npt.NDArray[np.int64]
 _TINY = 1e-300
 # Rows of the grid that can matter: those within this log-likelihood of the best ...
 _KEEP_LOG = 25.0
-# ... and so many steps beside them, because a seasonal law's geometric mean lies under its mean.
+# ... and so many steps beside them, because a seasonal distribution's geometric mean lies under its mean.
 _KEEP_STEPS = 8
 # Dispersions with less posterior weight than this don't take part in the maximum.
 _NEGLIGIBLE = 1e-3
@@ -54,10 +54,11 @@ _WIDEST = int(np.abs(_SHIFTS).max())
 
 @dataclass(frozen=True, eq=False)
 class _Distribution:
-    """Posterior of a window's law.
+    """Posterior of a window's distribution.
 
     Attributes:
-        by_size: Predictive law for each dispersion and month, times the dispersion's weight, (K, 12, B).
+        by_size: Predictive distribution for each dispersion and month, times the dispersion's weight, (K, 12,
+            B).
         size_weights: Posterior of the dispersion, (K,).
         season_weight: Posterior probability of a season.
     """
@@ -68,7 +69,7 @@ class _Distribution:
 
     @property
     def expected(self) -> FloatArray:
-        """Predictive law of each month, (12, B)."""
+        """Predictive distribution of each month, (12, B)."""
         return np.asarray(self.by_size.sum(axis=0), dtype=np.float64)
 
 
@@ -76,25 +77,25 @@ class ObservedCounts:
     """The clear observations of one place, tabulated once; every window of them is then cheap.
 
     Attributes:
-        laws: The grid of laws.
+        distributions: The grid of distributions.
         ordinals: Day of each observation, (n,).
         months: Month of each, 0-11, (n,).
         counts: Best count of each, NaN where only a bound is known, (n,).
         variances: Error variance of each, (n,).
         like: Likelihood of each number of cars, its largest value 1, (n, B).
-        log_like: Log-likelihood under each law, (n, U, K).
+        log_like: Log-likelihood under each distribution, (n, U, K).
         tail: Probability of a look at least as high, for each true number; NaN for bounds, (n, B).
     """
 
-    def __init__(self, observations: Sequence[Sequence[Record]], laws: CountDistributions) -> None:
+    def __init__(self, observations: Sequence[Sequence[Record]], distributions: CountDistributions) -> None:
         """Tabulates the observations.
 
         Args:
             observations: The records of each observation, oldest first, all on the scale of one method.
-            laws: The grid of laws.
+            distributions: The grid of distributions.
         """
-        self.laws = laws
-        size = laws.cars.size
+        self.distributions = distributions
+        size = distributions.cars.size
         self.ordinals = np.array(
             [observation[0].day.toordinal() for observation in observations], dtype=np.float64
         )
@@ -106,17 +107,17 @@ class ObservedCounts:
         self.like = np.empty((len(observations), size))
         self.tail = np.full((len(observations), size), np.nan)
         for row, observation in enumerate(observations):
-            log_like = np.sum([record.log_likelihood(laws.cars) for record in observation], axis=0)
+            log_like = np.sum([record.log_likelihood(distributions.cars) for record in observation], axis=0)
             self.like[row] = np.exp(log_like - log_like.max())
             points = [record.as_point() for record in observation if record.kind in ("count", "range")]
             if points:
                 best = min(points, key=lambda record: (record.sd_below + record.sd_above, record.id))
                 self.counts[row] = cast(float, best.value)
                 self.variances[row] = ((best.sd_below + best.sd_above) / 2.0) ** 2
-                self.tail[row] = upper_tail(best, laws.cars)
-        flat = laws.mass.reshape(-1, size)
+                self.tail[row] = upper_tail(best, distributions.cars)
+        flat = distributions.mass.reshape(-1, size)
         log_like = np.log(np.maximum(self.like @ flat.T, _TINY))
-        self.log_like = log_like.reshape(len(observations), *laws.log_prior.shape)
+        self.log_like = log_like.reshape(len(observations), *distributions.log_prior.shape)
 
     def __len__(self) -> int:
         return int(self.ordinals.size)
@@ -150,37 +151,38 @@ class ObservedCounts:
             for record, observations in ceilings
         ]
         equal = np.full(last - first, information)
-        every = law = self._law(window, equal, ceiling_rows, seasonal)
+        every = distribution = self._fitted(window, equal, ceiling_rows, seasonal)
         residual = self._residuals(window, every.expected)
         outlying = (settings.outlier_z / np.maximum(residual, settings.outlier_z)) ** 2
         if (outlying < 1.0).any():
-            law = self._law(window, equal * outlying, ceiling_rows, seasonal)
+            distribution = self._fitted(window, equal * outlying, ceiling_rows, seasonal)
         return Posterior(
-            laws=self.laws,
-            expected=law.expected,
+            distributions=self.distributions,
+            expected=distribution.expected,
             expected_all=every.expected,
-            season_weight=law.season_weight,
+            season_weight=distribution.season_weight,
             outliers=int((outlying < 1.0).sum()),
-            log_maximum=self._log_maximum(window, law, ceilings, settings.past_surprise),
+            log_maximum=self._log_maximum(window, distribution, ceilings, settings.past_surprise),
         )
 
     def _log_under(self, cars: float) -> FloatArray:
-        """Log probability of at most so many cars under each law, (U, K)."""
-        bins = int(np.searchsorted(self.laws.cars, cars, side="right"))
-        under = self.laws.mass[..., :bins].sum(axis=-1)
+        """Log probability of at most so many cars under each distribution, (U, K)."""
+        bins = int(np.searchsorted(self.distributions.cars, cars, side="right"))
+        under = self.distributions.mass[..., :bins].sum(axis=-1)
         return np.asarray(np.log(np.maximum(under, _TINY)), dtype=np.float64)
 
-    def _law(
+    def _fitted(
         self,
         window: slice,
         weights: FloatArray,
         ceilings: Sequence[tuple[float, FloatArray]],
         seasonal: bool,
     ) -> _Distribution:
-        """The posterior of the past's law."""
-        laws = self.laws
-        states = laws.log_prior.shape
-        # What the observations of each month say about each law; a ceiling speaks for all months alike.
+        """The posterior of the past's distribution."""
+        distributions = self.distributions
+        states = distributions.log_prior.shape
+        # What the observations of each month say about each distribution; a ceiling speaks for all months
+        # alike.
         by_month = np.zeros((12, *states))
         log_like = self.log_like[window]
         for month in np.unique(self.months[window]):
@@ -188,22 +190,23 @@ class ObservedCounts:
             by_month[month] = np.tensordot(weights[chosen], log_like[chosen], axes=1)
         for observations, under in ceilings:
             by_month += observations / 12.0 * under
-        level = by_month.sum(axis=0) + laws.log_prior
+        level = by_month.sum(axis=0) + distributions.log_prior
         if not seasonal:
             weight = np.exp(level - level.max())
             weight /= weight.sum()
-            by_size = np.einsum("uk,ukb->kb", weight, laws.mass)
+            by_size = np.einsum("uk,ukb->kb", weight, distributions.mass)
             return _Distribution(np.repeat(by_size[:, None, :], 12, axis=1), weight.sum(axis=0), 0.0)
         rows = np.flatnonzero((level > level.max() - _KEEP_LOG).any(axis=1))
         low = max(int(rows[0]) - _KEEP_STEPS, 0)
         high = min(int(rows[-1]) + _KEEP_STEPS + 1, states[0])
         size = high - low
-        # The rows that a season can shift these to; a law beyond the grid's end is the law at its end.
+        # The rows that a season can shift these to; a distribution beyond the grid's end is the distribution
+        # at its end.
         reached = np.clip(np.arange(low - _WIDEST, high + _WIDEST), 0, states[0] - 1)
         says = by_month[:, reached]
         log_posterior = np.empty((len(_SHIFTS), size, states[1]))
         for season, (shift, log_prior) in enumerate(zip(_SHIFTS, _SEASON_LOG_PRIOR, strict=True)):
-            log_posterior[season] = laws.log_prior[low:high] + log_prior
+            log_posterior[season] = distributions.log_prior[low:high] + log_prior
             for month, begin in enumerate(_WIDEST + shift):
                 log_posterior[season] += says[month, begin : begin + size]
         posterior = np.exp(log_posterior - log_posterior.max())
@@ -212,7 +215,7 @@ class ObservedCounts:
         for season, shift in enumerate(_SHIFTS):
             for month, begin in enumerate(_WIDEST + shift):
                 spread[month, begin : begin + size] += posterior[season]
-        by_size = np.einsum("muk,ukb->kmb", spread, laws.mass[reached], optimize=True)
+        by_size = np.einsum("muk,ukb->kmb", spread, distributions.mass[reached], optimize=True)
         return _Distribution(by_size, posterior.sum(axis=(0, 1)), float(1.0 - posterior[0].sum()))
 
     def _residuals(self, window: slice, expected: FloatArray) -> FloatArray:
@@ -224,24 +227,24 @@ class ObservedCounts:
     def _log_maximum(
         self,
         window: slice,
-        law: _Distribution,
+        distribution: _Distribution,
         ceilings: Sequence[tuple[Record, float]],
         surprise: float,
     ) -> FloatArray:
         """Log probability that no true count of the window is above each number of cars, (B,).
 
-        The observations share one law. Averaging over what isn't known about its dispersion observation by
-        observation would give some observation a heavy-tailed one for sure, so the average is taken over
-        whole windows.
+        The observations share one distribution. Averaging over what isn't known about its dispersion
+        observation by observation would give some observation a heavy-tailed one for sure, so the average is
+        taken over whole windows.
         """
-        cars = self.laws.cars
+        cars = self.distributions.cars
         months = self.months[window]
         like = self._under_ceilings(window, ceilings)
-        shares = law.size_weights / law.size_weights.sum()
+        shares = distribution.size_weights / distribution.size_weights.sum()
         maximum = np.zeros(cars.size)
         for size in np.flatnonzero(shares > _NEGLIGIBLE):
-            expected = law.by_size[size] / law.size_weights[size]
-            prior = (1.0 - surprise) * expected + surprise * self.laws.vague
+            expected = distribution.by_size[size] / distribution.size_weights[size]
+            prior = (1.0 - surprise) * expected + surprise * self.distributions.vague
             under = np.cumsum(like * prior[months], axis=1)
             under /= under[:, -1:]
             maximum += shares[size] * np.exp(np.log(np.maximum(under, _TINY)).sum(axis=0))
@@ -259,7 +262,7 @@ class ObservedCounts:
         for record, _ in ceilings:
             days = self.ordinals[window]
             inside = (days >= record.day.toordinal()) & (days <= record.until.date().toordinal())
-            room = ndtr(((record.value or 0.0) + 0.5 - self.laws.cars) / record.sd_above)
+            room = ndtr(((record.value or 0.0) + 0.5 - self.distributions.cars) / record.sd_above)
             like = np.where((inside & open_above)[:, None], like * np.maximum(room, _TINY), like)
         return like
 
@@ -269,8 +272,8 @@ class Posterior:
     """What the past of a window lets one expect.
 
     Attributes:
-        laws: The grid of laws.
-        expected: Posterior predictive law of the true number of cars for each month, past anomalies
+        distributions: The grid of distributions.
+        expected: Posterior predictive distribution of the true number of cars for each month, past anomalies
             down-weighted, (12, B).
         expected_all: The same with every past look at full weight.
         season_weight: Posterior probability that the place has a season (0-1).
@@ -278,7 +281,7 @@ class Posterior:
         log_maximum: Log probability that no true count of the window is above each number, (B,).
     """
 
-    laws: CountDistributions
+    distributions: CountDistributions
     expected: FloatArray
     expected_all: FloatArray
     season_weight: float
@@ -288,29 +291,29 @@ class Posterior:
     def exceedance(self, record: Record, *, every_observation: bool = False) -> float:
         """Return the probability that one more observation gives a count at least as high as the record's.
 
-        The observation's own error is inside, and so is what is not known about the law.
+        The observation's own error is inside, and so is what is not known about the distribution.
 
         Args:
             record: The count judged (a point with an error).
             every_observation: Past anomalies at full weight.
         """
         expected = self.expected_all if every_observation else self.expected
-        return _share(expected[record.when.month - 1] @ upper_tail(record, self.laws.cars))
+        return _share(expected[record.when.month - 1] @ upper_tail(record, self.distributions.cars))
 
     def shortfall(self, record: Record) -> float:
         """Return the probability that one more observation gives a count at most as high as the record's."""
-        return _share(self.expected[record.when.month - 1] @ lower_tail(record, self.laws.cars))
+        return _share(self.expected[record.when.month - 1] @ lower_tail(record, self.distributions.cars))
 
     def record_probability(self, record: Record, surprise: float, margin: float = 1.0) -> float:
         """Return the probability that the true count is above the window's true maximum.
 
         Args:
             record: The count judged (a point with an error).
-            surprise: Prior probability that the date has nothing to do with the past's law.
+            surprise: Prior probability that the date has nothing to do with the past's distribution.
             margin: Ask for more than so many times the maximum.
         """
-        cars = self.laws.cars
-        prior = (1.0 - surprise) * self.expected[record.when.month - 1] + surprise * self.laws.vague
+        cars = self.distributions.cars
+        prior = (1.0 - surprise) * self.expected[record.when.month - 1] + surprise * self.distributions.vague
         log_like = record.log_likelihood(cars)
         truth = np.exp(log_like - log_like.max()) * prior
         # Strictly above: the highest bin that lies under n / margin.
@@ -326,8 +329,8 @@ class Posterior:
             shares: Between 0 and 1.
         """
         under = np.cumsum(self.expected[month - 1])
-        bins = np.minimum(np.searchsorted(under, shares), self.laws.cars.size - 1)
-        return [float(self.laws.cars[index]) for index in bins]
+        bins = np.minimum(np.searchsorted(under, shares), self.distributions.cars.size - 1)
+        return [float(self.distributions.cars[index]) for index in bins]
 
 
 def _share(value: float) -> float:

@@ -46,7 +46,7 @@ class Record:
         value: The count, the middle of a range or the bound; None when missing.
         low: Lower end of the 90% interval or of the range.
         high: Upper end.
-        sd_below: Standard deviation of the truth below ``value`` (a two-piece normal law), in cars.
+        sd_below: Standard deviation of the truth below ``value`` (a two-piece normal distribution), in cars.
         sd_above: The same above it. For bounds both are the error of the bound itself.
         growth: How the error grows with the true number n, for each car: both standard deviations are those
             at ``value``, and at n they are hypot(1, growth n) / hypot(1, growth value) of that. A few cars at
@@ -206,7 +206,7 @@ def _point(record: Record) -> float:
 
 
 def _two_piece_cdf(x: FloatArray, below: float, above: float) -> FloatArray:
-    """Distribution function of the two-piece normal law with its mode at 0 (John 1982)."""
+    """Distribution function of the two-piece normal distribution with its mode at 0 (John 1982)."""
     total = below + above
     left = 2.0 * below / total * ndtr(x / below)
     right = below / total + 2.0 * above / total * (ndtr(x / above) - 0.5)

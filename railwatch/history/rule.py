@@ -18,7 +18,8 @@ class Figures:
         n_effective: Effective clear observations of the window.
         record: Probability that the true count is above the window's true maximum.
         record_margin: Probability that it is above it by the factor asked of a short record.
-        exceedance: Probability of such a count or a higher one under the past's law; 1 for ``at most``.
+        exceedance: Probability of such a count or a higher one under the past's distribution; 1 for ``at
+            most``.
         q_exceedance: The same, corrected for the family of dates.
         shortfall: Probability of such a count or a lower one; 1 for ``at least``.
         q_shortfall: The same, corrected.

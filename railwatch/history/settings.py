@@ -76,9 +76,9 @@ class VerdictSettings:
         ceiling_looks_per_month: Observations assumed behind a published ceiling that doesn't give their
             number.
         ceiling_sd_share: Standard deviation of a ceiling, as a share of it ("about 20").
-        surprise: Prior probability that the date judged has nothing to do with the past's law. High, because
-            whether the past's law allows the count is what the exceedance asks: the record probability
-            asks whether the measurement does.
+        surprise: Prior probability that the date judged has nothing to do with the past's distribution. High,
+            because whether the past's distribution allows the count is what the exceedance asks: the record
+            probability asks whether the measurement does.
         past_surprise: The same for each observation of the past.
         outlier_z: Past observations with a larger residual are down-weighted by its square (Noufaily and
             others 2013, Statistics in Medicine 32:1206).

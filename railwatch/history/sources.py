@@ -18,7 +18,7 @@ from railwatch.errors import StoreError
 from railwatch.history.gathered import Gathered
 from railwatch.history.history import History
 from railwatch.history.judge import verdicts_on
-from railwatch.history.matchups import Matchup, meetings
+from railwatch.history.matchups import Matchup, matchups
 from railwatch.history.settings import VerdictSettings
 from railwatch.history.verdict import Verdict
 from railwatch.store.areas import ChosenSettings, choose_settings
@@ -144,9 +144,9 @@ class Sources:
 
     def calibrations(self) -> list[dict[str, Any]]:
         """Return the lines between methods that the areas' matchups support, as plain JSON values."""
-        return [{"aoi": name, **one.line.to_json()} for name, one in self.meetings() if one.line is not None]
+        return [{"aoi": name, **one.line.to_json()} for name, one in self.matchups() if one.line is not None]
 
-    def meetings(self) -> list[tuple[str, Matchup]]:
+    def matchups(self) -> list[tuple[str, Matchup]]:
         """Return by area where two methods have seen it within a few days, with the line between them.
 
         The less precise method stands against the more precise one. A machine's count and its reviewed one
@@ -155,7 +155,7 @@ class Sources:
         found = []
         for name, gathered in self._gathered.items():
             records = [*gathered.machine, *gathered.published]
-            found += [(name, one) for one in meetings(records, self.settings_of(name))]
+            found += [(name, one) for one in matchups(records, self.settings_of(name))]
         return found
 
 

@@ -123,7 +123,7 @@ class Assumption:
             raise ValueError(f"0 < low <= likely <= high doesn't hold for {said}")
 
     def draws(self, rng: np.random.Generator, number: int) -> _FloatArray:
-        """Return draws from the triangular law; ``(number,)``."""
+        """Return draws from the triangular distribution; ``(number,)``."""
         if self.low == self.high:
             return np.full(number, self.low)
         return rng.triangular(self.low, self.likely, self.high, number)
@@ -264,6 +264,11 @@ class ClaimAssessment:
     finding: Finding
 
     @property
+    def finding_in_words(self) -> str:
+        """What the comparison comes to, in words."""
+        return FINDINGS[self.finding]
+
+    @property
     def sentence(self) -> str:
         """The assessment in plain sentences that can be quoted together with `DISCLAIMER`."""
         when = f"until {self.end}" if self.start is None else f"from {self.start} to {self.end}"
@@ -281,10 +286,10 @@ class ClaimAssessment:
                 f"{len(self.months)} of its {total} months {'has' if len(self.months) == 1 else 'have'} "
                 f"counts ({named}): spread evenly it would take {self.needed.text} wagons there, and "
                 f"{self.possible.text} laden outbound ones could have gone through, so "
-                f"{FINDINGS[self.finding]}{self._bound}."
+                f"{self.finding_in_words}{self._bound}."
             )
         else:
-            said.append(f"It can't be set against counts, because {FINDINGS[self.finding]}.")
+            said.append(f"It can't be set against counts, because {self.finding_in_words}.")
         if self.route == "sea":
             said.append("It is said to have gone by sea, so this is a scale only.")
         return " ".join(said)

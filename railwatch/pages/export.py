@@ -20,7 +20,7 @@ from aoi.files import replacing, whole_archive, whole_database, whole_parquet
 from railwatch.errors import StoreError
 from railwatch.history.sources import read_sources
 from railwatch.pages.qgis_style import Rule, SymbolStyle, rule_style, write_styles
-from railwatch.pages.tables import COUNT_COLUMNS, DETECTION_COLUMNS, counts_table, csv_text, detections_table
+from railwatch.pages.tables import DETECTION_COLUMNS, counts_table, csv_text, detections_table
 from railwatch.store.georeference import placement_of
 from railwatch.store.store import EVIDENCE, Store
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = [
     "DETECTION_COLUMNS",
     "FORMATS",
-    "OBSERVATION_COLUMNS",
     "Format",
     "What",
     "decimal_of",
@@ -50,8 +49,6 @@ FORMATS: dict[Format, tuple[str, ...]] = {
 }
 _CHECKS = {"gpkg": whole_database, "geoparquet": whole_parquet, "xlsx": whole_archive}
 _BOTH: tuple[Format, ...] = ("gpkg", "xlsx")
-
-OBSERVATION_COLUMNS = COUNT_COLUMNS
 
 # The colours of charts and pictures, which people with colour-blindness can tell apart as well.
 _AREA_RULES = (

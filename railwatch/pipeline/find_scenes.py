@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import shapely
 from shapely.geometry.base import BaseGeometry
@@ -55,7 +55,8 @@ def find_scenes(
 
     Args:
         paths: Files and folders.
-        taken: Files that others read, resolved: those of Sentinel-2 products.
+        taken: Files that others read, resolved: those of Sentinel-2 products. A SAFE folder or a zip stands
+            for all in it.
         trees: The files in those of the folders that have been walked already.
 
     Returns:
@@ -70,7 +71,7 @@ def find_scenes(
             if not everything and not any(one.is_relative_to(real_path(path)) for one in taken):
                 skipped.append(Skipped(path, "the folder holds no images."))
         elif path.exists():
-            inside = [] if real_path(path) in taken else _named(path)
+            inside = [] if _taken(path, taken) else _named(path)
         elif zip_member(path) is not None:
             inside = [path]
         else:
@@ -90,18 +91,39 @@ def _named(path: Path) -> list[Path]:
 
 def _taken(path: Path, taken: Collection[Path]) -> bool:
     real = real_path(path)
-    return real in taken or any(each in taken for each in real.parents if each.suffix.lower() == ".zip")
+    return real in taken or any(
+        each in taken for each in real.parents if each.suffix.lower() == ".zip" or is_safe(each)
+    )
+
+
+def is_safe(folder: Path) -> bool:
+    """Whether a folder is a product as ESA unpacks it, by its name: all that lies in it is the product's.
+
+    Example:
+        >>> is_safe(Path("S2A_MSIL2A_20231005T021001_N0509_R003_T52TFM_20231005T040000.SAFE"))
+        True
+    """
+    return folder.suffix.lower() == ".safe"
 
 
 def _scenes_in(tree: FolderFileTree) -> list[Path]:
     """The scenes in a folder, sorted; a Sentinel-2 product is one of them, whatever it holds."""
     found: set[Path] = set()
+    inside: dict[str, bool] = {"": False}  # whether a folder is part of a product
+
+    def part_of_product(folder: str) -> bool:
+        if folder not in inside:
+            above, _, name = folder.rpartition("/")
+            inside[folder] = part_of_product(above) or _PRODUCT.search(name) is not None
+        return inside[folder]
+
     for name in (*tree.folders, *tree.names):
-        parts = PurePosixPath(name).parts
-        product = next((n for n, part in enumerate(parts, 1) if _PRODUCT.search(part)), None)
-        if product is not None:
-            found.add(tree.path.joinpath(*parts[:product]))
-        elif _is_scene(parts[-1]):
+        folder, _, last = name.rpartition("/")
+        if part_of_product(folder):
+            continue
+        if _PRODUCT.search(last):
+            found.add(tree.path / name)
+        elif _is_scene(last):
             found.update(one for one in images_at(tree.path / name) if _is_scene(one.name))
     return sorted(found)
 

@@ -9,28 +9,58 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aoi import AreaOfInterest, load_area
+from aoi.errors import AreaError
 from railwatch.errors import EngineError, StoreError
 from railwatch.pipeline.engine import Dask, Processes, Serial, engine_of
 from railwatch.pipeline.find_scenes import Dates, Skipped, select
 from railwatch.pipeline.run import FoundInputs, Progress, RunResult, look_for, run
-from railwatch.store.mirror import Mirror
 from railwatch.store.remote import as_url
 from railwatch.store.store import Store
 
 if TYPE_CHECKING:
-    from aoi import AreaOfInterest
     from geo.sentinel2.formats.product import Product
     from railwatch.config import RunConfig
     from railwatch.pipeline.engine import Engine
 
-__all__ = ["WorkerTask", "run_areas", "run_many", "tasks_of", "work"]
+__all__ = ["WorkerTask", "load_areas", "run_areas", "run_many", "tasks_of", "work"]
 
 log = logging.getLogger(__name__)
+
+
+def load_areas(name_or_path: str | Path) -> list[AreaOfInterest]:
+    """Load the area that a name or a file means, or all of a folder of area files.
+
+    Args:
+        name_or_path: A bundled name, a GeoJSON file, or a folder of them.
+
+    Returns:
+        The areas, by the names of their files.
+
+    Raises:
+        AreaError: One can't be found or trusted, the folder holds none, or two have the same name.
+
+    Example:
+        >>> [area.name for area in load_areas("tumangang")]
+        ['tumangang']
+    """
+    folder = Path(name_or_path)
+    if not folder.is_dir():
+        return [load_area(name_or_path)]
+    files = sorted(path for path in folder.glob("*.geojson") if not path.name.startswith("."))
+    if not files:
+        raise AreaError(f"{folder}: the folder holds no area files (.geojson)")
+    areas = [load_area(path) for path in files]
+    twice = [name for name, number in Counter(one.name for one in areas).items() if number > 1]
+    if twice:
+        raise AreaError(f"{folder}: several of its files name their area {twice[0]}; names tell areas apart")
+    return areas
 
 
 @dataclass(frozen=True)
@@ -146,7 +176,7 @@ def run_areas(
     """
     here = [_here(path) for path in paths]
     store.pull()
-    inputs = look_for(here)
+    inputs = look_for(here, store)
     tasks = (len(inputs.images) + len(inputs.products)) * len(areas)
     engine = engine_of(scheduler, workers, tasks)
     try:
@@ -171,6 +201,8 @@ def _here(path: str | Path) -> Path:
     url = as_url(path)
     if url is None:
         return Path(path)
+    from railwatch.store.mirror import Mirror
+
     mirror = Mirror.open(url)
     mirror.pull()
     return mirror.folder
@@ -208,7 +240,7 @@ def run_many(
         EngineError: If the workers can't be reached.
     """
     declared = dates or Dates()
-    found = inputs or look_for(paths)
+    found = inputs or look_for(paths, store)
     lost: dict[Path, str] = {}
     done = 0
     first, then = tasks_of(found, areas, config, store, declared)

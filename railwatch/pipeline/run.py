@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aoi import AreaOfInterest
 from aoi.errors import InputError
-from aoi.files import real_path
 from geo import Scene, valid_fraction
-from geo.file_tree import FolderFileTree
+from geo.file_tree import FolderFileTree, real_paths
 from railwatch.config import RunConfig
 from railwatch.pipeline.count_area import count_area, hidden_share, visible_area
 from railwatch.pipeline.find_scenes import (
@@ -28,12 +27,13 @@ from railwatch.pipeline.find_scenes import (
     Dates,
     Skipped,
     find_scenes,
+    is_safe,
     select,
     unexpected,
     without_path,
 )
 from railwatch.store.observation import Observation, current, geometry_json, iso, observation_id
-from railwatch.store.store import Store
+from railwatch.store.store import PRODUCTS, Store
 from railwatch.version import __version__
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def run(
     report = progress or _Silent()
     declared = dates or Dates()
     report.label("looking")
-    given = inputs or look_for(paths)
+    given = inputs or look_for(paths, store)
     products, found, skipped = given.products, given.images, list(given.skipped)
     if conclude:
         sides = (file for product in products for file in (product.path, *product.files))
@@ -292,38 +292,42 @@ class FoundInputs:
     skipped: tuple[Skipped, ...] = ()
 
 
-def look_for(paths: Iterable[str | Path]) -> FoundInputs:
+def look_for(paths: Iterable[str | Path], store: Store | None = None) -> FoundInputs:
     """Find the Sentinel-2 products and the images under some paths.
 
     Args:
         paths: Files, and folders that are searched at any depth.
+        store: Keeps what the products' metadata say, so that those that haven't changed aren't opened again.
 
     Returns:
         Each once; what can't be used is listed with its reason.
     """
     listed = [Path(path) for path in paths]
     trees = {path: FolderFileTree(path) for path in listed if path.is_dir()}
-    products, refused, taken = _products(listed, trees)
+    products, refused, taken = _products(listed, trees, store)
     images, passed_over = find_scenes(listed, taken, trees)
     return FoundInputs(tuple(products), tuple(images), (*refused, *passed_over))
 
 
 def _products(
-    paths: Sequence[Path], trees: Mapping[Path, FolderFileTree]
+    paths: Sequence[Path], trees: Mapping[Path, FolderFileTree], store: Store | None
 ) -> tuple[list[Product], list[Skipped], set[Path]]:
     """Return the Sentinel-2 products under some paths, those that can't be used, and the files of both."""
     from geo.sentinel2.formats.find import find_products
+    from geo.sentinel2.formats.metadata_cache import MetadataCache
 
-    products, refusals = find_products(paths, trees)
+    kept = MetadataCache(None if store is None else store.path / PRODUCTS, __version__)
+    products, refusals = find_products(paths, trees, kept)
     # What stands before the reason names the path, which a list names anyway.
     skipped = []
     for one in refusals:
         reason = without_path(InputError(one.reason), one.path)
         subject = "it " if reason.startswith(_VERBS) else ""
         skipped.append(Skipped(one.path, f"{subject}{reason}", readable=_is_image(one.path)))
-    files = [file for product in products for file in (product.path, *product.files)]
-    files += [file for refusal in refusals for file in (refusal.path, *refusal.files)]
-    return products, skipped, {real_path(file) for file in files}
+    used = [(one.path, one.files) for one in products] + [(one.path, one.files) for one in refusals]
+    # What lies in a SAFE folder belongs to it as a whole.
+    files = [file for path, own in used for file in ((path,) if is_safe(path) else (path, *own))]
+    return products, skipped, real_paths(files)
 
 
 _VERBS = ("is ", "has ", "names ", "holds ", "lies ", "can't ", "needs ", "lacks ")

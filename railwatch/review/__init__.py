@@ -6,12 +6,12 @@ stands beside the machine's and is preferred to it wherever the history is told;
 
 from __future__ import annotations
 
+from railwatch.errors import ReviewError
 from railwatch.review.apply import Applied, apply_review, set_count
 from railwatch.review.corrections import Changes
-from railwatch.review.errors import ReviewError
 from railwatch.review.find import find_observation, preferred
 from railwatch.review.geopackage import Exported, export_review
-from railwatch.review.next_look import Proposal, proposals
+from railwatch.review.next_review import Proposal, proposals
 
 __all__ = [
     "Applied",

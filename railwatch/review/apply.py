@@ -25,6 +25,7 @@ from detector.wagons.detections import frame_of
 from geo import Scene
 from geo.boxes import map_to_boxes
 from geo.ground_metric import apply_affine
+from railwatch.errors import ReviewError
 from railwatch.pages.pictures import boxes as evidence
 from railwatch.pipeline.count_area import AreaCount, count_area
 from railwatch.review.corrections import (
@@ -36,7 +37,6 @@ from railwatch.review.corrections import (
     compared,
     read_corrections,
 )
-from railwatch.review.errors import ReviewError
 from railwatch.review.find import area_of, find_observation, latest_review, reviewed_by_hand
 from railwatch.review.geopackage import pixel_transform
 from railwatch.review.image_cut import find_scene

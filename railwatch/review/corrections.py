@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from aoi import AreaOfInterest
 from aoi.gdal import list_layers, read_vector
 from aoi.geodesy import local_metres
-from railwatch.review.errors import ReviewError
+from railwatch.errors import ReviewError
 from railwatch.review.layers import BOXES, FACTS, FORMAT
 
 __all__ = ["Changes", "Corrected", "Corrections", "compared", "read_corrections"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import shapely.geometry
 
 from aoi import AreaOfInterest, area_names, load_area
-from railwatch.review.errors import ReviewError
+from railwatch.errors import ReviewError
 from railwatch.store.areas import area_version
 from railwatch.store.observation import Observation, current, latest_reviews
 from railwatch.store.store import Store

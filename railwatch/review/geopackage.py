@@ -27,8 +27,8 @@ from aoi.files import replacing, whole_database, write_bytes
 from aoi.io import area_document
 from geo import Scene
 from geo.boxes import box_corners
+from railwatch.errors import ReviewError
 from railwatch.pages.qgis_style import SymbolStyle, box_style, plain_style, write_styles
-from railwatch.review.errors import ReviewError
 from railwatch.review.find import area_of, find_observation, reviewed_by_hand
 from railwatch.review.image_cut import find_scene, write_cut
 from railwatch.review.layers import AREA_LAYERS, BOXES, FACTS, FORMAT, GEOMETRY

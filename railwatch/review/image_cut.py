@@ -13,8 +13,8 @@ from affine import Affine
 from aoi import AreaOfInterest
 from aoi.files import replacing
 from geo import Scene, open_scene
+from railwatch.errors import ReviewError
 from railwatch.pipeline.find_scenes import find_scenes
-from railwatch.review.errors import ReviewError
 from railwatch.store.observation import Observation
 
 __all__ = ["find_scene", "write_cut"]

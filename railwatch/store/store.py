@@ -70,6 +70,9 @@ COLLECTION = "collection.json"
 DETECTIONS = "detections"
 EVIDENCE = "evidence"
 IMAGE = "image"
+PRODUCTS = ".products.json"
+"""What the metadata of Sentinel-2 products said. It is about this machine's folders, and so it begins with a
+dot: a store behind a URL doesn't get it."""
 _PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 
 _COLLECTION_ID = "railwatch-observations"

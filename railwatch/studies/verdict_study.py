@@ -1,7 +1,7 @@
 """How often the verdict's rule is wrong: a simulation study with a table and a figure to show for it.
 
-Yards are simulated by another law than the one the rule fits: trains arrive at random, more of them in
-some seasons, each with its own number of cars and its own time of stay. So the yard's state lasts from
+Yards are simulated by another distribution than the one the rule fits: trains arrive at random, more of them
+in some seasons, each with its own number of cars and its own time of stay. So the yard's state lasts from
 observation to observation, as it does in the world. Clouds hide it for days on end, more in the monsoon,
 and more often when it is full (a yard of white containers looks like cloud). Each observation has the error
 of its sensor.

@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.crs import CRS
 
-from aoi import AreaOfInterest, load_area
 from aoi.files import write_text
 from detector.simulators.procedural.spec import FREIGHT, Consist
 from detector.simulators.procedural.yards import Traffic, Yard, random_yard
@@ -202,7 +201,9 @@ class _Place:
         """The acquisition, and the freight cars and metres of them that truly stand in the yard."""
         consists = self.traffic.next(float(date.cars))
         rng = np.random.default_rng([SEED, number])
-        sky = replace(random_sky(rng, self.coarse.habits, date.when), snow=0.9 if date.sky == "snow" else 0.0)
+        sky = replace(
+            random_sky(rng, self.coarse.parameters, date.when), snow=0.9 if date.sky == "snow" else 0.0
+        )
         image = self.coarse.render(consists, sky)
         image, classes = _overcast(image, date, rng)
         chip = Chip(
@@ -279,11 +280,6 @@ def _overcast(
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-
-
-def read_area(folder: Path) -> AreaOfInterest:
-    """The area of a folder that `make` wrote."""
-    return load_area(folder / "area.geojson")
 
 
 def main(arguments: Sequence[str]) -> int:

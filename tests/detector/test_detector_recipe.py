@@ -12,12 +12,13 @@ import pytest
 import torch
 from painted import bright_weights
 
+from benchmarks import mean_of_weights
 from detector.errors import LabelError, WeightsError
 from detector.labels import LabelledImage, write_labels
 from detector.training.config import WagonData, WagonRecipe, WagonTraining, read_recipe
 from detector.training.shards import write_shard
 from detector.training.tiles import simulate_tiles
-from detector.training.wagon_recipe import blend, follow
+from detector.training.wagon_recipe import follow, mean_of
 from detector.wagons import weights
 from detector.wagons.detector import WagonDetector
 from detector.wagons.network import WagonNet
@@ -191,14 +192,43 @@ def test_missing_inputs_are_named(tmp_path):
         follow(recipe(labels=(str(tmp_path / "labels.geojson"),)), tmp_path / "run", device="cpu")
 
 
-def test_a_blend_lies_between_two_networks():
+def test_a_mean_lies_between_its_networks():
     torch.manual_seed(0)
     one, two = WagonNet(), WagonNet()
-    first = {name: value.clone() for name, value in one.state_dict().items()}
-    blend(one, two, 0.25)
-    for name, value in one.state_dict().items():
+    mean = mean_of([(3.0, one), (1.0, two)]).state_dict()
+    first, second = one.state_dict(), two.state_dict()
+    for name, value in mean.items():
         if value.dtype.is_floating_point:
-            assert torch.allclose(value, 0.75 * first[name] + 0.25 * two.state_dict()[name], atol=1e-6), name
+            assert torch.allclose(value, 0.75 * first[name] + 0.25 * second[name], atol=1e-6), name
+
+
+def test_a_mean_of_weights_files_is_calibrated_and_written(prepared, tmp_path, monkeypatch, capsys):
+    bright = bright_weights(tmp_path)
+    settings = settings_file(tmp_path, f"start = '{bright}'\n[data]\ncheck_shards = 1")
+    command = [
+        "mean",
+        str(prepared),
+        f"{bright}=1",
+        f"{bright}=3",
+        "--config",
+        str(settings),
+        "--name",
+        "both",
+    ]
+    monkeypatch.setattr("sys.argv", command)
+    mean_of_weights.main()
+    path = Path(capsys.readouterr().out.strip())
+    assert path == prepared / "both.safetensors"
+    old, new = (weights.load(p).network.state_dict()["stem.0.0.weight"] for p in (bright, path))
+    assert np.allclose(old, new)
+    assert "threshold" in weights.load(path).card
+
+
+@pytest.mark.parametrize("shares", [(0.0, 0.0), (1.5, -0.5)])
+def test_a_mean_needs_positive_shares(shares):
+    network = WagonNet()
+    with pytest.raises(ValueError, match="must be positive"):
+        mean_of([(share, network) for share in shares])
 
 
 @pytest.mark.parametrize(

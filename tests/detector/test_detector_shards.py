@@ -58,6 +58,8 @@ def test_a_shard_of_empty_tiles(tmp_path):
 def test_only_whole_shards_are_found(shard):
     write_shard(shard.with_name("shard-00001"), [tile(1)])
     np.save(shard.with_name("shard-00002.images.npy"), np.zeros((1, 64, 64, 3), np.uint8))
+    # What is being written lies there under a hidden name, and gets its own at the end.
+    (shard.parent / ".tmp-1-shard-00003.labels.npz").write_bytes(b"")
     assert [p.name for p in find_shards(shard.parent)] == ["shard-00000", "shard-00001"]
     assert find_shards(shard.parent / "nowhere") == []
     assert not list(shard.parent.glob("*part*"))

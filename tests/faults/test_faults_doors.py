@@ -54,7 +54,7 @@ def test_gdal_opens_others_files_through_one_door(repository):
     assert not remote, remote
 
 
-# Modules that open a remote file, by the user's wish, under `aoi.gdal.remote_options`.
+# Modules that open a remote file, by the user's wish.
 REMOTE: tuple[str, ...] = ("geo/stac", "geo/remote", "railwatch/fetch", "geo/catalogue")
 
 

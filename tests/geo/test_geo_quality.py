@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aoi import AreaOfInterest, Mask
-from geo import Scene, SceneError, open_scene, quality, valid_fraction
+from geo import Scene, SceneError, coverage, open_scene, valid_fraction
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +88,8 @@ def test_large_areas_are_decimated(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     numbers = texture(300, 400, 1)
     numbers[:, :150] = 0
     scene = open_scene(write(tmp_path / "x.tif", numbers, nodata=0, **placed()))
-    monkeypatch.setattr(quality, "_MAX_PX", 50)
-    monkeypatch.setattr(quality, "_STRIP_PX", 7)
+    monkeypatch.setattr(coverage, "_MAX_PX", 50)
+    monkeypatch.setattr(coverage, "_STRIP_PX", 7)
     assert valid_fraction(scene) == pytest.approx(0.5, abs=0.03)
     assert valid_fraction(scene, area_at(scene, shapely.box(0, 75, 400, 300))) == pytest.approx(
         2 / 3, abs=0.03

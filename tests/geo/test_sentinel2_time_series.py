@@ -341,6 +341,28 @@ def test_what_always_looks_like_cloud_is_known_by_its_past(against, chips):
     assert against(chip(DATES, ground(77)), judge=bright).reason == "Cloud."
 
 
+@pytest.mark.parametrize("proven", [1, 2])
+def test_two_dates_that_pass_by_themselves_let_light_ground_in(chips, proven):
+    """Ground that passes for cloud on most dates: two that show the same are enough to know it by."""
+    middle = float(np.median(ground(1)[0]))
+
+    def light(bands, reflectance, scl, inside, ring, *, background=None, **more):
+        found = all_clear(bands, reflectance, scl, inside, ring)
+        doubtful = background is None and np.nanmedian(reflectance[0]) > 0.95 * middle
+        return replace(found, reason="Cloud.") if doubtful else found
+
+    dark = [chip(number, 0.9 * ground(1), noise=0.002) for number in range(proven)]
+    found = list(dated_images([*dark, *chips[proven:8]], SITE, judge=light))
+    if proven == 1:
+        assert [one.reason for one in found[1:]] == ["Cloud."] * 7
+    else:
+        assert [one.placement.accepted for one in found] == [True] * 8
+        assert [one.reason is None for one in found] == [False] * LEAST_HISTORY + [True] * 3
+        # What doesn't show that ground stays in doubt.
+        other = list(dated_images([*dark, chip(2, ground(77))], SITE, judge=light))
+        assert other[-1].reason == "Cloud."
+
+
 def test_missing_pixels_are_unknown_and_too_many_abstain(against):
     corner = ground(1)
     corner[:, :, :40] = np.nan

@@ -23,8 +23,9 @@ from geo import open_scene
 from railwatch.cli import app
 from railwatch.config import RunConfig
 from railwatch.errors import StoreError
-from railwatch.pages.export import DETECTION_COLUMNS, FORMATS, OBSERVATION_COLUMNS, export, export_images
+from railwatch.pages.export import DETECTION_COLUMNS, FORMATS, export, export_images
 from railwatch.pages.pictures.boxes import render
+from railwatch.pages.tables import COUNT_COLUMNS
 from railwatch.pipeline.count_area import count_area
 from railwatch.store.store import Store
 
@@ -63,9 +64,7 @@ def test_csv_opens_in_spreadsheets(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     assert export(store, path, "csv") == 4
     raw = path.read_bytes()
-    assert raw.decode("utf-8").splitlines()[0].split(",")[: len(OBSERVATION_COLUMNS)] == list(
-        OBSERVATION_COLUMNS
-    )
+    assert raw.decode("utf-8").splitlines()[0].split(",")[: len(COUNT_COLUMNS)] == list(COUNT_COLUMNS)
     with path.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["datetime"] for row in rows] == [
@@ -161,7 +160,7 @@ def test_a_spreadsheet_has_dates_and_whole_numbers_and_runs_nothing(store: Store
     assert book.sheetnames == ["observations", "detections"]
     sheet = book["observations"]
     head = [cell.value for cell in sheet[1]]
-    assert head[: len(OBSERVATION_COLUMNS)] == list(OBSERVATION_COLUMNS)
+    assert head[: len(COUNT_COLUMNS)] == list(COUNT_COLUMNS)
     row = dict(zip(head, sheet[2], strict=True))
     assert row["date"].value == datetime(2023, 9, 1)
     assert row["date"].is_date

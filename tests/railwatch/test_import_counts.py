@@ -18,8 +18,8 @@ from yards import Yard
 import railwatch as package
 from aoi.io import area_document
 from railwatch.config import RunConfig
+from railwatch.errors import ReviewError
 from railwatch.pages.export import export
-from railwatch.review.errors import ReviewError
 from railwatch.review.import_counts import import_counts
 from railwatch.store.observation import Observation
 from railwatch.store.store import Store

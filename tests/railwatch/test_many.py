@@ -13,9 +13,8 @@ from local_archive import dask_cluster, s3_server
 from railwatch.config import RunConfig
 from railwatch.errors import EngineError
 from railwatch.pages.overview import gather_yards, write_overview
-from railwatch.pipeline.areas import load_areas
 from railwatch.pipeline.engine import Dask, Processes, Serial, Threads, engine_of
-from railwatch.pipeline.many import run_areas, run_many, tasks_of
+from railwatch.pipeline.many import load_areas, run_areas, run_many, tasks_of
 from railwatch.pipeline.run import look_for
 from railwatch.store.mirror import CACHE, Mirror
 from railwatch.store.store import Store

@@ -39,7 +39,7 @@ from railwatch.review import (
 from railwatch.review.geopackage import pixel_transform
 from railwatch.review.interval import count_interval
 from railwatch.review.layers import BOXES, FACTS
-from railwatch.review.next_look import as_reviewed, values_of
+from railwatch.review.next_review import as_reviewed, values_of
 from railwatch.store.observation import Observation
 from railwatch.store.store import Store
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aoi import check_area
+from aoi import check_area, load_area
 from aoi.errors import InputError
 from geo.sentinel2.formats.find import find_products
 from railwatch.selftest.sentinel2 import ProductSamples, SampleEstimate, _figures, bundled_products
@@ -50,7 +50,7 @@ def test_both_forms_hold_the_same_reflectance(samples: ProductSamples, tmp_path:
     chips = []
     for number in range(2):
         (product,), _ = find_products([tmp_path / str(number) / "products"])
-        chips.append(product.read(chip_grid(make.read_area(tmp_path / str(number)))))
+        chips.append(product.read(chip_grid(load_area(tmp_path / str(number) / "area.geojson"))))
     one, other = chips
     assert one.reflectance == pytest.approx(other.reflectance, abs=1e-6, nan_ok=True)
     assert 0.01 < one.reflectance[0, 50, 50] < 0.5

@@ -48,7 +48,7 @@ class Cutout:
 
 @dataclass(frozen=True)
 class Paint:
-    """What the vehicles of one string have in common.
+    """What the vehicles of one rake have in common.
 
     Attributes:
         hue: Of the body, (3,) display values 0 to 1.
@@ -111,7 +111,7 @@ def body_colour(rng: np.random.Generator, near: F32 | None = None) -> F32:
 
 
 def random_paint(rng: np.random.Generator, kind: str, near: F32, lit: float) -> Paint:
-    """The design of a string of vehicles of one kind."""
+    """The design of a rake of vehicles of one kind."""
     low, high = LENGTHS_M[kind]
     return Paint(
         body_colour(rng, near),
@@ -168,7 +168,7 @@ class _VehicleDrawing:
         self.colour[where] += (np.asarray(colour, np.float32) - self.colour[where]) * np.float32(share)
 
     def ribs(self, depth: float) -> None:
-        """Light and dark across the body at the string's period."""
+        """Light and dark across the body at the rake's period."""
         wave = np.sin(2 * np.pi * self.along / np.float32(self.paint.rib_m))
         sharp = np.tanh(wave * np.float32(self.design.uniform(1, 5)))
         self.times(1.0 + np.float32(depth) * sharp * np.ones_like(self.across))

@@ -342,7 +342,7 @@ def _painted_strips(scene: Canvas, rng: np.random.Generator, axis: F64, low: flo
 
 @dataclass(frozen=True)
 class _OneTrade:
-    """A yard of long strings of one kind in one tone, mostly a dark one: coal trains, car carriers, tanks."""
+    """A yard of long rakes of one kind in one tone, mostly a dark one: coal trains, car carriers, tanks."""
 
     kind: str
     tone: F32

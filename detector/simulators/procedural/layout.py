@@ -209,7 +209,7 @@ class Mix:
     types: tuple[str, ...]
     weights: tuple[float, ...]
     dullness: float  # 0-1: how far colours are pulled to `bed`
-    flush: float | None  # station at which strings end side by side, for yards filled in blocks
+    flush: float | None  # station at which rakes end side by side, for yards filled in blocks
     bed: Colour
     snow: float
     liveries: float = 0.0  # how often a consist's wagons of a style wear a random pattern

@@ -1,7 +1,7 @@
 """Whole freight yards over the years: the ground once, and the wagons that stand there on each date.
 
 A yard is a `SceneSpec` without wagons, some hundred metres to two kilometres long with its tracks along x,
-and a `Traffic` that fills it: strings come and go from date to date around a level that is the yard's own.
+and a `Traffic` that fills it: rakes come and go from date to date around a level that is the yard's own.
 Each date's scene is again a `SceneSpec`, so that a fine or a coarse renderer can draw the same day.
 """
 
@@ -200,7 +200,7 @@ def _tracks(rng: np.random.Generator, site: SceneDraft, paths: list[TrackPath]) 
 
 @dataclass
 class _Rake:
-    """A string that stands on a track from chainage to chainage."""
+    """A rake that stands on a track from chainage to chainage."""
 
     track: int
     start_m: float
@@ -217,7 +217,7 @@ class Traffic:
         yard: The yard.
         rng: Source of chance.
         level: Freight cars that usually stand there.
-        departure: Probability that a string has left by the next date.
+        departure: Probability that a rake has left by the next date.
         quiet: Share of dates on which the yard is empty.
         surge: Share of dates with many more wagons than usual.
     """
@@ -229,7 +229,7 @@ class Traffic:
     quiet: float = 0.1
     surge: float = 0.12
     most: float = 330.0
-    strings: list[_Rake] = field(default_factory=list)
+    rakes: list[_Rake] = field(default_factory=list)
     _drift: float = 0.0
 
     @classmethod
@@ -252,29 +252,29 @@ class Traffic:
         """
         rng = self.rng
         wanted = self._wanted() if target is None else target
-        self.strings = [s for s in self.strings if rng.random() > self.departure]
+        self.rakes = [s for s in self.rakes if rng.random() > self.departure]
         if wanted < 1:
-            self.strings = []
-        while self.strings and self.count > max(wanted * 1.1, wanted + 3):
-            self.strings.pop(int(rng.integers(len(self.strings))))
+            self.rakes = []
+        while self.rakes and self.count > max(wanted * 1.1, wanted + 3):
+            self.rakes.pop(int(rng.integers(len(self.rakes))))
         tries = 0
         while self.count < wanted - 0.5 and tries < 60:
             tries += 1
             self._arrive(wanted - self.count)
         by_track: dict[int, list[Wagon]] = {}
-        for one in sorted(self.strings, key=lambda s: (s.track, s.start_m)):
+        for one in sorted(self.rakes, key=lambda s: (s.track, s.start_m)):
             by_track.setdefault(one.track, []).extend(one.wagons)
         return tuple(Consist(track, tuple(wagons)) for track, wagons in by_track.items())
 
     @property
     def count(self) -> int:
         """Freight cars that stand there now."""
-        return sum(w.category == FREIGHT for s in self.strings for w in s.wagons)
+        return sum(w.category == FREIGHT for s in self.rakes for w in s.wagons)
 
     @property
     def pieces(self) -> list[tuple[int, float, float]]:
         """Occupied stretches of track: (track id, from, to) in metres of chainage, over couplers."""
-        return [(s.track, s.start_m, s.end_m) for s in self.strings]
+        return [(s.track, s.start_m, s.end_m) for s in self.rakes]
 
     def _wanted(self) -> float:
         rng = self.rng
@@ -287,7 +287,7 @@ class Traffic:
         return float(min(self.level * math.exp(self._drift), self.most))
 
     def _arrive(self, room: float) -> None:
-        """Put one more string on a free stretch."""
+        """Put one more rake on a free stretch."""
         rng, yard = self.rng, self.yard
         gaps = [
             (track, a, b)
@@ -311,10 +311,10 @@ class Traffic:
             wagons.append(_wagon(rng, style, load, yard.mix, yard.paths[track], s))
             s += style.length_m + float(rng.uniform(0.0, 0.2))
         if wagons:
-            self.strings.append(_Rake(track, start, s, tuple(wagons), s - start))
+            self.rakes.append(_Rake(track, start, s, tuple(wagons), s - start))
 
     def _free(self, track: int, path: TrackPath) -> list[tuple[float, float]]:
-        taken = sorted((s.start_m - 2.0, s.end_m + 2.0) for s in self.strings if s.track == track)
+        taken = sorted((s.start_m - 2.0, s.end_m + 2.0) for s in self.rakes if s.track == track)
         out = []
         for a, b in clear_runs(path):
             at = a
@@ -330,7 +330,7 @@ class Traffic:
 
 
 def _composition(rng: np.random.Generator, n: int, yard: Yard) -> list[tuple[Style, str]]:
-    """Styles and loads of a string: of one kind, in blocks, or mixed; now and then with an engine."""
+    """Styles and loads of a rake: of one kind, in blocks, or mixed; now and then with an engine."""
     mixed = rng.random() < 0.3
     style, load = _choose(rng, yard)
     out: list[tuple[Style, str]] = []

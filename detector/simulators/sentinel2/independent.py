@@ -65,7 +65,7 @@ _LONG = (4, 7)  # types of which half are 20 to 26 m long
 
 @dataclass(frozen=True)
 class SimpleWagon:
-    """A wagon of a string.
+    """A wagon of a rake.
 
     Attributes:
         length_m: Coupler to coupler.
@@ -106,9 +106,9 @@ class StripYard:
         jitter_m: Standard deviation of a date's place, an axis.
         wet_share: How often the ground is wet.
         level: Usual number of wagons.
-        departing: Share of the strings that are gone by the next date.
+        departing: Share of the rakes that are gone by the next date.
         mix: Share of each type of wagon.
-        strings: What stands there now.
+        rakes: What stands there now.
         wet: How wet the ground was on the last date.
     """
 
@@ -125,7 +125,7 @@ class StripYard:
     level: float
     departing: float
     mix: F64
-    strings: list[SimpleRake] = field(default_factory=list)
+    rakes: list[SimpleRake] = field(default_factory=list)
     wet: float = 0.0
 
     @classmethod
@@ -156,17 +156,17 @@ class StripYard:
     @property
     def count(self) -> int:
         """Wagons that stand there."""
-        return sum(len(string.wagons) for string in self.strings)
+        return sum(len(rake.wagons) for rake in self.rakes)
 
     @property
     def occupied_m(self) -> float:
         """Track length that they take, coupler to coupler."""
-        return sum(string.end_m - string.start_m for string in self.strings)
+        return sum(rake.end_m - rake.start_m for rake in self.rakes)
 
     # --------------------------------------------------------------------------------------- its traffic
 
     def next_date(self, wanted: float | None = None) -> None:
-        """Let strings depart and arrive until the next date.
+        """Let rakes depart and arrive until the next date.
 
         Args:
             wanted: About how many wagons are to stand there then; by default what is usual, now and then none
@@ -181,19 +181,19 @@ class StripYard:
             elif event < 0.18:
                 wanted = self.level * rng.uniform(1.5, 4.0)
             wanted = min(wanted, float(_MOST_WAGONS))
-        self.strings = [one for one in self.strings if wanted > 0 and rng.random() > self.departing]
+        self.rakes = [one for one in self.rakes if wanted > 0 and rng.random() > self.departing]
         while self.count > wanted * 1.1 + 1:
-            self.strings.pop(int(rng.integers(len(self.strings))))
+            self.rakes.pop(int(rng.integers(len(self.rakes))))
         for _ in range(60):
             room = wanted - self.count
             if room <= 1:
                 break
-            string = self._arriving(int(min(max(1, rng.poisson(10)), room + 1)))
-            if string is not None:
-                self.strings.append(string)
+            rake = self._arriving(int(min(max(1, rng.poisson(10)), room + 1)))
+            if rake is not None:
+                self.rakes.append(rake)
 
     def _arriving(self, number: int) -> SimpleRake | None:
-        """A string where there is room; None if none was found."""
+        """A rake where there is room; None if none was found."""
         rng = self.rng
         track, usual = int(rng.integers(len(self.track_m))), int(rng.choice(len(_WAGONS), p=self.mix))
         mixed, shade = rng.random() < 0.3, math.exp(rng.normal(0.0, 0.12))
@@ -214,7 +214,7 @@ class StripYard:
         start = _END_M + float(rng.uniform(0.0, self.length_m - total))
         taken = (
             other.track == track and start < other.end_m + 5.0 and other.start_m < start + total + 5.0
-            for other in self.strings
+            for other in self.rakes
         )
         return None if any(taken) else SimpleRake(track, start, tuple(wagons))
 
@@ -280,17 +280,17 @@ class StripYard:
         half = _WAGON_WIDTH_M / 2
         shaded = np.zeros(shape, np.bool_)
         reach, aside = self._shadow(sun)
-        for string in self.strings:
-            middle = self.track_m[string.track]
+        for rake in self.rakes:
+            middle = self.track_m[rake.track]
             for height in np.linspace(0.15, 1.0, 6) * _WAGON_HEIGHT_M:
                 rows = np.abs(across - middle - aside * height) < half
-                columns = (along > string.start_m + reach * height) & (along < string.end_m + reach * height)
+                columns = (along > rake.start_m + reach * height) & (along < rake.end_m + reach * height)
                 shaded[np.ix_(rows, columns)] = True
         image *= np.where(shaded, 0.45 * light, light)[..., None]
-        for string in self.strings:
-            rows = np.abs(across - self.track_m[string.track]) < half
-            start = string.start_m
-            for wagon in string.wagons:
+        for rake in self.rakes:
+            rows = np.abs(across - self.track_m[rake.track]) < half
+            start = rake.start_m
+            for wagon in rake.wagons:
                 end = start + wagon.length_m
                 columns = (along > start + _GAP_M / 2) & (along < end - _GAP_M / 2)
                 image[np.ix_(rows, columns)] = wagon.reflectance
@@ -315,7 +315,7 @@ class StripYard:
     def occupied(self) -> F64:
         """Every metre of track under wagons, (n, 2) grid pixels."""
         points = [np.empty((0, 2))]
-        for one in self.strings:
+        for one in self.rakes:
             along = np.arange(one.start_m + 0.5, one.end_m, 1.0)
             points.append(self._on_grid(along, np.full(len(along), self.track_m[one.track])))
         return np.concatenate(points)

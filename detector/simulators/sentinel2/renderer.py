@@ -308,7 +308,7 @@ class SiteParameters:
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> SiteParameters:
-        """The habits of a site by chance."""
+        """The parameters of a site by chance."""
         return cls(
             latitude_deg=float(rng.uniform(25.0, 60.0)),
             jitter_m=float(rng.uniform(1.0, 4.0)),
@@ -339,11 +339,11 @@ def sun_at(when: dt.datetime, latitude_deg: float) -> tuple[float, float]:
 
 
 def random_sky(
-    rng: np.random.Generator, habits: SiteParameters, when: dt.datetime, *, snow: float = 0.0
+    rng: np.random.Generator, parameters: SiteParameters, when: dt.datetime, *, snow: float = 0.0
 ) -> AcquisitionConditions:
     """The sky and the instrument of one clear date."""
-    azimuth, elevation = sun_at(when, habits.latitude_deg)
-    wet = float(rng.uniform(0.2, 1.0)) if rng.random() < habits.climate else float(rng.uniform(0.0, 0.15))
+    azimuth, elevation = sun_at(when, parameters.latitude_deg)
+    wet = float(rng.uniform(0.2, 1.0)) if rng.random() < parameters.climate else float(rng.uniform(0.0, 0.15))
     haze = float(np.clip(rng.exponential(0.006), 0.0, 0.05))
     return AcquisitionConditions(
         when=when,
@@ -352,9 +352,9 @@ def random_sky(
         wet=wet,
         gain=tuple(float(g) for g in (1 + rng.normal(0, 0.05) + rng.normal(0, 0.015, 4)) * (1 - haze)),
         haze=tuple(float(h) for h in haze * np.array([1.0, 0.75, 0.55, 0.3])),
-        shift_m=tuple(float(s) for s in rng.normal(0, habits.jitter_m, 2)),  # type: ignore[arg-type]
+        shift_m=tuple(float(s) for s in rng.normal(0, parameters.jitter_m, 2)),  # type: ignore[arg-type]
         band_shift_m=tuple(tuple(float(s) for s in p) for p in rng.normal(0, 0.8, (4, 2))),  # type: ignore[misc]
-        fwhm_m=tuple(f * float(rng.uniform(0.97, 1.03)) for f in habits.fwhm_m),
+        fwhm_m=tuple(f * float(rng.uniform(0.97, 1.03)) for f in parameters.fwhm_m),
         snow=snow,
         seed=int(rng.integers(1 << 31)),
     )
@@ -388,13 +388,13 @@ class CoarseYard:
 
     Attributes:
         yard: The yard.
-        habits: The site's own weather and instrument.
+        parameters: The site's own weather and instrument.
         ground: Its ground.
         lattice: Where the pixels lie.
     """
 
     yard: Yard
-    habits: SiteParameters
+    parameters: SiteParameters
     ground: Ground
     lattice: Grid
 
@@ -406,10 +406,10 @@ class CoarseYard:
             float(rng.uniform(-180, 180)),
             (float(rng.uniform(0, 10)), float(rng.uniform(0, 10))),
         )
-        habits, ground = SiteParameters.random(rng), draw_ground(yard, rng)
+        parameters, ground = SiteParameters.random(rng), draw_ground(yard, rng)
         if picture is not None:
             ground = on_picture(ground, yard, picture, rng)
-        return cls(yard, habits, ground, lattice)
+        return cls(yard, parameters, ground, lattice)
 
     @cached_property
     def size(self) -> tuple[int, int]:
@@ -445,11 +445,11 @@ class CoarseYard:
         h, w = self.size
         lasting = noise.crop("patchy", self.yard.spec.seed, h, w).astype(np.float32) / 128.0 - 1.0
         today = noise.crop("patchy", int(rng.integers(1 << 24)), h, w).astype(np.float32) / 128.0 - 1.0
-        uneven = self.habits.patchiness * (0.6 * lasting + 0.4 * today)
+        uneven = self.parameters.patchiness * (0.6 * lasting + 0.4 * today)
         dark = 0.35 * sky.wet * np.clip(1.0 + uneven, 0.0, 1.8) * self.ground.thirst
         # Small things move: dust, oil, tyres, stacks. Patches of twenty to sixty metres, each band alike.
         local = noise.crop("cloudy", int(rng.integers(1 << 24)), h, w).astype(np.float32) / 128.0 - 1.0
-        return np.asarray(np.clip(1.0 - dark, 0.3, 1.0) * np.exp(3.0 * self.habits.change * local))[None]
+        return np.asarray(np.clip(1.0 - dark, 0.3, 1.0) * np.exp(3.0 * self.parameters.change * local))[None]
 
     def _snowed(self, values: F32, sky: AcquisitionConditions, rng: np.random.Generator) -> F32:
         h, w = self.size

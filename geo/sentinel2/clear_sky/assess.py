@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.sentinel2.clear_sky.clouds import blue_excess, contrast_left, find_clouds
-from geo.sentinel2.clear_sky.inputs import BLUE, RED, ClearSkyInputs, sight
+from geo.sentinel2.clear_sky.inputs import BLUE, RED, ClearSkyInputs, prepared_inputs
 from geo.sentinel2.clear_sky.neighbourhood import Mask, grown
 from geo.sentinel2.clear_sky.shadows import find_shadows
 from geo.sentinel2.clear_sky.thresholds import ClearSkyThresholds
@@ -90,7 +90,7 @@ def assess(
     Raises:
         ValueError: a 10 m band is missing, the shapes differ, or no pixel is inside.
     """
-    view = sight(bands, reflectance, scl, inside, ring, background, spread, rules, pixel_m)
+    view = prepared_inputs(bands, reflectance, scl, inside, ring, background, spread, rules, pixel_m)
     around = view.ring.where
     clouds = find_clouds(view, rules)
     snow, cloud = _snow(view, clouds.mask, rules)

@@ -77,7 +77,7 @@ class ClearSkyInputs:
         return found | (inner & self.seen & ~self.ring.where)
 
 
-def sight(
+def prepared_inputs(
     bands: tuple[str, ...],
     reflectance: NDArray[np.float32],
     scl: NDArray[np.uint8] | None,

@@ -28,7 +28,17 @@ from geo.ground_metric import apply_affine, doubt_at
 from geo.sentinel2.formats.band_names import ENGINE_INDEX, band_name, described, last_band, stacked
 from geo.sentinel2.formats.declaration import DECLARATION, Declaration, Declared, parse_declaration
 from geo.sentinel2.formats.gdal_tags import ProductTags, product_tags
-from geo.sentinel2.formats.product import SATURATED, Band, Clock, Product, Refusal, build_product
+from geo.sentinel2.formats.product import (
+    EIGHT_BITS,
+    QUANTIFICATION,
+    SATURATED,
+    Band,
+    Clock,
+    Product,
+    Refusal,
+    build_product,
+    lacking,
+)
 from geo.sentinel2.formats.product_names import (
     CLASSES,
     TEN_METRE_BANDS,
@@ -38,7 +48,6 @@ from geo.sentinel2.formats.product_names import (
 )
 from geo.sentinel2.formats.radiometric_offset import SHIFT, decide, floors
 from geo.sentinel2.formats.raster_band import Header, header, sample
-from geo.sentinel2.formats.safe import EIGHT_BITS, QUANTIFICATION, lacking
 
 log = logging.getLogger(__name__)
 

@@ -6,15 +6,17 @@ import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from aoi.files import real_path
 from geo.errors import SceneError
 from geo.file_tree import FileTree, FolderFileTree, ZipFileTree, below, joined
+from geo.sentinel2.formats.declaration import DECLARATION
 from geo.sentinel2.formats.export import open_exports
+from geo.sentinel2.formats.metadata_cache import MetadataCache, Opened
 from geo.sentinel2.formats.product import Product, Refusal
-from geo.sentinel2.formats.safe import aws_roots, open_aws, open_safe, safe_roots
-from geo.sentinel2.formats.stac_item import open_items
+from geo.sentinel2.formats.product_names import aws_roots, safe_roots
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,9 @@ _TRUST = {"SAFE": 0, "STAC": 1, "AWS": 2, "export": 3}
 
 
 def find_products(
-    paths: Iterable[Path], trees: Mapping[Path, FolderFileTree] | None = None
+    paths: Iterable[Path],
+    trees: Mapping[Path, FolderFileTree] | None = None,
+    cache: MetadataCache | None = None,
 ) -> tuple[list[Product], list[Refusal]]:
     """Find the Sentinel-2 products among files and, at any depth, in folders and zips.
 
@@ -36,10 +40,12 @@ def find_products(
     Args:
         paths: Files and folders.
         trees: The files in those of the folders that have been walked already.
+        cache: What was opened before; what is opened now is kept in it.
 
     Returns:
         The products, each once, by path; and what is Sentinel-2's but can't be used, with the reasons.
     """
+    kept = MetadataCache() if cache is None else cache
     found = _FoundProducts()
     shallow: dict[Path, _FoundProducts] = {}
     for path in paths:
@@ -47,16 +53,17 @@ def find_products(
             continue
         root = _enclosing(path)
         if root is not None:
-            found.add(_scan(FolderFileTree(root)))
+            found.add(_scan(FolderFileTree(root), kept))
         elif path.is_dir():
-            found.add(_scan((trees or {}).get(path) or FolderFileTree(path)))
+            found.add(_scan((trees or {}).get(path) or FolderFileTree(path), kept))
         elif path.suffix.lower() == ".zip":
-            found.add(_scan_zip(path))
+            found.add(_scan_zip(path, kept))
         else:
             folder = path.parent
             if folder not in shallow:
-                shallow[folder] = _scan(FolderFileTree(folder, deep=False))
+                shallow[folder] = _scan(FolderFileTree(folder, deep=False), kept)
             found.add(shallow[folder].about(path))
+    kept.save()
     return found.settled()
 
 
@@ -136,40 +143,78 @@ def _enclosing(path: Path) -> Path | None:
     return None
 
 
-def _scan(tree: FileTree) -> _FoundProducts:
+def _scan(tree: FileTree, cache: MetadataCache) -> _FoundProducts:
     """All products in a folder or a zip."""
     found = _FoundProducts()
     names = tree.names
     taken: set[str] = set()
 
-    def take(root: str) -> None:
-        taken.update(joined(root, name) for name in below(names, root))
+    def add(opened: Opened) -> None:
+        found.extend((opened.products, opened.refusals))
+        taken.update(opened.taken)
 
     for root, xml in sorted(safe_roots(names).items()):
-        found.extend(open_safe(tree, root, xml))
-        take(root)
+        inside = below(names, root)
+        add(cache.opened(tree, f"SAFE {root}", inside, partial(_opened_safe, root=root, xml=xml)))
+        taken.update(joined(root, name) for name in inside)
     rest = [name for name in names if name not in taken]
-    found.extend(open_items(tree, rest, taken))
+    for name in rest:
+        if name.lower().endswith(".json"):
+            add(cache.opened(tree, f"item {name}", (), partial(_opened_item, name=name)))
     rest = [name for name in rest if name not in taken]
     for root in aws_roots(rest):
-        found.extend(open_aws(tree, root))
-        take(root)
+        inside = below(names, root)
+        add(cache.opened(tree, f"AWS {root}", inside, partial(_opened_aws, root=root)))
+        taken.update(joined(root, name) for name in inside)
     rest = [name for name in rest if name not in taken]
-    found.extend(open_exports(tree, rest))
+    images = [name for name in rest if not name.lower().endswith(".zip")]
+    given = (*images, f"../{DECLARATION}")  # one above counts, too
+    add(cache.opened(tree, "exports", given, partial(_opened_exports, names=images), contents=True))
     for name in rest:
         if not name.lower().endswith(".zip"):
             continue
         if isinstance(tree, FolderFileTree):
-            found.add(_scan_zip(tree.file(name)))
+            found.add(_scan_zip(tree.file(name), cache))
         elif _ZIP_NAME.search(name):
             reason = f"holds the zip {name.rpartition('/')[2]} inside the zip: unpack the outer one first."
             found.refusals.append(Refusal(tree.path, reason, (tree.path,)))
     return found
 
 
-def _scan_zip(path: Path) -> _FoundProducts:
+# A format's reader is imported when its files are there: most folders hold images alone.
+def _opened_safe(tree: FileTree, root: str, xml: str | None) -> Opened:
+    from geo.sentinel2.formats.safe import open_safe
+
+    return Opened(*open_safe(tree, root, xml))
+
+
+def _opened_item(tree: FileTree, name: str) -> Opened:
+    from geo.sentinel2.formats.stac_item import open_items
+
+    taken: set[str] = set()
+    return Opened(*open_items(tree, [name], taken), taken)
+
+
+def _opened_aws(tree: FileTree, root: str) -> Opened:
+    from geo.sentinel2.formats.safe import open_aws
+
+    return Opened(*open_aws(tree, root))
+
+
+def _opened_exports(tree: FileTree, names: Sequence[str]) -> Opened:
+    return Opened(*open_exports(tree, names))
+
+
+def _scan_zip(path: Path, cache: MetadataCache) -> _FoundProducts:
+    def scan(tree: FileTree) -> Opened:
+        inside = _scan(ZipFileTree.open(path), MetadataCache())
+        return Opened(inside.products, inside.refusals)
+
     try:
-        return _scan(ZipFileTree.open(path))
+        opened = cache.opened(
+            FolderFileTree(path.parent), f"zip {path.name}", (path.name,), scan, contents=True
+        )
+        return _FoundProducts(list(opened.products), list(opened.refusals))
     except SceneError as error:
         if _ZIP_NAME.search(path.name):
             return _FoundProducts(refusals=[Refusal.of(path, error, (path,))])

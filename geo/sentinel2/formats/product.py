@@ -31,6 +31,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+QUANTIFICATION = 10_000.0
+"""What every processing baseline divides numbers by; used only where the XML that says so is missing."""
+EIGHT_BITS = (
+    "is an 8-bit picture, stretched for the eye: reflectance, which the work at 10 m needs, can't be had "
+    "from it"
+)
+"""Why pictures are refused."""
+
 Kind = Literal["SAFE", "AWS", "STAC", "export"]
 Clock = Literal["datatake", "tile", "day"]
 
@@ -361,3 +369,10 @@ def _transformed(crs: CRS, area: AreaOfInterest) -> shapely.Geometry | None:
     except AreaError:
         return None
     return boundary if np.isfinite(boundary.bounds).all() and boundary.area > 0 else None
+
+
+def lacking(missing: Sequence[str]) -> str:
+    """For a sentence: that bands are missing."""
+    named = missing[0] if len(missing) == 1 else f"{', '.join(missing[:-1])} and {missing[-1]}"
+    plural = "s" if len(missing) > 1 else ""
+    return f"lacks the band{plural} {named}: the work at 10 m needs B02, B03, B04 and B08"

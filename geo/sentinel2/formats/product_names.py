@@ -1,10 +1,13 @@
-"""What the names of Sentinel-2 products, granules and datatakes tell."""
+"""What the names of Sentinel-2 products, granules, datatakes and their files tell."""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from geo.file_tree import joined, parent
 
 TEN_METRE_BANDS = ("B02", "B03", "B04", "B08")
 """The bands that wagons are looked for in."""
@@ -28,6 +31,10 @@ _DATATAKE = re.compile(
 _TILE = re.compile(r"(?:^|[_-])T(?P<tile>\d{2}[C-HJ-NP-X][A-HJ-NP-Z]{2})(?:[_.-]|$)")
 _BASELINE = re.compile(r"_N(\d\d)\.?(\d\d)(?:[_.]|$)")
 _ORBITS_A_CYCLE = 143
+_PRODUCT_XML = re.compile(r"^(MTD_MSI(L1C|L2A)|S2[A-Z]_\w{4}_MTD_SAFL(1C|2A)_.*)\.xml$", re.IGNORECASE)
+_SAFE = re.compile(r"\.SAFE$", re.IGNORECASE)
+AWS_TILE, AWS_INFO = "metadata.xml", "tileInfo.json"
+"""Side by side in a folder on the pattern of AWS's buckets."""
 # Absolute orbit of relative orbit 0 (that is, 143), modulo a cycle; from products that name both. The first
 # satellite left its place in the constellation in 2025, so that the rule holds up to then.
 _ORBIT_ORIGIN = {"Sentinel-2A": (140, 49_500), "Sentinel-2B": (26, 10**9)}
@@ -168,3 +175,42 @@ def is_modern(baseline: str) -> bool:
     """
     major, _, _ = baseline.partition(".")
     return major.isdigit() and int(major) >= 4
+
+
+def safe_roots(names: Sequence[str]) -> dict[str, str | None]:
+    """Find the SAFE products among files.
+
+    Args:
+        names: Relative names, as a `FileTree` lists them.
+
+    Returns:
+        The product's XML (None if it is missing) by the product's folder; "" is the top.
+    """
+    roots: dict[str, str | None] = {}
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        if _PRODUCT_XML.match(file) and "GRANULE/" not in f"{folder}/":
+            roots.setdefault(folder, name)
+        parts = folder.split("/")
+        for depth, part in enumerate(parts, start=1):
+            if _SAFE.search(part):
+                roots.setdefault("/".join(parts[:depth]), None)
+    for folder in [one for one, xml in roots.items() if xml is None]:
+        xml = next((one for one in roots if roots[one] and one.startswith(f"{folder}/")), None)
+        if xml is not None:  # a .SAFE folder around another one: an unpacker's habit
+            del roots[folder]
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        if folder in roots and roots[folder] is None and _PRODUCT_XML.match(file):
+            roots[folder] = name
+    return roots
+
+
+def aws_roots(names: Sequence[str]) -> list[str]:
+    """Find the folders on the pattern of AWS's buckets: metadata.xml and tileInfo.json side by side."""
+    listed = set(names)
+    return [
+        parent(name)
+        for name in names
+        if name.rpartition("/")[2] == AWS_TILE and joined(parent(name), AWS_INFO) in listed
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,29 @@ from typing import Any
 from geo.errors import SceneError
 from geo.file_tree import FileTree, ZipFileTree, below, joined, parent
 from geo.sentinel2.formats.esa_xml import ProductMetadata, TileMetadata, product_metadata, tile_metadata
-from geo.sentinel2.formats.product import NO_DATA, SATURATED, Band, Kind, Product, Refusal, build_product
+from geo.sentinel2.formats.product import (
+    EIGHT_BITS,
+    NO_DATA,
+    QUANTIFICATION,
+    SATURATED,
+    Band,
+    Kind,
+    Product,
+    Refusal,
+    build_product,
+    lacking,
+)
 from geo.sentinel2.formats.product_names import (
+    AWS_INFO,
+    AWS_TILE,
     CLASSES,
     SWIR_BAND,
     TEN_METRE_BANDS,
+    aws_roots,
     is_modern,
     parse_product_name,
     platform_of,
+    safe_roots,
     tile_in,
 )
 from geo.sentinel2.formats.radiometric_offset import SHIFT, floors
@@ -28,59 +43,15 @@ from geo.sentinel2.formats.raster_band import Header, header
 
 log = logging.getLogger(__name__)
 
-QUANTIFICATION = 10_000.0
-"""What every processing baseline divides numbers by; used only where the XML that says so is missing."""
-
-_PRODUCT_XML = re.compile(r"^(MTD_MSI(L1C|L2A)|S2[A-Z]_\w{4}_MTD_SAFL(1C|2A)_.*)\.xml$", re.IGNORECASE)
 _TILE_XML = re.compile(r"^(MTD_TL|S2[A-Z]_\w{4}_MTD_L(1C|2A)_TL_.*)\.xml$", re.IGNORECASE)
-_SAFE = re.compile(r"\.SAFE$", re.IGNORECASE)
 _IMAGE = re.compile(r"(?:^|[_/])(B\d\d|B8A|SCL)(?:_(\d\d)m)?\.(jp2|tiff?)$", re.IGNORECASE)
 # Files of a SAFE lie in IMG_DATA and name their tile; a B04.tif that lies beside the XML is someone else's.
 _SAFE_IMAGE = re.compile(r"(?:^|_)T\d{2}[A-Z]{3}_[^/]*$", re.IGNORECASE)
 _RESOLUTION_FOLDER = re.compile(r"(?:^|/)R(\d\d)m/")
 _GRANULE = re.compile(r"^GRANULE/([^/]+)/")
-_AWS_TILE, _AWS_INFO, _AWS_PRODUCT = "metadata.xml", "tileInfo.json", "product_metadata.xml"
+_AWS_PRODUCT = "product_metadata.xml"
 # Resolution of the files that bands are taken from, metres, the best first.
 _WANTED = {**dict.fromkeys(TEN_METRE_BANDS, (10,)), SWIR_BAND: (20,), CLASSES: (20, 60)}
-
-
-def safe_roots(names: Sequence[str]) -> dict[str, str | None]:
-    """Find the SAFE products among files.
-
-    Args:
-        names: Relative names, as a `FileTree` lists them.
-
-    Returns:
-        The product's XML (None if it is missing) by the product's folder; "" is the top.
-    """
-    roots: dict[str, str | None] = {}
-    for name in names:
-        folder, _, file = name.rpartition("/")
-        if _PRODUCT_XML.match(file) and "GRANULE/" not in f"{folder}/":
-            roots.setdefault(folder, name)
-        parts = folder.split("/")
-        for depth, part in enumerate(parts, start=1):
-            if _SAFE.search(part):
-                roots.setdefault("/".join(parts[:depth]), None)
-    for folder in [one for one, xml in roots.items() if xml is None]:
-        xml = next((one for one in roots if roots[one] and one.startswith(f"{folder}/")), None)
-        if xml is not None:  # a .SAFE folder around another one: an unpacker's habit
-            del roots[folder]
-    for name in names:
-        folder, _, file = name.rpartition("/")
-        if folder in roots and roots[folder] is None and _PRODUCT_XML.match(file):
-            roots[folder] = name
-    return roots
-
-
-def aws_roots(names: Sequence[str]) -> list[str]:
-    """Find the folders on the pattern of AWS's buckets: metadata.xml and tileInfo.json side by side."""
-    listed = set(names)
-    return [
-        parent(name)
-        for name in names
-        if name.rpartition("/")[2] == _AWS_TILE and joined(parent(name), _AWS_INFO) in listed
-    ]
 
 
 def open_safe(tree: FileTree, root: str, xml: str | None) -> tuple[list[Product], list[Refusal]]:
@@ -165,7 +136,7 @@ def open_aws(tree: FileTree, root: str) -> tuple[list[Product], list[Refusal]]:
                 kind="AWS",
                 metadata=metadata,
                 images=images,
-                tile_xml=_AWS_TILE,
+                tile_xml=AWS_TILE,
                 tile=tile_in(tile_id) or tile_in(metadata.name),
                 notes=notes,
                 files=files,
@@ -192,15 +163,15 @@ def aws_metadata(tree: FileTree, root: str) -> tuple[ProductMetadata, str, tuple
     Raises:
         SceneError: The metadata can't be read or contradict each other.
     """
-    where = tree.path / joined(root, _AWS_TILE)
-    tile = tile_metadata(tree.read(joined(root, _AWS_TILE)), where)
+    where = tree.path / joined(root, AWS_TILE)
+    tile = tile_metadata(tree.read(joined(root, AWS_TILE)), where)
     name = _aws_product_name(tree, root)
     beside = joined(root, _AWS_PRODUCT)
     if tree.has(beside):
         return product_metadata(tree.read(beside), tree.path / beside), tile.tile_id, ()
     parsed = parse_product_name(name)
     if parsed is None:
-        raise SceneError(f"{where}: {_AWS_INFO} beside it doesn't name the product")
+        raise SceneError(f"{where}: {AWS_INFO} beside it doesn't name the product")
     baselines = {one for one in (tile.baseline, parsed.baseline) if one is not None}
     if len(baselines) != 1:
         said = " and ".join(sorted(baselines)) or "nothing"
@@ -226,7 +197,7 @@ def aws_metadata(tree: FileTree, root: str) -> tuple[ProductMetadata, str, tuple
 
 def _aws_product_name(tree: FileTree, root: str) -> str:
     try:
-        info: Any = json.loads(tree.read(joined(root, _AWS_INFO)))
+        info: Any = json.loads(tree.read(joined(root, AWS_INFO)))
         return str(info["datastrip"]["path"]).split("/datastrip/")[0].rpartition("/")[2]
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
@@ -359,20 +330,6 @@ def ten_metre_header(image: str, path: Path) -> Header:
             f"{path}: its bands have pixels of {abs(found.transform.a):g} m, but wagons need those of 10 m"
         )
     return found
-
-
-EIGHT_BITS = (
-    "is an 8-bit picture, stretched for the eye: reflectance, which the work at 10 m needs, can't be had "
-    "from it"
-)
-"""Why pictures are refused."""
-
-
-def lacking(missing: Sequence[str]) -> str:
-    """For a sentence: that bands are missing."""
-    named = missing[0] if len(missing) == 1 else f"{', '.join(missing[:-1])} and {missing[-1]}"
-    plural = "s" if len(missing) > 1 else ""
-    return f"lacks the band{plural} {named}: the work at 10 m needs B02, B03, B04 and B08"
 
 
 def _understood(metadata: ProductMetadata) -> str:

@@ -21,7 +21,17 @@ from urllib.parse import unquote, urlsplit
 from geo.errors import SceneError
 from geo.file_tree import FileTree, joined, parent
 from geo.sentinel2.formats.esa_xml import LARGEST_OFFSET
-from geo.sentinel2.formats.product import NO_DATA, SATURATED, Band, Clock, Product, Refusal, build_product
+from geo.sentinel2.formats.product import (
+    NO_DATA,
+    QUANTIFICATION,
+    SATURATED,
+    Band,
+    Clock,
+    Product,
+    Refusal,
+    build_product,
+    lacking,
+)
 from geo.sentinel2.formats.product_names import (
     CLASSES,
     SWIR_BAND,
@@ -33,7 +43,7 @@ from geo.sentinel2.formats.product_names import (
     platform_of,
 )
 from geo.sentinel2.formats.radiometric_offset import SHIFT, decide, floors
-from geo.sentinel2.formats.safe import QUANTIFICATION, lacking, ten_metre_header
+from geo.sentinel2.formats.safe import ten_metre_header
 
 Publisher = Literal[
     "Earth Search", "Earth Search c1", "Planetary Computer", "Copernicus Data Space", "unknown"

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import pandas as pd
@@ -20,16 +20,15 @@ from markupsafe import Markup
 
 from aoi.files import write_bytes
 from railwatch.config import RunConfig
+from railwatch.errors import ReportError
 from railwatch.history import RANK
 from railwatch.history.events import Event
 from railwatch.history.sources import Sources
 from railwatch.pages.charts.frame import numbered
 from railwatch.pages.charts.series import GAP_DAYS
-from railwatch.pages.claims import FINDINGS, Assumptions, ClaimsPage
 from railwatch.pages.report import words
 from railwatch.pages.report.chart_svg import legend_of, plots_of
 from railwatch.pages.report.data_uris import EncodedPicture, encode
-from railwatch.pages.report.errors import ReportError
 from railwatch.pages.report.facts import (
     budget_rows,
     copernicus,
@@ -59,6 +58,9 @@ from railwatch.pages.report.trust import trust_tables
 from railwatch.pages.where import CREDIT, countries_near, locator
 from railwatch.store.observation import iso
 from railwatch.version import __version__
+
+if TYPE_CHECKING:
+    from railwatch.pages.claims import Assumptions, ClaimsPage
 
 __all__ = ["Written", "build_report", "write_report"]
 
@@ -323,7 +325,6 @@ def _environment() -> jinja2.Environment:
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
     environment.globals.update(
         words=words,
-        findings=FINDINGS,
         iso=iso,
         rank=rank,
         events_of=_events,

@@ -20,8 +20,8 @@ from aoi import AreaOfInterest
 from railwatch import words
 from railwatch.errors import StoreError
 from railwatch.history.history import is_sentinel
+from railwatch.history.rakes import rakes_of
 from railwatch.pages.pictures.boxes import round_length
-from railwatch.pages.rakes import rakes_of
 from railwatch.pages.report.svg_parts import element, grouped, rounded
 from railwatch.store.georeference import Georeference, placement_of
 from railwatch.store.store import EVIDENCE, IMAGE, Store

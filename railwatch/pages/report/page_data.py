@@ -8,10 +8,10 @@ import shapely
 import shapely.geometry
 from markupsafe import Markup
 
+from railwatch.pages import tables
 from railwatch.pages.charts.series_context import window_label
 from railwatch.pages.charts.style import number_of
 from railwatch.pages.report import words
-from railwatch.pages.report.table import csv_text
 
 if TYPE_CHECKING:
     from railwatch.history.filter import Filtered
@@ -94,3 +94,24 @@ def ground(picture: EncodedPicture, observation: Observation) -> Markup:
         " ".join(f"{one + 0.0:.3f}" for one in numbers),
         " ".join(f"{100 * min(1.0, max(0.0, one)):.2f}%" for one in insets),
     )
+
+
+def csv_text(place: ReportedArea) -> str:
+    """Return a place's counts as CSV (RFC 4180), one row a mark of the chart, ceilings first.
+
+    Args:
+        place: One area of the report.
+    """
+    combined = place.history.filtered
+    rows = [
+        tables.count_row(
+            entry.record,
+            entry.observation,
+            entry.verdict,
+            title=place.title,
+            url=entry.publication.url if entry.publication is not None else None,
+            combined=combined[entry.record.id].columns() if entry.record.id in combined else None,
+        )
+        for entry in (*place.ceilings, *place.entries)
+    ]
+    return tables.csv_text(rows, tables.columns_of(rows))

@@ -16,7 +16,6 @@ from railwatch.history.sources import Sources
 from railwatch.pages.charts.output import to_bytes
 from railwatch.pages.charts.series import draw_series
 from railwatch.pages.charts.style import PageStyle
-from railwatch.pages.claims import Assumptions, ClaimsPage, claims_page
 from railwatch.pages.report import words
 from railwatch.pages.report.data_uris import encode
 from railwatch.pages.report.evidence import EvidenceFile, boxes_of, evidence_file, map_sheet, overlay
@@ -25,6 +24,7 @@ from railwatch.version import __version__
 from seeds import load_claims
 
 if TYPE_CHECKING:
+    from railwatch.pages.claims import Assumptions, ClaimsPage
     from railwatch.pages.report.gather import ReportedArea
     from railwatch.store.store import Store
 
@@ -180,6 +180,8 @@ def claims_of(
     for place in places:
         rows = claims[[not site or place.name in site.split(";") for site in claims["site"]]]
         if not rows.empty:
+            from railwatch.pages.claims import claims_page
+
             pages[place.key] = claims_page(
                 place.title,
                 place.observations,

@@ -1,4 +1,4 @@
-"""Rows of boxes that a person should look at whatever the verdict: those that the detector itself doubts.
+"""Rakes whose boxes score low, which a person should look at whatever the verdict.
 
 A score is a calibrated probability that a box is a wagon. Wagons stand coupled in rakes, and what is wrong is
 wrong for a rake at a time (a wall, a row of containers, a train in the shadow); so rakes are judged,
@@ -13,26 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from aoi.geodesy import local_metres
+from railwatch.history.rakes import rakes_of
 from railwatch.store.observation import current, iso
 
 if TYPE_CHECKING:
-    import geopandas as gpd
-
     from railwatch.history.sources import Sources
     from railwatch.store.observation import Observation
     from railwatch.store.store import Store
 
 __all__ = [
-    "DoubtedObservation",
-    "DoubtfulRake",
-    "doubted_observations",
-    "doubtful_rakes",
+    "LowScoreObservation",
+    "LowScoreRake",
     "looked_for",
-    "rakes",
+    "low_score_observations",
+    "low_score_rakes",
     "reviewable",
 ]
 
@@ -40,14 +35,11 @@ MEAN_SCORE = 0.6
 """A rake whose boxes have a smaller mean score is doubtful: of five boxes two are expected to be wrong."""
 LEAST_BOXES = 3
 """Fewer boxes are no rake."""
-COUPLED_M = 3.0
-"""Boxes with a smaller gap end to end stand in one rake: two couplers, and boxes that are a little short."""
-_ASIDE_M = 1.0  # how far out of line two coupled wagons may be, on a curve
 
 
 @dataclass(frozen=True)
-class DoubtfulRake:
-    """A rake that the detector doubts.
+class LowScoreRake:
+    """A rake whose boxes have a low mean score.
 
     Attributes:
         boxes: How many boxes it has.
@@ -84,8 +76,8 @@ class DoubtfulRake:
 
 
 @dataclass(frozen=True)
-class DoubtedObservation:
-    """An observation with rakes that the detector doubts.
+class LowScoreObservation:
+    """An observation with rakes of low scores.
 
     Attributes:
         observation: The machine's observation.
@@ -93,7 +85,7 @@ class DoubtedObservation:
     """
 
     observation: Observation
-    rakes: tuple[DoubtfulRake, ...]
+    rakes: tuple[LowScoreRake, ...]
 
     @property
     def sentence(self) -> str:
@@ -120,17 +112,17 @@ def reviewable(observations: Iterable[Observation]) -> list[Observation]:
     return [one for one in told if one.method == "wagons" and one.count is not None]
 
 
-def doubted_observations(
+def low_score_observations(
     sources: Sources, progress: Callable[[int, int], None] = lambda done, total: None
-) -> list[DoubtedObservation]:
-    """Return the unreviewed observations of a store with rakes that the detector doubts.
+) -> list[LowScoreObservation]:
+    """Return the unreviewed observations of a store with rakes of low scores.
 
     Args:
         sources: The store's history.
         progress: Told of every observation.
 
     Returns:
-        Those with the most doubtful boxes first.
+        Those with the most such boxes first.
     """
     store = sources.store
     if store is None:
@@ -139,9 +131,9 @@ def doubted_observations(
     found = []
     for number, one in enumerate(candidates):
         progress(number, len(candidates))
-        rakes = doubtful_rakes(store, one)
+        rakes = low_score_rakes(store, one)
         if rakes:
-            found.append(DoubtedObservation(one, tuple(rakes)))
+            found.append(LowScoreObservation(one, tuple(rakes)))
     progress(len(candidates), len(candidates))
     return sorted(found, key=lambda one: (-sum(rake.boxes for rake in one.rakes), one.observation.id))
 
@@ -159,8 +151,8 @@ def looked_for(looked_at: int, changing: int, doubted: int) -> str:
     )
 
 
-def doubtful_rakes(store: Store, observation: Observation) -> list[DoubtfulRake]:
-    """Return the rakes of an observation that the detector doubts, the longest first.
+def low_score_rakes(store: Store, observation: Observation) -> list[LowScoreRake]:
+    """Return the rakes of an observation with a mean score under `MEAN_SCORE`, the longest first.
 
     Args:
         store: The store that holds it.
@@ -172,58 +164,12 @@ def doubtful_rakes(store: Store, observation: Observation) -> list[DoubtfulRake]
     boxes = store.detections(observation.id)
     if boxes is None or boxes.crs is None or "counted" not in boxes:
         return []
-    counted = boxes[boxes["counted"].astype(bool)]
     found = []
-    for rows in rakes(counted):
-        scores = counted["score"].to_numpy(np.float64)[rows]
-        if len(rows) < LEAST_BOXES or scores.mean() >= MEAN_SCORE:
+    for rake in rakes_of(boxes):
+        rows = list(rake.rows)
+        mean = float(boxes["score"].to_numpy(np.float64)[rows].mean())
+        if rake.cars < LEAST_BOXES or mean >= MEAN_SCORE:
             continue
-        middle = shapely.union_all(counted.geometry.iloc[rows].to_crs("EPSG:4326").to_numpy()).centroid
-        found.append(
-            DoubtfulRake(
-                len(rows), float(scores.mean()), _track(counted["track"].iloc[rows]), middle.x, middle.y
-            )
-        )
+        middle = shapely.union_all(boxes.geometry.iloc[rows].to_crs("EPSG:4326").to_numpy()).centroid
+        found.append(LowScoreRake(rake.cars, mean, rake.track or None, middle.x, middle.y))
     return sorted(found, key=lambda one: (-one.boxes, one.mean_score, one.lon))
-
-
-def rakes(boxes: gpd.GeoDataFrame) -> list[list[int]]:
-    """Return which boxes stand coupled in one row, as positions in the table.
-
-    Args:
-        boxes: Rectangles with a CRS.
-
-    Returns:
-        Every box is in one rake; a rake's positions ascend, and rakes are in the order of their first box.
-    """
-    if boxes.empty:
-        return []
-    plane = boxes.geometry.to_crs(
-        local_metres(boxes.geometry.iloc[[0]].to_crs("EPSG:4326").iloc[0]).target_crs
-    )
-    reaching = [_reaching(shape) for shape in plane]
-    one, other = shapely.STRtree(reaching).query(reaching, predicate="intersects")
-    links = coo_array((np.ones(len(one)), (one, other)), shape=(len(boxes), len(boxes)))
-    _, labels = connected_components(links, directed=False)
-    groups: dict[int, list[int]] = {}
-    for position, label in enumerate(labels):
-        groups.setdefault(int(label), []).append(position)
-    return list(groups.values())
-
-
-def _reaching(shape: shapely.Polygon) -> shapely.Polygon:
-    """A thin strip along a box's middle line that reaches half a gap beyond both of its ends."""
-    corners = np.asarray(shapely.minimum_rotated_rectangle(shape).exterior.coords)[:4]
-    sides = corners[1:3] - corners[:2]
-    lengths = np.hypot(*sides.T)
-    along = sides[int(lengths.argmax())] / max(float(lengths.max()), 1e-9)
-    middle = corners.mean(axis=0)
-    half = along * (lengths.max() + COUPLED_M) / 2.0
-    return shapely.buffer(
-        shapely.linestrings([middle - half, middle + half]), _ASIDE_M / 2.0, cap_style="flat"
-    )
-
-
-def _track(names: Iterable[Any]) -> str | None:
-    known = [str(name) for name in names if isinstance(name, str) and name]
-    return max(sorted(set(known)), key=known.count) if known else None

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from aoi.geodesy import local_metres
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -39,40 +43,45 @@ class CountedRake:
 
 
 def rakes_of(boxes: gpd.GeoDataFrame) -> list[CountedRake]:
-    """Return the rakes of counted freight cars, the longest first.
+    """Return the rakes of counted freight cars, the longest first; every car is in one.
 
     Args:
-        boxes: As a store keeps them: rectangles in a metric CRS, with ``category``, ``counted``, ``track``.
+        boxes: As a store keeps them: rectangles with a CRS; the columns ``category``, ``counted`` and
+            ``track`` are heeded where they are there.
     """
-    chosen = boxes["category"].to_numpy(object) == "freight"
+    chosen = np.ones(len(boxes), np.bool_)
+    if "category" in boxes:
+        chosen &= boxes["category"].to_numpy(object) == "freight"
     if "counted" in boxes:
         chosen &= boxes["counted"].to_numpy(bool)
     rows = np.flatnonzero(chosen)
     if not len(rows):
         return []
-    shapes = boxes.geometry.to_numpy()[rows]
+    given = boxes.geometry.iloc[rows]
+    plane = local_metres(given.iloc[[0]].to_crs("EPSG:4326").iloc[0]).target_crs
+    shapes = given.to_crs(plane).to_numpy()
     axes = [_axis(shape) for shape in shapes]
     slim = np.array([_stretched(axis) for axis in axes], dtype=object)
     first, second = shapely.STRtree(slim).query(slim, predicate="intersects")
-    groups = _components(len(rows), first, second)
+    links = coo_array((np.ones(len(first)), (first, second)), shape=(len(rows), len(rows)))
+    _, labels = connected_components(links, directed=False)
     tracks = boxes["track"].to_numpy(object)[rows] if "track" in boxes else np.full(len(rows), "")
     found = []
-    for members in groups:
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
         corners = np.concatenate([shapely.get_coordinates(shapes[one]) for one in members])
         centre, along, _, _ = axes[members[0]]
         reach = (corners - centre) @ along
-        names = [
-            str(tracks[one]) for one in members if tracks[one] is not None and tracks[one] == tracks[one]
-        ]
+        names = [name for name in tracks[members] if isinstance(name, str) and name]
         order = sorted(members, key=lambda one: float((axes[one][0] - centre) @ along))
-        middle = axes[order[len(order) // 2]][0]
+        middle = shapely.centroid(given.iloc[order[len(order) // 2]])
         found.append(
             CountedRake(
                 cars=len(members),
                 length_m=float(reach.max() - reach.min()),
                 track=max(sorted(set(names)), key=names.count, default=""),
                 rows=tuple(int(rows[one]) for one in members),
-                middle=(float(middle[0]), float(middle[1])),
+                middle=(middle.x, middle.y),
             )
         )
     return sorted(found, key=lambda one: (-one.cars, -one.length_m, one.rows))
@@ -98,15 +107,3 @@ def _stretched(axis: _Axis) -> shapely.Geometry:
     return shapely.Polygon(
         [centre + reach + aside, centre + reach - aside, centre - reach - aside, centre - reach + aside]
     )
-
-
-def _components(number: int, first: np.ndarray, second: np.ndarray) -> list[list[int]]:
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    links = coo_array((np.ones(len(first)), (first, second)), shape=(number, number))
-    labels = connected_components(links, directed=False)[1]
-    groups: dict[int, list[int]] = {}
-    for index, label in enumerate(labels.tolist()):
-        groups.setdefault(label, []).append(index)
-    return list(groups.values())

@@ -1,4 +1,4 @@
-"""The parts of a verdict: likelihoods, laws, coverage, calibration; against figures worked out by hand."""
+"""The parts of a verdict: likelihoods, distributions, coverage, calibration; against figures by hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scipy.stats import nbinom, norm
 from railwatch.errors import ConfigError
 from railwatch.history import Record, VerdictSettings, calibrate
 from railwatch.history.coverage import coverage, dwell_days, effective_observations
-from railwatch.history.distribution import laws_for
+from railwatch.history.distribution import distributions_for
 from railwatch.history.posterior import ObservedCounts
 from railwatch.history.record import errors_of, lower_tail, observations_of, upper_tail
 
@@ -132,27 +132,29 @@ def test_settings_that_make_no_sense(values: dict[str, float]) -> None:
 
 
 # --------------------------------------------------------------------------------------------------
-# Laws and fits
+# Distributions and fits
 
 
 def test_the_grid_holds_negative_binomial_laws() -> None:
-    laws = laws_for(100.0)
+    distributions = distributions_for(100.0)
     u, k = 60, 12
-    mean = math.exp(laws.log_mean[u])
+    mean = math.exp(distributions.log_mean[u])
     size = float(np.exp(np.linspace(math.log(0.1), math.log(60.0), 24))[k])
     exact = nbinom.pmf(np.arange(60), size, size / (size + mean))
-    assert laws.mass[u, k, :60] == pytest.approx(exact, rel=2e-3, abs=1e-9)
-    assert laws.mass.sum(axis=-1) == pytest.approx(1.0)
+    assert distributions.mass[u, k, :60] == pytest.approx(exact, rel=2e-3, abs=1e-9)
+    assert distributions.mass.sum(axis=-1) == pytest.approx(1.0)
 
 
 def test_the_grid_grows_with_the_counts() -> None:
-    assert laws_for(100.0).cars[-1] < laws_for(5000.0).cars[-1]
-    assert laws_for(5000.0).cars[-1] > 15_000
+    assert distributions_for(100.0).cars[-1] < distributions_for(5000.0).cars[-1]
+    assert distributions_for(5000.0).cars[-1] > 15_000
 
 
 def fit_of(counts: list[float], sd: float = 0.5, every: float = 30.0, information: float = 1.0):  # type: ignore[no-untyped-def]
     observations = observations_of([record(index * every, count, sd) for index, count in enumerate(counts)])
-    return ObservedCounts(observations, laws_for(300.0)).fit(0, len(observations), [], information, SETTINGS)
+    return ObservedCounts(observations, distributions_for(300.0)).fit(
+        0, len(observations), [], information, SETTINGS
+    )
 
 
 def test_long_precise_histories_give_back_their_law() -> None:
@@ -188,8 +190,8 @@ def test_a_season_is_found_only_where_there_is_one() -> None:
     steady = observations_of(
         [record(day, float(n)) for day, n in zip(days, rng.poisson(12.0, days.size), strict=True)]
     )
-    with_season = ObservedCounts(seasonal, laws_for(100.0)).fit(0, len(seasonal), [], 1.0, SETTINGS)
-    without = ObservedCounts(steady, laws_for(100.0)).fit(0, len(steady), [], 1.0, SETTINGS)
+    with_season = ObservedCounts(seasonal, distributions_for(100.0)).fit(0, len(seasonal), [], 1.0, SETTINGS)
+    without = ObservedCounts(steady, distributions_for(100.0)).fit(0, len(steady), [], 1.0, SETTINGS)
     assert with_season.season_weight > 0.99
     assert without.season_weight < 0.3
     january, july = (with_season.quantiles(month, (0.5,))[0] for month in (1, 7))
@@ -221,7 +223,7 @@ def test_errors_of_both_sides_blur_a_record() -> None:
 
 
 def test_a_ceiling_bounds_the_maximum_of_many_observations() -> None:
-    empty = ObservedCounts([], laws_for(100.0))
+    empty = ObservedCounts([], distributions_for(100.0))
     ceiling = record(0, 20.0, 2.0, kind="ceiling", until=START + timedelta(days=1800))
     few = empty.fit(0, 0, [(ceiling, 5.0)], 1.0, SETTINGS)
     many = empty.fit(0, 0, [(ceiling, 60.0)], 1.0, SETTINGS)

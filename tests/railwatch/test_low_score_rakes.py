@@ -18,10 +18,11 @@ from making import observation
 from yards import UTM, Yard, detections_of
 
 from geo import open_scene
+from railwatch.history.rakes import rakes_of
 from railwatch.history.sources import read_sources
 from railwatch.pipeline.count_area import count_area
 from railwatch.review import set_count
-from railwatch.review.doubtful import doubted_observations, looked_for, rakes, reviewable
+from railwatch.review.low_score_rakes import looked_for, low_score_observations, reviewable
 from railwatch.store.store import Store
 
 YARD = Yard()
@@ -45,7 +46,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_a_doubtful_rake_is_found_and_lone_doubts_are_not(store: Store) -> None:
-    (found,) = doubted_observations(read_sources(store.path))
+    (found,) = low_score_observations(read_sources(store.path))
     assert found.observation.id == observation(1).id
     (rake,) = found.rakes
     assert (rake.boxes, rake.mean_score, rake.track) == (3, pytest.approx(0.5), "t2")
@@ -56,7 +57,7 @@ def test_a_doubtful_rake_is_found_and_lone_doubts_are_not(store: Store) -> None:
 def test_what_a_person_has_reviewed_is_not_proposed(store: Store) -> None:
     set_count(store, observation(1).id, 9, reviewer="A")
     sources = read_sources(store.path)
-    assert doubted_observations(sources) == []
+    assert low_score_observations(sources) == []
     assert len(reviewable(sources.observations)) == 2
 
 
@@ -80,10 +81,10 @@ def test_wagons_end_to_end_are_a_rake_and_those_beside_are_another(
         for index in range(number)
     ]
     placed = [shapely.affinity.translate(box, 467_000.0, 4_696_000.0) for box in boxes]
-    found = rakes(gpd.GeoDataFrame(geometry=placed, crs=UTM))
-    assert sorted(position for rake in found for position in rake) == list(range(2 * number))
+    found = rakes_of(gpd.GeoDataFrame(geometry=placed, crs=UTM))
+    assert sorted(position for rake in found for position in rake.rows) == list(range(2 * number))
     assert len(found) == (2 if gap[1] else 2 * number)
-    assert rakes(gpd.GeoDataFrame(geometry=[], crs=UTM)) == []
+    assert rakes_of(gpd.GeoDataFrame(geometry=[], crs=UTM)) == []
 
 
 def test_the_command_says_what_it_looked_for(store: Store, railwatch: Callable[..., Any]) -> None:

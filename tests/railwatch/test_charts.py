@@ -21,24 +21,14 @@ from shapely import LineString, Polygon, box
 import seeds
 from aoi import AreaOfInterest, Track
 from railwatch.history import compare
-from railwatch.pages.charts import (
-    ChartError,
-    Event,
-    EventsError,
-    History,
-    PageStyle,
-    TrackOccupation,
-    draw_calendar,
-    draw_series,
-    draw_tracks,
-    draw_zones,
-    is_sentinel,
-    occupied_stretches,
-    read_events,
-    to_bytes,
-    track_lengths,
-    write_chart,
-)
+from railwatch.history.events import Event, EventsError, read_events
+from railwatch.history.history import History, is_sentinel
+from railwatch.pages.charts.coverage import draw_calendar
+from railwatch.pages.charts.output import ChartError, to_bytes, write_chart
+from railwatch.pages.charts.series import draw_series
+from railwatch.pages.charts.style import PageStyle
+from railwatch.pages.charts.tracks import TrackOccupation, draw_tracks, occupied_stretches, track_lengths
+from railwatch.pages.charts.zones import draw_zones
 from railwatch.store.observation import Observation
 
 START = datetime(2023, 1, 1, 2, tzinfo=UTC)

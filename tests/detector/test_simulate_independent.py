@@ -42,7 +42,7 @@ def test_equal_seeds_give_equal_yards():
     assert 0.02 < np.nanmedian(first.reflectance) < 0.4
 
 
-def test_strings_never_overlap_and_keep_to_their_tracks():
+def test_rakes_never_overlap_and_keep_to_their_tracks():
     yard = StripYard.random(5, 1)
     yard.level = 80.0
     seen = set()
@@ -51,10 +51,10 @@ def test_strings_never_overlap_and_keep_to_their_tracks():
         seen.add(yard.count)
         assert yard.count <= 151
         assert yard.occupied_m >= 14.0 * yard.count
-        for one in yard.strings:
+        for one in yard.rakes:
             assert one.start_m >= 160.0
             assert one.end_m <= 160.0 + yard.length_m + 1e-6
-            for two in yard.strings:
+            for two in yard.rakes:
                 apart = one.end_m <= two.start_m or two.end_m <= one.start_m
                 assert one is two or one.track != two.track or apart
     assert 0 in seen  # now and then a yard is empty
@@ -72,7 +72,7 @@ def test_as_many_stand_there_as_are_wanted():
 def test_what_stands_on_a_track_lies_on_its_line_and_shows_there():
     yard = still()
     track = len(yard.track_m) // 2
-    yard.strings = [SimpleRake(track, 160.0 + yard.length_m / 2 - 70.0, wagons(10, 0.6))]
+    yard.rakes = [SimpleRake(track, 160.0 + yard.length_m / 2 - 70.0, wagons(10, 0.6))]
     points = yard.occupied()
     assert len(points) == 140
     yard.rng = np.random.default_rng(0)
@@ -80,8 +80,8 @@ def test_what_stands_on_a_track_lies_on_its_line_and_shows_there():
     assert max(line.distance(shapely.Point(p)) for p in points) < 0.25  # people draw them half a metre aside
     assert yard.outline().contains(shapely.MultiPoint(points))
     images = []
-    for strings in (yard.strings, []):
-        yard.strings, yard.rng = strings, np.random.default_rng(1)
+    for rakes in (yard.rakes, []):
+        yard.rakes, yard.rng = rakes, np.random.default_rng(1)
         images.append(np.nan_to_num(yard.chip(NOON, (160.0, 89.0), "x").reflectance))
     change = (images[0] - images[1]).mean(axis=0)
     column, row = np.floor(points).astype(int).T
@@ -94,12 +94,12 @@ def test_what_stands_on_a_track_lies_on_its_line_and_shows_there():
 @pytest.mark.parametrize("azimuth", [90.0, 200.0])
 def test_shadows_fall_away_from_the_sun(azimuth):
     yard = still()
-    yard.strings = [SimpleRake(1, 160.0 + yard.length_m / 2 - 140.0, wagons(20, 0.13))]
+    yard.rakes = [SimpleRake(1, 160.0 + yard.length_m / 2 - 140.0, wagons(20, 0.13))]
     images = []
-    for strings in (yard.strings, []):
-        yard.strings, yard.rng = strings, np.random.default_rng(1)
+    for rakes in (yard.rakes, []):
+        yard.rakes, yard.rng = rakes, np.random.default_rng(1)
         images.append(np.nan_to_num(yard.chip(NOON, (azimuth, 22.0), "x").reflectance[3]))
-    yard.strings = [SimpleRake(1, 160.0 + yard.length_m / 2 - 140.0, wagons(20, 0.13))]
+    yard.rakes = [SimpleRake(1, 160.0 + yard.length_m / 2 - 140.0, wagons(20, 0.13))]
     dark = np.clip(images[1] - images[0], 0, None)
     row, column = np.mgrid[: dark.shape[0], : dark.shape[1]] + 0.5
     centre = np.array([(dark * column).sum(), (dark * row).sum()]) / dark.sum()

@@ -2,8 +2,8 @@
 
 For each machine count that nobody has reviewed, let w be the rank of its verdict (low 0, typical 1,
 elevated 2, unprecedented 3; cannot say counts as typical, which neither raises nor calms). If a reviewer
-looked, the count would be some N. How probable each N is, the machine's own interval says: a normal law
-with a scale for either side, cut off at 0. So
+looked, the count would be some N. How probable each N is, the machine's own interval says: a normal
+distribution with a scale for either side, cut off at 0. So
 
     own change  =  sum over N of  P(N) |rank(verdict on N) - rank(verdict now)|
 
@@ -13,7 +13,8 @@ highest observations matter most, so for the few highest of that window
 
     change of the foremost verdict  =  sum over N of  P(N) |rank(foremost with N in its history) - rank(now)|
 
-is added. The sum is the expected change in ranks; ties go to the wider interval. The law of N is taken at
+is added. The sum is the expected change in ranks; ties go to the wider interval. The distribution of N is
+taken at
 `_POINTS` equally probable values. It is the expected value of a perfect review with a loss of one a rank.
 """
 
@@ -166,8 +167,9 @@ def proposals(
 def values_of(observation: Observation, points: int, settings: VerdictSettings) -> NDArray[np.float64]:
     """Return equally probable values of what a reviewer would count, given the machine's count.
 
-    The two-piece normal law of the machine's interval, cut off at 0, at the middles of ``points`` equal
-    shares; ``(points,)``, ascending, whole cars. What the scene doesn't show a reviewer doesn't see either.
+    The two-piece normal distribution of the machine's interval, cut off at 0, at the middles of ``points``
+    equal shares; ``(points,)``, ascending, whole cars. What the scene doesn't show a reviewer doesn't see
+    either.
     """
     value = observation.count or 0.0
     error = settings.method(observation.method)

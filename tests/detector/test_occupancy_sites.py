@@ -80,7 +80,7 @@ def test_a_site_is_drawn_from_its_seed(simulated):
 
 def test_a_chip_lies_on_the_grid_of_its_site(simulated):
     sky = random_sky(
-        np.random.default_rng(1), simulated.coarse.habits, clear_dates(np.random.default_rng(1), 1)[0]
+        np.random.default_rng(1), simulated.coarse.parameters, clear_dates(np.random.default_rng(1), 1)[0]
     )
     chip = simulated.chip(sky, (), 4)
     assert chip.id == "sim-5-17-004"
