@@ -45,10 +45,6 @@ LARGEST_RESIDUAL_M = 2.0
 
 It is answered all the same: the estimator's interval allows for the error."""
 
-_PROVEN = 2
-"""Dates that, each clear by itself and like the other, prove each other: a date that looks overcast by itself
-is then judged by what the place looked like on them."""
-
 _UNLIKE = 2.5  # times the usual change of the ground beside the tracks, from which an image is warned of
 _LEAST_PRIOR_M = 2.0
 _UNSTABLE_CLASSES = (3, 8, 9, 10, 11)  # of the scene classification: shadow, clouds, cirrus, snow
@@ -383,8 +379,9 @@ def _dated_image(source: ChipSource, stack: _Stack, chain: str, earlier: Accepte
         sun=_sun(chip, site),
         placement=AcceptedShift(chip.id, chain, first, False),
     )
-    # Bright ground that is always there looks like cloud until there is a past to know it by.
-    if alone.reason is not None and len(stack.kept) < _PROVEN:
+    # Bright ground that is always there looks like cloud until there is a past to know it by: one date that
+    # passed by itself is enough, since no cloud stays where it was.
+    if alone.reason is not None and not stack.kept:
         return nothing
     middle = stack.middle(rows)
     found, background, clearness = first, None, alone

@@ -18,9 +18,9 @@ from railwatch.cli._common import (
     StoreOption,
     WeightsOption,
 )
+from railwatch.cli._verdicts import telling
 
 if TYPE_CHECKING:
-    from railwatch.history import Verdict
     from railwatch.pipeline.run import RunResult
     from railwatch.store.observation import Observation
 
@@ -175,7 +175,6 @@ def run(
 
 
 _MOST_ROWS = 40
-_MOST_SENTENCES = 12
 
 
 def _may_be_there(path: Path) -> bool:
@@ -215,7 +214,7 @@ def say(result: RunResult) -> None:
             "",
         )
         _tables.table(names, _rows(result, lengths=lengths))
-    told = _telling(result.verdicts)
+    told = telling(result.verdicts)
     for verdict in told:
         _common.tell(verdict.sentence)
     hidden = max(len(result.observations) - _MOST_ROWS, 0)
@@ -251,18 +250,6 @@ def _rows(result: RunResult, *, lengths: bool) -> Sequence[Sequence[Any]]:
         )
         for one in result.observations[-_MOST_ROWS:]
     ]
-
-
-def _telling(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """The verdicts to print: of a long series those that stand out, and the newest.
-
-    Why an image has no count stands in the table already.
-    """
-    counted = [one for one in verdicts if one.record.kind != "missing"]
-    if len(counted) <= _MOST_SENTENCES:
-        return counted
-    chosen = [one for one in counted[:-1] if one.verdict in ("unprecedented", "elevated", "low")]
-    return [*chosen[-(_MOST_SENTENCES - 1) :], counted[-1]]
 
 
 def _count(one: Observation) -> int | str | None:

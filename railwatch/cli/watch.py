@@ -12,6 +12,7 @@ import typer
 
 from railwatch.cli import _common
 from railwatch.cli._common import ConfigOption, Device, JsonOption, WeightsOption
+from railwatch.cli._verdicts import telling
 from railwatch.cli.fetch import (
     DEFAULT_OUT,
     AllowHostOption,
@@ -25,9 +26,13 @@ from railwatch.cli.fetch import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
 
     from railwatch.fetch.watch import WatchResult
+    from railwatch.history import Verdict
+
+_MOST = 5
+"""Verdicts, and scenes that weren't fetched or counted, that are printed of an area."""
 
 
 def register(app: typer.Typer) -> None:
@@ -139,7 +144,7 @@ def watch(
         )
     if as_json:
         _common.emit_json(result.to_json())
-    else:
+    elif len(result.checks) > 1 or result.checks[0].error is None or result.unavailable:
         say(result)
     if result.unavailable:
         raise typer.Exit(_common.EXIT_UNAVAILABLE)
@@ -168,6 +173,13 @@ def _event(stream: IO[str] | None) -> Callable[..., None]:
     return event
 
 
+def _news(verdicts: Sequence[Verdict], counted: Collection[str]) -> Sequence[Verdict]:
+    """What to tell: of the new images those that stand out, the newest count, and why the newest has none."""
+    told = telling([one for one in verdicts if one.record.id in counted], _MOST) or telling(verdicts, 1)
+    newest = verdicts[-1:]
+    return [*told, *(one for one in newest if one not in told)]
+
+
 def say(result: WatchResult) -> None:
     """Print what came of a check."""
     for one in result.checks:
@@ -175,12 +187,17 @@ def say(result: WatchResult) -> None:
             _common.say(f"{one.area}: {one.error}")
             continue
         new = 0 if one.fetched is None else len(one.fetched.new)
-        counted = 0 if one.run is None else len(one.run.new)
-        _common.say(f"{one.area}: {new} new scenes, {counted} new observations")
-        if one.run is not None and one.run.verdicts:
-            _common.tell(one.run.verdicts[-1].sentence)
-        if one.run is not None and one.run.report is not None:
-            _common.say(f"report: {one.run.report}")
+        counted = frozenset[str]() if one.run is None else one.run.new
+        _common.say(f"{one.area}: {new} new scenes, {len(counted)} new observations")
+        for scene in () if one.fetched is None else one.fetched.failed[:_MOST]:
+            _common.tell(f"not fetched {scene.id}: {scene.reason}")
+        if one.run is not None:
+            for skipped in [each for each in one.run.skipped if not each.readable][:_MOST]:
+                _common.tell(f"skipped {skipped.path}: {skipped.reason}")
+            for verdict in _news(one.run.verdicts, counted):
+                _common.tell(verdict.sentence)
+            if one.run.report is not None:
+                _common.say(f"report: {one.run.report}")
         for alert in one.alerts:
             _common.tell(alert.sentence)
     _common.say(f"store: {result.store}")

@@ -156,6 +156,7 @@ def fetch(
     *,
     engine: Engine | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    arrived: Callable[[Fetched], None] = lambda one: None,
     at_once: int = 4,
 ) -> FetchResult:
     """Fetch what a plan says, several scenes at once.
@@ -164,6 +165,7 @@ def fetch(
         planned: By `plan`.
         engine: Where; by default threads of this process.
         progress: Told of every scene.
+        arrived: Told what came of it.
         at_once: Scenes at one time in this process.
 
     Returns:
@@ -188,6 +190,7 @@ def fetch(
             one = Fetched(first.id, first.stem, first.datetime, reason=reason, passing=True)
         results[numbers[id(done.task)]] = one
         progress(len(results), len(tasks))
+        arrived(one)
         in_a_row = in_a_row + 1 if one.passing else 0
         if in_a_row >= _GIVE_UP_AFTER:
             log.warning("the server has stopped answering; what is missing is left for another run")

@@ -23,6 +23,7 @@ from aoi.files import write_bytes
 from geo.catalogue.cut import window_key
 from geo.errors import UnavailableError
 from railwatch.errors import LockedError, StoreError
+from railwatch.fetch.count_ahead import CountAhead
 from railwatch.fetch.fetch import FetchResult, fetch
 from railwatch.fetch.plan import FetchOptions, plan
 from railwatch.pipeline.alerts import Alert, send_alerts
@@ -182,12 +183,14 @@ def _check_area(
     fetched: FetchResult | None = None
     try:
         planned = plan(area, options, out)
-        engine = Dask(scheduler) if scheduler is not None else None
-        try:
-            fetched = fetch(planned, engine=engine, progress=progress or (lambda done, total: None))
-        finally:
-            if engine is not None:
-                engine.close()
+        before = {one.id for one in store.observations(area.name, superseded=True)}
+        shown = progress or (lambda done, total: None)
+        if scheduler is not None:
+            with Dask(scheduler) as engine:
+                fetched = fetch(planned, engine=engine, progress=shown)
+        else:
+            with CountAhead(planned, config, store, workers) as ahead:
+                fetched = fetch(planned, progress=shown, arrived=ahead.arrived)
         said = fetched.to_json()
         event(
             "fetched",
@@ -218,6 +221,9 @@ def _check_area(
         text = " ".join(str(error).split())
         event("error", aoi=area.name, error=text)
         return AreaCheck(area.name, fetched, error=text, unavailable=isinstance(error, UnavailableError))
+    # Workers and what was counted ahead have made observations that this process only finds.
+    made = frozenset(one.id for one in result.observations if one.id not in before)
+    result = replace(result, new=result.new | made)
     latest = result.verdicts[-1] if result.verdicts else None
     event(
         "counted",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -20,7 +21,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from railwatch.errors import EngineError
 
-__all__ = ["Dask", "Done", "Engine", "Processes", "Serial", "Threads", "engine_of"]
+__all__ = ["Dask", "Done", "Engine", "Processes", "Serial", "Threads", "end_with_parent", "engine_of"]
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,9 @@ class Processes:
         while left:
             # Not forked: GDAL's and PyTorch's threads don't survive that.
             context = multiprocessing.get_context("spawn")
-            pool = ProcessPoolExecutor(max(1, min(self.workers, len(left))), mp_context=context)
+            pool = ProcessPoolExecutor(
+                max(1, min(self.workers, len(left))), mp_context=context, initializer=end_with_parent
+            )
             broken = False
             # As many at a time as are worked on, so that a lost worker costs nobody else an attempt.
             running: dict[Future[R], int] = {}
@@ -156,12 +159,25 @@ class Processes:
 
     def _alone(self, work: Callable[[T], R], task: T) -> Iterator[Done[T, R]]:
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
+        with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:
             future = pool.submit(work, task)
             if isinstance(future.exception(), BrokenProcessPool):
                 yield Done(task, error=EngineError(_LOST))
             else:
                 yield _settled(task, future)
+
+
+def end_with_parent() -> None:
+    """Let this process end when the one that started it does, be it killed: else it waits for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait_for_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait_for_parent, daemon=True, name="end with parent").start()
 
 
 _LOST = "its worker ended unexpectedly twice (out of memory, or killed)"

@@ -337,7 +337,7 @@ def test_ten_metres_are_answered_without_the_wagon_network():
 
 
 def test_the_shipped_weights_load_and_figures_that_are_missing_are_null(tmp_path):
-    assert OccupancyEstimator.load(device="cpu").version == "2"
+    assert OccupancyEstimator.load(device="cpu").version == "2.1"
     path = untrained_weights(tmp_path, figures={"validation": [{"true": "0", "to_bound": float("nan")}]})
     assert weights.load_head(path).card["figures"]["validation"][0]["to_bound"] is None
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import filelock
 import pystac
@@ -16,11 +17,19 @@ import ten_metres as tm
 from local_archive import archive, free_port, needs_rustac, served, stac_api
 from range_server import range_server
 
+from aoi import load_area
 from geo.catalogue.network import Network, Policy
 from geo.catalogue.signing import PlanetaryComputerSigner, S3Signer
 from geo.errors import NetworkError
+from railwatch.cli._verdicts import telling
+from railwatch.cli.watch import _news as news
+from railwatch.config import load_config
+from railwatch.fetch import count_ahead
+from railwatch.fetch.count_ahead import CountAhead
 from railwatch.fetch.fetch import fetch
 from railwatch.fetch.plan import FetchOptions, parse_time, plan
+from railwatch.pipeline.run import run
+from railwatch.store.store import Store
 
 # Python's filters of warnings are one for all threads: what a thread silences while it opens an image may be
 # loud again in its middle, since another thread has put back what it found.
@@ -218,6 +227,54 @@ def test_watch_observations_again_from_where_it_was(there, yard, tmp_path, railw
         refused = railwatch(*watching(there, yard, tmp_path, "2023-04-19"))
     assert refused.code == 75
     assert "another 'railwatch watch'" in json.loads(refused.out)["error"]
+
+
+def test_watch_counts_what_has_come_while_the_rest_is_fetched(there, yard, tmp_path, railwatch, monkeypatch):
+    """The same observations as of a run after the fetch, each made once, and all of them new."""
+    monkeypatch.setattr(count_ahead, "_WORTH", 4)
+    monkeypatch.setattr(count_ahead, "_AT_ONCE", 3)
+    sent, answer = [], CountAhead._answer
+    monkeypatch.setattr(
+        CountAhead, "_answer", lambda self, before: (sent.append(before), answer(self, before))
+    )
+    done = railwatch(*watching(there, yard, tmp_path, "2023-12-31", "--since", "2023-01-01", "--workers", 2))
+    assert done.code == 0, done.err
+    assert sent
+    (one,) = json.loads(done.out)["areas"]
+    made = one["run"]["observations"]
+    assert len(made) == DATES + 1
+    assert all(each["new"] for each in made)
+    after = Store.open(tmp_path / "after")
+    run([tmp_path / "scenes"], load_area(yard), load_config("sentinel2"), after)
+    store = Store.open(tmp_path / "store", create=False)
+    assert {each.id for each in store.observations(superseded=True)} == {
+        each.id for each in after.observations(superseded=True)
+    }
+    # What lies before dates that are known already would be answered again with every scene.
+    planned = plan(load_area(yard), options_of(there), tmp_path / "elsewhere")
+    assert CountAhead(planned, load_config("sentinel2"), Store.open(tmp_path / "empty"))._waiting
+    assert not CountAhead(planned, load_config("sentinel2"), store)._waiting
+
+
+def test_watch_tells_what_is_new_and_why_the_newest_has_no_count():
+    kinds = ["count", "count", "count", "missing"]
+    words = ["typical", "unprecedented", "typical", "cannot say"]
+    verdicts = [
+        SimpleNamespace(record=SimpleNamespace(id=str(number), kind=kind), verdict=word)
+        for number, (kind, word) in enumerate(zip(kinds, words, strict=True))
+    ]
+    old, called, usual, none = verdicts
+    assert news(verdicts, {"1", "2", "3"}) == [called, usual, none]
+    assert news(verdicts, set()) == [usual, none]
+    assert news([old, none], {"3"}) == [old, none]
+    assert telling([old, called, usual] * 9, 3) == [called, called, usual]
+    assert telling([old, called, usual] * 9, 1) == [usual]
+
+
+def options_of(there):
+    source, *hosts = (str(one) for one in there.options if not str(one).startswith("--"))
+    span = (parse_time("2023-01-01"), parse_time("2023-12-31", end=True))
+    return FetchOptions(source, *span, allowed_hosts=frozenset(hosts))
 
 
 def test_watch_says_when_a_server_is_gone(yard, tmp_path, railwatch):

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import ten_metres as tm
@@ -16,10 +20,12 @@ from railwatch.pages.overview import gather_yards, write_overview
 from railwatch.pipeline.engine import Dask, Processes, Serial, Threads, engine_of
 from railwatch.pipeline.many import load_areas, run_areas, run_many, tasks_of
 from railwatch.pipeline.run import look_for
+from railwatch.store.areas import choose_settings
 from railwatch.store.mirror import CACHE, Mirror
 from railwatch.store.store import Store
 
 DATES = 7
+TEN = RunConfig().override(baseline__min_looks=10.0)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +78,7 @@ def test_a_cluster_that_loses_a_worker_and_a_bucket_with_two_writers(scenes, ser
             store = Store.open("s3://railwatch/store")
             with Dask(address) as engine:
                 seen = Counting(engine, lambda: os.killpg(workers[0].pid, signal.SIGKILL), after=2)
-                run_many([scenes], [tm.area()], RunConfig(), store, seen)
+                run_many([scenes], [tm.area()], TEN, store, seen)
             assert seen.killed
             store.push()
         assert said(store) == serial
@@ -84,6 +90,11 @@ def test_a_cluster_that_loses_a_worker_and_a_bucket_with_two_writers(scenes, ser
         evidence = other.asset(sorted(serial)[0], "evidence")
         assert evidence is not None
         assert evidence.stat().st_size > 1000
+        # Whoever looks back on it has the settings of its last run.
+        monkeypatch.setenv(CACHE, str(tmp_path / "third"))
+        chosen = choose_settings(store="s3://railwatch/store")
+        assert list(chosen.kept) == ["siding"]
+        assert chosen.config.baseline.min_looks == TEN.baseline.min_looks
 
 
 class Counting:
@@ -132,6 +143,35 @@ def test_a_task_that_kills_its_worker_costs_no_other(caplog):
     assert sorted(found) == list(range(9))
     assert isinstance(found[5].error, EngineError)
     assert all(one.value == number for number, one in found.items() if number != 5)
+
+
+def test_workers_of_a_killed_run_end():
+    code = (
+        "import os, sys, time; from railwatch.pipeline.engine import Processes; import test_many\n"
+        "if __name__ == '__main__': list(Processes(1).each(test_many.tell_and_wait, [0]))"
+    )
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent), *sys.path])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths}
+    )
+    worker = int(parent.stdout.readline())
+    parent.kill()
+    parent.communicate()
+    for _ in range(100):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(worker, signal.SIGKILL)
+        pytest.fail("the worker is still there")
+
+
+def tell_and_wait(number):
+    sys.stdout.write(f"{os.getpid()}\n")
+    sys.stdout.flush()
+    time.sleep(60)
 
 
 def test_where_work_is_done():
