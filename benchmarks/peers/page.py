@@ -32,8 +32,8 @@ NOTES = {
     ),
     "network": (
         "The same network, windows of at most 512 pixels at their native size, at least 64 pixels of "
-        "overlap, random weights: what differs is the pipeline. *bare forward passes* are the network on as many "
-        "windows of 512 and nothing else: nearly all of the work. railwatch makes windows only as large as "
+        "overlap, random weights: what differs is the pipeline. *bare forward passes* are the network on as "
+        "many windows of 512 and nothing else: nearly all of the work. railwatch makes them only as large as "
         "the raster needs (480 pixels at 2048) and lays the weights out channel by channel."
     ),
     "oracle": (
