@@ -5,10 +5,11 @@ pixel. Tiles have a core and a halo around it. Cores partition the work raster, 
 tile whose core holds its centre; the halo lets the network see all of an object near the edge of a core. So
 nothing is counted twice or missed, whatever the tiling.
 
-All windows of a grid have one shape, so that tiles stack into batches: where a window reaches beyond the
-scene, pixels are 0 and invalid. Cores start on a lattice of ``align_px`` work pixels that is fixed to the
-scene: with the stride of the network, the network sees every place in the same phase, however the tiling is
-    shifted.
+All windows of a grid have one shape, so that tiles stack into batches. They divide what is wanted (the scene,
+or the bounds of an area) evenly, and none reaches beyond the scene by more than its size needs to be a
+multiple of ``align_px`` times the number of tiles; pixels out there are 0 and invalid. Windows start at
+multiples of ``align_px`` work pixels of the scene: with the stride of the network, the network sees every
+place in the same phase, however the tiling is shifted.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import math
 import queue
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +85,69 @@ class Tile(TileSpec):
 
 
 @dataclass(frozen=True)
+class AxisCut:
+    """How one axis of a scene is cut into windows of one length.
+
+    Attributes:
+        low: First work pixel that belongs to a core.
+        high: One past the last.
+        first: Where the first window starts.
+        step: From the start of a window to that of the next.
+        window: Length of a window.
+        count: Number of windows.
+
+    Example:
+        1,000 work pixels in cores of at most 416, shown with 96 more on each side within the scene:
+
+        >>> cut = AxisCut.of((0, 1000), 1000, core_px=416, halo_px=96, align_px=32)
+        >>> [(cut.window_of(k), cut.core_of(k)) for k in range(cut.count)]
+        [((0, 608), (0, 512)), ((416, 1024), (512, 1000))]
+    """
+
+    low: int
+    high: int
+    first: int
+    step: int
+    window: int
+    count: int
+
+    @classmethod
+    def of(
+        cls, wanted: tuple[int, int], size: int, *, core_px: int, halo_px: int, align_px: int, shift: int = 0
+    ) -> AxisCut:
+        """Cut the part ``wanted`` (from, to) of an axis of ``size`` work pixels; see `TileGrid.over`."""
+        low, high = wanted
+        first = max(0, low // align_px * align_px - halo_px)
+        last = min(_aligned(size, align_px), _aligned(high, align_px) + halo_px)
+        length = last - first
+        if length <= core_px + 2 * halo_px:
+            return cls(low, high, first, length, length, 1)
+        step = length - 2 * halo_px  # what the cores share
+        step = _aligned(math.ceil(step / math.ceil(step / core_px)), align_px)
+        first -= -shift % step
+        count = math.ceil((last - first - 2 * halo_px) / step)
+        return cls(low, high, first, step, step + 2 * halo_px, count)
+
+    def window_of(self, number: int) -> tuple[int, int]:
+        """The work pixels that a window shows, (from, to)."""
+        start = self.first + number * self.step
+        return start, start + self.window
+
+    def core_of(self, number: int) -> tuple[int, int]:
+        """The work pixels that a window's tile owns: to the middle of what it shares with its neighbours."""
+        halo = (self.window - self.step) // 2
+        start = self.first + number * self.step + halo
+        return (
+            self.low if number == 0 else start,
+            self.high if number == self.count - 1 else start + self.step,
+        )
+
+
+def _aligned(size: int, align_px: int) -> int:
+    return math.ceil(size / align_px) * align_px
+
+
+@dataclass(frozen=True)
 class TileGrid:
     """The tiles of a scene, as a sequence that is worked out on demand. Make one with `TileGrid.over`.
 
@@ -92,9 +156,8 @@ class TileGrid:
         height: Work pixels down.
         scale_xy: Source pixels per work pixel along x and y.
         gsd_m: Ground sampling distance of the work pixels.
-        core_px: (width, height) of a core that isn't cut by the edge of the scene.
-        halo_px: Work pixels shown on each side of a core.
-        start: Work pixel at which the lattice's first core starts; 0 or negative.
+        columns: How the scene is cut across.
+        rows: How it is cut down.
         cells: Lattice cells of the tiles of an area, ascending, counted row by row; None for all.
     """
 
@@ -102,9 +165,8 @@ class TileGrid:
     height: int
     scale_xy: tuple[float, float]
     gsd_m: float
-    core_px: tuple[int, int]
-    halo_px: int
-    start: tuple[int, int] = (0, 0)
+    columns: AxisCut
+    rows: AxisCut
     cells: tuple[int, ...] | None = None
 
     @classmethod
@@ -124,13 +186,14 @@ class TileGrid:
         Args:
             scene: The scene.
             gsd_m: Wanted ground sampling distance.
-            core_px: Side of a core in work pixels. A scene smaller than that gets smaller cores.
-            halo_px: Work pixels shown around a core.
+            core_px: Largest side of a core in work pixels, but for the halo that a core takes along where
+                the scene or the area ends.
+            halo_px: Work pixels shown around a core, within the scene.
             align_px: ``core_px``, ``halo_px`` and ``origin`` are multiples of this (the network's stride).
-            area: Keep only the tiles whose core touches its boundary. The ground sampling distance is then
-                that at the area, not at the centre of the scene (they differ in scenes of many kilometres in
-                degrees or Web Mercator).
-            origin: Shift of the tiling in work pixels. Counts don't depend on it; tests do.
+            area: Only its bounds are cut, and only the tiles kept whose core touches its boundary. The ground
+                sampling distance is then that at the area, not at the centre of the scene (they differ in
+                scenes of many kilometres in degrees or Web Mercator).
+            origin: Shift of several tiles in work pixels. Counts don't depend on it; tests do.
 
         Raises:
             SceneError: The area doesn't touch the scene, or the scene has no position to lay it on.
@@ -149,75 +212,50 @@ class TileGrid:
         scale_x, scale_y = gsd_m / gsd_x, gsd_m / gsd_y
         if abs(scale_x - 1) < _SAME_SCALE and abs(scale_y - 1) < _SAME_SCALE:
             scale_x = scale_y = 1.0
-        width, height = Axis(scale_x, scene.width).out_size, Axis(scale_y, scene.height).out_size
-        cores = tuple(min(core_px, math.ceil(size / align_px) * align_px) for size in (width, height))
-        start = tuple(
-            shift % core - core if shift % core else 0 for shift, core in zip(origin, cores, strict=True)
+        size = Axis(scale_x, scene.width).out_size, Axis(scale_y, scene.height).out_size
+        bounds = (0.0, 0.0, float(size[0]), float(size[1]))
+        if outline is not None:
+            outline = shapely.transform(outline, lambda xy: xy / np.array([scale_x, scale_y]))
+            bounds = outline.bounds
+        columns, rows = (
+            AxisCut.of(
+                _inside(bounds[axis], bounds[axis + 2], size[axis]),
+                size[axis],
+                core_px=core_px,
+                halo_px=halo_px,
+                align_px=align_px,
+                shift=origin[axis],
+            )
+            for axis in (0, 1)
         )
-        grid = cls(
-            width, height, (scale_x, scale_y), gsd_m, (cores[0], cores[1]), halo_px, (start[0], start[1])
-        )
-        if outline is None:
-            return grid
-        to_work = shapely.transform(outline, lambda xy: xy / np.array([scale_x, scale_y]))
-        return grid._restricted(to_work)
+        grid = cls(*size, (scale_x, scale_y), gsd_m, columns, rows)
+        return grid if outline is None else grid._restricted(outline)
 
     def _restricted(self, outline: shapely.Geometry) -> TileGrid:
         """The same grid with only those tiles whose core touches an outline in work pixels."""
-        left, top, right, bottom = outline.bounds
-        columns = np.arange(self._cell(left, 0), self._cell(right, 0) + 1)
-        rows = np.arange(self._cell(top, 1), self._cell(bottom, 1) + 1)
-        cells = (rows[:, None] * self._lattice[0] + columns[None, :]).ravel()
         shapely.prepare(outline)
-        cores = np.array([self._core(*divmod(int(cell), self._lattice[0])) for cell in cells])
-        touched = shapely.intersects(outline, shapely.box(*cores.T.astype(np.float64)))
-        kept = tuple(int(cell) for cell in cells[touched])
-        return TileGrid(
-            self.width, self.height, self.scale_xy, self.gsd_m, self.core_px, self.halo_px, self.start, kept
-        )
+        cores = np.array([spec.core for spec in self], np.float64)
+        touched = np.nonzero(shapely.intersects(outline, shapely.box(*cores.T)))[0]
+        return replace(self, cells=tuple(int(cell) for cell in touched))
 
     @property
     def window_px(self) -> tuple[int, int]:
         """(width, height) of every tile's window."""
-        return self.core_px[0] + 2 * self.halo_px, self.core_px[1] + 2 * self.halo_px
-
-    @property
-    def _lattice(self) -> tuple[int, int]:
-        """(columns, rows) of the lattice."""
-        columns, rows = (
-            math.ceil((size - start) / core)
-            for size, start, core in zip((self.width, self.height), self.start, self.core_px, strict=True)
-        )
-        return columns, rows
-
-    def _cell(self, position: float, axis: int) -> int:
-        """Column (axis 0) or row (axis 1) at a work coordinate, kept on the lattice."""
-        cell = math.floor((position - self.start[axis]) / self.core_px[axis])
-        return min(max(cell, 0), self._lattice[axis] - 1)
-
-    def _core(self, row: int, col: int) -> Window:
-        x, y = self.start[0] + col * self.core_px[0], self.start[1] + row * self.core_px[1]
-        return (
-            max(x, 0),
-            max(y, 0),
-            min(x + self.core_px[0], self.width),
-            min(y + self.core_px[1], self.height),
-        )
+        return self.columns.window, self.rows.window
 
     def __len__(self) -> int:
         """Number of tiles."""
-        return self._lattice[0] * self._lattice[1] if self.cells is None else len(self.cells)
+        return self.columns.count * self.rows.count if self.cells is None else len(self.cells)
 
     def __getitem__(self, index: int) -> TileSpec:
         """The tile of an index (negative ones count from the end)."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"tile {index} of {len(self)}")
         index %= len(self)
-        row, col = divmod(index if self.cells is None else self.cells[index], self._lattice[0])
-        x, y = self.start[0] + col * self.core_px[0], self.start[1] + row * self.core_px[1]
-        halo = self.halo_px
-        window = (x - halo, y - halo, x + self.core_px[0] + halo, y + self.core_px[1] + halo)
-        return TileSpec(index, row, col, self._core(row, col), window)
+        row, col = divmod(index if self.cells is None else self.cells[index], self.columns.count)
+        (x0, x1), (y0, y1) = self.columns.core_of(col), self.rows.core_of(row)
+        (left, right), (top, bottom) = self.columns.window_of(col), self.rows.window_of(row)
+        return TileSpec(index, row, col, (x0, y0, x1, y1), (left, top, right, bottom))
 
     def __iter__(self) -> Iterator[TileSpec]:
         """The tiles, row by row."""
@@ -235,7 +273,15 @@ class TileGrid:
         """Read one tile through an open handle."""
         resampler = Resampler(Axis(self.scale_xy[0], scene.width), Axis(self.scale_xy[1], scene.height))
         image, valid = paint(resampler, reader.read, spec.window, stretch)
+        if valid.all():  # said without an array of its own
+            valid = np.broadcast_to(np.True_, valid.shape)
         return Tile(spec.index, spec.row, spec.col, spec.core, spec.window, image, valid)
+
+
+def _inside(low: float, high: float, size: int) -> tuple[int, int]:
+    """The pixels of an axis that an interval touches."""
+    first = min(max(math.floor(low), 0), size - 1)
+    return first, max(first + 1, min(math.ceil(high), size))
 
 
 def tiles(scene: Scene, grid: TileGrid, *, ahead: int = 2) -> Iterator[Tile]:
@@ -245,6 +291,11 @@ def tiles(scene: Scene, grid: TileGrid, *, ahead: int = 2) -> Iterator[Tile]:
 
     A thread with a handle of its own reads up to ``ahead`` tiles before they are asked for; it ends when the
     consumer stops. Memory depends on the tile's size and ``ahead``, not on the scene.
+
+    Args:
+        scene: The scene.
+        grid: Its tiles.
+        ahead: At least 1.
 
     Raises:
         SceneError: Pixels can't be read, or (with a grid over the whole scene) none is valid.
@@ -257,18 +308,22 @@ def tiles(scene: Scene, grid: TileGrid, *, ahead: int = 2) -> Iterator[Tile]:
         [(608, 832, 3)]
     """
     stretch = scene.stretch
-    ready: queue.Queue[Tile | BaseException | None] = queue.Queue(maxsize=max(1, ahead))
-    stopped = threading.Event()
+    ready: queue.Queue[Tile | BaseException | None] = queue.Queue()
+    room, stopped = threading.Semaphore(ahead), threading.Event()
 
     def work() -> None:
         try:
             with scene.open_pixels() as reader:
                 for spec in grid:
+                    room.acquire()
+                    if stopped.is_set():
+                        return
                     tile = grid.read_tile(reader, scene, spec, stretch)
                     if _core_of(tile).any():
                         ready.put(tile)
-                    if stopped.is_set():
-                        return
+                    else:
+                        room.release()
+                    del tile
             ready.put(None)
         except BaseException as error:  # carried over to the consumer, whatever it is
             ready.put(error)
@@ -281,12 +336,12 @@ def tiles(scene: Scene, grid: TileGrid, *, ahead: int = 2) -> Iterator[Tile]:
             if isinstance(item, BaseException):
                 raise item
             seen += 1
+            room.release()
             yield item
     finally:
         stopped.set()
-        while thread.is_alive():
-            _drain(ready)
-            thread.join(timeout=0.02)
+        room.release()
+        thread.join()
     if seen == 0 and grid.cells is None:
         raise SceneError(f"{scene.path}: has no valid pixel: all of it is nodata or masked")
 
@@ -294,9 +349,3 @@ def tiles(scene: Scene, grid: TileGrid, *, ahead: int = 2) -> Iterator[Tile]:
 def _core_of(tile: Tile) -> npt.NDArray[np.bool_]:
     x0, y0 = tile.window[:2]
     return tile.valid[tile.core[1] - y0 : tile.core[3] - y0, tile.core[0] - x0 : tile.core[2] - x0]
-
-
-def _drain(waiting: queue.Queue[Any]) -> None:
-    """Make room, so that a thread that waits to put something can go on and end."""
-    while not waiting.empty():
-        waiting.get_nowait()

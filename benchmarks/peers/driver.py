@@ -149,7 +149,11 @@ def deepforest(model: nn.Module, raster: str, setting: str) -> int:
 
 
 def railwatch(model: nn.Module, raster: str, setting: str) -> int:
-    """railwatch's tiles and suppression around the same network; oriented boxes from the oracle."""
+    """railwatch's tiles and suppression around the same network; oriented boxes from the oracle.
+
+    Weights lie channel by channel, as `detector.wagons.map_network.TorchMaps` lays them. Windows are at most
+    as large as the peers', and the network takes them at their own size.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     # Imported where it is needed; imports are timed elsewhere, for all contestants.
@@ -159,6 +163,7 @@ def railwatch(model: nn.Module, raster: str, setting: str) -> int:
 
     halo, size = OVERLAP_PX // 2, JOB.get("batch", 4)
     oracle = model if isinstance(model, Oracle) else None
+    model = model.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def answer(batch: list[Any]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -179,6 +184,8 @@ def railwatch(model: nn.Module, raster: str, setting: str) -> int:
     with timed():
         opened = open_scene(raster)
         grid = TileGrid.over(opened, gsd_m=0.5, core_px=TILE_PX - OVERLAP_PX, halo_px=halo)
+        if oracle is None:
+            model.transform.min_size, model.transform.max_size = (min(grid.window_px),), max(grid.window_px)
         boxes, scores = [np.zeros((0, 5))], [np.zeros(0)]
         pending: list[Any] = []
         with ThreadPoolExecutor(1) as pool:

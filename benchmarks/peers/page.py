@@ -31,9 +31,10 @@ NOTES = {
         "start-up. Memory is that of the whole process."
     ),
     "network": (
-        "The same network, tiles of 512 pixels, 64 pixels of overlap, random weights: what differs is the "
-        "pipeline. *bare forward passes* are the network on as many windows and nothing else: nearly all of "
-        "the work, so that no pipeline around this network can be much faster than another good one."
+        "The same network, windows of at most 512 pixels at their native size, at least 64 pixels of "
+        "overlap, random weights: what differs is the pipeline. *bare forward passes* are the network on as "
+        "many windows of 512 and nothing else: nearly all of the work. railwatch makes them only as large as "
+        "the raster needs (480 pixels at 2048) and lays the weights out channel by channel."
     ),
     "oracle": (
         "The network is replaced by a stub that reads off the pixels which window it is shown and answers "

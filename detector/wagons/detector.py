@@ -297,7 +297,7 @@ class WagonDetector:
         # the batch before it becomes candidates.
         with ThreadPoolExecutor(1, "network") as worker:
             at_work: tuple[Future[Maps[F32]], list[Tile]] | None = None
-            for batch in _batches(tiles(scene, grid), batch_size):
+            for batch in _batches(tiles(scene, grid, ahead=batch_size), batch_size):
                 begun = worker.submit(self.maps, [tile.image for tile in batch], careful=careful), batch
                 if at_work is not None:
                     yield from finished(*at_work)
@@ -361,10 +361,13 @@ def _batches(ordered: Iterable[Tile], size: int) -> Iterator[list[Tile]]:
     """Tiles of one shape, so many at a time."""
     pending: list[Tile] = []
     for tile in ordered:
-        if pending and (tile.image.shape != pending[0].image.shape or len(pending) == size):
+        if pending and tile.image.shape != pending[0].image.shape:
             yield pending
             pending = []
         pending.append(tile)
+        if len(pending) == size:
+            yield pending
+            pending = []
     if pending:
         yield pending
 

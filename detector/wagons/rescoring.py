@@ -8,7 +8,7 @@ that its answer is a probability that can be summed to a count.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from detector.wagons.boxes import Boxes
 from detector.wagons.decode import MAP_FEATURES, Candidates
 
 METRE_PX = 2.0
+_PAIRS_AT_ONCE, _ROWS_AT_ONCE = 50_000, 8_192
 STRING_FEATURES = (
     "string_ahead",  # heat of the best collinear neighbour on the better side
     "string_behind",  # and on the other side
@@ -46,42 +47,44 @@ def string_features(candidates: Candidates, source_gsd_m: float) -> NDArray[np.f
     out[:, 5] = np.log(boxes[:, 2] / (15.0 * METRE_PX))
     out[:, 6] = np.log(boxes[:, 3] / (3.0 * METRE_PX))
     out[:, 7] = np.log(source_gsd_m / 0.5)
-    i, j = _near_pairs(boxes)
-    if not len(i):
-        return out
-    theta = np.deg2rad(boxes[i, 4])
-    delta = boxes[j, :2] - boxes[i, :2]
-    along = delta[:, 0] * np.cos(theta) + delta[:, 1] * np.sin(theta)
-    across = -delta[:, 0] * np.sin(theta) + delta[:, 1] * np.cos(theta)
-    turn = np.abs((boxes[i, 4] - boxes[j, 4] + 90) % 180 - 90)
-    mean_length = (boxes[i, 2] + boxes[j, 2]) / 2
-    strength = 1 / (1 + np.exp(-heat[j]))
-    ratio = np.abs(np.log(boxes[j, 2] / boxes[i, 2]))
-
-    gap = np.abs(along) - mean_length
-    collinear = (np.abs(across) < 1.6 * METRE_PX) & (gap > -3 * METRE_PX) & (gap < 6 * METRE_PX) & (turn < 12)
     sides = np.zeros((n, 2))
-    for side, sign in enumerate((1, -1)):
-        rows = collinear & (along * sign > 0)
-        np.maximum.at(sides[:, side], i[rows], strength[rows])
-    out[:, 0], out[:, 1] = sides.max(axis=1), sides.min(axis=1)
-    np.maximum.at(out[:, 2], i[collinear], (strength * np.exp(-4 * ratio))[collinear])
+    for i, j in _near_pairs(boxes):
+        theta = np.deg2rad(boxes[i, 4])
+        delta = boxes[j, :2] - boxes[i, :2]
+        along = delta[:, 0] * np.cos(theta) + delta[:, 1] * np.sin(theta)
+        across = -delta[:, 0] * np.sin(theta) + delta[:, 1] * np.cos(theta)
+        turn = np.abs((boxes[i, 4] - boxes[j, 4] + 90) % 180 - 90)
+        mean_length = (boxes[i, 2] + boxes[j, 2]) / 2
+        strength = 1 / (1 + np.exp(-heat[j]))
+        ratio = np.abs(np.log(boxes[j, 2] / boxes[i, 2]))
 
-    lateral = np.abs(across) / METRE_PX
-    beside = (lateral > 3.4) & (lateral < 7.0) & (np.abs(along) < mean_length) & (turn < 12)
-    np.maximum.at(out[:, 3], i[beside], strength[beside])
-    # Crossing or overlapping, judged on the axes: nearer than the sum of what both need.
-    crossing = (np.abs(along) < 0.4 * mean_length) & (lateral < 3.0)
-    np.maximum.at(out[:, 4], i[crossing], strength[crossing])
+        gap = np.abs(along) - mean_length
+        level = (np.abs(across) < 1.6 * METRE_PX) & (turn < 12)
+        collinear = level & (gap > -3 * METRE_PX) & (gap < 6 * METRE_PX)
+        for side, sign in enumerate((1, -1)):
+            rows = collinear & (along * sign > 0)
+            np.maximum.at(sides[:, side], i[rows], strength[rows])
+        np.maximum.at(out[:, 2], i[collinear], (strength * np.exp(-4 * ratio))[collinear])
+
+        lateral = np.abs(across) / METRE_PX
+        beside = (lateral > 3.4) & (lateral < 7.0) & (np.abs(along) < mean_length) & (turn < 12)
+        np.maximum.at(out[:, 3], i[beside], strength[beside])
+        # Crossing or overlapping, judged on the axes: nearer than the sum of what both need.
+        crossing = (np.abs(along) < 0.4 * mean_length) & (lateral < 3.0)
+        np.maximum.at(out[:, 4], i[crossing], strength[crossing])
+    out[:, 0], out[:, 1] = sides.max(axis=1), sides.min(axis=1)
     return out
 
 
-def _near_pairs(boxes: Boxes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _near_pairs(boxes: Boxes) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Boxes that may be neighbours, each pair both ways round, so many at once that memory stays bounded."""
     from scipy.spatial import cKDTree  # slow to import, and a picture without wagons needs none of it
 
     reach = float(boxes[:, 2].max()) + 6 * METRE_PX
-    pairs = cKDTree(boxes[:, :2]).query_pairs(reach, output_type="ndarray").astype(np.int64)
-    return np.concatenate([pairs[:, 0], pairs[:, 1]]), np.concatenate([pairs[:, 1], pairs[:, 0]])
+    pairs = cKDTree(boxes[:, :2]).query_pairs(reach, output_type="ndarray")
+    for low in range(0, len(pairs), _PAIRS_AT_ONCE):
+        some = pairs[low : low + _PAIRS_AT_ONCE].astype(np.int64)
+        yield np.concatenate([some[:, 0], some[:, 1]]), np.concatenate([some[:, 1], some[:, 0]])
 
 
 def features(candidates: Candidates, source_gsd_m: float) -> NDArray[np.float64]:
@@ -135,9 +138,13 @@ class Rescorer:
 
     def logits(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Logits ``(N,)`` of features ``(N, F)``."""
-        standard = (x - self.mean) / self.deviation
-        hidden = np.tanh(standard @ self.hidden_weight.T.astype(np.float64) + self.hidden_bias)
-        return np.asarray((hidden @ self.weight.T.astype(np.float64) + self.bias)[:, 0])
+        first, last = self.hidden_weight.T.astype(np.float64), self.weight.T.astype(np.float64)
+        out = np.empty(len(x))
+        for low in range(0, len(x), _ROWS_AT_ONCE):  # the hidden layer of all would be ten times the features
+            rows = slice(low, low + _ROWS_AT_ONCE)
+            hidden = np.tanh((x[rows] - self.mean) / self.deviation @ first + self.hidden_bias)
+            out[rows] = (hidden @ last + self.bias)[:, 0]
+        return out
 
     def probability(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probability ``(N,)`` that each candidate is a wagon."""

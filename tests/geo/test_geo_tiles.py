@@ -70,12 +70,12 @@ def test_cores_partition_the_raster(tiling: dict, width: int, height: int) -> No
         assert (owner[y0:y1, x0:x1] == -1).all()
         owner[y0:y1, x0:x1] = index
         halo = tiling["halo_px"]
-        assert spec.window[0] <= x0 - halo
-        assert spec.window[1] <= y0 - halo
-        assert spec.window[2] >= x1 + halo
-        assert spec.window[3] >= y1 + halo
+        assert spec.window[0] <= max(0, x0 - halo)
+        assert spec.window[1] <= max(0, y0 - halo)
+        assert spec.window[2] >= min(width, x1 + halo)
+        assert spec.window[3] >= min(height, y1 + halo)
         assert (spec.window[2] - spec.window[0], spec.window[3] - spec.window[1]) == grid.window_px
-        assert (spec.window[0] - grid.start[0]) % tiling["align_px"] == 0
+        assert spec.window[0] % tiling["align_px"] == 0
         assert grid.window_px[0] % tiling["align_px"] == 0
     assert (owner >= 0).all()
     assert len(grid) == owner.max() + 1
@@ -122,8 +122,28 @@ def test_each_point_has_one_owner(tiling: dict, x: float, y: float) -> None:
         assert found == []
 
 
+@given(width=st.integers(1, 9000), core=st.sampled_from([448, 832, 2048]), halo=st.sampled_from([32, 96]))
+def test_windows_show_no_more_than_they_must(width: int, core: int, halo: int) -> None:
+    grid = grid_of(width, 40, {"core_px": core, "halo_px": halo})
+    assert grid.window_px[1] == 64
+    assert grid.window_px[0] <= core + 2 * halo
+    shown, needed = len(grid) * grid.window_px[0], width + 2 * halo * (len(grid) - 1)
+    assert needed <= shown < needed + 32 * (len(grid) + 1)
+    assert grid[0].window[0] == 0
+    if len(grid) > 1:  # with one window less they would be too long
+        assert needed - 2 * halo > (len(grid) - 1) * (core + 2 * halo) - 32
+
+
+def test_windows_of_an_area_end_with_its_halo(scene: Scene) -> None:
+    # 106 to 134 work pixels across and 73 to 95 down; then to multiples of 32, and 32 more around.
+    area = area_at(scene, shapely.box(132.5, 91.5, 167.5, 118.5))
+    (spec,) = TileGrid.over(scene, halo_px=32, area=area)
+    assert spec.core == (106, 73, 135, 95)
+    assert spec.window == (64, 32, 192, 128)
+
+
 def test_a_grid_is_a_sequence(scene: Scene) -> None:
-    grid = TileGrid.over(scene, core_px=64)
+    grid = TileGrid.over(scene, core_px=64, halo_px=0)
     assert (grid.width, grid.height) == (241, 161)  # UTM here is 1.8e-4 short: a sliver of a pixel more
     assert len(grid) == 12
     assert [spec.index for spec in grid] == list(range(12))
@@ -178,7 +198,7 @@ def test_scenes_smaller_than_a_tile(tmp_path: Path, width: int, height: int) -> 
     scene = open_scene(write(tmp_path / "x.tif", numbers, **placed(0.5)))
     grid = TileGrid.over(scene)
     assert len(grid) == 1
-    assert grid.window_px[0] < width + 2 * 96 + 32
+    assert (width <= grid.window_px[0] < width + 32, grid.window_px[0] % 32) == (True, 0)
     image, valid = mosaic(scene, grid)
     assert valid.all()
     expected = scene.stretch.apply(np.moveaxis(numbers, 0, -1), 0) if scene.stretch.is_identity else None

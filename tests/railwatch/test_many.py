@@ -22,7 +22,7 @@ from railwatch.pipeline.many import load_areas, run_areas, run_many, tasks_of
 from railwatch.pipeline.run import look_for
 from railwatch.store.areas import choose_settings
 from railwatch.store.mirror import CACHE, Mirror
-from railwatch.store.store import Store
+from railwatch.store.store import PRODUCTS, Store
 
 DATES = 7
 TEN = RunConfig().override(baseline__min_looks=10.0)
@@ -206,6 +206,7 @@ def test_a_mirror_carries_changes_both_ways(mirror, tmp_path, monkeypatch):
     (mirror.folder / "chips" / "a.tif").write_bytes(b"one")
     (mirror.folder / "chips" / "b.tif").write_bytes(b"two")
     (mirror.folder / "chips" / ".tmp-x").write_bytes(b"half")
+    (mirror.folder / PRODUCTS).write_bytes(b"{}")  # what is known of this machine's folders stays here
     assert mirror.push() == 2
     assert mirror.push() == 0
     monkeypatch.setenv(CACHE, str(tmp_path / "elsewhere"))

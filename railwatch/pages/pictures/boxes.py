@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ __all__ = ["MAX_BYTES", "render", "round_length", "without_drawings", "write_ove
 MAX_BYTES = 1_000_000
 """The largest picture, in bytes."""
 
+_SEARCH_SAVES = 1.15  # a PNG this much too large may fit when it is packed with more care
 _LONGEST_PX = 1600
 _MOST_PIXELS = 1_700_000  # of a busy image, about as much as fits MAX_BYTES
 _SHORTEST_PX = 640
@@ -139,7 +141,7 @@ def without_drawings(scene: Scene, evidence: bytes, area: AreaOfInterest | None 
     left, top, right, below = placement.image
     view = _SceneWindow(_window(scene, area), round(right - left), round(below - top))
     stream = io.BytesIO()
-    Image.fromarray(_read(scene, view)).save(stream, "WEBP", quality=85, method=4)
+    Image.fromarray(_read(scene, view)).save(stream, "WEBP", quality=85, method=2)
     return stream.getvalue()
 
 
@@ -210,14 +212,13 @@ def _draw(
     lines = len(caption) + (1 if used else 0)
     below = round(_CAPTION_LINE_PX * (lines + 0.5))
     height = view.height + below
-    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="none")
     canvas = FigureCanvasAgg(figure)
     left = (width - view.width) // 2
     axes = figure.add_axes(
         (left / width, below / height, view.width / width, view.height / height), frameon=False
     )
     x0, y0, x1, y1 = view.window
-    axes.imshow(_read(scene, view), extent=(x0, x1, y1, y0), interpolation="nearest", aspect="auto")
     axes.set(xlim=(x0, x1), ylim=(y1, y0), xticks=[], yticks=[], autoscale_on=False)
     if area is not None:
         _draw_area(axes, scene, view, area)
@@ -241,9 +242,13 @@ def _draw(
     with warnings.catch_warnings():
         # A title in a script that the bundled font lacks is drawn as boxes; that is no reason to speak up.
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-        canvas.draw()  # type: ignore[no-untyped-call]
-    pixels = np.asarray(canvas.buffer_rgba(), np.uint8)  # type: ignore[no-untyped-call]
-    picture = pixels[..., :3].copy()
+        # The image goes onto the canvas as it is: `imshow` would resample it again to the size that it has.
+        renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
+        pixels = np.asarray(renderer.buffer_rgba())
+        pixels[:] = 255
+        pixels[: view.height, left : left + view.width, :3] = _read(scene, view)
+        figure.draw(renderer)
+    picture = np.array(pixels[..., :3])
     if here is not None:
         picture[height - below + 8 : height - 4, width - inset - 6 : width - 6] = locator_image(here, inset)
     return picture
@@ -485,13 +490,20 @@ def _png(pixels: NDArray[np.uint8], placement: Georeference | None = None) -> by
     """Return a PNG, with a palette of 256 colours (a third of the size) if all colours are too many."""
     image = Image.fromarray(pixels)
     info = None if placement is None else placement.png_info()
-    stream = io.BytesIO()
-    image.save(stream, "PNG", compress_level=6, pnginfo=info)
-    if stream.tell() > MAX_BYTES:
+
+    def saved(shown: Image.Image, **how: int) -> bytes:
         stream = io.BytesIO()
-        palette = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        palette.save(stream, "PNG", compress_level=6, pnginfo=info)
-    return stream.getvalue()
+        shown.save(stream, "PNG", pnginfo=info, **how)
+        return stream.getvalue()
+
+    # Of a photograph, run lengths take a quarter of the time and 6% more room than a search for repetitions.
+    picture = saved(image, compress_type=zlib.Z_RLE)
+    if MAX_BYTES < len(picture) <= _SEARCH_SAVES * MAX_BYTES:
+        picture = saved(image, compress_level=6)
+    if len(picture) > MAX_BYTES:
+        colours = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        picture = saved(colours, compress_level=6)
+    return picture
 
 
 def _to_pixels(scene: Scene, geometry: shapely.Geometry) -> shapely.Geometry:

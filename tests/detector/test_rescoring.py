@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from detector.training.augment import transform_boxes
 from detector.training.rescorer import RescorerNet, fit_judge, mean_judge
+from detector.wagons import rescoring
 from detector.wagons.boxes import as_boxes
 from detector.wagons.decode import MAP_FEATURES, Candidates
 from detector.wagons.rescoring import FEATURES, STRING_FEATURES, Rescorer, features, string_features
@@ -55,6 +56,19 @@ def test_the_best_side_counts_as_ahead():
     out = seen(boxes, heat=np.array([-1.0, 0.0, 3.0]))
     assert out[1, COLUMN["string_ahead"]] == pytest.approx(probability(3))
     assert out[1, COLUMN["string_behind"]] == pytest.approx(probability(-1))
+
+
+def test_many_candidates_are_judged_part_by_part(monkeypatch):
+    rng = np.random.default_rng(0)
+    boxes = np.column_stack(
+        [rng.uniform(0, 300, (60, 2)), rng.uniform(20, 40, 60), np.full(60, 6.0), rng.uniform(0, 180, 60)]
+    )
+    judge = RescorerNet(8).finished()
+    whole = seen(boxes), judge.logits(features(candidates(boxes), 0.5))
+    monkeypatch.setattr(rescoring, "_PAIRS_AT_ONCE", 7)
+    monkeypatch.setattr(rescoring, "_ROWS_AT_ONCE", 11)
+    assert (seen(boxes) == whole[0]).all()
+    np.testing.assert_allclose(judge.logits(features(candidates(boxes), 0.5)), whole[1], rtol=1e-12)
 
 
 def test_another_length_agrees_less():

@@ -18,7 +18,7 @@ from yards import BrightDetector, Yard
 from railwatch.config import RunConfig
 from railwatch.pipeline.run import RunResult, run
 from railwatch.store.observation import Observation
-from railwatch.store.store import EVIDENCE, Store
+from railwatch.store.store import EVIDENCE, PRODUCTS, Store
 
 COUNTS = (3, 0, 8, 5, 2, 0, 4, 40, 42, 110)
 CLOUDY = 3
@@ -118,10 +118,12 @@ def test_a_second_run_writes_nothing(
     shutil.copytree(whole[0], store)
 
     def files() -> dict[Path, tuple[int, int]]:
-        inside = [*store.glob("items/**/*"), *store.glob("chips/**/*"), store / "collection.json"]
+        tops = [store / "collection.json", store / PRODUCTS]
+        inside = [*store.glob("items/**/*"), *store.glob("chips/**/*"), *tops]
         return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in inside if path.is_file()}
 
     before = files()
+    assert store / PRODUCTS in before  # the products' metadata are kept, too
     tiny = yard.BrightEstimator()
     again = go(archive.values(), store, tiny)
     assert again.new == frozenset()
