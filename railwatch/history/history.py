@@ -114,13 +114,15 @@ class History:
     def span(self) -> tuple[date, date]:
         """Return the first and last day to draw, with a little room on either side.
 
-        The whole look-back of the headline's verdict is in it, seen or not. Ceilings and events don't
-        stretch it beyond that and the dated counts, unless there is nothing else.
+        The look-back of the headline's verdict is in it, seen or not: whole where a ceiling speaks about
+        its unseen beginning, else half as long before the first image as the images themselves span, so that
+        months of images aren't lost beside years without any. Ceilings and events don't stretch it beyond
+        that and the dated counts, unless there is nothing else.
         """
         days = [record.day for record in self.records if record.kind != "ceiling"]
         foremost = self.foremost()
         if foremost is not None and foremost.probability_exceedance is not None:
-            days.append(foremost.window[0])
+            days.append(self._look_back_shown(foremost.window[0], min(days), max(days)))
         if not days:
             days = [day for one in self.records for day in (one.day, one.until.date())]
         if not days:
@@ -132,6 +134,13 @@ class History:
         if end <= start:
             end = date.fromordinal(start.toordinal() + 1)
         return start, end
+
+    def _look_back_shown(self, begins: date, first: date, last: date) -> date:
+        """Return from when on a look-back is drawn whose place was seen from ``first`` to ``last``."""
+        if any(one.kind == "ceiling" and one.day < first and one.until.date() > begins for one in self.records):
+            return begins
+        room = max((last - first).days // 2, UNSEEN_DAYS)
+        return max(begins, date.fromordinal(max(first.toordinal() - room, 1)))
 
     def shown(self) -> list[Record]:
         """Return the dated records inside the span."""

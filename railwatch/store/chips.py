@@ -57,7 +57,7 @@ _VERSION = 1
 _LARGEST = 65535
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class StoredChip:
     """A chip in the store, without its pixels.
 
@@ -76,6 +76,9 @@ class StoredChip:
     content: str
     product: Mapping[str, Any]
     chip: Mapping[str, Any]
+
+    def __hash__(self) -> int:
+        return hash((self.path, self.content))  # the mappings have none
 
     @property
     def pixels(self) -> str:

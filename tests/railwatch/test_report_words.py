@@ -13,6 +13,7 @@ from report_stores import yard_store
 
 from railwatch.history.sources import read_sources
 from railwatch.pages.charts.labels import text_width
+from railwatch.pages.charts.series import draw_series
 from railwatch.pages.charts.style import number_of
 from railwatch.pages.report import words
 from railwatch.pages.report.chart_svg import legend_of, plots_of
@@ -154,6 +155,25 @@ def test_lines_join_only_near_images_of_one_method(plots):
     # Monthly images are too far apart; the surge and the image after it aren't.
     assert [one.get("data-kind") for one in joins] == ["wagons"]
     assert joins[0].get("d").count("L") == 1
+
+
+def test_a_place_seen_for_months_fills_most_of_its_chart(place):
+    """The years before the first image are hatched, half as long as the images span, and their beginning is told."""
+    early = place.headline.verdict.window[0]
+    dated = [one for one in place.history.records if one.kind != "ceiling" and one.day >= date(2023, 1, 1)]
+    short = replace(place.history, records=tuple(dated), observations=())
+    first, last = short.span()
+    opens, ends = (pick(one.day for one in dated) for pick in (min, max))
+    assert early < first < opens
+    assert (opens - first).days == pytest.approx((ends - opens).days / 2, rel=0.3)
+    assert short.unseen()[0][0] == short.foremost().window[0]
+    figure = draw_series(short)
+    texts = [one for axes in figure.axes for one in axes.texts]
+    (label,) = [one for one in texts if one.get_gid() == "window.label"]
+    assert label.get_text() == f"look-back of {short.foremost().record.day}, from {short.foremost().window[0]} on"
+    # What is published about the years before shows them.
+    ceilings = tuple(one for one in place.history.records if one.kind == "ceiling")
+    assert replace(short, records=(*ceilings, *dated)).span()[0] <= early
 
 
 def test_the_look_back_is_shown_whole_with_what_was_not_seen(place, plots):

@@ -35,9 +35,11 @@ COMBINED = "occupancy"
 _LABEL_ROOM_PT = 150.0
 
 
-def window_label(record: Record) -> str:
-    """Return what is written into the shade of a look-back."""
-    return f"look-back of {record.day}"
+def window_label(verdict: Verdict, first: float) -> str:
+    """Return what is written into the shade of a look-back; its beginning where the drawing starts later."""
+    begins = verdict.window[0]
+    since = f", from {begins} on" if number_of(begins) < first else ""
+    return f"look-back of {verdict.record.day}{since}"
 
 
 def draw_window(axes: Axes, verdict: Verdict, style: PageStyle) -> None:
@@ -46,7 +48,7 @@ def draw_window(axes: Axes, verdict: Verdict, style: PageStyle) -> None:
     first, last = axes.get_xlim()
     if (end - max(start, first)) / (last - first) * style.width_pt > _LABEL_ROOM_PT:
         text = axes.annotate(
-            window_label(verdict.record),
+            window_label(verdict, first),
             (max(start, first), 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(4.0, -4.0),

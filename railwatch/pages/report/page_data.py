@@ -26,15 +26,16 @@ def place_data(place: ReportedArea) -> dict[str, Any]:
     """Return what the script needs to know of a place."""
     last = max((one.record.day for one in place.entries), default=None)
     combined = {one.id: one for one in place.history.combined()}
+    begins = number_of(place.history.span()[0])
     return {
         "title": place.title,
         "csv": csv_text(place),
         "file": f"railwatch-{place.key}{f'-{last}' if last else ''}.csv",
-        "marks": [_mark_data(one, combined.get(one.record.id)) for one in place.entries],
+        "marks": [_mark_data(one, combined.get(one.record.id), begins) for one in place.entries],
     }
 
 
-def _mark_data(entry: Entry, combined: Filtered | None) -> dict[str, Any]:
+def _mark_data(entry: Entry, combined: Filtered | None, begins: float) -> dict[str, Any]:
     record, verdict = entry.record, entry.verdict
     data: dict[str, Any] = {
         "key": entry.key,
@@ -67,7 +68,7 @@ def _mark_data(entry: Entry, combined: Filtered | None) -> dict[str, Any]:
             "word": verdict.verdict,
             "verdict": verdict.label,
             "window": [start, end + 1.0],
-            "windowLabel": window_label(record),
+            "windowLabel": window_label(verdict, begins),
             "max": None if verdict.maximum is None else verdict.maximum.value,
             "expected": None
             if verdict.expected_low is None
