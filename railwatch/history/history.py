@@ -137,7 +137,9 @@ class History:
 
     def _look_back_shown(self, begins: date, first: date, last: date) -> date:
         """Return from when on a look-back is drawn whose place was seen from ``first`` to ``last``."""
-        if any(one.kind == "ceiling" and one.day < first and one.until.date() > begins for one in self.records):
+        if any(
+            one.kind == "ceiling" and one.day < first and one.until.date() > begins for one in self.records
+        ):
             return begins
         room = max((last - first).days // 2, UNSEEN_DAYS)
         return max(begins, date.fromordinal(max(first.toordinal() - room, 1)))

@@ -158,11 +158,11 @@ def test_lines_join_only_near_images_of_one_method(plots):
 
 
 def test_a_place_seen_for_months_fills_most_of_its_chart(place):
-    """The years before the first image are hatched, half as long as the images span, and their beginning is told."""
+    """The unseen years before the first image take half the room of the images; their beginning is told."""
     early = place.headline.verdict.window[0]
     dated = [one for one in place.history.records if one.kind != "ceiling" and one.day >= date(2023, 1, 1)]
     short = replace(place.history, records=tuple(dated), observations=())
-    first, last = short.span()
+    first, _ = short.span()
     opens, ends = (pick(one.day for one in dated) for pick in (min, max))
     assert early < first < opens
     assert (opens - first).days == pytest.approx((ends - opens).days / 2, rel=0.3)
@@ -170,7 +170,8 @@ def test_a_place_seen_for_months_fills_most_of_its_chart(place):
     figure = draw_series(short)
     texts = [one for axes in figure.axes for one in axes.texts]
     (label,) = [one for one in texts if one.get_gid() == "window.label"]
-    assert label.get_text() == f"look-back of {short.foremost().record.day}, from {short.foremost().window[0]} on"
+    opening = short.foremost()
+    assert label.get_text() == f"look-back of {opening.record.day}, from {opening.window[0]} on"
     # What is published about the years before shows them.
     ceilings = tuple(one for one in place.history.records if one.kind == "ceiling")
     assert replace(short, records=(*ceilings, *dated)).span()[0] <= early
