@@ -305,7 +305,7 @@ def tiles(scene: Scene, grid: TileGrid, *, ahead: int = 2) -> Iterator[Tile]:
         >>> from geo import open_scene
         >>> scene = open_scene(files("sample_tiles") / "sample-yard_20250918T103700Z.tif")
         >>> [tile.image.shape for tile in tiles(scene, TileGrid.over(scene, 0.5))]
-        [(608, 832, 3)]
+        [(416, 640, 3)]
     """
     stretch = scene.stretch
     ready: queue.Queue[Tile | BaseException | None] = queue.Queue()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aoi import AreaOfInterest, area_names, load_area
 from aoi.errors import InputError
+from detector.wagons import TILE_PX
 from railwatch.config import RunConfig, load_config
 from railwatch.store import DEFAULT_STORE
 from railwatch.store.areas import ChosenSettings, choose_settings
@@ -49,7 +50,7 @@ def detect(
     gsd_m: float | None = None,
     threshold: float | None = None,
     careful: bool = False,
-    tile_px: int = 2048,
+    tile_px: int = TILE_PX,
     batch_size: int = 1,
     device: Device = "auto",
     backend: Backend = "auto",

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from aoi.settings import bind, fields_of, kind_of, range_words, read_toml, setting, settings_table, wanted
+from detector.wagons import TILE_PX
 from railwatch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class DetectorSettings:
         changes_results=False,
     )
     tile_px: int = _setting(
-        2048,
+        TILE_PX,
         "Edge of a tile in pixels of 0.5 m; memory grows with its square.",
         low=128,
         high=8192,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from aoi import AreaOfInterest
 from detector.errors import ResolutionError, WeightsError
+from detector.wagons import TILE_PX
 from detector.wagons.boxes import Boxes, suppress
 from detector.wagons.count_interval import CountModel
 from detector.wagons.decode import Candidates, decode
@@ -158,7 +159,7 @@ class WagonDetector:
         scene: Scene,
         area: AreaOfInterest | None = None,
         *,
-        tile_px: int = 2048,
+        tile_px: int = TILE_PX,
         batch_size: int = 1,
         threshold: float | None = None,
         careful: bool = False,

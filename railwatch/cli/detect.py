@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from detector.wagons import TILE_PX
 from railwatch.cli import _common, _tables
 from railwatch.cli._common import BackendOption, CarefulOption, DeviceOption, JsonOption, WeightsOption
 
@@ -53,7 +54,7 @@ def detect(
     careful: CarefulOption = False,
     tile_px: Annotated[
         int, typer.Option("--tile-px", min=128, help="Tile size in 0.5 m pixels, a multiple of 32.")
-    ] = 2048,
+    ] = TILE_PX,
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, help="Tiles that go through the network at once.")
     ] = 1,
