@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from railwatch.cli import _common
 from railwatch.cli._common import JsonOption, StoreOption
+from railwatch.pages.export_formats import FORMATS, Format, What
 from railwatch.store import DEFAULT_STORE
-
-Format = Literal["gpkg", "geoparquet", "csv", "xlsx", "geojson"]
-What = Literal["observations", "detections"]
 
 
 def register(app: typer.Typer) -> None:
@@ -54,16 +52,17 @@ def export(
     With verdicts, by the settings that the store keeps. In QGIS a GeoPackage has its styles, and the time
     slider (temporal controller) steps through its dates.
     """
-    from railwatch.pages import export as exporting
-    from railwatch.store.store import Store
-
-    known = {ending: name for name, endings in exporting.FORMATS.items() for ending in endings}
+    known = {ending: name for name, endings in FORMATS.items() for ending in endings}
     chosen = format or known.get(out.suffix.lower())
     if chosen is None:
         _common.fail(f"{out}: its ending tells no format; use one of {', '.join(known)}")
     if locale is not None and chosen != "csv":
         _common.fail(f"--locale is for CSV: a {chosen} file has numbers that no language changes")
+    from railwatch.store.store import Store
+
     opened = Store.open(store or DEFAULT_STORE, create=False)
+    from railwatch.pages import export as exporting
+
     with _common.progress("writing") as report:
         report(0, 1)
         rows = exporting.export(opened, out, chosen, aoi=aoi, what=what, locale=locale)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import numpy as np
@@ -19,6 +19,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from aoi.files import replacing, whole_archive, whole_database, whole_parquet
 from railwatch.errors import StoreError
 from railwatch.history.sources import read_sources
+from railwatch.pages.export_formats import FORMATS, Format, What
 from railwatch.pages.qgis_style import Rule, SymbolStyle, rule_style, write_styles
 from railwatch.pages.tables import DETECTION_COLUMNS, counts_table, csv_text, detections_table
 from railwatch.store.georeference import placement_of
@@ -37,16 +38,6 @@ __all__ = [
     "export_images",
 ]
 
-Format = Literal["gpkg", "geoparquet", "csv", "xlsx", "geojson"]
-What = Literal["observations", "detections"]
-
-FORMATS: dict[Format, tuple[str, ...]] = {
-    "gpkg": (".gpkg",),
-    "geoparquet": (".parquet", ".geoparquet"),
-    "csv": (".csv",),
-    "xlsx": (".xlsx",),
-    "geojson": (".geojson", ".json"),
-}
 _CHECKS = {"gpkg": whole_database, "geoparquet": whole_parquet, "xlsx": whole_archive}
 _BOTH: tuple[Format, ...] = ("gpkg", "xlsx")
 
