@@ -14,6 +14,7 @@ from typing import Protocol
 
 from aoi.files import real_path
 from geo.errors import SceneError
+from geo.zipped import entries
 
 LARGEST_TEXT = 32 * 2**20
 """The most bytes of XML, JSON or TOML that are read: the real ones have less than one million."""
@@ -141,15 +142,7 @@ class ZipFileTree:
         Raises:
             SceneError: It isn't a zip, is cut short, or needs a password.
         """
-        try:
-            with zipfile.ZipFile(path) as archive:
-                members = [
-                    one for one in archive.infolist() if not one.is_dir() and not one.filename.endswith("\\")
-                ]
-        except zipfile.BadZipFile as error:
-            raise SceneError(f"{path}: isn't a zip file, or is cut short") from error
-        except (OSError, NotImplementedError) as error:
-            raise SceneError(f"{path}: can't be read as a zip file: {error}") from error
+        members = entries(path)
         if any(one.flag_bits & 1 for one in members):
             raise SceneError(f"{path}: needs a password; unpack it first")
         # Some programs of Windows write backslashes, which the format doesn't know; GDAL takes them for

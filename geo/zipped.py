@@ -13,7 +13,7 @@ from typing import IO
 
 from geo.errors import SceneError
 
-__all__ = ["ZipMember", "images_in_zip", "members", "open_binary", "zip_member"]
+__all__ = ["ZipMember", "entries", "images_in_zip", "members", "open_binary", "zip_member"]
 
 log = logging.getLogger(__name__)
 
@@ -73,17 +73,23 @@ def images_in_zip(archive: Path, suffixes: frozenset[str]) -> list[ZipMember]:
     return [one for one in members(archive) if one.path.suffix.lower() in suffixes]
 
 
-def _listed(archive: Path) -> list[str]:
+def entries(archive: Path) -> list[zipfile.ZipInfo]:
+    """What a zip lists but for folders.
+
+    Raises:
+        SceneError: It isn't a zip or is cut short.
+    """
     try:
         with zipfile.ZipFile(archive) as opened:
-            listed = [
-                one for one in opened.infolist() if not one.is_dir() and not one.filename.endswith("\\")
-            ]
+            return [one for one in opened.infolist() if not one.is_dir() and not one.filename.endswith("\\")]
     except zipfile.BadZipFile as error:
         raise SceneError(f"{archive}: isn't a zip file, or is cut short") from error
     except (OSError, NotImplementedError) as error:
         raise SceneError(f"{archive}: can't be read as a zip file: {error}") from error
-    visible = [one for one in listed if not _HIDDEN.search(one.filename.replace("\\", "/"))]
+
+
+def _listed(archive: Path) -> list[str]:
+    visible = [one for one in entries(archive) if not _HIDDEN.search(one.filename.replace("\\", "/"))]
     if any(one.flag_bits & 1 for one in visible):
         raise SceneError(f"{archive}: needs a password: unpack it first")
     for one in visible:
