@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from found_products import one, refused
 from sentinel2_products import area_at, countryside, numbers, write_export, write_raster
 
 from geo.errors import SceneError
@@ -30,21 +31,6 @@ PLANES = countryside(SHAPE)
 TEN = {band: PLANES[band] for band in ("B02", "B03", "B04", "B08")}
 INDEX = "20231005T021001_20231005T021003_T52TFN"
 WHEN = dt.datetime(2023, 10, 5, 2, 10, 1, tzinfo=dt.UTC)
-
-
-def one(*paths: Path) -> Product:
-    products, refusals = find_products(paths)
-    assert [refusal.reason for refusal in refusals] == []
-    (product,) = products
-    return product
-
-
-def refused(*paths: Path) -> str:
-    products, refusals = find_products(paths)
-    assert products == []
-    (refusal,) = refusals
-    assert refusal.reason.endswith(".")
-    return refusal.reason
 
 
 def truth(plane: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from found_products import one, refused
 from sentinel2_products import (
     area_at,
     countryside,
@@ -37,22 +38,6 @@ PLANES = countryside(SHAPE)
 SCL = np.where(np.arange(SHAPE[1]) < 60, 4, 5).astype(np.uint8)[None].repeat(SHAPE[0], 0)
 # A number is reflectance to a ten-thousandth.
 STEP = 0.51e-4
-
-
-def one(*paths: Path) -> Product:
-    products, refusals = find_products(paths)
-    assert [refusal.reason for refusal in refusals] == []
-    (product,) = products
-    return product
-
-
-def refused(*paths: Path) -> str:
-    products, refusals = find_products(paths)
-    assert products == []
-    (refusal,) = refusals
-    assert refusal.reason.endswith(".")
-    assert "\n" not in refusal.reason
-    return refusal.reason
 
 
 def truth(grid: Grid, plane: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

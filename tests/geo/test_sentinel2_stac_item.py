@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from affine import Affine
+from found_products import one, refused
 from sentinel2_products import area_at, countryside, numbers, write_raster, write_stac
 
 from geo.errors import SceneError
@@ -32,21 +33,6 @@ PUBLISHERS = {
     "planetary-computer": "Planetary Computer",
     "cdse": "Copernicus Data Space",
 }
-
-
-def one(*paths: Path) -> Product:
-    products, refusals = find_products(paths)
-    assert [refusal.reason for refusal in refusals] == []
-    (product,) = products
-    return product
-
-
-def refused(*paths: Path) -> str:
-    products, refusals = find_products(paths)
-    assert products == []
-    (refusal,) = refusals
-    assert refusal.reason.endswith(".")
-    return refusal.reason
 
 
 def truth(plane: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
