@@ -64,17 +64,17 @@ def raw(estimator: OccupancyEstimator, image: DatedImage, site: Site) -> dict[st
     }
 
 
-def make_yards(folder: Path, first: int, number: int, split: str) -> None:
+def make_yards(folder: Path, first: int, number: int, split: str, form: str | None) -> None:
     """Make yards, and a table of each."""
     inner = vars(samples)
     inner["random_yard"] = partial(_yard_of, inner["random_yard"], split)
     estimator = OccupancyEstimator.load()
     for seed in range(first, first + number):
-        form = list(sentinel2_yards.FORMS)[seed % len(sentinel2_yards.FORMS)]
+        chosen = form or list(sentinel2_yards.FORMS)[seed % len(sentinel2_yards.FORMS)]
         place = folder / f"yard{seed}"
         if (place / "raw.csv").exists():
             continue
-        sentinel2_yards.make(place, seed, form)
+        sentinel2_yards.make(place, seed, chosen)
         area = load_area(place / "area.geojson")
         site = Site.of(area)
         chips = ChipStore.of(place / "store", area, site.grid)
@@ -85,8 +85,10 @@ def make_yards(folder: Path, first: int, number: int, split: str) -> None:
         }
         truth = pd.read_csv(place / "truth.csv")
         rows = pd.DataFrame([said.get(day, {}) for day in truth["day"]])
-        pd.concat([truth, rows], axis=1).assign(place=seed, form=form).to_csv(place / "raw.csv", index=False)
-        print(seed, form, int(rows["said"].notna().sum()), "answered", flush=True)
+        pd.concat([truth, rows], axis=1).assign(place=seed, form=chosen).to_csv(
+            place / "raw.csv", index=False
+        )
+        print(seed, chosen, int(rows["said"].notna().sum()), "answered", flush=True)
 
 
 def _yard_of(random_yard: Any, split: str, rng: np.random.Generator, _: str, **options: Any) -> Any:

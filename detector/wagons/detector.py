@@ -26,6 +26,7 @@ from detector.wagons.rescoring import Rescorer, features
 from detector.wagons.weights import Weights, WeightsHead
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
 from geo.orientation import Upright, upright
+from geo.sentinel2.sensor import OCCUPANCY_PRODUCTS
 
 logger = logging.getLogger(__name__)
 
@@ -145,8 +146,9 @@ class WagonDetector:
         if scene.gsd_m > high:
             raise ResolutionError(
                 f"{scene.path}: {scene.gsd_m:.3g} m a pixel is too coarse to see wagons one by one "
-                f"(a wagon is about {14 / scene.gsd_m:.2g} x {3 / scene.gsd_m:.1g} pixels; "
-                f"the detector needs {high:g} m or finer)"
+                f"(a wagon is about {14 / scene.gsd_m:.2g} x {3 / scene.gsd_m:.1g} pixels; the detector "
+                f"needs {high:g} m or finer); how much of a yard's track is occupied can be told from "
+                f"series of {OCCUPANCY_PRODUCTS} (railwatch run)"
             )
         if scene.gsd_m < low:
             raise ResolutionError(

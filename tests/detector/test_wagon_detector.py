@@ -313,6 +313,7 @@ def test_a_scene_without_a_valid_pixel_is_refused(detector, tmp_path):
     [
         (10.0, "too coarse to see wagons one by one"),
         (1.5, "the detector needs 1.2 m or finer"),
+        (3.0, "track is occupied can be told from series of Sentinel-2 products and PlanetScope's"),
         (0.05, "finer than the 0.1 m this detector knows"),
     ],
 )
