@@ -35,6 +35,7 @@ from detector.occupancy.conformal import ConformalScaling, fit_stretch
 from detector.occupancy.estimator import OccupancyEstimator
 from detector.training.occupancy_recipe import stretch_of
 from detector.training.occupancy_sites import simulate_series
+from geo.sentinel2.constellation import constellation_of
 from geo.sentinel2.formats.find import find_products
 from geo.sentinel2.site import Site
 from geo.sentinel2.time_series import DatedImage, dated_images
@@ -77,11 +78,14 @@ def make_yards(folder: Path, first: int, number: int, split: str, form: str | No
         sentinel2_yards.make(place, seed, chosen)
         area = load_area(place / "area.geojson")
         site = Site.of(area)
-        chips = ChipStore.of(place / "store", area, site.grid)
-        gather(find_products([place / "products"])[0], area, chips, lambda done, total: None)
+        products = find_products([place / "products", place / "order"])[0]
+        sensor = constellation_of(products[0].platform)
+        chips = ChipStore.of(place / "store", area, site.grid, sensor)
+        gather(products, area, chips, lambda done, total: None)
+        dates = [chips.read_one(one) for one in chips.kept()]
         said = {
             f"{one.datetime:%Y-%m-%d}": raw(estimator, one, site)
-            for one in dated_images([chips.read_one(one) for one in chips.kept()], site)
+            for one in dated_images(dates, site, prior_sd_m=sensor.prior_sd_m)
         }
         truth = pd.read_csv(place / "truth.csv")
         rows = pd.DataFrame([said.get(day, {}) for day in truth["day"]])
@@ -227,12 +231,13 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=1000)
     parser.add_argument("--number", type=int, default=24)
     parser.add_argument("--split", default="val")
+    parser.add_argument("--form", help="of all yards, such as PlanetScope")
     parser.add_argument("--card", type=Path, default=CARD)
     parser.add_argument("--keep", type=float, default=50.0)
     options = parser.parse_args()
     card = json.loads(options.card.read_text("utf-8"))
     if options.task == "yards":
-        make_yards(options.folder[0], options.first, options.number, options.split)
+        make_yards(options.folder[0], options.first, options.number, options.split, options.form)
     elif options.task == "sites":
         make_sites(options.folder[0], options.number)
     elif options.task == "report":

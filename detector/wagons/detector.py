@@ -26,7 +26,7 @@ from detector.wagons.rescoring import Rescorer, features
 from detector.wagons.weights import Weights, WeightsHead
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
 from geo.orientation import Upright, upright
-from geo.sentinel2.sensor import OCCUPANCY_PRODUCTS
+from geo.sentinel2.constellation import OCCUPANCY_PRODUCTS
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from geo.errors import SceneError
+from geo.sentinel2.constellation import constellation_of
 from geo.sentinel2.formats.product import Clock, Kind, Product
-from geo.sentinel2.sensor import sensor_of
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
@@ -141,12 +141,12 @@ def _knowledge(one: Sighting) -> tuple[int, bool, bool, dt.datetime]:
 
 def _vague(one: Sighting) -> bool:
     """Whether it isn't told which of a sensor's satellites it was."""
-    return one.platform == sensor_of(one.platform).name
+    return one.platform == constellation_of(one.platform).name
 
 
 def _fits(first: Sighting, one: Sighting) -> bool:
     """Whether a product, which knows no more than the first one, may be of its acquisition."""
-    if sensor_of(first.platform) is not sensor_of(one.platform):
+    if constellation_of(first.platform) is not constellation_of(one.platform):
         return False
     known = not _vague(first) and not _vague(one)
     if known and first.platform != one.platform:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from geo.grid import Grid
 from geo.sentinel2.chip import PIXEL_M
-from geo.sentinel2.sensor import SENTINEL2
+from geo.sentinel2.constellation import SENTINEL2
 from geo.sentinel2.site import TrackAlignedBands
 
 Bands = NDArray[np.float32]

@@ -22,7 +22,7 @@ from geo import Scene, open_scene
 from geo.dates_in_names import absurd
 from geo.file_formats import images_at
 from geo.file_tree import FolderFileTree, is_unfinished
-from geo.sentinel2.sensor import OCCUPANCY_PRODUCTS
+from geo.sentinel2.constellation import OCCUPANCY_PRODUCTS
 from geo.zipped import zip_member
 from railwatch.config import SceneSettings
 from railwatch.pipeline.acquisitions import Candidate, Skipped, once_each

@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aoi.files import write_bytes
 from geo.sentinel2.chip import PIXEL_M, Chip, ChipOnDisk
-from geo.sentinel2.sensor import PLANETSCOPE, SENTINEL2, Sensor, sensor_of
+from geo.sentinel2.constellation import Constellation
 from geo.sentinel2.site import Site
 from geo.sentinel2.time_series import AcceptedShift, DatedImage, dated_images
 from railwatch.errors import StoreError
 from railwatch.pages.pictures.occupancy import render
 from railwatch.pipeline.count_area import hidden_share
 from railwatch.pipeline.find_scenes import Skipped, unexpected
-from railwatch.pipeline.ingest_chips import Date, gather
+from railwatch.pipeline.ingest_chips import Date, by_constellation, gather
 from railwatch.store.chips import ChipStore, StoredChip
 from railwatch.store.observation import Observation, geometry_json, iso, observation_id
 from railwatch.version import __version__
@@ -132,15 +132,13 @@ def answer(
         return Answered()
     site, loaded = Site.of(area), cache(load)
     found = Answered()
-    for sensor in (SENTINEL2, PLANETSCOPE):
-        own = [one for one in products if sensor_of(one.platform) is sensor]
-        if own:
-            chips = ChipStore.of(store.path, area, site.grid, sensor)
-            dates, skipped = gather(own, area, chips, reading)
-            found = found.joined(Answered(skipped=tuple(skipped)))
-            if dates:
-                job = _AreaJob(area, config, store, site, chips, sensor, loaded())
-                found = found.joined(_series(job, dates, progress))
+    for sensor, own in by_constellation(products):
+        chips = ChipStore.of(store.path, area, site.grid, sensor)
+        dates, skipped = gather(own, area, chips, reading)
+        found = found.joined(Answered(skipped=tuple(skipped)))
+        if dates:
+            job = _AreaJob(area, config, store, site, chips, sensor, loaded())
+            found = found.joined(_series(job, dates, progress))
     return found
 
 
@@ -261,7 +259,7 @@ class _AreaJob:
     store: Store
     site: Site
     chips: ChipStore
-    sensor: Sensor
+    sensor: Constellation
     estimator: Estimator
     answers: dict[str, Observation] = field(default_factory=dict)
     new: set[str] = field(default_factory=set)

@@ -37,7 +37,7 @@ from aoi.files import replacing, sweep
 from aoi.gdal import open_raster
 from geo.grid import Grid
 from geo.sentinel2.chip import PIXEL_M, Chip
-from geo.sentinel2.sensor import SENTINEL2, Sensor
+from geo.sentinel2.constellation import SENTINEL2, Constellation
 from railwatch.errors import StoreError
 from railwatch.store.observation import iso, slug
 
@@ -101,7 +101,9 @@ class ChipStore:
     grid: Grid
 
     @classmethod
-    def of(cls, store: Path, area: AreaOfInterest, grid: Grid, sensor: Sensor = SENTINEL2) -> ChipStore:
+    def of(
+        cls, store: Path, area: AreaOfInterest, grid: Grid, sensor: Constellation = SENTINEL2
+    ) -> ChipStore:
         """The chips of an area; the folder needn't be there yet.
 
         Chips of another grid (the boundary was drawn anew) are taken over where they show the area, since

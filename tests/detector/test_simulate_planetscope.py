@@ -15,8 +15,8 @@ from detector.simulators.procedural.yards import random_yard
 from detector.simulators.sentinel2.planetscope import PIXEL_M, conditions_of, render_fine, write_scene
 from detector.simulators.sentinel2.renderer import CoarseYard
 from geo.grid import Grid
+from geo.sentinel2.constellation import PLANETSCOPE
 from geo.sentinel2.formats.find import find_products
-from geo.sentinel2.sensor import PLANETSCOPE
 
 WHEN = dt.datetime(2023, 6, 1, 2, 10, 1, tzinfo=dt.UTC)
 CORNER = Affine(10, 0, 500_000, 0, -10, 4_700_000)

@@ -20,11 +20,11 @@ from sentinel2_products import area_at, countryside, write_safe
 from geo.grid import Grid
 from geo.sentinel2.acquisition import group
 from geo.sentinel2.chip import chip_grid
+from geo.sentinel2.constellation import PLANETSCOPE, constellation_of
 from geo.sentinel2.formats.find import find_products
 from geo.sentinel2.formats.metadata_cache import MetadataCache
 from geo.sentinel2.formats.product import Product
 from geo.sentinel2.formats.raster_band import averaged
-from geo.sentinel2.sensor import PLANETSCOPE, sensor_of
 
 UTM = 32652
 WHEN = dt.datetime(2023, 10, 5, 2, 10, 1, tzinfo=dt.UTC)
@@ -247,7 +247,10 @@ def test_copies_and_sentinel2_of_the_same_second(tmp_path: Path) -> None:
     products, refusals = find_products([tmp_path])
     assert refusals == []
     acquisitions = group(products, AREA)
-    assert sorted(sensor_of(one.platform).name for one in acquisitions) == ["PlanetScope", "Sentinel-2"]
+    assert sorted(constellation_of(one.platform).name for one in acquisitions) == [
+        "PlanetScope",
+        "Sentinel-2",
+    ]
     (reason,) = (why for one in acquisitions for _, why in one.others)
     assert "shows the area as well" in reason
 

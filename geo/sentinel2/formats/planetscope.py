@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from geo.errors import SceneError
 from geo.file_tree import FileTree, joined
+from geo.sentinel2.constellation import PLANETSCOPE, SIMULATED
 from geo.sentinel2.formats.band_names import described
 from geo.sentinel2.formats.product import (
     EIGHT_BITS,
@@ -36,7 +37,6 @@ from geo.sentinel2.formats.raster_band import Header, header
 from geo.sentinel2.formats.usable_data_mask import BANDS as MASK_BANDS
 from geo.sentinel2.formats.usable_data_mask import MASK
 from geo.sentinel2.formats.xml_texts import XmlTexts, finite_number, parsed_xml
-from geo.sentinel2.sensor import PLANETSCOPE, SIMULATED
 
 __all__ = ["open_strip", "strips"]
 
@@ -66,7 +66,7 @@ class _SceneFile(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Scene:
+class _SceneFiles:
     """The files of one scene in one folder."""
 
     folder: str
@@ -147,7 +147,7 @@ def open_strip(tree: FileTree, names: Sequence[str]) -> tuple[list[Product], lis
     return joint, refusals
 
 
-def _strips(names: Sequence[str]) -> list[list[_Scene]]:
+def _strips(names: Sequence[str]) -> list[list[_SceneFiles]]:
     found: dict[tuple[str, str], list[tuple[re.Match[str], _SceneFile]]] = {}
     for name in names:
         folder, _, last = name.rpartition("/")
@@ -163,10 +163,10 @@ def _strips(names: Sequence[str]) -> list[list[_Scene]]:
             when = dt.datetime.strptime(files[0][0]["time"], "%Y%m%d_%H%M%S").replace(tzinfo=dt.UTC)
         except ValueError:
             continue
-        scene = _Scene(folder, id, when, files[0][0]["satellite"], tuple(file for _, file in files))
+        scene = _SceneFiles(folder, id, when, files[0][0]["satellite"], tuple(file for _, file in files))
         if scene.images("analyticms") or scene.images("analytic") or scene.images("visual"):
             scenes.append(scene)
-    grouped: list[list[_Scene]] = []
+    grouped: list[list[_SceneFiles]] = []
     for scene in sorted(scenes, key=lambda one: (one.satellite, one.root, one.when, one.id)):
         first = grouped[-1][0] if grouped else None
         if (
@@ -181,7 +181,7 @@ def _strips(names: Sequence[str]) -> list[list[_Scene]]:
     return grouped
 
 
-def _spoken_of(scene: _Scene) -> str:
+def _spoken_of(scene: _SceneFiles) -> str:
     """The file that stands for a scene in sentences: its image."""
     ranked = sorted(
         scene.images("analyticms") or scene.images("analytic") or scene.images("visual"), key=_rank
@@ -201,7 +201,7 @@ def _rank(file: _SceneFile) -> tuple[bool, bool, bool, bool, bool, str]:
     )
 
 
-def _opened(tree: FileTree, scene: _Scene, path: Path, files: tuple[Path, ...]) -> Product:
+def _opened(tree: FileTree, scene: _SceneFiles, path: Path, files: tuple[Path, ...]) -> Product:
     """Put a scene's product together.
 
     Raises:
@@ -290,7 +290,7 @@ def _indexes(found: Header, path: Path) -> Mapping[str, int]:
     return dict(zip(TEN_METRE_BANDS, _BANDS[found.count], strict=True))
 
 
-def _mask(tree: FileTree, scene: _Scene) -> Band | None:
+def _mask(tree: FileTree, scene: _SceneFiles) -> Band | None:
     """The usable data mask, None where there is none that can be read."""
     for file in scene.images("udm2", without=("1a", "1b")):
         try:
@@ -302,7 +302,7 @@ def _mask(tree: FileTree, scene: _Scene) -> Band | None:
     return None
 
 
-def _metadata(tree: FileTree, scene: _Scene) -> tuple[_SceneMetadata, list[str]]:
+def _metadata(tree: FileTree, scene: _SceneFiles) -> tuple[_SceneMetadata, list[str]]:
     """What JSON, a STAC item or XML say; what can't be read is left out."""
     decisions: list[str] = []
     for file in scene.files:
@@ -361,7 +361,9 @@ def _from_json(tree: FileTree, name: str) -> _SceneMetadata | None:
     )
 
 
-def _coefficients(tree: FileTree, scene: _Scene, indexes: Mapping[str, int], path: Path) -> dict[str, float]:
+def _coefficients(
+    tree: FileTree, scene: _SceneFiles, indexes: Mapping[str, int], path: Path
+) -> dict[str, float]:
     """What radiances are multiplied by to become reflectance at the top of the atmosphere.
 
     Raises:

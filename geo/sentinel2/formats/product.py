@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,10 +27,10 @@ from geo.grid import Grid
 from geo.ground_metric import apply_affine
 from geo.sentinel2.area_outline import boundary_in
 from geo.sentinel2.chip import Chip, chip_grid
+from geo.sentinel2.constellation import SIMULATED, constellation_of
 from geo.sentinel2.formats.product_names import SWIR_BAND, TEN_METRE_BANDS
 from geo.sentinel2.formats.raster_band import Header, averaged, placed
 from geo.sentinel2.formats.usable_data_mask import MASK, classes_of
-from geo.sentinel2.sensor import SIMULATED, sensor_of
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
@@ -161,14 +161,11 @@ class Product:
         boundary = boundary_in(self.crs, area)
         if boundary is None:
             return 0.0
-        left = boundary.difference(self.footprint)
+        outlines = [self.footprint]
         for one in self.frames:
-            try:
-                outline = transform_geom(one.crs, self.crs, one.footprint)
-            except RasterioError:
-                continue
-            left = left.difference(shapely.geometry.shape(outline))
-        return float(1.0 - left.area / boundary.area)
+            with suppress(RasterioError):
+                outlines.append(shapely.geometry.shape(transform_geom(one.crs, self.crs, one.footprint)))
+        return float(boundary.intersection(shapely.union_all(outlines)).area / boundary.area)
 
     def edge_distance_m(self, area: AreaOfInterest) -> float:
         """Metres of raster beyond an area on the side where there are fewest; negative where it is cut."""
@@ -199,7 +196,7 @@ class Product:
     def read(self, grid: Grid) -> Chip:
         """Reflectance on a grid; each band is read once, and only its window.
 
-        Finer pixels are averaged (`geo.sentinel2.sensor.Sensor.spread_m`). Where the product's own 10 m
+        Finer pixels are averaged (see `geo.sentinel2.constellation`). Where the product's own 10 m
         pixels are those of the grid they are copied; where they aren't (another UTM zone, an export on
         another lattice) they are brought to it by the cubic kernel, which the provenance says. B11 (20 m) is
         brought to 10 m by the cubic kernel, the scene classification by the nearest pixel.
@@ -239,7 +236,7 @@ class Product:
 
     def _reflectance(self, name: str, grid: Grid) -> tuple[NDArray[np.float32], bool]:
         """One band on a grid, and whether the pixels are plain copies; with what only further frames show."""
-        band, spread_m = self.bands[name], sensor_of(self.platform).spread_m
+        band, spread_m = self.bands[name], constellation_of(self.platform).spread_m
         with self._readable(name):
             if spread_m:
                 numbers = averaged(band.path, band.index, grid, spread_m, nothing=band.nothing)
@@ -382,7 +379,7 @@ class Refusal:
 
 def acquisition_id(platform: str, when: dt.datetime, relative_orbit: int | None, clock: Clock) -> str:
     """The id of an acquisition: S2A_20231005T021001_R003."""
-    sensor = sensor_of(platform)
+    sensor = constellation_of(platform)
     unit = platform.removeprefix(SIMULATED).replace(sensor.name, sensor.short).replace(" ", "_")
     moment = f"{when:%Y%m%d}" if clock == "day" else f"{when:%Y%m%dT%H%M%S}"
     return f"{unit}_{moment}" + (f"_R{relative_orbit:03d}" if relative_orbit is not None else "")

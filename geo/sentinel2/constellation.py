@@ -1,4 +1,4 @@
-"""The kinds of sensors whose images are answered on 10 m cells, and in what they differ.
+"""The constellations whose images are answered on 10 m cells, and in what they differ.
 
 Each is compared with its own past alone: two instruments see the colours and edges of one ground differently,
 and that would pass for cars.
@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["OCCUPANCY_PRODUCTS", "PLANETSCOPE", "SENTINEL2", "SIMULATED", "Sensor", "sensor_of"]
+__all__ = [
+    "CONSTELLATIONS",
+    "OCCUPANCY_PRODUCTS",
+    "PLANETSCOPE",
+    "SENTINEL2",
+    "SIMULATED",
+    "Constellation",
+    "constellation_of",
+]
 
 OCCUPANCY_PRODUCTS = (
     "Sentinel-2 products and PlanetScope's surface reflectance (ortho_analytic_4b_sr or 8b_sr)"
@@ -17,8 +25,8 @@ OCCUPANCY_PRODUCTS = (
 
 
 @dataclass(frozen=True)
-class Sensor:
-    """A kind of sensor.
+class Constellation:
+    """Satellites with one kind of sensor.
 
     Attributes:
         name: The beginning of its satellites' names, and the platform where no product tells the unit.
@@ -44,20 +52,22 @@ class Sensor:
 
 SIMULATED = "simulated "
 
-SENTINEL2 = Sensor("Sentinel-2", "S2", prior_sd_m=4.0)
+SENTINEL2 = Constellation("Sentinel-2", "S2", prior_sd_m=4.0)
 """Products agree within 5 m (95 %) on one orbit with the global reference image, 12 m without it (ESA,
 CNES/CESBIO)."""
 
-PLANETSCOPE = Sensor("PlanetScope", "PS", prior_sd_m=7.0, spread_m=10.4, units_apart=False)
+PLANETSCOPE = Constellation("PlanetScope", "PS", prior_sd_m=7.0, spread_m=10.4, units_apart=False)
 """Ortho scenes lie within 10 m (root mean square of both axes) by Planet's specification. A point spread of
 6.5 m, of which 5 to 8 m are usual, becomes one of 12.3 m, the middle of Sentinel-2's."""
 
+CONSTELLATIONS = (SENTINEL2, PLANETSCOPE)
 
-def sensor_of(platform: str) -> Sensor:
+
+def constellation_of(platform: str) -> Constellation:
     """The kind of sensor of a platform, which may be a simulated one.
 
     Example:
-        >>> sensor_of("simulated PlanetScope 2427").name
+        >>> constellation_of("simulated PlanetScope 2427").name
         'PlanetScope'
     """
     return PLANETSCOPE if platform.removeprefix(SIMULATED).startswith(PLANETSCOPE.name) else SENTINEL2
