@@ -23,6 +23,7 @@ from detector.wagons.map_network import load as load_network
 from detector.wagons.maps import CATEGORIES, F32, STRIDE, WORK_GSD_M, Maps, mirrored
 from detector.wagons.rakes import FreightOdds, category_probability
 from detector.wagons.rescoring import Rescorer, features
+from detector.wagons.track_sight import RailwayWatch
 from detector.wagons.weights import Weights, WeightsHead
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
 from geo.orientation import Upright, upright
@@ -35,6 +36,7 @@ SAME_WAGON_IOU = 0.25
 HALO_PX = 96
 # Two wagons can't stand closer than 8 m along and 4 m across: a tile with more candidates than that is noise.
 SMALLEST_PLOT_M2 = 32.0
+NO_RAILWAY = "no railway is seen on the image: clouds, snow or darkness may hide one"
 GSD_RANGE_M = (0.1, 1.2)
 TRAINED_GSD_M = (0.28, 1.05)
 MIRRORS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
@@ -191,7 +193,11 @@ class WagonDetector:
         grid = TileGrid.over(view.scene, gsd_m=WORK_GSD_M, core_px=tile_px, halo_px=HALO_PX, area=area)
         parts: list[Candidates] = []
         notes: list[str] = []
-        for candidates, tile, capped in self._tiles(view.scene, grid, batch_size, progress, watch, careful):
+        railways = RailwayWatch(view.scene, grid, area if scene.georeferenced else None)
+        watchers = [railways.take] if watch is None else [railways.take, watch]
+        for candidates, tile, capped in self._tiles(
+            view.scene, grid, batch_size, progress, watchers, careful
+        ):
             if capped:
                 notes.append(
                     "a tile held more candidates than wagons have room: counts there are not to be trusted"
@@ -207,6 +213,8 @@ class WagonDetector:
         if covered < 0.95:
             place = "the area" if area is not None else "the image"
             notes.append(f"only {covered:.0%} of {place} has valid pixels: wagons elsewhere are not counted")
+        if not railways.found:
+            notes.append(NO_RAILWAY)
         outside = max(0.0, np.log(scene.gsd_m / TRAINED_GSD_M[1]), np.log(TRAINED_GSD_M[0] / scene.gsd_m))
         return self._detections(
             scene,
@@ -215,6 +223,7 @@ class WagonDetector:
             found,
             self.threshold if threshold is None else threshold,
             covered,
+            railways,
             tuple(dict.fromkeys(notes)),
             1.0 + 2.0 * outside,
         )
@@ -278,16 +287,17 @@ class WagonDetector:
         grid: TileGrid,
         batch_size: int,
         progress: Callable[[int, int], None] | None,
-        watch: Watch | None = None,
+        watchers: Sequence[Watch] = (),
         careful: bool = False,
     ) -> Iterator[tuple[Candidates, Tile, bool]]:
         total = len(grid)
 
         def finished(answer: Future[Maps[F32]], batch: list[Tile]) -> Iterator[tuple[Candidates, Tile, bool]]:
             maps = answer.result()
-            if watch is not None:
-                for number, tile in enumerate(batch):
-                    watch(tile, Maps(*(field[number : number + 1] for field in maps)))
+            for number, tile in enumerate(batch):
+                one = Maps(*(field[number : number + 1] for field in maps))
+                for watch in watchers:
+                    watch(tile, one)
             found, capped = self._decoded(maps)
             for candidates, tile in zip(found, batch, strict=True):
                 yield candidates, tile, capped
@@ -316,6 +326,7 @@ class WagonDetector:
         found: RescoredCandidates,
         threshold: float,
         covered: float,
+        railways: RailwayWatch,
         notes: tuple[str, ...],
         widening: float,
     ) -> Detections:
@@ -355,6 +366,8 @@ class WagonDetector:
             warnings=notes,
             count_model=self.count_model,
             widening=widening,
+            railway=railways.found,
+            tracks=railways.tracks(),
         )
 
 
