@@ -158,7 +158,8 @@ class _Points:
                     beside = (ahead - xy)[:, ::-1] * (-1.0, 1.0)
                     beside /= np.maximum(np.hypot(*beside.T), 1e-9)[:, None]
                     xy = ((xy + ahead) / 2)[:, None] + beside[:, None] * _BESIDE_M[None, :, None]
-                    lonlat = lay.transform(*xy.reshape(-1, 2).T, direction="INVERSE")
+                    east, north = xy.reshape(-1, 2).T
+                    lonlat = lay.transform(east, north, direction="INVERSE")
                     points.append(np.column_stack(lonlat).reshape(xy.shape))
                     tracks += [number] * len(at)
                     parts += [len(points)] * len(at)
