@@ -133,6 +133,14 @@ class BoxTable:
             }
 
 
+def image_name(path: Path) -> str:
+    """How a table names an image: as it was given, but no more than its name of a path from the root.
+
+    A table that is passed on shall not tell how its maker's disk is laid out.
+    """
+    return path.name if path.is_absolute() else path.as_posix()
+
+
 class _TableOnDemand:
     """A field that is given as a `BoxTable` or a GeoDataFrame and read as a GeoDataFrame."""
 

@@ -17,7 +17,7 @@ from detector.wagons import TILE_PX
 from detector.wagons.boxes import Boxes, suppress
 from detector.wagons.count_interval import CountModel
 from detector.wagons.decode import Candidates, decode
-from detector.wagons.detections import BoxTable, Detections
+from detector.wagons.detections import BoxTable, Detections, image_name
 from detector.wagons.map_network import MapNetwork, torch_maps
 from detector.wagons.map_network import load as load_network
 from detector.wagons.maps import CATEGORIES, F32, STRIDE, WORK_GSD_M, Maps, mirrored
@@ -351,7 +351,7 @@ class WagonDetector:
                 width_m=placed.width_m[rows],
                 azimuth_deg=placed.azimuth_deg[rows],
                 pixel_box=source[rows],
-                image=_image_name(scene.path),
+                image=image_name(scene.path),
                 gsd_m=scene.gsd_m,
             )
 
@@ -401,11 +401,3 @@ def _owned(candidates: Candidates, tile: Tile) -> Candidates:
     column = np.clip((x - left).astype(int), 0, tile.valid.shape[1] - 1)
     row = np.clip((y - top).astype(int), 0, tile.valid.shape[0] - 1)
     return moved.take(inside & tile.valid[row, column])
-
-
-def _image_name(path: Path) -> str:
-    """How a table names an image: as it was given, but no more than its name of a path from the root.
-
-    A table that is passed on shall not tell how its maker's disk is laid out.
-    """
-    return path.name if path.is_absolute() else path.as_posix()
