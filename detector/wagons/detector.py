@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from detector.wagons.track_sight import RailwayWatch
 from detector.wagons.weights import Weights, WeightsHead
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
 from geo.orientation import Upright, upright
+from geo.tiles import batches
 
 logger = logging.getLogger(__name__)
 
@@ -308,7 +309,7 @@ class WagonDetector:
         # the batch before it becomes candidates.
         with ThreadPoolExecutor(1, "network") as worker:
             at_work: tuple[Future[Maps[F32]], list[Tile]] | None = None
-            for batch in _batches(tiles(scene, grid, ahead=batch_size), batch_size):
+            for batch in batches(tiles(scene, grid, ahead=batch_size), batch_size):
                 begun = worker.submit(self.maps, [tile.image for tile in batch], careful=careful), batch
                 if at_work is not None:
                     yield from finished(*at_work)
@@ -369,21 +370,6 @@ class WagonDetector:
             railway=railways.found,
             tracks=railways.tracks(),
         )
-
-
-def _batches(ordered: Iterable[Tile], size: int) -> Iterator[list[Tile]]:
-    """Tiles of one shape, so many at a time."""
-    pending: list[Tile] = []
-    for tile in ordered:
-        if pending and tile.image.shape != pending[0].image.shape:
-            yield pending
-            pending = []
-        pending.append(tile)
-        if len(pending) == size:
-            yield pending
-            pending = []
-    if pending:
-        yield pending
 
 
 def _owned(candidates: Candidates, tile: Tile) -> Candidates:
