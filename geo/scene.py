@@ -177,14 +177,9 @@ class Scene:
         """How digital numbers become the 8-bit picture: declared, or computed once from a decimated read.
 
         Raises:
-            SceneError: The scene has no valid pixel, one colour all over, or can't be read.
+            SceneError: The scene has no valid pixel, or can't be read.
         """
-        if self.declared_stretch is not None:
-            return self.declared_stretch
-        sample = self._sample()
-        if (sample == sample[:, :1]).all():
-            raise SceneError(f"{self.path}: has one colour all over: nothing can be seen on it")
-        return Stretch.robust(sample)
+        return self.declared_stretch or Stretch.robust(self._sample())
 
     def footprint(self) -> Polygon | None:
         """The outline of the raster in WGS84 longitude and latitude, or None without position."""

@@ -84,6 +84,8 @@ class RailwayWatch:
     def take(self, tile: Tile, maps: Maps[F32]) -> None:
         """Look at the maps of a tile, a batch of one."""
         logit = np.maximum(maps.track[0, 0], maps.mask[0, 0])
+        if tile.image.min() == tile.image.max():  # of a picture of one colour networks say anything
+            logit = np.full_like(logit, -np.inf)
         left, top = tile.window[:2]
         x0, y0, x1, y1 = tile.core
         rows = slice(max(0, (y0 - top) // STRIDE), -(-(y1 - top) // STRIDE))
@@ -93,7 +95,8 @@ class RailwayWatch:
         x, y = self._work[..., 0], self._work[..., 1]
         mine = np.nonzero((x >= x0) & (x < x1) & (y >= y0) & (y < y1))
         column, row = (x[mine] - left).astype(np.int64), (y[mine] - top).astype(np.int64)
-        said = 1 / (1 + np.exp(-logit[row // STRIDE, column // STRIDE].astype(np.float64)))
+        with np.errstate(over="ignore"):
+            said = 1 / (1 + np.exp(-logit[row // STRIDE, column // STRIDE].astype(np.float64)))
         self._said[mine] = np.where(tile.valid[row, column], said, np.nan)
 
     @property
