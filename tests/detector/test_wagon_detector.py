@@ -252,7 +252,8 @@ def test_an_empty_scene_has_an_empty_table(detector, tmp_path):
     assert (found.count, found.count_low, len(found.frame), len(found.doubtful)) == (0, 0, 0, 0)
     assert found.frame.crs == painted.scene.crs
     assert found.valid_fraction == 1.0
-    assert found.warnings == ()
+    assert not found.railway
+    assert len(found.warnings) == 1  # that no railway is seen
 
 
 def area_over(scene: Scene, outline: shapely.Geometry) -> AreaOfInterest:
