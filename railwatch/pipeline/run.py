@@ -524,11 +524,7 @@ class _RunJob:
                 if visible is None
                 else f"Only {_percent(clear)} of the area is seen; the settings ask for {_percent(wanted)}."
             )
-            nothing = self._observation(
-                candidate, id, clear, hidden, abstained=True, reason=reason, warnings=_sentences(scene)
-            )
-            picture = _picture(scene, None, self.area, nothing)
-            return _SceneResult(nothing, None, picture, _image(scene, picture, self.area))
+            return self._abstained(candidate, clear, hidden, id, reason)
         settings = self.config.detector
         detections = self.detector.detect(
             scene,
@@ -540,6 +536,8 @@ class _RunJob:
             progress=progress,
         )
         counted = count_area(detections, self.area, day)
+        if counted.seen is not None and counted.seen < self.config.scenes.min_tracks_seen:
+            return self._abstained(candidate, clear, hidden, id, _unseen_reason(counted.seen, self.area))
         total = counted.total
         observation = self._observation(
             candidate,
@@ -558,6 +556,17 @@ class _RunJob:
         picture = _picture(scene, counted.detections, self.area, observation)
         image = _image(scene, picture, self.area)
         return _SceneResult(observation, replace(counted.detections, frame=frame), picture, image)
+
+    def _abstained(
+        self, candidate: Candidate, clear: float, hidden: float, id: str, reason: str
+    ) -> _SceneResult:
+        """An observation without a count, and the picture that shows why."""
+        scene = candidate.scene
+        nothing = self._observation(
+            candidate, id, clear, hidden, abstained=True, reason=reason, warnings=_sentences(scene)
+        )
+        picture = _picture(scene, None, self.area, nothing)
+        return _SceneResult(nothing, None, picture, _image(scene, picture, self.area))
 
     def _count_unplaced(
         self, candidate: Candidate, id: str, progress: Callable[[int, int], None]
@@ -638,6 +647,14 @@ class _RunJob:
             geometry=geometry_json(self.area.boundary),
             **(counts | values),
         )
+
+
+def _unseen_reason(seen: float, area: AreaOfInterest) -> str:
+    where = f"along {_percent(seen)} of the tracks' length" if area.tracks and seen else "in the area"
+    return (
+        f"{'A' if seen else 'No'} railway is seen {where}{' only' if seen else ''}: clouds, snow or darkness "
+        "hide it, or the image lies elsewhere."
+    )
 
 
 def _sentences(scene: Scene) -> tuple[str, ...]:
