@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 
 # The sample that a percentile stretch is computed from: 16 patches of 64 pixels each way.
 _PATCHES, _PATCH_PX = 16, 64
-# Up to this width the patches of a row are cut out of all of it: one read instead of sixteen, of blocks (of 512
-# pixels at most, usually) that have nearly all to be decoded either way.
+# Up to this width the patches of a row are cut out of all of it: one read instead of sixteen, of blocks (512
+# pixels wide at most, usually) that have nearly all to be decoded either way.
 _WHOLE_ROWS_PX = 8192
 # Rows of pixels held at once when a whole scene has to be searched for a valid one.
 _SEARCH_PIXELS = 4_000_000

@@ -64,8 +64,8 @@ def rakes(boxes: Boxes) -> NDArray[np.int64]:
         [0, 0, 1]
     """
     i, j = coupled(boxes)
-    # Each box takes the lowest number of those coupled to it, and what that one has taken, until none changes.
-    # (SciPy finds such groups too, but to import it takes longer than to count.)
+    # Each box takes the lowest number of those coupled to it, and what that one has taken, until none
+    # changes. (SciPy finds such groups too, but to import it takes longer than to count.)
     lowest = np.arange(len(boxes))
     while (lowest[i] != lowest[j]).any():
         low = np.minimum(lowest[i], lowest[j])
