@@ -21,7 +21,7 @@ from aoi.errors import InputError
 from geo import Scene, valid_fraction
 from geo.file_tree import FolderFileTree, real_paths
 from railwatch.config import RunConfig
-from railwatch.pipeline.count_area import count_area, hidden_share, visible_area
+from railwatch.pipeline.count_area import ALL_SEEN, count_area, hidden_share, visible_area
 from railwatch.pipeline.find_scenes import (
     Candidate,
     Dates,
@@ -536,8 +536,10 @@ class _RunJob:
             progress=progress,
         )
         counted = count_area(detections, self.area, day)
-        if counted.seen is not None and counted.seen < self.config.scenes.min_tracks_seen:
-            return self._abstained(candidate, clear, hidden, id, _unseen_reason(counted.seen, self.area))
+        if counted.seen is not None and counted.seen < ALL_SEEN:
+            clear *= counted.seen
+            if counted.seen < self.config.scenes.min_tracks_seen:
+                return self._abstained(candidate, clear, hidden, id, _unseen_reason(counted.seen, self.area))
         total = counted.total
         observation = self._observation(
             candidate,
