@@ -307,13 +307,14 @@ def tiles(scene: Scene, grid: TileGrid, *, ahead: int = 2) -> Iterator[Tile]:
         >>> [tile.image.shape for tile in tiles(scene, TileGrid.over(scene, 0.5))]
         [(416, 640, 3)]
     """
-    stretch = scene.stretch
     ready: queue.Queue[Tile | BaseException | None] = queue.Queue()
     room, stopped = threading.Semaphore(ahead), threading.Event()
 
     def work() -> None:
         try:
-            with scene.open_pixels() as reader:
+            # One handle for both: blocks that the stretch looks into lie decoded in GDAL's cache.
+            with scene.held_open(), scene.open_pixels() as reader:
+                stretch = scene.stretch
                 for spec in grid:
                     room.acquire()
                     if stopped.is_set():

@@ -46,6 +46,8 @@ _METHODS: Mapping[str, MethodError] = MappingProxyType(
         # Errors on simulated yards are about 7 cars where hardly any stand and a third of the count in
         # full yards (docs/occupancy.md).
         "occupancy": MethodError(sd_cars=3.0, sd_share=0.2, bias_share=0.3, growth=0.33 / 7.0),
+        # The same estimator on PlanetScope scenes; see `railwatch.history.record.method_of`.
+        "occupancy-planetscope": MethodError(sd_cars=3.0, sd_share=0.2, bias_share=0.3, growth=0.33 / 7.0),
     }
 )
 
