@@ -157,6 +157,16 @@ def test_other_images_under_such_a_name(tmp_path: Path, dtype: str, bands: int, 
     assert refused(tmp_path).startswith(reason)
 
 
+def test_a_composite_of_a_strip(tmp_path: Path) -> None:
+    stack = np.ones((4, 20, 20), np.uint16)
+    write_tiff(tmp_path / "2023-07-05_strip_6625124_composite.tif", stack, FINE, UTM)
+    write_tiff(tmp_path / "2023-07-05_strip_6625124_composite_udm2.tif", stack.astype(np.uint8), FINE, UTM)
+    assert refused(tmp_path) == (
+        "is a composite, which tells neither its time of day nor what its numbers mean; order the scenes "
+        "themselves, clipped: those of a strip are laid together here."
+    )
+
+
 def test_what_is_not_a_scene_is_passed_over(tmp_path: Path) -> None:
     stack = np.ones((4, 20, 20), np.uint16)
     for name in (

@@ -153,7 +153,9 @@ def test_what_is_not_allowed_is_refused_in_one_sentence(write, text, message):
 
 def test_a_missing_file_names_the_bundled_ones(tmp_path):
     assert "no such settings file" in refusal(tmp_path / "none.toml")
-    with pytest.raises(ConfigError, match=r"tumangan: no such settings file .*: sentinel2, tumangang, vhr"):
+    with pytest.raises(
+        ConfigError, match=r"tumangan: no such settings file .*: planetscope, sentinel2, tumangang, vhr"
+    ):
         load_config("tumangan")
 
 
@@ -166,7 +168,7 @@ def test_files_that_are_not_text_or_not_files_are_refused(tmp_path):
 
 def test_bundled_settings_load_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert config_names() == ["sentinel2", "tumangang", "vhr"]
+    assert config_names() == ["planetscope", "sentinel2", "tumangang", "vhr"]
     loaded = {name: load_config(name) for name in config_names()}
     assert loaded["tumangang"].aoi == "tumangang"
     # the comparison that the published analysis made

@@ -43,6 +43,11 @@ __all__ = ["open_strip", "strips"]
 _FILE = re.compile(
     r"^(?P<id>(?P<time>\d{8}_\d{6})(?:_\d{1,3})?_(?P<satellite>[0-9a-f]{4}))(?P<rest>(?:_[^/]*)?)\.(?P<ending>\w+)$"
 )
+# What Planet's composite tool makes of a strip: 2023-07-05_strip_6625124_composite.tif
+_COMPOSITE = re.compile(
+    r"^(?P<id>(?P<time>\d{4}-\d\d-\d\d)_strip_(?P<satellite>\w+?)_composite)(?P<rest>(?:_[^/]*)?)\.(?P<ending>\w+)$"
+)
+_TIMES = ("%Y%m%d_%H%M%S", "%Y-%m-%d")
 _ORDER = (
     "order the surface reflectance (asset ortho_analytic_4b_sr or ortho_analytic_8b_sr) with its ortho_udm2"
 )
@@ -74,6 +79,16 @@ class _SceneFiles:
     when: dt.datetime
     satellite: str
     files: tuple[_SceneFile, ...]
+
+    @property
+    def composite(self) -> bool:
+        """Whether it is what Planet's composite tool makes of scenes."""
+        return self.id.endswith("_composite")
+
+    def ranked(self) -> list[_SceneFile]:
+        """Its images, the one to be used first; pictures only where there are no others."""
+        images = self.images("analyticms") or self.images("analytic") or self.images("visual")
+        return sorted(images or (self.images(without=("udm2", "udm")) if self.composite else []), key=_rank)
 
     @property
     def root(self) -> str:
@@ -132,8 +147,7 @@ def open_strip(tree: FileTree, names: Sequence[str]) -> tuple[list[Product], lis
     refusals: list[Refusal] = []
     for scene in (one for scenes in _strips(names) for one in scenes):
         files = tuple(sorted({tree.file(one.name) for one in scene.files}))
-        first = _spoken_of(scene)
-        path = tree.file(first)
+        path = tree.file(scene.ranked()[0].name)  # stands for the scene in sentences
         try:
             products.append(_opened(tree, scene, path, files))
         except Exception as error:  # one bad scene must not stop the rest
@@ -151,7 +165,7 @@ def _strips(names: Sequence[str]) -> list[list[_SceneFiles]]:
     found: dict[tuple[str, str], list[tuple[re.Match[str], _SceneFile]]] = {}
     for name in names:
         folder, _, last = name.rpartition("/")
-        match = _FILE.match(last)
+        match = _FILE.match(last) or _COMPOSITE.match(last)
         if match is None:
             continue
         words = tuple(word for word in match["rest"].lower().split("_") if word)
@@ -160,11 +174,12 @@ def _strips(names: Sequence[str]) -> list[list[_SceneFiles]]:
     scenes = []
     for (folder, id), files in found.items():
         try:
-            when = dt.datetime.strptime(files[0][0]["time"], "%Y%m%d_%H%M%S").replace(tzinfo=dt.UTC)
+            text = files[0][0]["time"]
+            when = dt.datetime.strptime(text, _TIMES["-" in text]).replace(tzinfo=dt.UTC)
         except ValueError:
             continue
         scene = _SceneFiles(folder, id, when, files[0][0]["satellite"], tuple(file for _, file in files))
-        if scene.images("analyticms") or scene.images("analytic") or scene.images("visual"):
+        if scene.ranked():
             scenes.append(scene)
     grouped: list[list[_SceneFiles]] = []
     for scene in sorted(scenes, key=lambda one: (one.satellite, one.root, one.when, one.id)):
@@ -179,14 +194,6 @@ def _strips(names: Sequence[str]) -> list[list[_SceneFiles]]:
         else:
             grouped.append([scene])
     return grouped
-
-
-def _spoken_of(scene: _SceneFiles) -> str:
-    """The file that stands for a scene in sentences: its image."""
-    ranked = sorted(
-        scene.images("analyticms") or scene.images("analytic") or scene.images("visual"), key=_rank
-    )
-    return ranked[0].name
 
 
 def _rank(file: _SceneFile) -> tuple[bool, bool, bool, bool, bool, str]:
@@ -207,6 +214,11 @@ def _opened(tree: FileTree, scene: _SceneFiles, path: Path, files: tuple[Path, .
     Raises:
         SceneError: It can't be used.
     """
+    if scene.composite:
+        raise SceneError(
+            f"{path}: is a composite, which tells neither its time of day nor what its numbers mean; order "
+            "the scenes themselves, clipped: those of a strip are laid together here"
+        )
     images = sorted(
         scene.images("analyticms", without=("dn",)) or scene.images("analytic", without=("dn",)), key=_rank
     )
