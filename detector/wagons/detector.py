@@ -20,7 +20,7 @@ from detector.wagons.decode import Candidates, decode
 from detector.wagons.detections import BoxTable, Detections, image_name
 from detector.wagons.map_network import MapNetwork, torch_maps
 from detector.wagons.map_network import load as load_network
-from detector.wagons.maps import CATEGORIES, F32, STRIDE, WORK_GSD_M, Maps, mirrored
+from detector.wagons.maps import CATEGORIES, F32, STRIDE, Maps, mirrored
 from detector.wagons.rakes import FreightOdds, category_probability
 from detector.wagons.rescoring import Rescorer, features
 from detector.wagons.track_sight import RailwayWatch
@@ -28,14 +28,13 @@ from detector.wagons.weights import Weights, WeightsHead
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
 from geo.orientation import Upright, upright
 from geo.sentinel2.constellation import OCCUPANCY_PRODUCTS
-from geo.tiles import batches
+from geo.tiles import HALO_PX, WORK_GSD_M, batches
 
 logger = logging.getLogger(__name__)
 
 MINIMUM_HEAT = 0.06
 MINIMUM_PROBABILITY = 0.02
 SAME_WAGON_IOU = 0.25
-HALO_PX = 96
 # Two wagons can't stand closer than 8 m along and 4 m across: a tile with more candidates than that is noise.
 SMALLEST_PLOT_M2 = 32.0
 NO_RAILWAY = "no railway is seen on the image: clouds, snow or darkness may hide one"

@@ -35,7 +35,7 @@ def run(
         list[Path],
         typer.Argument(
             metavar="SCENES",
-            help="Images, Sentinel-2 products, and folders that are searched for both at any depth.",
+            help="Images, products of Sentinel-2 and PlanetScope, and folders, searched at any depth.",
         ),
     ],
     config: ConfigOption = None,

@@ -103,7 +103,7 @@ class History:
         return replace(self, records=tuple(one for one in self.records if one.method != "published"))
 
     def wagon_by_wagon(self) -> tuple[History, int]:
-        """Return the history without Sentinel-2 dates, which say nothing about parts of a place.
+        """Return the history without dates answered at 10 m, which say nothing about parts of a place.
 
         Returns:
             The history of the other observations, and how many are left out.

@@ -109,7 +109,7 @@ class VerdictSettings:
     false_discovery_rate: float = 0.1
     exceedance: float = 0.01
     elevated_exceedance: float = 0.025
-    elevated_false_discovery_rate: float = 0.2
+    elevated_false_discovery_rate: float = 0.25
     family_days: int = 365
     full_looks: float = 49.0
     min_looks: float = 5.0

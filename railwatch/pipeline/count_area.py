@@ -113,7 +113,8 @@ def count_area(detections: Detections, area: AreaOfInterest, day: date | None) -
     if sight is not None:
         warnings.append(
             f"A railway is seen along only {sight.share:.0%} of the tracks' length: clouds, snow or darkness "
-            f"may hide the rest, where up to {int(sight.unseen_m() / CAR_M)} more freight cars have room."
+            "may hide the rest, or the image lies aside. Up to "
+            f"{int(sight.unseen_m() / CAR_M)} more freight cars have room there."
         )
     places = None if sight is None else shapely.points(sight.lonlat)
     return AreaCount(

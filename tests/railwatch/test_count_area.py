@@ -140,7 +140,7 @@ def test_tracks_that_cant_be_seen_have_room_for_cars(scene: Scene) -> None:
     # The west is seen, the east isn't.
     assert half.zones["west"].high == plain.zones["west"].high
     assert half.zones["east"].high > plain.zones["east"].high + 10
-    assert any("only 50% of the tracks' length" in text and "up to 20 more" in text for text in half.warnings)
+    assert any("only 50% of the tracks' length" in text and "Up to 20 more" in text for text in half.warnings)
 
 
 @pytest.mark.parametrize("share", [0.7, 1.0])

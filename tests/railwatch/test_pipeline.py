@@ -166,6 +166,7 @@ def test_an_image_that_shows_no_railway_isnt_an_empty_yard(tmp_path: Path, track
         assert one.count is None
         assert one.reason is not None
         assert words in one.reason
+        assert one.clear_fraction == pytest.approx(0.1 if tracks else 0.0)
     always = CONFIG.override(scenes__min_tracks_seen=0.0)
     answered = count(scenes, tmp_path / "other", area, always, detector=UnderCloud())
     assert [one.count for one in answered.observations] == [9, 15, 46]
