@@ -23,7 +23,7 @@ from detector.wagons.map_network import load as load_network
 from detector.wagons.maps import CATEGORIES, F32, STRIDE, Maps, mirrored
 from detector.wagons.rakes import FreightOdds, category_probability
 from detector.wagons.rescoring import Rescorer, features
-from detector.wagons.track_sight import RailwayWatch
+from detector.wagons.track_sight import RailwayWatch, TrackSight
 from detector.wagons.weights import Weights, WeightsHead
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
 from geo.orientation import Upright, upright
@@ -215,7 +215,9 @@ class WagonDetector:
         if covered < 0.95:
             place = "the area" if area is not None else "the image"
             notes.append(f"only {covered:.0%} of {place} has valid pixels: wagons elsewhere are not counted")
-        if not railways.found:
+        limit = self.threshold if threshold is None else threshold
+        railway = railways.found or bool((found.probability >= limit).any())
+        if not railway:
             notes.append(NO_RAILWAY)
         outside = max(0.0, np.log(scene.gsd_m / TRAINED_GSD_M[1]), np.log(TRAINED_GSD_M[0] / scene.gsd_m))
         return self._detections(
@@ -223,9 +225,10 @@ class WagonDetector:
             view,
             grid,
             found,
-            self.threshold if threshold is None else threshold,
+            limit,
             covered,
-            railways,
+            railway,
+            railways.tracks(),
             tuple(dict.fromkeys(notes)),
             1.0 + 2.0 * outside,
         )
@@ -328,7 +331,8 @@ class WagonDetector:
         found: RescoredCandidates,
         threshold: float,
         covered: float,
-        railways: RailwayWatch,
+        railway: bool,
+        tracks: TrackSight | None,
         notes: tuple[str, ...],
         widening: float,
     ) -> Detections:
@@ -368,8 +372,8 @@ class WagonDetector:
             warnings=notes,
             count_model=self.count_model,
             widening=widening,
-            railway=railways.found,
-            tracks=railways.tracks(),
+            railway=railway,
+            tracks=tracks,
         )
 
 
