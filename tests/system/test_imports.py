@@ -17,7 +17,16 @@ NETWORKS = {"torch", "torchvision", "openvino"}
 REPORTING = {"openvino_telemetry"}
 PIXELS = {"rasterio", "cv2", "scipy"}
 NUMBERS = {"numpy", "shapely", "pyproj"}
-SENTINEL = {"geo.sentinel2.time_series", "geo.sentinel2.clear_sky", "detector.occupancy.estimator"}
+SENTINEL = {
+    "geo.sentinel2.chip",
+    "geo.sentinel2.clear_sky",
+    "geo.sentinel2.formats.export",
+    "geo.sentinel2.formats.planetscope",
+    "geo.sentinel2.formats.product",
+    "geo.sentinel2.time_series",
+    "detector.occupancy.estimator",
+}
+SAMPLES = Path(__file__).parents[2] / "sample_tiles"
 
 # The command line after "railwatch", its exit code, and what it may not import. IMAGE is a picture of 96 by
 # 64 pixels without position.
@@ -53,6 +62,20 @@ CASES = {
         ["run", "nowhere", "--aoi", "tumangang", "--store", "STORE"],
         2,
         CHARTS | NETWORKS | SENTINEL,
+    ),
+    "a run of a fine image": (
+        [
+            "run",
+            str(SAMPLES / "sample-yard_20240409T103100Z.tif"),
+            "--aoi",
+            str(SAMPLES / "area.geojson"),
+            "--config",
+            "vhr",
+            "--store",
+            "STORE",
+        ],
+        0,
+        TABLES | SENTINEL,
     ),
 }
 
