@@ -80,11 +80,7 @@ class WagonDetector:
     """
 
     def __init__(
-        self,
-        loaded: Weights | WeightsHead,
-        device: str = "auto",
-        *,
-        network: MapNetwork | None = None,
+        self, loaded: Weights | WeightsHead, device: str = "auto", *, network: MapNetwork | None = None
     ):
         self.card: dict[str, Any] = loaded.card
         self.name = str(loaded.card.get("name", loaded.path.stem))
@@ -110,7 +106,12 @@ class WagonDetector:
 
     @classmethod
     def load(
-        cls, path: str | Path | None = None, device: str = "auto", backend: str = "auto"
+        cls,
+        path: str | Path | None = None,
+        device: str = "auto",
+        backend: str = "auto",
+        *,
+        later: bool = False,
     ) -> WagonDetector:
         """The shipped weights, or those of a .safetensors file with its card beside it.
 
@@ -118,6 +119,8 @@ class WagonDetector:
             path: The file; None for the shipped weights.
             device: auto, cpu or cuda.
             backend: auto, openvino (with a form of the network beside the weights) or torch.
+            later: Let OpenVINO load its form while the first scene is read, and `detect` say what is wrong
+                with it.
 
         Raises:
             WeightsError: The weights are missing, damaged or not ours.
@@ -130,7 +133,7 @@ class WagonDetector:
             >>> WagonDetector.load(device="cpu").detect(scene).frame.columns.tolist()[:2]
             ['score', 'category']
         """
-        head, network = load_network(path, device, backend)
+        head, network = load_network(path, device, backend, later=later)
         return cls(head, network=network)
 
     @property
