@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from aoi import AreaOfInterest
 from detector.errors import ResolutionError, WeightsError
 from detector.wagons import TILE_PX
 from detector.wagons.boxes import Boxes, suppress
+from detector.wagons.car_types import NOT_TYPED
 from detector.wagons.count_interval import CountModel
 from detector.wagons.decode import Candidates, decode
 from detector.wagons.detections import BoxTable, Detections
@@ -23,6 +24,8 @@ from detector.wagons.map_network import load as load_network
 from detector.wagons.maps import CATEGORIES, F32, STRIDE, WORK_GSD_M, Maps, mirrored
 from detector.wagons.rakes import FreightOdds, category_probability
 from detector.wagons.rescoring import Rescorer, features
+from detector.wagons.tiled import batches, owned_by
+from detector.wagons.type_network import TypeNetwork, cut_outs
 from detector.wagons.weights import Weights, WeightsHead
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
 from geo.orientation import Upright, upright
@@ -52,6 +55,7 @@ class RescoredCandidates(NamedTuple):
     probability: NDArray[np.float64]
     features: NDArray[np.float64]
     categories: NDArray[np.float64]  # (N, 3) probability of each category, if it is a rail vehicle
+    row: NDArray[np.int64]  # (N,) which of the given candidates each was
 
     @property
     def freight(self) -> NDArray[np.float64]:
@@ -103,6 +107,7 @@ class WagonDetector:
                 raise TypeError("a detector needs a network: whole weights, or something that runs it")
             network = torch_maps(loaded, device)
         self._network = network
+        self._types: TypeNetwork | None = None  # read when the first freight car is found
         self._judge: Rescorer = loaded.judge
 
     @classmethod
@@ -190,14 +195,19 @@ class WagonDetector:
         view = upright(scene)
         grid = TileGrid.over(view.scene, gsd_m=WORK_GSD_M, core_px=tile_px, halo_px=HALO_PX, area=area)
         parts: list[Candidates] = []
+        cuts: list[NDArray[np.uint8]] = []
         notes: list[str] = []
         for candidates, tile, capped in self._tiles(view.scene, grid, batch_size, progress, watch, careful):
             if capped:
                 notes.append(
                     "a tile held more candidates than wagons have room: counts there are not to be trusted"
                 )
-            parts.append(_owned(candidates, tile))
+            owned = owned_by(tile, candidates)
+            parts.append(owned)
+            cuts.append(cut_outs(tile.image, owned.moved(-tile.window[0], -tile.window[1]).boxes))
         found = self.judge(Candidates.joined(parts), scene.gsd_m)
+        limit = self.threshold if threshold is None else threshold
+        car_type = self._car_types(found, cuts, limit)
         covered = valid_fraction(view.scene, area)
         if scene.gsd_m > TRAINED_GSD_M[1] or scene.gsd_m < TRAINED_GSD_M[0]:
             notes.append(
@@ -213,7 +223,8 @@ class WagonDetector:
             view,
             grid,
             found,
-            self.threshold if threshold is None else threshold,
+            car_type,
+            limit,
             covered,
             tuple(dict.fromkeys(notes)),
             1.0 + 2.0 * outside,
@@ -229,6 +240,7 @@ class WagonDetector:
                 nothing,
                 features(candidates, source_gsd_m),
                 candidates.category,
+                np.zeros(0, np.int64),
             )
         kept = suppress(candidates.boxes, candidates.heat, 2 * SAME_WAGON_IOU)
         candidates = candidates.take(kept)
@@ -238,8 +250,22 @@ class WagonDetector:
         boxes, probability = candidates.boxes[best], probability[best]
         categories = category_probability(boxes, probability, candidates.category[best], self.freight_odds)
         return RescoredCandidates(
-            boxes, categories.argmax(axis=1).astype(np.int64), probability, seen[best], categories
+            boxes, categories.argmax(axis=1).astype(np.int64), probability, seen[best], categories, kept[best]
         )
+
+    def _car_types(
+        self, found: RescoredCandidates, cuts: list[NDArray[np.uint8]], threshold: float
+    ) -> NDArray[np.int64]:
+        """The type of each freight car that is drawn, ``(N,)``, and `NOT_TYPED` for all else."""
+        out = np.full(len(found.boxes), NOT_TYPED, np.int64)
+        drawn = np.flatnonzero(
+            (found.probability >= threshold) & (found.category == CATEGORIES.index("freight"))
+        )
+        if len(drawn):
+            if self._types is None:
+                self._types = TypeNetwork.load()
+            out[drawn] = self._types.types(np.concatenate(cuts)[found.row[drawn]], found.boxes[drawn])
+        return out
 
     def candidates(
         self,
@@ -298,7 +324,7 @@ class WagonDetector:
         # the batch before it becomes candidates.
         with ThreadPoolExecutor(1, "network") as worker:
             at_work: tuple[Future[Maps[F32]], list[Tile]] | None = None
-            for batch in _batches(tiles(scene, grid, ahead=batch_size), batch_size):
+            for batch in batches(tiles(scene, grid, ahead=batch_size), batch_size):
                 begun = worker.submit(self.maps, [tile.image for tile in batch], careful=careful), batch
                 if at_work is not None:
                     yield from finished(*at_work)
@@ -314,6 +340,7 @@ class WagonDetector:
         view: Upright,
         grid: TileGrid,
         found: RescoredCandidates,
+        car_type: NDArray[np.int64],
         threshold: float,
         covered: float,
         notes: tuple[str, ...],
@@ -332,6 +359,7 @@ class WagonDetector:
                 scene.crs if scene.georeferenced else None,
                 score=found.probability[rows],
                 category=found.category[rows],
+                car_type=car_type[rows],
                 # What a network says of freight and coach widens the count only where it was calibrated.
                 freight_score=found.freight[rows]
                 if self.freight_calibrated
@@ -356,38 +384,6 @@ class WagonDetector:
             count_model=self.count_model,
             widening=widening,
         )
-
-
-def _batches(ordered: Iterable[Tile], size: int) -> Iterator[list[Tile]]:
-    """Tiles of one shape, so many at a time."""
-    pending: list[Tile] = []
-    for tile in ordered:
-        if pending and tile.image.shape != pending[0].image.shape:
-            yield pending
-            pending = []
-        pending.append(tile)
-        if len(pending) == size:
-            yield pending
-            pending = []
-    if pending:
-        yield pending
-
-
-def _owned(candidates: Candidates, tile: Tile) -> Candidates:
-    """The candidates that a tile answers for, in work pixels of the scene.
-
-    A wagon belongs to the tile whose core holds its centre. Two tiles may see a centre on their common border
-    a little differently; each core therefore reaches one cell over its border, and what both then claim is
-    one wagon in the suppression that follows.
-    """
-    x0, y0, x1, y1 = tile.core
-    left, top = tile.window[0], tile.window[1]
-    moved = candidates.moved(left, top)
-    x, y = moved.boxes[:, 0], moved.boxes[:, 1]
-    inside = (x >= x0 - STRIDE) & (x < x1 + STRIDE) & (y >= y0 - STRIDE) & (y < y1 + STRIDE)
-    column = np.clip((x - left).astype(int), 0, tile.valid.shape[1] - 1)
-    row = np.clip((y - top).astype(int), 0, tile.valid.shape[0] - 1)
-    return moved.take(inside & tile.valid[row, column])
 
 
 def _image_name(path: Path) -> str:
