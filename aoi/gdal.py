@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -142,6 +143,9 @@ def shut_gdal() -> None:
     for name, value in options.items():
         _before.setdefault(name, os.environ.get(name))
         os.environ[name] = str(value)
+    # Where Amazon's client is installed rasterio loads it, for a file system that is shut: an eighth of a
+    # second. None is Python's mark for a module that isn't there.
+    sys.modules.setdefault("boto3", None)  # type: ignore[arg-type]
 
 
 def outer_environment() -> dict[str, str]:

@@ -9,8 +9,9 @@
 pipeline's own steps; ``sites`` takes yards of any size of the first simulator, as the training does. Both
 keep what the network says of each date, a table a yard, and don't ask it again: some seconds a yard.
 ``report`` applies the calibration of a card: errors by yard, coverage by yard and by what stands there, and
-the verdicts on the build-ups. ``fit`` prints a calibration for a card, and how it does on halves of the yards
-that it wasn't fitted to; from ``--keep`` cars on the card's own is kept, since few of the yards hold so many.
+the verdicts on the build-ups (with ``--exact`` on the true counts, which no estimator can beat). ``fit``
+prints a calibration for a card, and how it does on halves of the yards that it wasn't fitted to; from
+``--keep`` cars on the card's own is kept, since few of the yards hold so many.
 
 Yards to fit to have the wagon designs of the split "val" and the seeds 1000 and up; those that figures are
 taken from have the designs of "test" and the seeds 900 to 999. Nothing is fitted to the latter.
@@ -35,6 +36,7 @@ from detector.occupancy.conformal import ConformalScaling, fit_stretch
 from detector.occupancy.estimator import OccupancyEstimator
 from detector.training.occupancy_recipe import stretch_of
 from detector.training.occupancy_sites import simulate_series
+from geo.sentinel2.constellation import constellation_of
 from geo.sentinel2.formats.find import find_products
 from geo.sentinel2.site import Site
 from geo.sentinel2.time_series import DatedImage, dated_images
@@ -64,29 +66,34 @@ def raw(estimator: OccupancyEstimator, image: DatedImage, site: Site) -> dict[st
     }
 
 
-def make_yards(folder: Path, first: int, number: int, split: str) -> None:
+def make_yards(folder: Path, first: int, number: int, split: str, form: str | None) -> None:
     """Make yards, and a table of each."""
     inner = vars(samples)
     inner["random_yard"] = partial(_yard_of, inner["random_yard"], split)
     estimator = OccupancyEstimator.load()
     for seed in range(first, first + number):
-        form = list(sentinel2_yards.FORMS)[seed % len(sentinel2_yards.FORMS)]
+        chosen = form or list(sentinel2_yards.FORMS)[seed % len(sentinel2_yards.FORMS)]
         place = folder / f"yard{seed}"
         if (place / "raw.csv").exists():
             continue
-        sentinel2_yards.make(place, seed, form)
+        sentinel2_yards.make(place, seed, chosen)
         area = load_area(place / "area.geojson")
         site = Site.of(area)
-        chips = ChipStore.of(place / "store", area, site.grid)
-        gather(find_products([place / "products"])[0], area, chips, lambda done, total: None)
+        products = find_products([place / "products", place / "order"])[0]
+        sensor = constellation_of(products[0].platform)
+        chips = ChipStore.of(place / "store", area, site.grid, sensor)
+        gather(products, area, chips, lambda done, total: None)
+        dates = [chips.read_one(one) for one in chips.kept()]
         said = {
             f"{one.datetime:%Y-%m-%d}": raw(estimator, one, site)
-            for one in dated_images([chips.read_one(one) for one in chips.kept()], site)
+            for one in dated_images(dates, site, prior_sd_m=sensor.prior_sd_m)
         }
         truth = pd.read_csv(place / "truth.csv")
         rows = pd.DataFrame([said.get(day, {}) for day in truth["day"]])
-        pd.concat([truth, rows], axis=1).assign(place=seed, form=form).to_csv(place / "raw.csv", index=False)
-        print(seed, form, int(rows["said"].notna().sum()), "answered", flush=True)
+        pd.concat([truth, rows], axis=1).assign(place=seed, form=chosen).to_csv(
+            place / "raw.csv", index=False
+        )
+        print(seed, chosen, int(rows["said"].notna().sum()), "answered", flush=True)
 
 
 def _yard_of(random_yard: Any, split: str, rng: np.random.Generator, _: str, **options: Any) -> Any:
@@ -161,9 +168,22 @@ def coverage(table: pd.DataFrame) -> dict[str, float]:
     return found
 
 
-def report(folders: Sequence[Path], card: dict[str, Any]) -> str:
+def exact(table: pd.DataFrame) -> pd.DataFrame:
+    """The truth, give or take a car, in place of each answer: what no estimator can do better."""
+    known = table["count"].notna()
+    truth = {
+        "count": table["cars"],
+        "count_low": (table["cars"] - 1).clip(lower=0),
+        "count_high": table["cars"] + 1,
+    }
+    return table.assign(**{name: values.where(known) for name, values in truth.items()})
+
+
+def report(folders: Sequence[Path], card: dict[str, Any], *, true_counts: bool = False) -> str:
     """Errors, coverage and verdicts, as tables."""
     table = answered(read(folders), card)
+    if true_counts:
+        table = exact(table)
     table["yard"] = table["place"]
     table["word"] = [word for _, rows in table.groupby("place") for word in words(rows)]
     table["word_before"] = table["word"]
@@ -225,16 +245,18 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=1000)
     parser.add_argument("--number", type=int, default=24)
     parser.add_argument("--split", default="val")
+    parser.add_argument("--form", help="of all yards, such as PlanetScope")
     parser.add_argument("--card", type=Path, default=CARD)
     parser.add_argument("--keep", type=float, default=50.0)
+    parser.add_argument("--exact", action="store_true", help="report verdicts on the true counts")
     options = parser.parse_args()
     card = json.loads(options.card.read_text("utf-8"))
     if options.task == "yards":
-        make_yards(options.folder[0], options.first, options.number, options.split)
+        make_yards(options.folder[0], options.first, options.number, options.split, options.form)
     elif options.task == "sites":
         make_sites(options.folder[0], options.number)
     elif options.task == "report":
-        print(report(options.folder, card))
+        print(report(options.folder, card, true_counts=options.exact))
     else:
         print(fit(options.folder, card, options.keep))
 

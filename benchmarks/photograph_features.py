@@ -33,8 +33,8 @@ from detector.training.shards import LabelledTile
 from detector.training.tiles import simulate_tiles
 from detector.wagons.boxes import match
 from detector.wagons.detector import WagonDetector
-from detector.wagons.maps import WORK_GSD_M
 from detector.wagons.rakes import COACH, FREIGHT, rakes
+from geo.tiles import WORK_GSD_M
 
 WEIGHTS = "models/efficientnet-lite0-57934424.pth"
 STAGES = ((1, 16, 1, 3, 1), (6, 24, 2, 3, 2), (6, 40, 2, 5, 2), (6, 80, 3, 3, 2), (6, 112, 3, 5, 1))

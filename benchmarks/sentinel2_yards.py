@@ -1,12 +1,14 @@
 """Sentinel-2 yards that nothing was fitted to, in six product forms, from the files to the verdicts.
 
-    python benchmarks/sentinel2_yards.py FOLDER [--yards 6] [--first 900]
+    python benchmarks/sentinel2_yards.py FOLDER [--yards 6] [--first 900] [--form NAME]
 
 Each yard is one of the simulator's test yards, a seed of its own, on 36 dates: 24 ordinary ones (three of
 them empty; a third of the yards are always well filled), three under clouds, a veil and snow between them,
 and in the end six of a build-up from about 20 to about 73 cars in two steps. Every form comes once in six
 yards. Products, stores and the table of dates stay in FOLDER; what is there is not made again, so that code
-can be compared on one set.
+can be compared on one set. ``--form PlanetScope`` sees the same yards with the same cars on the same dates on
+pixels of 3 m instead, as the scenes of an order of Planet's, every fourth date cut into two scenes of one
+strip.
 
 Printed are, by yard, the dates answered, the error, the slope of the answers on the truth (all dates,
 build-up included), the mean answer on empty dates, the intervals' coverage, the build-up dates of the
@@ -26,12 +28,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 
+import cv2
 import numpy as np
 import pandas as pd
 import rasterio
+from affine import Affine
+from rasterio.crs import CRS
 
 from aoi import load_area
 from detector.simulators.procedural.yards import Traffic
+from detector.simulators.sentinel2.planetscope import PIXEL_M, conditions_of, render_fine, write_scene
 from detector.simulators.sentinel2.products import write_item, write_safe
 from geo.sentinel2.chip import Chip
 from railwatch.config import load_config
@@ -39,7 +45,7 @@ from railwatch.history import VerdictSettings, compare
 from railwatch.pipeline.run import run
 from railwatch.store.observation import Observation
 from railwatch.store.store import Store
-from sample_tiles.sentinel2.make import TILE, YardDate, _Place, _write_json
+from sample_tiles.sentinel2.make import EPSG, SEED, TILE, YardDate, _overcast, _Place, _write_json
 
 ALARMS = ("elevated", "unprecedented")
 
@@ -115,6 +121,49 @@ FORMS: dict[str, Callable[[Path, Chip], None]] = {
 }
 
 
+PLANETSCOPE = "PlanetScope"
+
+
+def planetscope(folder: Path, place: _Place, date: YardDate, number: int) -> tuple[int, float]:
+    """The date as PlanetScope sees it; what truly stands there, as `_Place.date` gives it."""
+    consists = place.traffic.next(float(date.cars))
+    rng = np.random.default_rng([SEED, number, 3])
+    snow = 0.9 if date.sky == "snow" else 0.0
+    sky = conditions_of(rng, place.coarse.parameters, date.when, snow=snow)
+    image = render_fine(place.coarse, consists, sky)
+    cloud = None
+    if date.sky in ("cloud", "veil"):
+        image, cloud = _over_fine(image, place.coarse.lattice.shape, date, number)
+    left = place.transform
+    transform = Affine(PIXEL_M, 0.0, left.c, 0.0, -PIXEL_M, left.f)
+    satellite = f"24{number % 90:02x}"
+    half, lap = image.shape[1] // 2, 40
+    rows = (
+        (slice(None),) if number % 4 else (slice(0, half + lap), slice(half - lap, None))
+    )  # two scenes of a strip
+    for k, part in enumerate(rows):
+        write_scene(
+            folder, image[:, part], transform @ Affine.translation(0, part.start or 0), CRS.from_epsg(EPSG),
+            sky, hidden=date.sky, cloud=None if cloud is None else cloud[part], satellite=satellite,
+            eight=number % 2 == 1, later_s=2 * k,
+        )  # fmt: skip
+    return place._truth(consists, sky)
+
+
+def _over_fine(
+    image: np.ndarray, coarse: tuple[int, int], date: YardDate, number: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sky of 10 m pixels over an image of 3 m: what it takes from the light, and what it adds."""
+    seen = [
+        _overcast(np.full((4, *coarse), level, np.float32), date, np.random.default_rng([SEED, number, 4]))
+        for level in (0.0, 1.0)
+    ]
+    size = image.shape[2], image.shape[1]
+    black, white = (np.stack([cv2.resize(plane, size) for plane in one]) for one, _ in seen)
+    cloud = cv2.resize((seen[0][1] == 9).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    return (image * (white - black) + black).astype(np.float32), cloud
+
+
 def plan(rng: np.random.Generator, usual: float) -> list[YardDate]:
     """The dates of a yard."""
     when, dates = datetime(2022, 3, 4, 12, 41, 9, tzinfo=UTC), []
@@ -143,8 +192,11 @@ def make(folder: Path, seed: int, form: str) -> None:
     rows = []
     dates = plan(rng, usual)
     for number, date in enumerate(dates):
-        chip, cars, metres = place.date(date, number + 1000 * seed)
-        FORMS[form](folder / "products", chip)
+        if form == PLANETSCOPE:
+            cars, metres = planetscope(folder / "order" / "PSScene", place, date, number + 1000 * seed)
+        else:
+            chip, cars, metres = place.date(date, number + 1000 * seed)
+            FORMS[form](folder / "products", chip)
         rows.append({"day": f"{date.when:%Y-%m-%d}", "sky": date.sky, "cars": cars, "metres": metres,
                      "build_up": number >= len(dates) - 4})  # fmt: skip
     pd.DataFrame(rows).to_csv(folder / "truth.csv", index=False)
@@ -155,7 +207,7 @@ def answered(folder: Path) -> list[Observation]:
     area = load_area(folder / "area.geojson")
     config = load_config("sentinel2").override(baseline__use_published=False)
     store = Store.open(folder / "store")
-    run([folder / "products"], area, config, store)
+    run([one for one in (folder / "products", folder / "order") if one.is_dir()], area, config, store)
     return [one for one in store.observations(area.name) if one.method == "occupancy"]
 
 
@@ -177,10 +229,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--yards", type=int, default=6)
     parser.add_argument("--first", type=int, default=900)
+    parser.add_argument("--form", choices=(*FORMS, PLANETSCOPE), help="all yards in one form")
     options = parser.parse_args()
     tables = []
     for number in range(options.yards):
-        form = list(FORMS)[number % len(FORMS)]
+        form = options.form or list(FORMS)[number % len(FORMS)]
         folder = options.folder / f"yard{options.first + number}"
         make(folder, options.first + number, form)
         said = answered(folder)

@@ -27,7 +27,6 @@ from detector.backends import Choice, choose
 from detector.errors import WeightsError
 
 FORMAT = "railwatch-openvino-1"
-NAMES = ("int8", "float32")
 
 log = logging.getLogger(__name__)
 

@@ -143,8 +143,6 @@ class ZipFileTree:
             SceneError: It isn't a zip, is cut short, or needs a password.
         """
         members = entries(path)
-        if any(one.flag_bits & 1 for one in members):
-            raise SceneError(f"{path}: needs a password; unpack it first")
         # Some programs of Windows write backslashes, which the format doesn't know; GDAL takes them for
         # slashes.
         spelt = {one.filename.replace("\\", "/"): one.filename for one in members}

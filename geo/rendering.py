@@ -157,8 +157,8 @@ def paint(
         height, width = piece.planes[0].shape
         place = slice(piece.top, piece.top + height), slice(piece.left, piece.left + width)
         shown = [stretch.apply(plane, band) for band, plane in enumerate(piece.planes)]
-        # Merged at once: numpy would write every third byte, band by band, at five times the cost.
-        image[place] = cv2.merge(shown * (3 // len(shown)))
+        # Merged in place: numpy would write every third byte, band by band, at five times the cost.
+        cv2.merge(shown * (3 // len(shown)), image[place])
         if piece.valid is not None:
             image[place][~piece.valid] = 0
         valid[place] = True if piece.valid is None else piece.valid

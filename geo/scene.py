@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 # The sample that a percentile stretch is computed from: 16 patches of 64 pixels each way.
 _PATCHES, _PATCH_PX = 16, 64
+# Up to this width the patches of a row are cut out of all of it: one read instead of sixteen, of blocks (512
+# pixels wide at most, usually) that have nearly all to be decoded either way.
+_WHOLE_ROWS_PX = 8192
 # Rows of pixels held at once when a whole scene has to be searched for a valid one.
 _SEARCH_PIXELS = 4_000_000
 _SHA_BLOCK = 1 << 20
@@ -314,13 +317,10 @@ class Scene:
         Raises:
             SceneError: There is no valid pixel.
         """
-        patches = (_spread(self.width), _spread(self.height))
         with self.open_pixels() as reader:
             found = [
-                numbers[:, valid]
-                for y0, y1 in patches[1]
-                for x0, x1 in patches[0]
-                for numbers, valid in [reader.read((x0, y0, x1, y1))]
+                numbers.reshape(len(numbers), -1) if valid.all() else numbers[:, valid]
+                for numbers, valid in self._patches(reader)
                 if valid.any()
             ]
             if found:
@@ -332,6 +332,16 @@ class Scene:
                 if valid.any():
                     return numbers[:, valid]
         raise SceneError(f"{self.path}: has no valid pixel: all of it is nodata or masked")
+
+    def _patches(self, reader: PixelReader) -> Iterator[RawPixels]:
+        """The numbers of a regular pattern of patches, row by row."""
+        columns = _spread(self.width)
+        for y0, y1 in _spread(self.height):
+            if self.width > _WHOLE_ROWS_PX:
+                yield from (reader.read((x0, y0, x1, y1)) for x0, x1 in columns)
+                continue
+            numbers, valid = reader.read((0, y0, self.width, y1))
+            yield from ((numbers[:, :, x0:x1], valid[:, x0:x1]) for x0, x1 in columns)
 
 
 def _spread(size: int) -> list[tuple[int, int]]:

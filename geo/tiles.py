@@ -18,7 +18,7 @@ import logging
 import math
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -307,13 +307,14 @@ def tiles(scene: Scene, grid: TileGrid, *, ahead: int = 2) -> Iterator[Tile]:
         >>> [tile.image.shape for tile in tiles(scene, TileGrid.over(scene, 0.5))]
         [(416, 640, 3)]
     """
-    stretch = scene.stretch
     ready: queue.Queue[Tile | BaseException | None] = queue.Queue()
     room, stopped = threading.Semaphore(ahead), threading.Event()
 
     def work() -> None:
         try:
-            with scene.open_pixels() as reader:
+            # One handle for both: blocks that the stretch looks into lie decoded in GDAL's cache.
+            with scene.held_open(), scene.open_pixels() as reader:
+                stretch = scene.stretch
                 for spec in grid:
                     room.acquire()
                     if stopped.is_set():
@@ -349,3 +350,18 @@ def tiles(scene: Scene, grid: TileGrid, *, ahead: int = 2) -> Iterator[Tile]:
 def _core_of(tile: Tile) -> npt.NDArray[np.bool_]:
     x0, y0 = tile.window[:2]
     return tile.valid[tile.core[1] - y0 : tile.core[3] - y0, tile.core[0] - x0 : tile.core[2] - x0]
+
+
+def batches(ordered: Iterable[Tile], size: int) -> Iterator[list[Tile]]:
+    """Tiles of one shape, so many at a time, in the order in which they come."""
+    pending: list[Tile] = []
+    for tile in ordered:
+        if pending and tile.image.shape != pending[0].image.shape:
+            yield pending
+            pending = []
+        pending.append(tile)
+        if len(pending) == size:
+            yield pending
+            pending = []
+    if pending:
+        yield pending

@@ -77,21 +77,22 @@ def entries(archive: Path) -> list[zipfile.ZipInfo]:
     """What a zip lists but for folders.
 
     Raises:
-        SceneError: It isn't a zip or is cut short.
+        SceneError: It isn't a zip, is cut short, or needs a password.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
-            return [one for one in opened.infolist() if not one.is_dir() and not one.filename.endswith("\\")]
+            found = [one for one in opened.infolist() if not one.is_dir() and not one.filename.endswith("\\")]
     except zipfile.BadZipFile as error:
         raise SceneError(f"{archive}: isn't a zip file, or is cut short") from error
     except (OSError, NotImplementedError) as error:
         raise SceneError(f"{archive}: can't be read as a zip file: {error}") from error
+    if any(one.flag_bits & 1 for one in found):
+        raise SceneError(f"{archive}: needs a password: unpack it first")
+    return found
 
 
 def _listed(archive: Path) -> list[str]:
     visible = [one for one in entries(archive) if not _HIDDEN.search(one.filename.replace("\\", "/"))]
-    if any(one.flag_bits & 1 for one in visible):
-        raise SceneError(f"{archive}: needs a password: unpack it first")
     for one in visible:
         if one.file_size > _LARGE and one.file_size > _LARGEST_RATIO * max(one.compress_size, 1):
             raise SceneError(

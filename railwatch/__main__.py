@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from railwatch import interrupt
@@ -10,6 +11,8 @@ from railwatch import interrupt
 def main() -> int:
     """Run the command line in a process of its own and return its exit code; see `railwatch.cli`."""
     interrupt.expect()
+    # Imports make some 100,000 objects that all stay. Every 700 of them Python would search for cycles.
+    gc.set_threshold(10_000, 10, 10)
     try:
         from aoi.gdal import shut_gdal
 
@@ -24,6 +27,7 @@ def main() -> int:
     except BrokenPipeError:
         code = 141
     interrupt.ignore()
+    gc.freeze()  # they end with the process, and needn't be searched once more
     if code == 141:  # nobody reads any more: the interpreter's last flush goes nowhere
         import os
 

@@ -78,6 +78,13 @@ class SceneSettings:
         low=0,
         high=1,
     )
+    min_tracks_seen: float = _setting(
+        0.25,
+        "The share of the tracks' length along which a railway must be seen on an image (clouds, snow or "
+        "darkness hide it); under it the observation is kept, but abstains.",
+        low=0,
+        high=1,
+    )
 
 
 @settings_table

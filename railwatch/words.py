@@ -39,6 +39,7 @@ __all__ = [
 METHODS = {
     "wagons": "wagon detector",
     "occupancy": "track occupancy (10 m)",
+    "occupancy-planetscope": "track occupancy (PlanetScope)",
     "reviewed": "reviewed by eye",
     "published": "published",
 }

@@ -25,10 +25,10 @@ from detector.wagons.boxes import match, rotated_iou
 from detector.wagons.count_interval import CountModel, fit_count_model
 from detector.wagons.decode import Candidates
 from detector.wagons.detector import WagonDetector
-from detector.wagons.maps import WORK_GSD_M
 from detector.wagons.rakes import COACH, FREIGHT, LOCOMOTIVE, FreightOdds
 from detector.wagons.rescoring import Rescorer, features
 from detector.wagons.weights import Weights
+from geo.tiles import WORK_GSD_M
 
 logger = logging.getLogger(__name__)
 

@@ -22,8 +22,9 @@ from detector.training.tiles import simulate_tiles
 from detector.wagons.boxes import as_boxes, box_corners
 from detector.wagons.detections import Detections
 from detector.wagons.detector import WagonDetector
-from detector.wagons.maps import CATEGORIES, WORK_GSD_M
+from detector.wagons.maps import CATEGORIES
 from geo import Scene, open_scene, resample_image
+from geo.tiles import WORK_GSD_M
 
 SHEET_CELL_PX = 288
 

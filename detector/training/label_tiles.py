@@ -18,8 +18,9 @@ from detector.training.config import TILE_PX
 from detector.training.shards import LabelledTile
 from detector.training.targets import IGNORED
 from detector.wagons.boxes import Boxes, as_boxes
-from detector.wagons.maps import STRIDE, WORK_GSD_M
+from detector.wagons.maps import STRIDE
 from geo import Scene, TileGrid, TileSpec, open_scene
+from geo.tiles import WORK_GSD_M
 
 logger = logging.getLogger(__name__)
 

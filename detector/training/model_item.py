@@ -16,8 +16,9 @@ import pystac
 from torch import nn
 
 from aoi.files import write_text
-from detector.wagons.maps import CATEGORIES, STRIDE, WORK_GSD_M
+from detector.wagons.maps import CATEGORIES, STRIDE
 from detector.wagons.rescoring import Rescorer
+from geo.tiles import WORK_GSD_M
 
 MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"

@@ -24,7 +24,8 @@ from aoi.files import replacing, whole_archive
 from detector.errors import LabelError
 from detector.training.targets import IGNORED
 from detector.wagons.boxes import Boxes, as_boxes
-from detector.wagons.maps import STRIDE, WORK_GSD_M
+from detector.wagons.maps import STRIDE
+from geo.tiles import WORK_GSD_M
 
 logger = logging.getLogger(__name__)
 

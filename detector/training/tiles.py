@@ -17,8 +17,8 @@ from detector.simulators import BackgroundLibrary, Rendered
 from detector.simulators.images import pictures
 from detector.training.config import TILE_PX
 from detector.training.shards import LabelledTile, track_map, write_shard
-from detector.wagons.maps import WORK_GSD_M
 from geo.resample import resample_image
+from geo.tiles import WORK_GSD_M
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,9 @@ from detector.training.config import TILE_PX
 from detector.training.label_tiles import ignore_areas, strips, visible_share
 from detector.training.shards import LabelledTile
 from detector.training.targets import IGNORED
-from detector.wagons.maps import STRIDE, WORK_GSD_M
+from detector.wagons.maps import STRIDE
 from geo.resample import resample_image
+from geo.tiles import WORK_GSD_M
 
 SCALES = (0.88, 1.15)
 COARSEST_GSD_M = 0.95

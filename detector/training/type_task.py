@@ -167,8 +167,9 @@ class CutOuts:
             if rng.random() < 0.5:  # other paints: shape and shade are to be learned, not colour
                 seen[..., :3] = seen[..., :3] @ (np.eye(3) + rng.normal(0, 0.4, (3, 3))).astype(np.float32)
                 seen[..., :3] /= seen[..., :3].std(axis=(1, 2, 3), keepdims=True) + 0.05
-            if rng.random() < 0.25:
-                seen = np.stack([cv2.blur(one, (3, 3)) for one in seen])
+            if rng.random() < 0.5:  # smooth along the car: its profile is to be learned, not texture alone
+                size = (int(rng.choice([1, 3, 5, 9])), int(rng.choice([1, 1, 3])))
+                seen = np.stack([cv2.blur(one, size) for one in seen])
             found.append(seen)
             kinds.append(view.category[some])
             missing -= len(some)

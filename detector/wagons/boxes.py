@@ -20,6 +20,7 @@ __all__ = [
     "as_boxes",
     "box_corners",
     "match",
+    "near_pairs",
     "overlapping_pairs",
     "pair_iou",
     "rotated_iou",
@@ -29,6 +30,7 @@ __all__ = [
 Boxes = NDArray[np.float64]
 
 _CHUNK_PAIRS = 20_000
+_CHUNK_POINTS = 8_192
 
 
 def pair_iou(a: Boxes, b: Boxes) -> NDArray[np.float64]:
@@ -77,6 +79,45 @@ def rotated_iou(a: Boxes, b: Boxes) -> NDArray[np.float64]:
     return out
 
 
+def near_pairs(places: NDArray[np.float64], reach: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Index pairs ``(i, j)`` of points that are no further apart than ``reach``, each pair once.
+
+    By a grid of squares as wide as the reach: partners lie in the same square or in one of the eight around
+    it. A tree of SciPy's finds the same, but to import it takes as long as to read a square kilometre.
+
+    Args:
+        places: ``(N, 2)``, finite.
+        reach: More than 0.
+
+    Example:
+        >>> first, second = near_pairs(np.array([[0.0, 0.0], [9.0, 0.0], [0.0, 2.0]]), 3.0)
+        >>> sorted((int(first[0]), int(second[0])))
+        [0, 2]
+    """
+    # A hair wider than the reach: points just as far apart must not be two squares apart by rounding.
+    square = np.floor((places - places.min(axis=0, initial=np.inf)) / (reach * (1 + 1e-9))).astype(np.int64)
+    column = int(square[:, 1].max(initial=0)) + 2  # numbers of a column, the last of which no square has
+    key = square[:, 0] * column + square[:, 1]
+    order = np.argsort(key, kind="stable")
+    key, (x, y) = key[order], places[order].T.copy()
+    found = []
+    for low in range(0, len(key), _CHUNK_POINTS):  # so many at once that memory stays bounded
+        rows = np.arange(low, min(low + _CHUNK_POINTS, len(key)))
+        own, beside = key[rows], key[rows] + column
+        for start, end in (
+            (rows + 1, np.searchsorted(key, own + 1, "right")),  # in its square and the next of its column
+            (np.searchsorted(key, beside - 1), np.searchsorted(key, beside + 1, "right")),
+        ):
+            first = np.repeat(rows, end - start)
+            second = np.arange(len(first)) + np.repeat(end - np.cumsum(end - start), end - start)
+            near = (x[first] - x[second]) ** 2 + (y[first] - y[second]) ** 2 <= reach * reach
+            found.append(order[np.stack([first[near], second[near]])])
+    if not found:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    first, second = np.concatenate(found, axis=1)
+    return first, second
+
+
 def overlapping_pairs(boxes: Boxes, minimum_iou: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Index pairs ``(i, j), i < j``, whose overlap exceeds ``minimum_iou``.
 
@@ -84,11 +125,8 @@ def overlapping_pairs(boxes: Boxes, minimum_iou: float) -> tuple[NDArray[np.int6
     """
     if len(boxes) < 2:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    from scipy.spatial import cKDTree  # slow to import, and a picture without wagons needs none of it
-
     diagonal = _diagonal(boxes)
-    pairs = cKDTree(boxes[:, :2]).query_pairs(float(diagonal.max()), output_type="ndarray")
-    first, second = np.sort(pairs.astype(np.int64), axis=1).T
+    first, second = np.sort(near_pairs(boxes[:, :2], float(diagonal.max()) or 1.0), axis=0)
     apart = np.linalg.norm(boxes[first, :2] - boxes[second, :2], axis=1)
     near = apart < (diagonal[first] + diagonal[second]) / 2
     first, second = first[near], second[near]

@@ -20,6 +20,7 @@ from detector.wagons.car_types import UNKNOWN, count_by_type, type_names
 from detector.wagons.count_interval import CountInterval, CountModel
 from detector.wagons.maps import CATEGORIES
 from detector.wagons.output_file import check_target
+from detector.wagons.track_sight import TrackSight
 from geo.boxes import box_corners
 
 if TYPE_CHECKING:
@@ -140,6 +141,14 @@ class BoxTable:
             }
 
 
+def image_name(path: Path) -> str:
+    """How a table names an image: as it was given, but no more than its name of a path from the root.
+
+    A table that is passed on shall not tell how its maker's disk is laid out.
+    """
+    return path.name if path.is_absolute() else path.as_posix()
+
+
 class _TableOnDemand:
     """A field that is given as a `BoxTable` or a GeoDataFrame and read as a GeoDataFrame."""
 
@@ -184,6 +193,8 @@ class Detections:
         warnings: What a reader should know before trusting the count.
         count_model: How probabilities become intervals.
         widening: Factor on the interval's half-width (unsure ground sampling distance...).
+        railway: Whether the image shows a railway, or wagons, at all; None if nobody looked.
+        tracks: What is seen of the tracks of the area that was looked at; None without any.
     """
 
     frame: _TableOnDemand = _TableOnDemand()
@@ -194,6 +205,8 @@ class Detections:
     warnings: tuple[str, ...] = ()
     count_model: CountModel = field(default_factory=CountModel)
     widening: float = 1.0
+    railway: bool | None = None
+    tracks: TrackSight | None = None
 
     def __len__(self) -> int:
         """Number of wagons: the rows of `frame`, counted without making it."""

@@ -17,27 +17,29 @@ from detector.wagons import TILE_PX
 from detector.wagons.boxes import Boxes, suppress
 from detector.wagons.car_types import NOT_TYPED
 from detector.wagons.count_interval import CountModel
-from detector.wagons.decode import Candidates, decode
-from detector.wagons.detections import BoxTable, Detections
+from detector.wagons.decode import Candidates, decode, owned_by
+from detector.wagons.detections import BoxTable, Detections, image_name
 from detector.wagons.map_network import MapNetwork, torch_maps
 from detector.wagons.map_network import load as load_network
-from detector.wagons.maps import CATEGORIES, F32, STRIDE, WORK_GSD_M, Maps, mirrored
+from detector.wagons.maps import CATEGORIES, F32, STRIDE, Maps, mirrored
 from detector.wagons.rakes import FreightOdds, category_probability
 from detector.wagons.rescoring import Rescorer, features
-from detector.wagons.tiled import batches, owned_by
+from detector.wagons.track_sight import RailwayWatch
 from detector.wagons.type_network import TypeNetwork, cut_outs
 from detector.wagons.weights import Weights, WeightsHead
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
 from geo.orientation import Upright, upright
+from geo.sentinel2.constellation import OCCUPANCY_PRODUCTS
+from geo.tiles import HALO_PX, WORK_GSD_M, batches
 
 logger = logging.getLogger(__name__)
 
 MINIMUM_HEAT = 0.06
 MINIMUM_PROBABILITY = 0.02
 SAME_WAGON_IOU = 0.25
-HALO_PX = 96
 # Two wagons can't stand closer than 8 m along and 4 m across: a tile with more candidates than that is noise.
 SMALLEST_PLOT_M2 = 32.0
+NO_RAILWAY = "no railway is seen on the image: clouds, snow or darkness may hide one"
 GSD_RANGE_M = (0.1, 1.2)
 TRAINED_GSD_M = (0.28, 1.05)
 MIRRORS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
@@ -150,8 +152,9 @@ class WagonDetector:
         if scene.gsd_m > high:
             raise ResolutionError(
                 f"{scene.path}: {scene.gsd_m:.3g} m a pixel is too coarse to see wagons one by one "
-                f"(a wagon is about {14 / scene.gsd_m:.2g} x {3 / scene.gsd_m:.1g} pixels; "
-                f"the detector needs {high:g} m or finer)"
+                f"(a wagon is about {14 / scene.gsd_m:.2g} x {3 / scene.gsd_m:.1g} pixels; the detector "
+                f"needs {high:g} m or finer); how much of a yard's track is occupied can be told from "
+                f"series of {OCCUPANCY_PRODUCTS} (railwatch run)"
             )
         if scene.gsd_m < low:
             raise ResolutionError(
@@ -197,7 +200,11 @@ class WagonDetector:
         parts: list[Candidates] = []
         cuts: list[NDArray[np.uint8]] = []
         notes: list[str] = []
-        for candidates, tile, capped in self._tiles(view.scene, grid, batch_size, progress, watch, careful):
+        railways = RailwayWatch(view.scene, grid, area if scene.georeferenced else None)
+        watchers = [railways.take] if watch is None else [railways.take, watch]
+        for candidates, tile, capped in self._tiles(
+            view.scene, grid, batch_size, progress, watchers, careful
+        ):
             if capped:
                 notes.append(
                     "a tile held more candidates than wagons have room: counts there are not to be trusted"
@@ -217,6 +224,8 @@ class WagonDetector:
         if covered < 0.95:
             place = "the area" if area is not None else "the image"
             notes.append(f"only {covered:.0%} of {place} has valid pixels: wagons elsewhere are not counted")
+        if not railways.found:
+            notes.append(NO_RAILWAY)
         outside = max(0.0, np.log(scene.gsd_m / TRAINED_GSD_M[1]), np.log(TRAINED_GSD_M[0] / scene.gsd_m))
         return self._detections(
             scene,
@@ -226,6 +235,7 @@ class WagonDetector:
             car_type,
             limit,
             covered,
+            railways,
             tuple(dict.fromkeys(notes)),
             1.0 + 2.0 * outside,
         )
@@ -304,16 +314,17 @@ class WagonDetector:
         grid: TileGrid,
         batch_size: int,
         progress: Callable[[int, int], None] | None,
-        watch: Watch | None = None,
+        watchers: Sequence[Watch] = (),
         careful: bool = False,
     ) -> Iterator[tuple[Candidates, Tile, bool]]:
         total = len(grid)
 
         def finished(answer: Future[Maps[F32]], batch: list[Tile]) -> Iterator[tuple[Candidates, Tile, bool]]:
             maps = answer.result()
-            if watch is not None:
-                for number, tile in enumerate(batch):
-                    watch(tile, Maps(*(field[number : number + 1] for field in maps)))
+            for number, tile in enumerate(batch):
+                one = Maps(*(field[number : number + 1] for field in maps))
+                for watch in watchers:
+                    watch(tile, one)
             found, capped = self._decoded(maps)
             for candidates, tile in zip(found, batch, strict=True):
                 yield candidates, tile, capped
@@ -343,6 +354,7 @@ class WagonDetector:
         car_type: NDArray[np.int64],
         threshold: float,
         covered: float,
+        railways: RailwayWatch,
         notes: tuple[str, ...],
         widening: float,
     ) -> Detections:
@@ -368,7 +380,7 @@ class WagonDetector:
                 width_m=placed.width_m[rows],
                 azimuth_deg=placed.azimuth_deg[rows],
                 pixel_box=source[rows],
-                image=_image_name(scene.path),
+                image=image_name(scene.path),
                 gsd_m=scene.gsd_m,
             )
 
@@ -383,12 +395,6 @@ class WagonDetector:
             warnings=notes,
             count_model=self.count_model,
             widening=widening,
+            railway=railways.found,
+            tracks=railways.tracks(),
         )
-
-
-def _image_name(path: Path) -> str:
-    """How a table names an image: as it was given, but no more than its name of a path from the root.
-
-    A table that is passed on shall not tell how its maker's disk is laid out.
-    """
-    return path.name if path.is_absolute() else path.as_posix()

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 STRIDE = 4
-WORK_GSD_M = 0.5
 CATEGORIES = ("freight", "locomotive", "coach")
 # Regression starts from a typical wagon, so that the first predictions are sensible: 15 m x 3 m.
 TYPICAL_LENGTH_PX = 30.0

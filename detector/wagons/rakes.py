@@ -11,11 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
-from detector.wagons.boxes import Boxes
+from detector.wagons.boxes import Boxes, near_pairs
 
 METRE_PX = 2.0
 COUPLED_GAP_M = (-2.5, 4.0)  # between the ends of two coupled bodies, with the error of both lengths
@@ -33,8 +30,7 @@ def coupled(boxes: Boxes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     if len(boxes) < 2:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     reach = float(boxes[:, 2].max()) + (COUPLED_GAP_M[1] + 1.0) * METRE_PX
-    pairs = cKDTree(boxes[:, :2]).query_pairs(reach, output_type="ndarray").astype(np.int64)
-    i, j = pairs[:, 0], pairs[:, 1]
+    i, j = near_pairs(boxes[:, :2], reach)
     delta = boxes[j, :2] - boxes[i, :2]
     turn = np.abs((boxes[i, 4] - boxes[j, 4] + 90.0) % 180.0 - 90.0)
     theta = np.deg2rad(boxes[i, 4])
@@ -68,8 +64,15 @@ def rakes(boxes: Boxes) -> NDArray[np.int64]:
         [0, 0, 1]
     """
     i, j = coupled(boxes)
-    links = coo_array((np.ones(len(i)), (i, j)), shape=(len(boxes), len(boxes)))
-    return np.asarray(connected_components(links, directed=False)[1], np.int64)
+    # Each box takes the lowest number of those coupled to it, and what that one has taken, until none
+    # changes. (SciPy finds such groups too, but to import it takes longer than to count.)
+    lowest = np.arange(len(boxes))
+    while (lowest[i] != lowest[j]).any():
+        low = np.minimum(lowest[i], lowest[j])
+        for ends in (i, j, lowest[i], lowest[j]):
+            np.minimum.at(lowest, ends, low)
+        lowest = lowest[lowest]
+    return np.asarray(np.unique(lowest, return_inverse=True)[1], np.int64)
 
 
 class FreightOdds(NamedTuple):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.wagons.boxes import Boxes
+from detector.wagons.boxes import Boxes, near_pairs
 from detector.wagons.decode import MAP_FEATURES, Candidates
 
 METRE_PX = 2.0
@@ -48,7 +48,7 @@ def string_features(candidates: Candidates, source_gsd_m: float) -> NDArray[np.f
     out[:, 6] = np.log(boxes[:, 3] / (3.0 * METRE_PX))
     out[:, 7] = np.log(source_gsd_m / 0.5)
     sides = np.zeros((n, 2))
-    for i, j in _near_pairs(boxes):
+    for i, j in _neighbours(boxes):
         theta = np.deg2rad(boxes[i, 4])
         delta = boxes[j, :2] - boxes[i, :2]
         along = delta[:, 0] * np.cos(theta) + delta[:, 1] * np.sin(theta)
@@ -76,15 +76,12 @@ def string_features(candidates: Candidates, source_gsd_m: float) -> NDArray[np.f
     return out
 
 
-def _near_pairs(boxes: Boxes) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _neighbours(boxes: Boxes) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Boxes that may be neighbours, each pair both ways round, so many at once that memory stays bounded."""
-    from scipy.spatial import cKDTree  # slow to import, and a picture without wagons needs none of it
-
-    reach = float(boxes[:, 2].max()) + 6 * METRE_PX
-    pairs = cKDTree(boxes[:, :2]).query_pairs(reach, output_type="ndarray")
-    for low in range(0, len(pairs), _PAIRS_AT_ONCE):
-        some = pairs[low : low + _PAIRS_AT_ONCE].astype(np.int64)
-        yield np.concatenate([some[:, 0], some[:, 1]]), np.concatenate([some[:, 1], some[:, 0]])
+    first, second = near_pairs(boxes[:, :2], float(boxes[:, 2].max()) + 6 * METRE_PX)
+    for low in range(0, len(first), _PAIRS_AT_ONCE):
+        i, j = first[low : low + _PAIRS_AT_ONCE], second[low : low + _PAIRS_AT_ONCE]
+        yield np.concatenate([i, j]), np.concatenate([j, i])
 
 
 def features(candidates: Candidates, source_gsd_m: float) -> NDArray[np.float64]:

@@ -18,10 +18,11 @@ import shapely
 from numpy.typing import NDArray
 
 from aoi import AreaOfInterest
-from detector.wagons.detector import HALO_PX, WagonDetector
-from detector.wagons.maps import F32, STRIDE, WORK_GSD_M, Maps
+from detector.wagons.detector import WagonDetector
+from detector.wagons.maps import F32, STRIDE, Maps
 from geo import Scene, Tile, TileGrid
 from geo.orientation import upright
+from geo.tiles import HALO_PX, WORK_GSD_M
 from geo.tracks import PlaneGrid, Sightings, TrackObservation
 
 if TYPE_CHECKING:

@@ -159,5 +159,5 @@ def profile_of(source: str) -> Profile:
             return Profile(one.name, source, one.collections, one.others, one.signing, one.s3_endpoint)
     if parts.path.endswith(".json"):
         anything = Collection("*", "fine", "see the item's provider", assets=_FINE_ASSETS)
-        return Profile("catalogue", source, (anything,))
+        return Profile("catalogue", source, (_C1, _L2A, anything))
     return Profile("api", source, (_C1, _L2A), (_NAIP,))

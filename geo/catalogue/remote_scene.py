@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from geo.catalogue.stac_search import footprint
+from geo.catalogue.stac_search import footprint, time_of
 from geo.errors import SceneError
 from geo.sentinel2.acquisition import same_acquisition
 from geo.sentinel2.formats.product import Clock, acquisition_id
@@ -110,7 +110,9 @@ def scenes_of(
     by_id = {one.id: one for one in collections}
     scenes, left = [], []
     for item in items:
-        collection = by_id.get(str(item.get("collection")), by_id.get("*"))
+        collection = by_id.get(str(item.get("collection")))
+        if collection is None and "*" in by_id:
+            collection = by_id["sentinel-2-l2a" if _is_sentinel2(item) else "*"]
         name = str(item.get("id", ""))
         try:
             if collection is None:
@@ -122,6 +124,11 @@ def scenes_of(
         except Exception as error:  # an item may be odd in any way, and must not stop the rest
             left.append(LeftOut(name, f"it can't be understood ({type(error).__name__})."))
     return scenes, left
+
+
+def _is_sentinel2(item: Mapping[str, Any]) -> bool:
+    """Whether an item of a catalogue without collections that we know is of Sentinel-2."""
+    return str(item["properties"].get("platform")).lower().startswith("sentinel-2")
 
 
 def _place(item: Mapping[str, Any], area: AreaOfInterest) -> tuple[float, float]:
@@ -163,11 +170,10 @@ def _fine(item: Mapping[str, Any], collection: Collection, shown: float, edge: f
     )
     if image is None:
         raise SceneError(f"has no image under the names {', '.join(collection.assets)}")
-    said = properties.get("datetime") or properties.get("start_datetime")
-    when = dt.datetime.fromisoformat(str(said).replace("Z", "+00:00"))
-    when = (when.replace(tzinfo=dt.UTC) if when.tzinfo is None else when.astimezone(dt.UTC)).replace(
-        microsecond=0
-    )
+    when = time_of(item)
+    if when is None:
+        raise SceneError("doesn't say when it was taken")
+    when = when.replace(microsecond=0)
     platform = str(properties.get("platform") or collection.sensor or collection.id)
     return RemoteScene(
         item, collection, _UNSAFE.sub("-", platform)[:40], when, "datatake", None, shown, edge, None, image

@@ -103,7 +103,9 @@ def search(
         headers: For the API, such as an authorization.
 
     Returns:
-        The items as JSON, by time and id; each has the member ``collection``.
+        The items as JSON, by time and id; each has the member ``collection``. Those that don't say when
+        or where they were taken are among them, since the archive offers them: who reads them refuses
+        them aloud.
 
     Raises:
         NetworkError: The server says no, or what it says isn't STAC.
@@ -121,20 +123,20 @@ def search(
     except APIError as error:
         raise NetworkError(f"{redacted(profile.url)}: the search failed: {_short(error)}") from None
     except (ParametersError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise NetworkError(
-            f"{redacted(profile.url)}: it isn't a STAC API or catalogue ({_short(error)})"
-        ) from error
+        raise NetworkError(f"{redacted(profile.url)}: it isn't a STAC API or catalogue") from error
     boundary = area.boundary
     kept: dict[tuple[str, str], Item] = {}
     for item in found:
-        when, shape = _time(item), footprint(item)
-        if when is None or shape is None or not since <= when <= until or not shape.intersects(boundary):
+        when, shape = time_of(item), footprint(item)
+        if when is not None and not since <= when <= until:
+            continue
+        if shape is not None and not shape.intersects(boundary):
             continue
         covered = _number(item["properties"].get("eo:cloud_cover", item["properties"].get("cloud_cover")))
         if cloud is not None and covered is not None and covered > cloud:
             continue
         kept.setdefault((str(item.get("collection")), str(item.get("id"))), item)
-    return sorted(kept.values(), key=lambda one: (str(_time(one)), str(one.get("id"))))
+    return sorted(kept.values(), key=lambda one: (str(time_of(one)), str(one.get("id"))))
 
 
 def _by_api(
@@ -160,7 +162,7 @@ def _by_api(
     seen: set[tuple[str, str]] = set()
     for page in asked.pages_as_dicts():
         listed = page.get("features")
-        if not isinstance(listed, list):
+        if not isinstance(listed, list) or (listed and not any(_is_item(one) for one in listed)):
             raise NetworkError(f"{redacted(profile.url)}: its answer to the search isn't a list of items")
         keys = {(str(one.get("collection")), str(one.get("id"))) for one in listed if isinstance(one, dict)}
         if keys and keys <= seen:
@@ -265,7 +267,8 @@ def _is_item(found: Any) -> bool:
     )
 
 
-def _time(item: Mapping[str, Any]) -> dt.datetime | None:
+def time_of(item: Mapping[str, Any]) -> dt.datetime | None:
+    """When an item says it was taken, UTC; None where it doesn't tell."""
     said = item["properties"]
     return _moment(said.get("datetime") or said.get("start_datetime"))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from geo.errors import SceneError
+from geo.sentinel2.constellation import constellation_of
 from geo.sentinel2.formats.product import Clock, Kind, Product
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ _SAME_TILES = dt.timedelta(seconds=60)
 # A datatake lasts up to half an hour, so that a tile is seen so much after its start. The next pass over the
 # same ground is an orbit, 100 minutes, away.
 _LONGEST_TAKE = dt.timedelta(minutes=40)
-_LEVELS = {"L2A": 0, "L1C": 1}
+_LEVELS = {"L2A": 0, "SR": 0, "L1C": 1, "TOA": 1}
 # How well the numbers of a product are known.
-_TRUST: dict[Kind, int] = {"SAFE": 0, "AWS": 1, "STAC": 2, "export": 3}
+_TRUST: dict[Kind, int] = {"SAFE": 0, "AWS": 1, "STAC": 2, "PSScene": 2, "export": 3}
 _CLOCKS: dict[Clock, int] = {"datatake": 0, "tile": 1, "day": 2}
 # Products that show the area equally well but for so much are told apart by what comes next.
 _SAME_SHARE = 0.01
@@ -38,7 +39,7 @@ class Acquisition:
     Attributes:
         id: By platform, time and relative orbit: S2A_20231005T021001_R003.
         datetime: UTC; see `geo.sentinel2.formats.product.Product.datetime`.
-        platform: "Sentinel-2A" and so on; "Sentinel-2" where no product tells the unit.
+        platform: See `geo.sentinel2.formats.product.Product.platform`.
         relative_orbit: 1 to 143, or None where no product tells it.
         best: The product to read.
         others: The other products, the better ones first, each with the reason why it isn't the best.
@@ -135,12 +136,19 @@ def same_acquisition(sightings: Iterable[_S]) -> list[list[_S]]:
 
 def _knowledge(one: Sighting) -> tuple[int, bool, bool, dt.datetime]:
     """Those that know most come first, so that no vague one joins two that are at odds."""
-    return (_CLOCKS[one.clock], one.platform == "Sentinel-2", one.relative_orbit is None, one.datetime)
+    return (_CLOCKS[one.clock], _vague(one), one.relative_orbit is None, one.datetime)
+
+
+def _vague(one: Sighting) -> bool:
+    """Whether it isn't told which of a sensor's satellites it was."""
+    return one.platform == constellation_of(one.platform).name
 
 
 def _fits(first: Sighting, one: Sighting) -> bool:
     """Whether a product, which knows no more than the first one, may be of its acquisition."""
-    known = first.platform != "Sentinel-2" and one.platform != "Sentinel-2"
+    if constellation_of(first.platform) is not constellation_of(one.platform):
+        return False
+    known = not _vague(first) and not _vague(one)
     if known and first.platform != one.platform:
         return False
     if None not in (first.relative_orbit, one.relative_orbit) and first.relative_orbit != one.relative_orbit:
@@ -248,7 +256,9 @@ def _reason(one: Product, best: Product, seen: dict[int, float], edges: dict[int
     if round(seen[id(one)] / _SAME_SHARE) < round(seen[id(best)] / _SAME_SHARE):
         return f"{same} shows more of the area ({seen[id(best)]:.0%} against {seen[id(one)]:.0%})."
     if one.level != best.level:
-        return f"{same} is of level {best.level[1:] if best.level != 'unknown' else 'unknown'}."
+        return f"{same} is of level {best.level.removeprefix('L')}."
+    if best.kind == one.kind == "PSScene":
+        return f"{same} shows the area as well."
     if one.baseline != best.baseline:
         return f"{same} has the newer processing baseline {best.baseline}."
     if one.tile != best.tile:

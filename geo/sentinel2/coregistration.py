@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from geo.grid import Grid
 from geo.sentinel2.chip import PIXEL_M
+from geo.sentinel2.constellation import SENTINEL2
 from geo.sentinel2.site import TrackAlignedBands
 
 Bands = NDArray[np.float32]
@@ -41,9 +42,8 @@ _SMOOTH_CELLS = 2.0  # change that is wider than this is moisture, haze or seaso
 _SHRINK = 0.05  # of the bands' covariance towards independent bands
 _LEAST_NOISE = 5e-4
 _LEAST_LIKENESS = 0.2  # correlation of fine texture below which an image shows other ground
-PRIOR_SD_M = 4.0
-"""How far a date usually lies from the others, metres an axis, before looking at its ground: products agree
-within 5 m (95 %) on one orbit with the global reference image, 12 m without it (ESA, CNES/CESBIO)."""
+PRIOR_SD_M = SENTINEL2.prior_sd_m
+"""How far a date usually lies from the others, metres an axis, before looking at its ground."""
 # What is known of a date's gain and offset before looking: a tenth, and 0.03 of reflectance.
 _GAIN_SD, _OFFSET_SD = 0.1, 0.03
 # How far a band is expected to lie beside the others, grid pixels, and how many cells tell as much as one

@@ -183,8 +183,8 @@ class _Stack:
     Dates that aren't accepted leave no trace: the answers of later ones don't change with them.
     """
 
-    def __init__(self, site: Site, judge: Judge) -> None:
-        self.site, self.judge = site, judge
+    def __init__(self, site: Site, judge: Judge, prior_sd_m: float) -> None:
+        self.site, self.judge, self.prior_sd_m = site, judge, prior_sd_m
         self.kept: list[_HistoryDate] = []
         self._root = _place_digest(site)
         self._samples: dict[tuple[str, float, float], NDArray[np.float32]] = {}
@@ -219,10 +219,10 @@ class _Stack:
     def usual_error(self, rows: Sequence[int], middle: tuple[float, float]) -> float:
         """How far dates of this place lie from its middle, standard deviation an axis, metres."""
         if len(rows) < LEAST_HISTORY:
-            return PRIOR_SD_M
+            return self.prior_sd_m
         places = np.array([(self.kept[i].registration.dx_m, self.kept[i].registration.dy_m) for i in rows])
         own = 1.4826 * float(np.median(np.abs(places - middle)))
-        return min(max(own, _LEAST_PRIOR_M), PRIOR_SD_M)
+        return min(max(own, _LEAST_PRIOR_M), self.prior_sd_m)
 
     def past(
         self, when: dt.datetime, rows: Sequence[int], middle: tuple[float, float]
@@ -278,6 +278,7 @@ def dated_images(
     known: Mapping[str, AcceptedShift] | None = None,
     wanted: Callable[[ChipSource], bool] = lambda chip: True,
     judge: Judge = assess,
+    prior_sd_m: float = PRIOR_SD_M,
 ) -> Iterator[DatedImage]:
     """Lay dates over each other and set each against its background.
 
@@ -289,6 +290,7 @@ def dated_images(
             again.
         wanted: Which dates to give; all others only serve as history.
         judge: Says what of a date is clear.
+        prior_sd_m: How far a date usually lies from the others before looking, metres an axis.
 
     Yields:
         The images, oldest first.
@@ -300,7 +302,7 @@ def dated_images(
         if chip.shape != site.grid.shape or not chip.transform.almost_equals(site.grid.transform):
             raise ValueError(f"{chip.id} doesn't lie on the grid of {site.name}")
     ordered = sorted(chips, key=lambda chip: (chip.datetime, chip.id))
-    stack = _Stack(site, judge)
+    stack = _Stack(site, judge, prior_sd_m)
     forward: dict[str, DatedImage] = {}
     for chip in ordered:
         chain = stack.digest(chip)

@@ -199,19 +199,35 @@ def _say_plans(plans: list[tuple[Plan, dict[str, Any]]], *, as_json: bool) -> No
         )
 
 
+def _say_nothing(plan: Plan) -> None:
+    """Say why there is nothing to fetch."""
+    if not plan.found:
+        options = plan.options
+        cloud = "" if options.cloud is None else f" with at most {options.cloud:g}% cloud"
+        _common.say(
+            f"{plan.area.name}: the archive has no scene of {options.since:%Y-%m-%d} to "
+            f"{options.until:%Y-%m-%d}{cloud}"
+        )
+    for one in plan.left[:3]:
+        _common.say(f"left out {one.id or 'an item without an id'}: {one.reason}")
+
+
 def say(result: FetchResult) -> None:
     """Print what came of fetching an area."""
     for one in result.failed[:20]:
         _common.say(f"not fetched {one.id}: {one.reason}")
     if len(result.failed) > 20:
         _common.say(f"... and {len(result.failed) - 20} more")
+    plan = result.plan
+    if not (result.new or result.failed or plan.held):
+        _say_nothing(plan)
     traffic = result.traffic
     kept = sum(one.size for one in result.new)
     _common.say(
-        f"{result.plan.area.name}: {len(result.new)} new, {len(result.plan.held)} known already, "
-        f"{len(result.failed)} not fetched, {len(result.plan.left)} left out; {traffic.requests:,} requests, "
+        f"{plan.area.name}: {len(result.new)} new, {len(plan.held)} known already, "
+        f"{len(result.failed)} not fetched, {len(plan.left)} left out; {traffic.requests:,} requests, "
         f"{traffic.bytes / 1e6:,.1f} MB, kept {kept / 1e6:,.1f} MB in {result.seconds:,.0f} s"
     )
-    _common.say(f"scenes: {result.plan.folder.location}")
+    _common.say(f"scenes: {plan.folder.location}")
     if result.unavailable:
         _common.say("the server didn't answer for all of them: run it again to get the rest")

@@ -35,7 +35,7 @@ def run(
         list[Path],
         typer.Argument(
             metavar="SCENES",
-            help="Images, Sentinel-2 products, and folders that are searched for both at any depth.",
+            help="Images, products of Sentinel-2 and PlanetScope, and folders, searched at any depth.",
         ),
     ],
     config: ConfigOption = None,
@@ -113,8 +113,9 @@ def run(
 ) -> None:
     """Count the freight cars of an area on [bold]every scene[/bold], store, compare, report.
 
-    Images of about a metre and finer are counted wagon by wagon. Sentinel-2 dates (10 m) are answered by how
-    much track is occupied, each against the place's own clear past; their pixels are kept in the store.
+    Images of about a metre and finer are counted wagon by wagon. Sentinel-2 dates (10 m) and PlanetScope's
+    (3 m) are answered by how much track is occupied, each against its sensor's own clear past of the place;
+    their pixels are kept in the store.
 
     The chart and the page of the area's whole history are made afresh at the end. Run again, it counts
     only what is new; stopped half-way, it goes on where it was.

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from detector.intervals import Z90
 from railwatch.history import VerdictSettings
-from railwatch.history.record import errors_of
+from railwatch.history.record import errors_of, method_of
 from railwatch.store.observation import Observation
 
 __all__ = ["COLUMNS", "METHOD", "Filtered", "filtered", "forward"]
@@ -41,6 +41,7 @@ class Filtered:
 
     Attributes:
         id: Of the date's observation.
+        method: Of the series; see `railwatch.history.record.method_of`.
         when: UTC.
         value: Freight cars.
         low: Lower end of the 90% interval.
@@ -48,6 +49,7 @@ class Filtered:
     """
 
     id: str
+    method: str
     when: datetime
     value: float
     low: float
@@ -69,23 +71,23 @@ COLUMNS = ("filtered_count", "filtered_count_low", "filtered_count_high")
 def filtered(
     observations: Iterable[Observation], settings: VerdictSettings | None = None
 ) -> dict[str, Filtered]:
-    """Filter the observations of each area.
+    """Filter the observations of each area and constellation.
 
     Args:
         observations: Of any areas and methods, superseded ones left out, in any order.
         settings: Gives the least error of an observation.
 
     Returns:
-        By observation id, for every observation of ten metres with a count; empty for an area with a single
+        By observation id, for every observation of ten metres with a count; none for a series of a single
         one.
     """
     error = (settings or VerdictSettings()).method(METHOD)
-    areas: dict[str, list[Observation]] = {}
+    areas: dict[tuple[str, str], list[Observation]] = {}
     for one in observations:
         if one.method == METHOD and one.count is not None:
-            areas.setdefault(one.aoi, []).append(one)
+            areas.setdefault((one.aoi, method_of(one)), []).append(one)
     found = {}
-    for series in areas.values():
+    for (_, method), series in areas.items():
         series.sort(key=lambda one: (one.datetime, one.id))
         if len(series) < 2:
             continue
@@ -99,7 +101,7 @@ def filtered(
         for one, mean, sd in zip(series, means.tolist(), spreads.tolist(), strict=True):
             value = max(mean, 0.0)
             found[one.id] = Filtered(
-                one.id, one.datetime, value, max(mean - Z90 * sd, 0.0), max(mean + Z90 * sd, value)
+                one.id, method, one.datetime, value, max(mean - Z90 * sd, 0.0), max(mean + Z90 * sd, value)
             )
     return found
 

@@ -103,7 +103,7 @@ class History:
         return replace(self, records=tuple(one for one in self.records if one.method != "published"))
 
     def wagon_by_wagon(self) -> tuple[History, int]:
-        """Return the history without Sentinel-2 dates, which say nothing about parts of a place.
+        """Return the history without dates answered at 10 m, which say nothing about parts of a place.
 
         Returns:
             The history of the other observations, and how many are left out.
@@ -150,7 +150,10 @@ class History:
         return [one for one in self.records if one.kind != "ceiling" and first <= one.day <= last]
 
     def combined(self) -> list[Filtered]:
-        """Return the filtered looks inside the span, oldest first; none where they are fewer than three."""
+        """Return the filtered looks inside the span, oldest first; none where they are fewer than three.
+
+        Those of each constellation are a series of their own (`Filtered.method`).
+        """
         first, last = self.span()
         inside = [one for one in self.filtered.values() if first <= one.when.date() <= last]
         return sorted(inside, key=lambda one: (one.when, one.id)) if len(inside) > 2 else []

@@ -17,10 +17,10 @@ from railwatch.history.distribution import distributions_for
 from railwatch.history.gathered import Gathered
 from railwatch.history.matchups import calibrate
 from railwatch.history.posterior import ObservedCounts, Posterior
-from railwatch.history.record import Record, observations_of
+from railwatch.history.record import Record, observations_of, stored_method
 from railwatch.history.rule import Figures, as_printed, basis_of, word_for
 from railwatch.history.settings import VerdictSettings
-from railwatch.history.together import METHOD, Together, pooled
+from railwatch.history.together import METHODS, Together, pooled
 from railwatch.history.verdict import RANK, HistoryMaximum, Verdict, Word
 from railwatch.history.words import with_sentence
 
@@ -278,9 +278,9 @@ class PlaceHistory:
     def _together(self, record: Record, window: _Window, before: Sequence[Record]) -> Together | None:
         """The last images of a build-up as one, the most remarkable number; None where there is but one."""
         settings = self.settings
-        if record.method != METHOD or not self._high(record, window):
+        if record.method not in METHODS or not self._high(record, window):
             return None
-        fit, run = self._fit(METHOD, window), [record]
+        fit, run = self._fit(record.method, window), [record]
         found: list[Together] = []
         start = max(window.end + timedelta(days=1), record.day - timedelta(days=settings.together_days))
         first, last = bisect_left(self.days, start), bisect_left(self.days, record.day)
@@ -294,7 +294,7 @@ class PlaceHistory:
                 self._high(one, window) for one in observation
             ):
                 break
-            run = [*(one for one in observation if one.method == METHOD), *run]
+            run = [*(one for one in observation if one.method == record.method), *run]
             if len(run) > 1:
                 mean = pooled([one.as_point() for one in run], settings)
                 found.append(
@@ -331,7 +331,10 @@ class PlaceHistory:
         for observation in self.observations[bisect_left(self.days, record.day - near) :]:
             if observation[0].day > record.day + near:
                 break
-            candidates.extend(other for other in observation if other.method != record.method)
+            # One estimator on two instruments is no second opinion.
+            candidates.extend(
+                other for other in observation if stored_method(other.method) != stored_method(record.method)
+            )
         return next((other for other in candidates if self.agrees(record, other)), None)
 
     def agrees(self, record: Record, other: Record) -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 from railwatch.history.record import FloatArray, Record
 from railwatch.history.settings import VerdictSettings
 
-METHODS_BY_PRECISION = ("reviewed", "published", "wagons", "occupancy")
+METHODS_BY_PRECISION = ("reviewed", "published", "wagons", "occupancy", "occupancy-planetscope")
 """The more precise of two methods is the line's x axis."""
 
 _GAIN_PRIOR_SD = 0.5

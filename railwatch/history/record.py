@@ -217,6 +217,29 @@ def _two_piece_cdf(x: FloatArray, below: float, above: float) -> FloatArray:
 # Where records come from
 
 
+OCCUPANCY = "occupancy"
+PLANETSCOPE_OCCUPANCY = "occupancy-planetscope"
+"""The method of a history's records of occupancy on PlanetScope scenes: the same estimator has another level
+by another instrument, so that its series is one of its own."""
+
+
+def method_of(observation: Observation) -> str:
+    """An observation's method in a history, where each constellation's occupancy is one by itself."""
+    if observation.method == OCCUPANCY and "PlanetScope" in observation.sensor:
+        return PLANETSCOPE_OCCUPANCY
+    return observation.method
+
+
+def stored_method(method: str) -> str:
+    """A record's method as observations in a store name it.
+
+    Example:
+        >>> stored_method("occupancy-planetscope")
+        'occupancy'
+    """
+    return OCCUPANCY if method == PLANETSCOPE_OCCUPANCY else method
+
+
 def from_observation(observation: Observation, settings: VerdictSettings) -> Record:
     """Return an observation of our own as a record.
 
@@ -224,13 +247,14 @@ def from_observation(observation: Observation, settings: VerdictSettings) -> Rec
     of the area that wasn't seen widens it upwards. Above the range in which a count can be trusted it is a
     lower bound. An observation that gives only an occupied length is a range of cars of the declared lengths.
     """
-    error = settings.method(observation.method)
+    method = method_of(observation)
+    error = settings.method(method)
     common: dict[str, Any] = {
         "id": observation.id,
         "aoi": observation.aoi,
         "when": observation.datetime,
         "until": observation.datetime,
-        "method": observation.method,
+        "method": method,
         "source": observation.sensor_named,
         "growth": error.growth,
         "scene": observation.scene,

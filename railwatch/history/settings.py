@@ -46,6 +46,8 @@ _METHODS: Mapping[str, MethodError] = MappingProxyType(
         # Errors on simulated yards are about 7 cars where hardly any stand and a third of the count in
         # full yards (docs/occupancy.md).
         "occupancy": MethodError(sd_cars=3.0, sd_share=0.2, bias_share=0.3, growth=0.33 / 7.0),
+        # The same estimator on PlanetScope scenes; see `railwatch.history.record.method_of`.
+        "occupancy-planetscope": MethodError(sd_cars=3.0, sd_share=0.2, bias_share=0.3, growth=0.33 / 7.0),
     }
 )
 
@@ -107,7 +109,7 @@ class VerdictSettings:
     false_discovery_rate: float = 0.1
     exceedance: float = 0.01
     elevated_exceedance: float = 0.025
-    elevated_false_discovery_rate: float = 0.2
+    elevated_false_discovery_rate: float = 0.25
     family_days: int = 365
     full_looks: float = 49.0
     min_looks: float = 5.0

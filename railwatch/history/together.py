@@ -18,10 +18,10 @@ from detector.intervals import Z90
 from railwatch.history.record import Record
 from railwatch.history.settings import VerdictSettings
 
-__all__ = ["METHOD", "Together", "pooled"]
+__all__ = ["METHODS", "Together", "pooled"]
 
-METHOD = "occupancy"
-"""Only images of this method are joined: their errors are large and their dates near."""
+METHODS = ("occupancy", "occupancy-planetscope")
+"""Only images of one of these methods are joined: their errors are large and their dates near."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 from railwatch.history.coverage import Coverage
-from railwatch.history.record import Record
+from railwatch.history.record import Record, stored_method
 from railwatch.history.together import Together
 
 Word = Literal["unprecedented", "elevated", "typical", "low", "cannot say"]
@@ -166,7 +166,7 @@ class Verdict:
             "id": record.id,
             "scene": record.scene,
             "source": record.source,
-            "method": record.method,
+            "method": stored_method(record.method),
             "kind": record.kind,
             "verdict": self.verdict,
             "rule": self.rule,

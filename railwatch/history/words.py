@@ -33,6 +33,7 @@ __all__ = [
 _HOW = {
     "wagons": "counted by the wagon detector",
     "occupancy": "estimated from track occupancy",
+    "occupancy-planetscope": "estimated from track occupancy",
     "reviewed": "counted by a reviewer",
 }
 _FEWEST_IN_A_ROW = 3

@@ -60,6 +60,7 @@ from detector.wagons.car_types import TYPE_NAMES
 from railwatch.history import from_observation
 from railwatch.history.filter import COLUMNS as FILTERED
 from railwatch.history.filter import filtered
+from railwatch.history.record import stored_method
 from railwatch.store.areas import area_version
 from railwatch.store.observation import Observation, iso
 
@@ -250,7 +251,7 @@ def count_row(
         "aoi": record.aoi,
         "datetime": record.when,
         "date": record.when.date(),
-        "method": record.method,
+        "method": stored_method(record.method),
         "count": record.value,
         "count_low": record.low,
         "count_high": record.high,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from detector import Detections
     from detector.wagons.count_interval import CountInterval
+    from detector.wagons.track_sight import TrackSight
 
 __all__ = ["TRACK_REACH_M", "AreaCount", "count_area", "hidden_share", "visible_area"]
 
@@ -36,6 +37,11 @@ Tracks of a yard lie 4.5 to 5.3 m apart, so half of that would do for perfect li
 straight from above. A wagon 4 m high seen 25 degrees off the vertical leans by 2 m, and a line drawn by
 hand is off by 1 or 2 m. A wagon near several tracks goes to the nearest.
 """
+
+CAR_M = 15.0
+"""Metres of track that a freight car takes."""
+ALL_SEEN = 0.7
+"""Share of the tracks' length from which on an image shows the yard: the network misses some of any."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,8 @@ class AreaCount:
         detections: The boxes, with their ``track`` filled in and a column ``counted``.
         length_m: Sum of the lengths of the counted cars, metres.
         by_type: Counted cars of each type, "unknown" last; they add up to the total's count.
+        seen: Share (0 to 1) of the tracks' length along which the image shows a railway, for an area without
+            tracks 1 or 0; None if nobody looked.
         warnings: What a reader of the count should know.
     """
 
@@ -58,6 +66,7 @@ class AreaCount:
     detections: Detections
     length_m: float
     by_type: Mapping[str, int]
+    seen: float | None
     warnings: tuple[str, ...]
 
 
@@ -86,8 +95,15 @@ def count_area(detections: Detections, area: AreaOfInterest, day: date | None) -
     sure = _places(detections.frame, plane, day)
     doubtful = _places(detections.doubtful, plane, day)
 
-    def count(rows: NDArray[np.bool_], unsure: NDArray[np.bool_]) -> CountInterval:
-        return detections.count_in(rows & sure.counted, unsure & doubtful.counted)
+    sight = _unseen(detections, area)
+
+    def count(
+        rows: NDArray[np.bool_], unsure: NDArray[np.bool_], points: NDArray[np.bool_] | slice
+    ) -> CountInterval:
+        counted = detections.count_in(rows & sure.counted, unsure & doubtful.counted)
+        if sight is None:
+            return counted
+        return replace(counted, high=counted.high + int(sight.unseen_m(points) / CAR_M))
 
     named = [area.tracks[number].id if number >= 0 else None for number in sure.track]
     freight = (detections.frame["category"] == "freight").to_numpy()
@@ -97,21 +113,50 @@ def count_area(detections: Detections, area: AreaOfInterest, day: date | None) -
     if off_track:
         noun = "box lies" if off_track == 1 else "boxes lie"
         warnings.append(f"{off_track} {noun} inside the boundary but on none of its tracks, and not counted.")
+    if sight is not None:
+        warnings.append(
+            f"A railway is seen along only {sight.share:.0%} of the tracks' length: clouds, snow or darkness "
+            "may hide the rest, or the image lies aside. Up to "
+            f"{int(sight.unseen_m() / CAR_M)} more freight cars have room there."
+        )
+    places = None if sight is None else shapely.points(sight.lonlat)
     return AreaCount(
-        total=detections.count_in(sure.counted, doubtful.counted),
+        total=count(sure.counted, doubtful.counted, slice(None)),
         zones={
-            zone.id: count(sure.zones[:, number], doubtful.zones[:, number])
+            zone.id: count(
+                sure.zones[:, number],
+                doubtful.zones[:, number],
+                slice(None) if places is None else shapely.covers(zone.polygon, places),
+            )
             for number, zone in enumerate(area.zones)
         },
         tracks={
-            track.id: count(sure.track == number, doubtful.track == number)
+            track.id: count(
+                sure.track == number,
+                doubtful.track == number,
+                slice(None) if sight is None else sight.track == number,
+            )
             for number, track in enumerate(area.tracks)
         },
         detections=replace(detections, frame=frame),
         length_m=float(frame.loc[frame["counted"], "length_m"].sum()),
         by_type=count_by_type(frame.loc[frame["counted"], "car_type"]),
+        seen=_seen(detections, area),
         warnings=tuple(warnings),
     )
+
+
+def _seen(detections: Detections, area: AreaOfInterest) -> float | None:
+    """The share of the tracks along which a railway is seen."""
+    if area.tracks:
+        return None if detections.tracks is None else detections.tracks.share
+    return None if detections.railway is None else float(detections.railway)
+
+
+def _unseen(detections: Detections, area: AreaOfInterest) -> TrackSight | None:
+    """What was seen of the tracks, where so much of them wasn't that the interval must say so."""
+    share = _seen(detections, area)
+    return detections.tracks if area.tracks and share is not None and share < ALL_SEEN else None
 
 
 def _places(frame: gpd.GeoDataFrame, area: AreaOfInterest, day: date | None) -> _Places:

@@ -22,6 +22,7 @@ from geo import Scene, open_scene
 from geo.dates_in_names import absurd
 from geo.file_formats import images_at
 from geo.file_tree import FolderFileTree, is_unfinished
+from geo.sentinel2.constellation import OCCUPANCY_PRODUCTS
 from geo.zipped import zip_member
 from railwatch.config import SceneSettings
 from railwatch.pipeline.acquisitions import Candidate, Skipped, once_each
@@ -39,7 +40,7 @@ COARSEST_GSD_M = 1.2
 _PRODUCT = re.compile(r"\.SAFE(\.zip)?$|^S2[A-D]_MSIL[12][AC]_.*\.zip$", re.IGNORECASE)
 # Images that describe another image: usable-data masks, browse pictures, thumbnails.
 _SIDECAR = re.compile(
-    r"(_udm2?|[-_]browse|[-_]thumb(nail)?|[-_]quicklook|[-_]ql)\.\w+$|^(preview|icon|thumbnail|quicklook)[-_.]",
+    r"(_udm2?(_clip)?|[-_]browse|[-_]thumb(nail)?|[-_]quicklook|[-_]ql)\.\w+$|^(preview|icon|thumbnail|quicklook)[-_.]",
     re.IGNORECASE,
 )
 
@@ -197,13 +198,6 @@ def select(
     return kept, [*skipped, *doubles]
 
 
-_TEN_METRES = 9.0
-_BETWEEN = (
-    " Images between that and the 10 m of Sentinel-2, such as PlanetScope's, aren't answered: no estimator "
-    "has been trained or measured on them."
-)
-
-
 class _Unfit(Exception):
     """A scene that can be read, but not counted for this area."""
 
@@ -214,8 +208,9 @@ def _candidate(
     scene = _opened(path, settings, dates)
     if scene.gsd_m > COARSEST_GSD_M:
         raise _Unfit(
-            f"{scene.gsd_m:.3g} m a pixel is too coarse to see wagons one by one; counting needs "
-            f"{COARSEST_GSD_M:g} m or finer.{_BETWEEN if scene.gsd_m < _TEN_METRES else ''}"
+            f"{scene.gsd_m:.3g} m a pixel is too coarse to see wagons one by one, which takes "
+            f"{COARSEST_GSD_M:g} m or finer, and how much track is occupied can be told from "
+            f"{OCCUPANCY_PRODUCTS} alone."
         )
     if scene.datetime is None:
         why = "neither its tags nor its name tell when it was taken, and a time series needs that"

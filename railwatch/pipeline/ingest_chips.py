@@ -19,6 +19,7 @@ from rasterio.crs import CRS
 
 from aoi.errors import InputError
 from geo.sentinel2.acquisition import Acquisition, group
+from geo.sentinel2.constellation import CONSTELLATIONS, Constellation, constellation_of
 from geo.sentinel2.formats.product import Band, Product
 from railwatch.errors import StoreError
 from railwatch.pipeline.find_scenes import Skipped, unexpected, without_path
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from aoi import AreaOfInterest
     from geo.sentinel2.chip import Chip
 
-__all__ = ["Date", "described", "gather", "state_of"]
+__all__ = ["Date", "by_constellation", "described", "gather", "state_of"]
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,15 @@ class Date:
     given: bool
 
 
+def by_constellation(products: Sequence[Product]) -> list[tuple[Constellation, list[Product]]]:
+    """Products by the kind of their sensor, which each have chips and a history of their own."""
+    found = [
+        (sensor, [one for one in products if constellation_of(one.platform) is sensor])
+        for sensor in CONSTELLATIONS
+    ]
+    return [(sensor, own) for sensor, own in found if own]
+
+
 def gather(
     products: Sequence[Product],
     area: AreaOfInterest,
@@ -58,9 +68,9 @@ def gather(
     """Keep the best product of every acquisition, and return all that the store then has of the area.
 
     Args:
-        products: Those given, in any order.
+        products: Those given, in any order, all of one sensor.
         area: In longitude and latitude.
-        chips: Of the area.
+        chips: Of the area and the sensor.
         progress: Told of every acquisition.
 
     Returns:

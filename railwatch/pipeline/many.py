@@ -137,11 +137,13 @@ def _state(product: Product) -> str:
 def _known_states(area: AreaOfInterest, store: Store) -> frozenset[str]:
     """The products whose pixels the store holds already."""
     from geo.sentinel2.chip import chip_grid
+    from geo.sentinel2.constellation import CONSTELLATIONS
     from railwatch.pipeline.ingest_chips import state_of
     from railwatch.store.chips import ChipStore
 
-    chips = ChipStore.of(store.path, area, chip_grid(area))
-    return frozenset(state_of(kept.product) for kept in chips.kept())
+    grid = chip_grid(area)
+    stores = [ChipStore.of(store.path, area, grid, sensor) for sensor in CONSTELLATIONS]
+    return frozenset(state_of(kept.product) for chips in stores for kept in chips.kept())
 
 
 def run_areas(
@@ -296,7 +298,8 @@ def work(task: WorkerTask) -> int:
 
 def _keep_pixels(task: WorkerTask, store: Store) -> None:
     from geo.sentinel2.chip import chip_grid
-    from railwatch.pipeline.ingest_chips import gather
+    from railwatch.pipeline.ingest_chips import by_constellation, gather
     from railwatch.store.chips import ChipStore
 
-    gather(task.products, task.area, ChipStore.of(store.path, task.area, chip_grid(task.area)))
+    for sensor, own in by_constellation(task.products):
+        gather(own, task.area, ChipStore.of(store.path, task.area, chip_grid(task.area), sensor))

@@ -1,6 +1,6 @@
 """The main job: find the scenes of an area, count, store, compare with history.
 
-Images of 1 m and finer are counted wagon by wagon; Sentinel-2 products are answered by
+Images of 1 m and finer are counted wagon by wagon; products of Sentinel-2 and PlanetScope are answered by
 `railwatch.pipeline.sentinel2`, each acquisition against the place's own past. Each scene is finished and
 stored before the next one is begun, under an id that says which work it was. So a run that was stopped goes
 on where it was, and a second run of the same work writes nothing.
@@ -21,7 +21,7 @@ from aoi.errors import InputError
 from geo import Scene, valid_fraction
 from geo.file_tree import FolderFileTree, real_paths
 from railwatch.config import RunConfig
-from railwatch.pipeline.count_area import count_area, hidden_share, visible_area
+from railwatch.pipeline.count_area import ALL_SEEN, count_area, hidden_share, visible_area
 from railwatch.pipeline.find_scenes import (
     Candidate,
     Dates,
@@ -160,12 +160,12 @@ def run(
     """Count the freight cars of an area on every scene that shows it.
 
     Args:
-        paths: Images and Sentinel-2 products, and folders that are searched for both at any depth.
+        paths: Images, products of Sentinel-2 and PlanetScope, and folders, which are searched at any depth.
         area: In longitude and latitude.
         config: The settings.
         store: Where observations are kept.
         detector: The wagon detector; by default that of the settings, loaded when a scene needs it.
-        estimator: What answers Sentinel-2 dates; by default that of the settings, loaded when one needs it.
+        estimator: What answers dates at 10 m; by default that of the settings, loaded when one needs it.
         dates: Acquisition times for images that don't tell theirs.
         progress: Told of every scene.
         inputs: What `look_for` has found under the paths, where that is known already.
@@ -282,7 +282,7 @@ class FoundInputs:
     """What lies under the paths that a user gives.
 
     Attributes:
-        products: Sentinel-2 products.
+        products: Of Sentinel-2 and PlanetScope.
         images: Files that may be images of a metre or finer.
         skipped: What can't be used.
     """
@@ -293,7 +293,7 @@ class FoundInputs:
 
 
 def look_for(paths: Iterable[str | Path], store: Store | None = None) -> FoundInputs:
-    """Find the Sentinel-2 products and the images under some paths.
+    """Find the products answered at 10 m and the images under some paths.
 
     Args:
         paths: Files, and folders that are searched at any depth.
@@ -312,7 +312,7 @@ def look_for(paths: Iterable[str | Path], store: Store | None = None) -> FoundIn
 def _products(
     paths: Sequence[Path], trees: Mapping[Path, FolderFileTree], store: Store | None
 ) -> tuple[list[Product], list[Skipped], set[Path]]:
-    """Return the Sentinel-2 products under some paths, those that can't be used, and the files of both."""
+    """Return the products answered at 10 m, those that can't be used, and the files of both."""
     from geo.sentinel2.formats.find import find_products
     from geo.sentinel2.formats.metadata_cache import MetadataCache
 
@@ -354,10 +354,10 @@ def _answered(
     estimator: Estimator | None,
     report: Progress,
 ) -> Answered:
-    """Answer the Sentinel-2 dates; the code for them is entered here and nowhere before."""
+    """Answer the dates at 10 m; the code for them is entered here and nowhere before."""
     from railwatch.pipeline.sentinel2 import answer
 
-    report.label("Sentinel-2")
+    report.label("dates at 10 m")
     with report.bar("acquisitions") as reading, report.bar("dates") as looking:
         return answer(
             products,
@@ -524,11 +524,7 @@ class _RunJob:
                 if visible is None
                 else f"Only {_percent(clear)} of the area is seen; the settings ask for {_percent(wanted)}."
             )
-            nothing = self._observation(
-                candidate, id, clear, hidden, abstained=True, reason=reason, warnings=_sentences(scene)
-            )
-            picture = _picture(scene, None, self.area, nothing)
-            return _SceneResult(nothing, None, picture, _image(scene, picture, self.area))
+            return self._abstained(candidate, clear, hidden, id, reason)
         settings = self.config.detector
         detections = self.detector.detect(
             scene,
@@ -540,6 +536,10 @@ class _RunJob:
             progress=progress,
         )
         counted = count_area(detections, self.area, day)
+        if counted.seen is not None and counted.seen < ALL_SEEN:
+            clear *= counted.seen
+            if counted.seen < self.config.scenes.min_tracks_seen:
+                return self._abstained(candidate, clear, hidden, id, _unseen_reason(counted.seen, self.area))
         total = counted.total
         observation = self._observation(
             candidate,
@@ -559,6 +559,17 @@ class _RunJob:
         picture = _picture(scene, counted.detections, self.area, observation)
         image = _image(scene, picture, self.area)
         return _SceneResult(observation, replace(counted.detections, frame=frame), picture, image)
+
+    def _abstained(
+        self, candidate: Candidate, clear: float, hidden: float, id: str, reason: str
+    ) -> _SceneResult:
+        """An observation without a count, and the picture that shows why."""
+        scene = candidate.scene
+        nothing = self._observation(
+            candidate, id, clear, hidden, abstained=True, reason=reason, warnings=_sentences(scene)
+        )
+        picture = _picture(scene, None, self.area, nothing)
+        return _SceneResult(nothing, None, picture, _image(scene, picture, self.area))
 
     def _count_unplaced(
         self, candidate: Candidate, id: str, progress: Callable[[int, int], None]
@@ -640,6 +651,14 @@ class _RunJob:
             geometry=geometry_json(self.area.boundary),
             **(counts | values),
         )
+
+
+def _unseen_reason(seen: float, area: AreaOfInterest) -> str:
+    where = f"along {_percent(seen)} of the tracks' length" if area.tracks and seen else "in the area"
+    return (
+        f"{'A' if seen else 'No'} railway is seen {where}{' only' if seen else ''}: clouds, snow or darkness "
+        "hide it, or the image lies elsewhere."
+    )
 
 
 def _sentences(scene: Scene) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Sentinel-2 dates of an area answered one by one, each against the area's own past.
+"""Sentinel-2 and PlanetScope dates of an area answered one by one, each against its sensor's own past.
 
 A date's answer follows from its pixels, the area, the settings, the model and the clear dates before it,
 and its id is the digest of just these. So the same work has the same id whatever order files and runs came
@@ -18,18 +18,20 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aoi.files import write_bytes
 from geo.sentinel2.chip import PIXEL_M, Chip, ChipOnDisk
+from geo.sentinel2.constellation import Constellation
 from geo.sentinel2.site import Site
 from geo.sentinel2.time_series import AcceptedShift, DatedImage, dated_images
 from railwatch.errors import StoreError
 from railwatch.pages.pictures.occupancy import render
 from railwatch.pipeline.count_area import hidden_share
 from railwatch.pipeline.find_scenes import Skipped, unexpected
-from railwatch.pipeline.ingest_chips import Date, gather
+from railwatch.pipeline.ingest_chips import Date, by_constellation, gather
 from railwatch.store.chips import ChipStore, StoredChip
 from railwatch.store.observation import Observation, geometry_json, iso, observation_id
 from railwatch.version import __version__
@@ -88,6 +90,17 @@ class Answered:
     skipped: tuple[Skipped, ...] = ()
     renewed: int = 0
 
+    def joined(self, other: Answered) -> Answered:
+        """What came of both."""
+        return Answered(
+            observations=tuple(
+                sorted((*self.observations, *other.observations), key=lambda one: (one.datetime, one.id))
+            ),
+            new=self.new | other.new,
+            skipped=(*self.skipped, *other.skipped),
+            renewed=self.renewed + other.renewed,
+        )
+
 
 def answer(
     products: Sequence[Product],
@@ -117,14 +130,23 @@ def answer(
     """
     if not products:
         return Answered()
-    site = Site.of(area)
-    chips = ChipStore.of(store.path, area, site.grid)
-    dates, skipped = gather(products, area, chips, reading)
-    if not dates:
-        return Answered(skipped=tuple(skipped))
+    site, loaded = Site.of(area), cache(load)
+    found = Answered()
+    for sensor, own in by_constellation(products):
+        chips = ChipStore.of(store.path, area, site.grid, sensor)
+        dates, skipped = gather(own, area, chips, reading)
+        found = found.joined(Answered(skipped=tuple(skipped)))
+        if dates:
+            job = _AreaJob(area, config, store, site, chips, sensor, loaded())
+            found = found.joined(_series(job, dates, progress))
+    return found
+
+
+def _series(job: _AreaJob, dates: Sequence[Date], progress: Callable[[int, int], None]) -> Answered:
+    """Answer the dates of one sensor."""
+    area, chips = job.area, job.chips
     given = {one.kept.id for one in dates if one.given}
-    had = {one.scene for one in store.observations(area.name, superseded=True) if one.method == METHOD}
-    job = _AreaJob(area, config, store, site, chips, load())
+    had = {one.scene for one in job.store.observations(area.name, superseded=True) if one.method == METHOD}
     for _ in range(_ROUNDS):
         job.run(dates, progress)
         # Another process may have brought in dates meanwhile, which its answers and ours then don't know of.
@@ -136,7 +158,7 @@ def answer(
     return Answered(
         observations=tuple(sorted(shown, key=lambda one: (one.datetime, one.id))),
         new=frozenset(one.id for one in shown if one.id in job.new),
-        skipped=(*skipped, *job.failed.values()),
+        skipped=tuple(job.failed.values()),
         renewed=sum(one.id in job.new and one.scene in had for one in shown),
     )
 
@@ -226,6 +248,7 @@ class _AreaJob:
     """The work on one area.
 
     Attributes:
+        sensor: Whose dates these are.
         answers: By acquisition, of all dates of the last pass.
         new: Ids of the answers that were made.
         failed: By acquisition, dates that couldn't be answered for a reason that nobody foresaw.
@@ -236,6 +259,7 @@ class _AreaJob:
     store: Store
     site: Site
     chips: ChipStore
+    sensor: Constellation
     estimator: Estimator
     answers: dict[str, Observation] = field(default_factory=dict)
     new: set[str] = field(default_factory=set)
@@ -295,6 +319,7 @@ class _AreaJob:
                 hindcast=hindcast,
                 known={one.placement.id: one.placement for one in known},
                 wanted=lambda chip: place[chip.id] in missing,
+                prior_sd_m=self.sensor.prior_sd_m,
             ):
                 number = place[image.id]
                 if number == len(known) and image.placement is not None:
@@ -390,7 +415,7 @@ class _AreaJob:
             aoi=self.area.name,
             scene=image.id,
             datetime=image.datetime,
-            sensor=image.chip.platform,
+            sensor=self.sensor.named(image.chip.platform),
             method="occupancy",
             clear_fraction=round(min(1.0, max(0.0, clear)), 4),
             hidden_fraction=round(hidden, 4),
@@ -451,7 +476,7 @@ class _AreaJob:
             "acquisition_aliases": list(date.aliases),
             "file": str(kept.product["name"]),
             "sha256": kept.content,
-            "gsd_m": PIXEL_M,
+            "gsd_m": image.chip.provenance.get("gsd_m", PIXEL_M),
             "level": image.chip.level,
             "baseline": image.chip.baseline,
             "relative_orbit": image.chip.relative_orbit,

@@ -1,9 +1,10 @@
-"""The pixels of Sentinel-2 acquisitions over an area, kept in the store as the history of later ones.
+"""The pixels of acquisitions over an area at 10 m, kept in the store as the history of later ones.
 
 Layout, beside the observations of a store::
 
     STORE/chips/<area>-<grid>/<acquisition>.tif      one GeoTIFF an acquisition
     STORE/chips/<area>-<grid>/looks-<area>.json      where each date lies beside the others (see `History`)
+    STORE/chips/<area>-<grid>-planetscope/           the same of PlanetScope, which has a history of its own
 
 A chip's file is an ordinary GeoTIFF: bands with names, scale and offset (value * 0.0001 - 0.1 is
 reflectance, 0 is no data), the scene classification as a last band, the time in GDAL's ``IMAGERY`` metadata,
@@ -36,6 +37,7 @@ from aoi.files import replacing, sweep
 from aoi.gdal import open_raster
 from geo.grid import Grid
 from geo.sentinel2.chip import PIXEL_M, Chip
+from geo.sentinel2.constellation import SENTINEL2, Constellation
 from railwatch.errors import StoreError
 from railwatch.store.observation import iso, slug
 
@@ -99,7 +101,9 @@ class ChipStore:
     grid: Grid
 
     @classmethod
-    def of(cls, store: Path, area: AreaOfInterest, grid: Grid) -> ChipStore:
+    def of(
+        cls, store: Path, area: AreaOfInterest, grid: Grid, sensor: Constellation = SENTINEL2
+    ) -> ChipStore:
         """The chips of an area; the folder needn't be there yet.
 
         Chips of another grid (the boundary was drawn anew) are taken over where they show the area, since
@@ -109,11 +113,13 @@ class ChipStore:
             store: The store's folder.
             area: The area.
             grid: Around it.
+            sensor: Whose; each kind has a folder of its own.
         """
-        name = f"{slug(area.name)}-{_grid_digest(grid)}"
+        own = "" if sensor is SENTINEL2 else f"-{slug(sensor.name)}"
+        name = f"{slug(area.name)}-{_grid_digest(grid)}{own}"
         found = cls(store / CHIPS / name, grid)
         if not found.path.is_dir():
-            found._take_over(sorted((store / CHIPS).glob(f"{slug(area.name)}-????????")), area)
+            found._take_over(sorted((store / CHIPS).glob(f"{slug(area.name)}-????????{own}")), area)
         sweep(found.path)
         return found
 

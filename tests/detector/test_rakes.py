@@ -53,6 +53,12 @@ def test_a_curve_is_one_rake():
     assert len(set(rakes(cars).tolist())) == 1
 
 
+def test_a_rake_is_one_whatever_the_order_of_its_cars():
+    order = np.random.default_rng(3).permutation(120)
+    cars = np.concatenate([row(60), row(60, y=9.0)])[order]
+    assert rakes(cars).tolist() == [int((number < 60) != (order[0] < 60)) for number in order]
+
+
 def test_no_box_and_one():
     assert len(coupled(np.zeros((0, 5)))[0]) == 0
     assert rakes(row(1)).tolist() == [0]

@@ -13,6 +13,7 @@ from detector.wagons.boxes import (
     as_boxes,
     box_corners,
     match,
+    near_pairs,
     overlapping_pairs,
     pair_iou,
     rotated_iou,
@@ -137,6 +138,21 @@ def test_pairs_are_the_same_whatever_the_chunks(chunk, monkeypatch):
     assert set(zip(first.tolist(), second.tolist(), strict=True)) == expected
     assert len(expected) > 25
     np.testing.assert_allclose(rotated_iou(boxes, boxes), iou_by_shapely(boxes, boxes), atol=1e-5)
+
+
+@given(SEEDS, st.integers(0, 90), st.sampled_from([1.0, 3.0, 40.0]))
+@settings(max_examples=40)
+def test_near_points_are_those_of_all_pairs(seed, number, reach):
+    rng = np.random.default_rng(seed)
+    # On whole numbers, so that points coincide and lie just as far apart as the reach.
+    places = rng.integers(-25, 25, (number, 2)).astype(np.float64)
+    apart = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1))
+    expected = set(zip(*(axis.tolist() for axis in np.nonzero(np.triu(apart <= reach, 1))), strict=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("detector.wagons.boxes._CHUNK_POINTS", 7)
+        pairs = np.sort(near_pairs(places, reach), axis=0).T.tolist()
+    assert len(pairs) == len(expected)
+    assert {(i, j) for i, j in pairs} == expected
 
 
 def test_fat_boxes_that_touch_at_their_corners_are_a_pair():

@@ -22,10 +22,9 @@ from pyproj import CRS, Geod, Transformer
 from aoi import AreaOfInterest
 from detector.errors import ResolutionError
 from detector.wagons.boxes import as_boxes
-from detector.wagons.decode import Candidates
+from detector.wagons.decode import Candidates, owned_by
 from detector.wagons.detector import HALO_PX, WagonDetector
 from detector.wagons.map_network import TorchMaps
-from detector.wagons.tiled import owned_by
 from geo import Scene, SceneError, TileGrid, open_scene
 
 EAST, NORTH = 632_000.0, 4_698_000.0
@@ -253,7 +252,8 @@ def test_an_empty_scene_has_an_empty_table(detector, tmp_path):
     assert (found.count, found.count_low, len(found.frame), len(found.doubtful)) == (0, 0, 0, 0)
     assert found.frame.crs == painted.scene.crs
     assert found.valid_fraction == 1.0
-    assert found.warnings == ()
+    assert not found.railway
+    assert len(found.warnings) == 1  # that no railway is seen
 
 
 def area_over(scene: Scene, outline: shapely.Geometry) -> AreaOfInterest:
@@ -314,6 +314,7 @@ def test_a_scene_without_a_valid_pixel_is_refused(detector, tmp_path):
     [
         (10.0, "too coarse to see wagons one by one"),
         (1.5, "the detector needs 1.2 m or finer"),
+        (3.0, "track is occupied can be told from series of Sentinel-2 products and PlanetScope's"),
         (0.05, "finer than the 0.1 m this detector knows"),
     ],
 )

@@ -412,6 +412,28 @@ def _safe(folder: Path) -> Path:
     return write_safe(folder, _sentinel2_chip(), tile="52TFN", baseline="05.11")
 
 
+def _planetscope(kind: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        stem = "20231005_021001_43_2427"
+        geotiff(
+            folder / f"{stem}_3B_AnalyticMS.tif",
+            np.full((4, 40, 40), 3000, np.uint16),
+            transform=from_origin(WEST, NORTH, 3.0, 3.0),
+        )
+        said = {"acquired": "2023-10-05T02:10:01Z", "sun_azimuth": 158.2, "sun_elevation": 41.3}
+        (folder / f"{stem}_metadata.json").write_text(json.dumps({"id": stem, "properties": said}))
+        bands = "".join(
+            f"<bandSpecificMetadata><bandNumber>{k}</bandNumber><reflectanceCoefficient>2.1e-5"
+            "</reflectanceCoefficient></bandSpecificMetadata>"
+            for k in range(1, 5)
+        )
+        text = f"<EarthObservation>{bands}</EarthObservation>"
+        (folder / f"{stem}_3B_AnalyticMS_metadata.xml").write_text(text)
+        return folder / f"{stem}{kind}"
+
+    return make
+
+
 def _read_products(path: Path) -> object:
     """As `railwatch run` does: nothing is raised for a bad product, it is a refusal with a reason."""
     from geo.sentinel2.formats.find import find_products
@@ -667,6 +689,9 @@ READERS: tuple[Reader, ...] = (
     Reader("STAC item of Sentinel-2", _sentinel2_item, _read_products, text=True),
     Reader("Sentinel-2 band", _sentinel2_band, _read_products),
     Reader("SAFE in a zip", _safe, _read_products),
+    Reader("PlanetScope image", _planetscope("_3B_AnalyticMS.tif"), _read_products),
+    Reader("PlanetScope JSON", _planetscope("_metadata.json"), _read_products, text=True),
+    Reader("PlanetScope XML", _planetscope("_3B_AnalyticMS_metadata.xml"), _read_products, text=True),
     Reader("store item", _item, read_store, text=True),
     Reader("store index", _index, _read_index, text=True),
     Reader("chip", _chip, _read_chip),

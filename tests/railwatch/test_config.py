@@ -153,7 +153,9 @@ def test_what_is_not_allowed_is_refused_in_one_sentence(write, text, message):
 
 def test_a_missing_file_names_the_bundled_ones(tmp_path):
     assert "no such settings file" in refusal(tmp_path / "none.toml")
-    with pytest.raises(ConfigError, match=r"tumangan: no such settings file .*: sentinel2, tumangang, vhr"):
+    with pytest.raises(
+        ConfigError, match=r"tumangan: no such settings file .*: planetscope, sentinel2, tumangang, vhr"
+    ):
         load_config("tumangan")
 
 
@@ -166,7 +168,7 @@ def test_files_that_are_not_text_or_not_files_are_refused(tmp_path):
 
 def test_bundled_settings_load_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert config_names() == ["sentinel2", "tumangang", "vhr"]
+    assert config_names() == ["planetscope", "sentinel2", "tumangang", "vhr"]
     loaded = {name: load_config(name) for name in config_names()}
     assert loaded["tumangang"].aoi == "tumangang"
     # the comparison that the published analysis made
@@ -228,7 +230,7 @@ def test_the_digest_follows_results_only():
     assert config.override(detector__threshold=0.9).counting_digest != config.counting_digest
     assert config.override(detector__careful=True).counting_digest != config.counting_digest
     # A change of this value makes every stored observation's settings look different: mean it.
-    assert config.counting_digest == "374b50991e47df125c6453a30bd3c867e2373f0b1c46720e2810b48ad9586a6f"
+    assert config.counting_digest == "eb7342a6adfa68c38499588b961c54c9541569ff669efcc4960b5c2cf850566d"
 
 
 @given(

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from yards import Yard, detections_of
 
-from aoi import Mask
+from aoi import AreaOfInterest, Mask
+from detector.wagons.track_sight import TrackSight
 from geo import Scene, open_scene
 from railwatch.pipeline.count_area import TRACK_REACH_M, count_area, hidden_share, visible_area
 
@@ -132,3 +133,46 @@ def test_a_car_off_the_tracks_is_in_no_type(scene: Scene) -> None:
     typed = replace(found, frame=found.frame.assign(car_type=["covered", "tank"]))
     counted = count_area(typed, YARD.area(), DAY)
     assert (counted.by_type["covered"], counted.by_type["tank"]) == (1, 0)
+
+
+def seen_until(scene: Scene, area: AreaOfInterest, share: float) -> TrackSight:
+    """Points along the area's tracks, of each of which the first share is seen."""
+    points, track, seen = [], [], []
+    for number, one in enumerate(area.tracks):
+        at = (np.arange(50) + 0.5) / 50
+        points.append(shapely.get_coordinates(shapely.line_interpolate_point(one.line, at, normalized=True)))
+        track += [number] * 50
+        seen += (at < share).tolist()
+    return TrackSight(np.concatenate(points), np.array(track), np.array(seen))
+
+
+def test_tracks_that_cant_be_seen_have_room_for_cars(scene: Scene) -> None:
+    area = YARD.area()
+    found = replace(detections_of(scene, YARD.boxes((4, 0, 0))), tracks=seen_until(scene, area, 0.5))
+    plain = count_area(detections_of(scene, YARD.boxes((4, 0, 0))), area, DAY)
+    half = count_area(found, area, DAY)
+    assert half.seen == 0.5
+    assert half.total.count == plain.total.count
+    assert half.total.low == plain.total.low
+    assert half.total.high == plain.total.high + 75 * 4 // 15
+    assert half.tracks["t2"].high == plain.tracks["t2"].high + 25 * 4 // 15
+    # The west is seen, the east isn't.
+    assert half.zones["west"].high == plain.zones["west"].high
+    assert half.zones["east"].high > plain.zones["east"].high + 10
+    assert any("only 50% of the tracks' length" in text and "Up to 20 more" in text for text in half.warnings)
+
+
+@pytest.mark.parametrize("share", [0.7, 1.0])
+def test_tracks_that_are_mostly_seen_change_nothing(scene: Scene, share: float) -> None:
+    area = YARD.area()
+    found = detections_of(scene, YARD.boxes((4, 0, 0)))
+    counted = count_area(replace(found, tracks=seen_until(scene, area, share)), area, DAY)
+    assert counted.total == count_area(found, area, DAY).total
+    assert counted.warnings == ()
+
+
+def test_an_area_without_tracks_shows_a_railway_or_none(scene: Scene) -> None:
+    area = replace(YARD.area(), tracks=())
+    found = detections_of(scene, YARD.boxes((0, 0, 0)))
+    said = [count_area(replace(found, railway=value), area, DAY).seen for value in (None, False, True)]
+    assert said == [None, 0.0, 1.0]

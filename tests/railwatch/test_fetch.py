@@ -202,6 +202,47 @@ def test_one_bad_scene_stops_nothing(yard, tmp_path):
     assert not result.unavailable
 
 
+def test_what_an_archive_offers_and_nobody_can_place_is_said(yard, tmp_path, railwatch):
+    """A static catalogue: an item is whole, one has no time of its own, one no place, one no images."""
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    paths = [tm.write(folder, number, how="c1") for number in range(4)]
+    with range_server(folder) as images:
+        items = [served(path, folder, images) for path in paths]
+        items[1]["properties"]["datetime"] = None  # its product's name tells it
+        items[2]["geometry"], items[2]["bbox"] = None, [1, "x", 3, 4]
+        items[3]["assets"] = {"thumbnail": {"href": f"{images.url}/none.jpg"}}
+        links = []
+        for number, item in enumerate(items):
+            (folder / f"item{number}.json").write_text(json.dumps(item))
+            links.append({"rel": "item", "href": f"./item{number}.json"})
+        catalogue = {
+            "type": "Catalog",
+            "id": "c",
+            "description": "c",
+            "stac_version": "1.0.0",
+            "links": links,
+        }
+        (folder / "catalog.json").write_text(json.dumps(catalogue))
+        (folder / "empty.json").write_text(json.dumps(catalogue | {"links": links[2:]}))
+        (folder / "nothing.json").write_text(json.dumps(catalogue | {"links": []}))
+        span = ("--since", "2023-01-01", "--until", "2023-12-31", "--allow-host", images.host)
+
+        def fetched(name, *more):
+            where = ("--source", f"{images.url}/{name}.json", "--out", tmp_path / name)
+            return railwatch("fetch", "--aoi", yard, *span, *where, *more)
+
+        found = json.loads(fetched("catalog", "--json").out)
+        neither, nothing = fetched("empty"), fetched("nothing")
+    assert len(found["scenes"]) == 2, (found["skipped"], found["failed"])
+    reasons = [one["reason"] for one in found["skipped"]]
+    assert any("doesn't say where it lies" in reason for reason in reasons)
+    assert any("has no image of B02" in reason for reason in reasons)
+    assert neither.out.count("left out") == 3  # two items, and the line of sums
+    assert "doesn't say where it lies" in neither.out
+    assert "the archive has no scene of 2023-01-01 to 2023-12-31 with at most 80% cloud" in nothing.out
+
+
 # ---- watch -----------------------------------------------------------------------------------------
 
 

@@ -161,10 +161,10 @@ def test_scenes_come_by_time_and_others_with_their_reason(tmp_path: Path) -> Non
     assert "--dates" in reasons["no_date.tif"]
     assert reasons["away_20230301.tif"] == "it doesn't touch the area yard."
     assert reasons["coarse_20230401.tif"].startswith("10 m a pixel is too coarse to see wagons one by one")
-    assert "PlanetScope" not in reasons["coarse_20230401.tif"]
-    # Neither boxes nor an occupancy estimator: refused with the reason.
+    assert "how much track is occupied can be told from Sentinel-2" in reasons["coarse_20230401.tif"]
+    # Neither fine enough for boxes nor a product for occupancy: refused in a sentence that names both ways.
     assert reasons["planet_20230402.tif"].startswith("3 m a pixel is too coarse to see wagons one by one")
-    assert "such as PlanetScope's, aren't answered: no estimator has been" in reasons["planet_20230402.tif"]
+    assert "PlanetScope's surface reflectance" in reasons["planet_20230402.tif"]
     assert "no position" in reasons["nowhere_20230501.tif"]
     assert "railwatch detect" in reasons["nowhere_20230501.tif"]
     for reason in reasons.values():
@@ -173,12 +173,10 @@ def test_scenes_come_by_time_and_others_with_their_reason(tmp_path: Path) -> Non
         assert "\n" not in reason
 
 
-def test_three_metres_are_refused_with_the_reason(tmp_path: Path) -> None:
-    YARD.write(tmp_path / "planet_20230401.tif", transform=Affine(3.0, 0, WEST - 100, 0, -3.0, NORTH + 100))
-    kept, reasons = choose(tmp_path)
-    assert kept == []
-    assert reasons["planet_20230401.tif"].startswith("3 m a pixel is too coarse to see wagons one by one")
-    assert "no estimator has been trained or measured on them" in reasons["planet_20230401.tif"]
+def test_usable_data_masks_are_no_scenes(tmp_path: Path) -> None:
+    for name in ("20230401_021001_43_2427_3B_udm2.tif", "20230401_021001_43_2427_3B_udm2_clip.tif"):
+        YARD.write(tmp_path / name)
+    assert find_scenes([tmp_path])[0] == []
 
 
 def test_copies_count_once(tmp_path: Path) -> None:

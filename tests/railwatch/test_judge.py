@@ -182,7 +182,8 @@ def plain(**changes: object) -> Figures:
         ({"record": 0.89}, "elevated"),
         ({"exceedance": 0.011}, "elevated"),
         ({"q_exceedance": 0.11}, "elevated"),
-        ({"q_exceedance": 0.21}, "typical"),
+        ({"q_exceedance": 0.24}, "elevated"),
+        ({"q_exceedance": 0.26}, "typical"),
         ({"exceedance": 0.026, "q_exceedance": 0.03}, "typical"),
         ({"n_effective": 48.0}, "elevated"),  # a short record must be beaten by a margin
         ({"n_effective": 48.0, "record_margin": 0.95}, "unprecedented"),

@@ -23,6 +23,7 @@ from yards import BrightDetector, Yard
 from aoi import AreaOfInterest, Mask
 from detector import Detections
 from detector.errors import ResolutionError
+from detector.wagons.track_sight import TrackSight
 from geo import Scene
 from geo.tiles import TileGrid, tiles
 from railwatch.config import RunConfig
@@ -145,6 +146,30 @@ def test_an_image_is_opened_twice_to_be_recognised_and_twice_to_be_counted_and_d
     result = count(series(tmp_path / "scenes"), tmp_path / "store", detector=TileReader())
     assert len(result.new) == 3
     assert opened == dict.fromkeys((f"{name}.tif" for name in COUNTS), 4)
+
+
+@pytest.mark.parametrize(
+    ("tracks", "words"), [(True, "along 10% of the tracks' length only"), (False, "No rail")]
+)
+def test_an_image_that_shows_no_railway_isnt_an_empty_yard(tmp_path: Path, tracks: bool, words: str) -> None:
+    class UnderCloud(BrightDetector):
+        def detect(self, scene: Scene, area: AreaOfInterest | None = None, **options: Any) -> Detections:
+            found = super().detect(scene, area, **options)
+            sight = TrackSight(np.zeros((10, 2)), np.zeros(10, np.int64), np.arange(10) == 4)
+            return replace(found, railway=False, tracks=sight if area and area.tracks else None)
+
+    area = YARD.area() if tracks else replace(YARD.area(), tracks=())
+    scenes = series(tmp_path / "scenes")
+    result = count(scenes, tmp_path / "store", area, detector=UnderCloud())
+    for one in result.observations:
+        assert one.abstained
+        assert one.count is None
+        assert one.reason is not None
+        assert words in one.reason
+        assert one.clear_fraction == pytest.approx(0.1 if tracks else 0.0)
+    always = CONFIG.override(scenes__min_tracks_seen=0.0)
+    answered = count(scenes, tmp_path / "other", area, always, detector=UnderCloud())
+    assert [one.count for one in answered.observations] == [9, 15, 46]
 
 
 def test_a_second_run_does_only_what_is_new(tmp_path: Path) -> None:

@@ -236,7 +236,7 @@ def test_tracks_are_not_drawn_from_ten_metres(tmp_path: Path, railwatch: Railwat
     store.add(observation(2, zones={"west": {"count": 3.0, "count_low": 2.0, "count_high": 4.0}}))
     done = railwatch("chart", "--store", store.path, "--kind", "tracks", "--out", out)
     assert done.code == 0, done.err
-    assert "note: 2 Sentinel-2 dates aren't drawn: they say nothing about single tracks." in done.out
+    assert "note: 2 dates at 10 m aren't drawn: they say nothing about single tracks." in done.out
     # Metres of track are given by zone, so that zones are drawn from ten metres too.
     done = railwatch("chart", "--store", store.path, "--kind", "zones", "--out", out, "--json")
     assert json.loads(done.out)["observations"] == 3

@@ -271,6 +271,7 @@ class AcquisitionConditions:
         fwhm_m: Point spread by band, full width at half maximum.
         snow: Share of the ground under snow, 0 to 1.
         seed: Of what is different everywhere: local change, noise.
+        noise: Of the instrument, times that of Sentinel-2.
     """
 
     when: dt.datetime
@@ -284,6 +285,7 @@ class AcquisitionConditions:
     fwhm_m: tuple[float, ...]
     snow: float
     seed: int
+    noise: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -319,14 +321,17 @@ class SiteParameters:
         )
 
 
-def sun_at(when: dt.datetime, latitude_deg: float) -> tuple[float, float]:
-    """Azimuth and elevation of the sun at the satellite's usual local time, about 10:45, degrees.
+def sun_at(when: dt.datetime, latitude_deg: float, hour_deg: float = -18.0) -> tuple[float, float]:
+    """Azimuth and elevation of the sun, degrees (J. Meeus, Astronomical Algorithms; low precision).
 
-    J. Meeus, Astronomical Algorithms, low-precision declination.
+    Args:
+        when: The day.
+        latitude_deg: Of the place.
+        hour_deg: Hour angle, 15 degrees an hour after noon; that of Sentinel-2, about 10:45, if not given.
     """
     day = when.timetuple().tm_yday
     declination = math.radians(23.44) * math.sin(2 * math.pi * (day - 81) / 365.25)
-    latitude, hour = math.radians(latitude_deg), math.radians(-18.0)
+    latitude, hour = math.radians(latitude_deg), math.radians(hour_deg)
     up = math.sin(latitude) * math.sin(declination) + math.cos(latitude) * math.cos(declination) * math.cos(
         hour
     )
@@ -510,7 +515,7 @@ class CoarseYard:
                 borderValue=float("nan"),
             )
             out[b] = out[b] * sky.gain[b] + sky.haze[b] + (slope[0] * ramp_x + slope[1] * ramp_y)
-        strength = 0.0015 + 0.006 * np.clip(out, 0, 1)
+        strength = sky.noise * (0.0015 + 0.006 * np.clip(out, 0, 1))
         sun = math.sin(math.radians(45.0)) / max(math.sin(math.radians(sky.sun_elevation_deg)), 0.2)
         out += rng.standard_normal(out.shape).astype(np.float32) * strength * np.float32(sun**0.5)
         return np.asarray(np.round(np.clip(out, 0.0001, 1.6) * 1e4) / 1e4, dtype=np.float32)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import defusedxml.ElementTree
-from defusedxml.common import DefusedXmlException
 
 from geo.errors import SceneError
 from geo.sentinel2.formats.product_names import (
@@ -23,11 +19,10 @@ from geo.sentinel2.formats.product_names import (
     parse_product_name,
     platform_of,
 )
+from geo.sentinel2.formats.xml_texts import XmlTexts, finite_number, local_name, parsed_xml
 
 if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element, ParseError
-else:
-    from defusedxml.ElementTree import ParseError
+    from xml.etree.ElementTree import Element
 
 BAND_NAMES = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 """Names by ESA's band ids, 0 to 12, for XML that doesn't list them itself."""
@@ -96,10 +91,10 @@ def product_metadata(content: bytes, where: Path) -> ProductMetadata:
         SceneError: It isn't well-formed, isn't a Sentinel-2 product's, has entities of its own, or lacks what
             numbers are understood by.
     """
-    root = _parsed(content, where)
-    if "User_Product" not in _local(root.tag):
+    root = parsed_xml(content, where)
+    if "User_Product" not in local_name(root.tag):
         raise SceneError(f"{where}: isn't the XML of a Sentinel-2 product")
-    texts = _Texts(root)
+    texts = XmlTexts(root)
     name = texts.first("PRODUCT_URI") or texts.first("PRODUCT_URI_2A") or texts.first("PRODUCT_URI_1C") or ""
     parsed = parse_product_name(name) or parse_product_name(where.name)
     takes = [one.get("datatakeIdentifier", "") for one in texts.elements("Datatake")]
@@ -129,19 +124,22 @@ def tile_metadata(content: bytes, where: Path) -> TileMetadata:
     Raises:
         SceneError: It isn't well-formed, isn't a granule's, or has entities of its own.
     """
-    root = _parsed(content, where)
-    if "Tile_ID" not in _local(root.tag):
+    root = parsed_xml(content, where)
+    if "Tile_ID" not in local_name(root.tag):
         raise SceneError(f"{where}: isn't the XML of a Sentinel-2 tile")
-    texts = _Texts(root)
+    texts = XmlTexts(root)
     tile_id = texts.first("TILE_ID") or texts.first("TILE_ID_2A") or ""
     sun = next(texts.elements("Mean_Sun_Angle"), None)
     zenith = azimuth = None
     if sun is not None:
-        inside = _Texts(sun)
-        zenith, azimuth = _number(inside.first("ZENITH_ANGLE")), _number(inside.first("AZIMUTH_ANGLE"))
+        inside = XmlTexts(sun)
+        zenith, azimuth = (
+            finite_number(inside.first("ZENITH_ANGLE")),
+            finite_number(inside.first("AZIMUTH_ANGLE")),
+        )
     return TileMetadata(
         tile_id=tile_id,
-        level="L1C" if "1C" in _local(root.tag) else "L2A",
+        level="L1C" if "1C" in local_name(root.tag) else "L2A",
         seen=_time(texts.first("SENSING_TIME")),
         baseline=baseline_in(tile_id),
         sun_elevation_deg=None if zenith is None else 90.0 - zenith,
@@ -149,44 +147,9 @@ def tile_metadata(content: bytes, where: Path) -> TileMetadata:
     )
 
 
-class _Texts:
-    """Elements of a tree by name, whatever their namespace: each generation of the format has another one."""
-
-    def __init__(self, root: Element) -> None:
-        self._by_name: dict[str, list[Element]] = {}
-        for element in root.iter():
-            if isinstance(element.tag, str):
-                self._by_name.setdefault(_local(element.tag), []).append(element)
-
-    def elements(self, name: str) -> Iterator[Element]:
-        yield from self._by_name.get(name, ())
-
-    def first(self, name: str) -> str | None:
-        for element in self.elements(name):
-            if element.text and element.text.strip():
-                return element.text.strip()
-        return None
-
-
-def _parsed(content: bytes, where: Path) -> Element:
-    try:
-        root: Element = defusedxml.ElementTree.fromstring(content, forbid_dtd=True)
-    except DefusedXmlException as error:
-        raise SceneError(
-            f"{where}: defines entities of its own, which is no product's habit; not read"
-        ) from error
-    except (ParseError, ValueError, LookupError) as error:
-        raise SceneError(f"{where}: isn't well-formed XML ({error})") from error
-    return root
-
-
-def _local(tag: str) -> str:
-    return tag.rpartition("}")[2]
-
-
-def _level(texts: _Texts, root: Element, parsed: ProductName | None, where: Path) -> str:
+def _level(texts: XmlTexts, root: Element, parsed: ProductName | None, where: Path) -> str:
     said = " ".join(
-        filter(None, (texts.first("PROCESSING_LEVEL"), texts.first("PRODUCT_TYPE"), _local(root.tag)))
+        filter(None, (texts.first("PROCESSING_LEVEL"), texts.first("PRODUCT_TYPE"), local_name(root.tag)))
     )
     if "1C" in said:
         return "L1C"
@@ -197,12 +160,14 @@ def _level(texts: _Texts, root: Element, parsed: ProductName | None, where: Path
     raise SceneError(f"{where}: isn't a level-1C or level-2A product")
 
 
-def _platform(texts: _Texts, parsed: ProductName | None) -> str:
+def _platform(texts: XmlTexts, parsed: ProductName | None) -> str:
     said = platform_of(texts.first("SPACECRAFT_NAME") or "")
     return parsed.platform if said == "Sentinel-2" and parsed is not None else said
 
 
-def _start(texts: _Texts, parsed: ProductName | None, datatake: Datatake | None, where: Path) -> dt.datetime:
+def _start(
+    texts: XmlTexts, parsed: ProductName | None, datatake: Datatake | None, where: Path
+) -> dt.datetime:
     """The datatake's start, to the second, as product names have it: the same in all products of a pass."""
     for when in (_time(texts.first("DATATAKE_SENSING_START")), datatake.start if datatake else None):
         if when is not None:
@@ -215,27 +180,27 @@ def _start(texts: _Texts, parsed: ProductName | None, datatake: Datatake | None,
     return when.replace(microsecond=0)
 
 
-def _orbit(texts: _Texts, parsed: ProductName | None) -> int | None:
+def _orbit(texts: XmlTexts, parsed: ProductName | None) -> int | None:
     text = texts.first("SENSING_ORBIT_NUMBER")
     if text is not None and text.isdigit() and 1 <= int(text) <= 143:
         return int(text)
     return parsed.relative_orbit if parsed is not None else None
 
 
-def _baseline(texts: _Texts, parsed: ProductName | None) -> str | None:
+def _baseline(texts: XmlTexts, parsed: ProductName | None) -> str | None:
     text = texts.first("PROCESSING_BASELINE")
     if text is not None and re.fullmatch(r"\d\d\.\d\d", text):
         return text
     return parsed.baseline if parsed is not None else None
 
 
-def _quantification(texts: _Texts, level: str, where: Path) -> float:
+def _quantification(texts: XmlTexts, level: str, where: Path) -> float:
     names = (
         ("QUANTIFICATION_VALUE",)
         if level == "L1C"
         else ("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
     )
-    value = next((found for name in names if (found := _number(texts.first(name))) is not None), None)
+    value = next((found for name in names if (found := finite_number(texts.first(name))) is not None), None)
     if value is None:
         raise SceneError(f"{where}: doesn't say what its numbers are divided by (no {names[0]})")
     if not _QUANTIFICATIONS[0] <= value <= _QUANTIFICATIONS[1]:
@@ -243,14 +208,14 @@ def _quantification(texts: _Texts, level: str, where: Path) -> float:
     return value
 
 
-def _offsets(texts: _Texts, quantification: float, where: Path) -> dict[str, float]:
+def _offsets(texts: XmlTexts, quantification: float, where: Path) -> dict[str, float]:
     physical = {
         one.get("bandId", ""): _band_name(one.get("physicalBand", ""))
         for one in texts.elements("Spectral_Information")
     }
     offsets: dict[str, float] = {}
     for element in (*texts.elements("BOA_ADD_OFFSET"), *texts.elements("RADIO_ADD_OFFSET")):
-        identifier, value = element.get("band_id", ""), _number(element.text)
+        identifier, value = element.get("band_id", ""), finite_number(element.text)
         name = physical.get(identifier)
         if name is None and identifier.isdigit() and int(identifier) < len(BAND_NAMES):
             name = BAND_NAMES[int(identifier)]
@@ -280,12 +245,3 @@ def _time(text: str | None) -> dt.datetime | None:
         return iso_time(text) if text else None
     except ValueError:
         return None
-
-
-def _number(text: str | None) -> float | None:
-    """A finite number: real granules have NaN for the sun over tiles that are nearly empty."""
-    try:
-        value = float(text) if text is not None else math.nan
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""From what a user points at to the Sentinel-2 products in it: each once, however it is reached."""
+"""From what a user points at to the products in it that are answered at 10 m: each once, however reached."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from geo.file_tree import FileTree, FolderFileTree, ZipFileTree, below, joined
 from geo.sentinel2.formats.declaration import DECLARATION
 from geo.sentinel2.formats.export import open_exports
 from geo.sentinel2.formats.metadata_cache import MetadataCache, Opened
+from geo.sentinel2.formats.planetscope import open_strip, strips
 from geo.sentinel2.formats.product import Product, Refusal
 from geo.sentinel2.formats.product_names import aws_roots, safe_roots
 
@@ -24,7 +25,7 @@ _ZIP_NAME = re.compile(r"(^|[_-])S2[A-D]_|\.SAFE|sentinel-?2", re.IGNORECASE)
 # How far above a file its product's folder may be: X.SAFE/GRANULE/<tile>/IMG_DATA/R10m/<file>.
 _DEPTH = 6
 # What is known best comes first: ESA's XML, a publisher's item, a folder on AWS's pattern, a declaration.
-_TRUST = {"SAFE": 0, "STAC": 1, "AWS": 2, "export": 3}
+_TRUST = {"SAFE": 0, "STAC": 1, "AWS": 2, "PSScene": 3, "export": 4}
 
 
 def find_products(
@@ -32,10 +33,10 @@ def find_products(
     trees: Mapping[Path, FolderFileTree] | None = None,
     cache: MetadataCache | None = None,
 ) -> tuple[list[Product], list[Refusal]]:
-    """Find the Sentinel-2 products among files and, at any depth, in folders and zips.
+    """Find the products of Sentinel-2 and PlanetScope among files and, at any depth, in folders and zips.
 
-    A product may be named itself, by a folder around it, or by any file in it. What isn't Sentinel-2's (or
-    isn't there) is passed over. Nothing is raised for a bad product, and nothing is fetched.
+    A product may be named itself, by a folder around it, or by any file in it. What is neither's (or isn't
+    there) is passed over. Nothing is raised for a bad product, and nothing is fetched.
 
     Args:
         paths: Files and folders.
@@ -43,7 +44,7 @@ def find_products(
         cache: What was opened before; what is opened now is kept in it.
 
     Returns:
-        The products, each once, by path; and what is Sentinel-2's but can't be used, with the reasons.
+        The products, each once, by path; and what is theirs but can't be used, with the reasons.
     """
     kept = MetadataCache() if cache is None else cache
     found = _FoundProducts()
@@ -158,6 +159,14 @@ def _scan(tree: FileTree, cache: MetadataCache) -> _FoundProducts:
         add(cache.opened(tree, f"SAFE {root}", inside, partial(_opened_safe, root=root, xml=xml)))
         taken.update(joined(root, name) for name in inside)
     rest = [name for name in names if name not in taken]
+    for strip, inside in strips(rest):
+        add(
+            cache.opened(
+                tree, f"PSScene {strip}", inside, partial(_opened_strip, names=inside), contents=True
+            )
+        )
+        taken.update(inside)
+    rest = [name for name in rest if name not in taken]
     for name in rest:
         if name.lower().endswith(".json"):
             add(cache.opened(tree, f"item {name}", (), partial(_opened_item, name=name)))
@@ -186,6 +195,10 @@ def _opened_safe(tree: FileTree, root: str, xml: str | None) -> Opened:
     from geo.sentinel2.formats.safe import open_safe
 
     return Opened(*open_safe(tree, root, xml))
+
+
+def _opened_strip(tree: FileTree, names: Sequence[str]) -> Opened:
+    return Opened(*open_strip(tree, names))
 
 
 def _opened_item(tree: FileTree, name: str) -> Opened:

@@ -30,7 +30,7 @@ __all__ = ["MetadataCache", "Opened"]
 
 log = logging.getLogger(__name__)
 
-_VERSION = 1
+_VERSION = 2
 _MOST_PARTS = 20_000
 _HERE = "<tree>"  # stands for the tree's own path, so that the file doesn't tell where folders lie
 Stamp = tuple[int, int] | None
@@ -244,6 +244,7 @@ def _to_json(product: Product, top: str) -> dict[str, Any]:
         "files": folders,
         "provenance": {**product.provenance, "file": short(product.provenance.get("file", ""))},
         "acquisition": product.acquisition,
+        "frames": [_to_json(one, top) for one in product.frames],
     }
 
 
@@ -285,6 +286,7 @@ def _from_json(values: Mapping[str, Any], top: str) -> Product:
         files=tuple(folder / name for folder, names in folders.items() for name in names),
         provenance={**values["provenance"], "file": whole(values["provenance"]["file"])},
         acquisition=values["acquisition"],
+        frames=tuple(_from_json(one, top) for one in values["frames"]),
     )
 
 

@@ -1,11 +1,12 @@
-"""One Sentinel-2 product: what it is, where its pixels lie, and their reflectance on a given grid."""
+"""One product answered on 10 m cells: what it is, where its pixels lie, and their reflectance on a grid."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,18 +14,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import shapely
+import shapely.geometry
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.errors import RasterioError
 from rasterio.features import rasterize
+from rasterio.warp import transform_geom
 
-from aoi.errors import AreaError
 from geo.errors import SceneError
 from geo.grid import Grid
 from geo.ground_metric import apply_affine
+from geo.sentinel2.area_outline import boundary_in
 from geo.sentinel2.chip import Chip, chip_grid
-from geo.sentinel2.formats.product_names import CLASSES, SWIR_BAND, TEN_METRE_BANDS
-from geo.sentinel2.formats.raster_band import Header, placed
+from geo.sentinel2.constellation import SIMULATED, constellation_of
+from geo.sentinel2.formats.product_names import SWIR_BAND, TEN_METRE_BANDS
+from geo.sentinel2.formats.raster_band import Header, averaged, placed
+from geo.sentinel2.formats.usable_data_mask import MASK, classes_of
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
@@ -39,7 +45,7 @@ EIGHT_BITS = (
 )
 """Why pictures are refused."""
 
-Kind = Literal["SAFE", "AWS", "STAC", "export"]
+Kind = Literal["SAFE", "AWS", "STAC", "export", "PSScene"]
 Clock = Literal["datatake", "tile", "day"]
 
 NO_DATA = 0.0
@@ -79,10 +85,10 @@ class Product:
         path: The SAFE folder, the zip, the STAC item, the folder on AWS's pattern, or the exported image.
         part: What of it, where one path holds several: a granule, the date of a declaration; "" otherwise.
         kind: How its numbers are known: "SAFE" and "AWS" by ESA's XML, "STAC" by an item, "export" by a
-            declaration or by well-known habits.
-        level: "L1C", "L2A" or "unknown".
+            declaration or by well-known habits, "PSScene" by Planet's names and metadata.
+        level: "L1C", "L2A" or "unknown"; of PlanetScope "SR" (surface reflectance) or "TOA".
         platform: "Sentinel-2A" and so on; "Sentinel-2" where the unit isn't told; "simulated Sentinel-2A"
-            where the product says that it is simulated.
+            where the product says that it is simulated; "PlanetScope 2427".
         datetime: UTC: the start of the datatake where it is known, which is the same for all tiles of a pass
             and for all products of a tile; see ``clock``.
         clock: What ``datetime`` is: the start of the "datatake", the time that the "tile" was seen at (up to
@@ -94,7 +100,7 @@ class Product:
         transform: Of the 10 m bands.
         shape: Rows and columns of the 10 m bands.
         bands: By name: B02, B03, B04, B08, and B11 where there is one.
-        classes: The scene classification, or None.
+        classes: The scene classification, or Planet's usable data mask, or None.
         sun_azimuth_deg: Clockwise from north, or None.
         sun_elevation_deg: Above the horizon, or None.
         generated: UTC time of processing, or None.
@@ -102,6 +108,7 @@ class Product:
         provenance: Product, tile, offset and quantification applied, and what was decided why; JSON-ready.
         acquisition: Id of the acquisition: given by platform, time and relative orbit, or taken from the
             product of the same acquisition that knows them best.
+        frames: The further scenes of its strip, seconds later: where this one has no pixels theirs are used.
     """
 
     path: Path
@@ -125,6 +132,7 @@ class Product:
     files: tuple[Path, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     acquisition: str = ""
+    frames: tuple[Product, ...] = ()
 
     def __post_init__(self) -> None:
         """Give the acquisition its id, and hold what is given to what can be written as JSON."""
@@ -153,7 +161,11 @@ class Product:
         boundary = boundary_in(self.crs, area)
         if boundary is None:
             return 0.0
-        return float(boundary.intersection(self.footprint).area / boundary.area)
+        outlines = [self.footprint]
+        for one in self.frames:
+            with suppress(RasterioError):
+                outlines.append(shapely.geometry.shape(transform_geom(one.crs, self.crs, one.footprint)))
+        return float(boundary.intersection(shapely.union_all(outlines)).area / boundary.area)
 
     def edge_distance_m(self, area: AreaOfInterest) -> float:
         """Metres of raster beyond an area on the side where there are fewest; negative where it is cut."""
@@ -178,16 +190,16 @@ class Product:
         if boundary is None:
             return 0.0
         inside = rasterize([boundary], grid.shape, transform=grid.transform, all_touched=True).astype(bool)
-        numbers, _ = self._numbers(self.bands["B04"], grid)
-        return float(np.isfinite(numbers)[inside].mean()) if inside.any() else 0.0
+        values, _ = self._reflectance("B04", grid)
+        return float(np.isfinite(values)[inside].mean()) if inside.any() else 0.0
 
     def read(self, grid: Grid) -> Chip:
         """Reflectance on a grid; each band is read once, and only its window.
 
-        Where the product's own 10 m pixels are those of the grid they are copied; where they aren't (another
-        UTM zone, an export on another lattice) they are brought to it by the cubic kernel, which the
-        provenance says. B11 (20 m) is brought to 10 m by the cubic kernel, the scene classification by the
-        nearest pixel.
+        Finer pixels are averaged (see `geo.sentinel2.constellation`). Where the product's own 10 m
+        pixels are those of the grid they are copied; where they aren't (another UTM zone, an export on
+        another lattice) they are brought to it by the cubic kernel, which the provenance says. B11 (20 m) is
+        brought to 10 m by the cubic kernel, the scene classification by the nearest pixel.
 
         Args:
             grid: Around the area.
@@ -199,15 +211,12 @@ class Product:
             SceneError: A band can't be read.
         """
         planes, resampled = [], []
-        for band in self.bands.values():
-            numbers, copied = self._numbers(band, grid)
-            planes.append(band.reflectance(numbers))
+        for name in self.bands:
+            plane, copied = self._reflectance(name, grid)
+            planes.append(plane)
             if not copied:
-                resampled.append(band.name)
-        classes = None
-        if self.classes is not None:
-            numbers, _ = self._numbers(self.classes, grid)
-            classes = np.nan_to_num(numbers, nan=0.0).astype(np.uint8)
+                resampled.append(name)
+        classes = self._classes(grid)
         return Chip(
             id=self.acquisition,
             datetime=self.datetime,
@@ -225,20 +234,47 @@ class Product:
             provenance={**self.provenance, "resampled": [name for name in resampled if name != SWIR_BAND]},
         )
 
-    def _numbers(self, band: Band, grid: Grid) -> tuple[NDArray[np.float32], bool]:
+    def _reflectance(self, name: str, grid: Grid) -> tuple[NDArray[np.float32], bool]:
+        """One band on a grid, and whether the pixels are plain copies; with what only further frames show."""
+        band, spread_m = self.bands[name], constellation_of(self.platform).spread_m
+        with self._readable(name):
+            if spread_m:
+                numbers = averaged(band.path, band.index, grid, spread_m, nothing=band.nothing)
+                copied = False
+            else:
+                where = grid.crs, grid.transform, grid.shape
+                numbers, copied = placed(band.path, band.index, *where, nothing=band.nothing)
+        values = band.reflectance(numbers)
+        for one in self.frames:
+            missing = np.isnan(values)
+            if missing.any():
+                values[missing] = one._reflectance(name, grid)[0][missing]
+        return values, copied
+
+    def _classes(self, grid: Grid) -> NDArray[np.uint8] | None:
+        """The classification on a grid, 0 where there is no image; None where a scene has none."""
+        found, band = None, self.classes
+        if band is not None:
+            with self._readable(band.name):
+                if band.name == MASK:
+                    found = classes_of(band.path, grid)
+                else:
+                    where = grid.crs, grid.transform, grid.shape
+                    numbers, _ = placed(band.path, band.index, *where, nearest=True, nothing=band.nothing)
+                    found = np.nan_to_num(numbers, nan=0.0).astype(np.uint8)
+        for one in self.frames:
+            more = one._classes(grid)
+            if found is not None and more is not None:
+                found = np.where(found == 0, more, found)
+        return found
+
+    @contextmanager
+    def _readable(self, name: str) -> Iterator[None]:
         try:
-            return placed(
-                band.path,
-                band.index,
-                grid.crs,
-                grid.transform,
-                grid.shape,
-                nearest=band.name == CLASSES,
-                nothing=band.nothing,
-            )
+            yield
         except SceneError as error:
             raise SceneError(
-                f"{self.path}: band {band.name} can't be read: its file is missing, cut short or damaged"
+                f"{self.path}: band {name} can't be read: its file is missing, cut short or damaged"
             ) from error
 
 
@@ -263,14 +299,14 @@ def build_product(
     decisions: Sequence[str],
     generated: dt.datetime | None = None,
 ) -> Product:
-    """Put a product together, whatever its metadata came from: SAFE, AWS's folders, STAC items, exports.
+    """Put a product together, whatever its metadata came from: SAFE, AWS's folders, STAC items, others.
 
     Args:
         header: Of a 10 m band, which has a position: its grid is the product's.
         path: See `Product`, like all that isn't told here.
         part: Of the path.
         kind: How its numbers are known.
-        level: "L1C", "L2A" or "unknown".
+        level: See `Product`.
         platform: "Sentinel-2A" and so on.
         when: UTC; see `Product.datetime`.
         clock: What ``when`` is.
@@ -343,32 +379,10 @@ class Refusal:
 
 def acquisition_id(platform: str, when: dt.datetime, relative_orbit: int | None, clock: Clock) -> str:
     """The id of an acquisition: S2A_20231005T021001_R003."""
-    unit = platform.removeprefix("simulated ").replace("Sentinel-2", "S2")
+    sensor = constellation_of(platform)
+    unit = platform.removeprefix(SIMULATED).replace(sensor.name, sensor.short).replace(" ", "_")
     moment = f"{when:%Y%m%d}" if clock == "day" else f"{when:%Y%m%dT%H%M%S}"
     return f"{unit}_{moment}" + (f"_R{relative_orbit:03d}" if relative_orbit is not None else "")
-
-
-def boundary_in(crs: CRS, area: AreaOfInterest) -> shapely.Geometry | None:
-    """An area's boundary in a CRS, None where the CRS doesn't reach it."""
-    key = (area.digest, area.crs, crs.to_wkt())
-    if key not in _boundaries:
-        if len(_boundaries) >= _MOST_BOUNDARIES:
-            _boundaries.clear()
-        _boundaries[key] = _transformed(crs, area)
-    return _boundaries[key]
-
-
-# An archive has hundreds of products in the same two zones; a transformation takes 30 ms to set up.
-_boundaries: dict[tuple[str, str, str], shapely.Geometry | None] = {}
-_MOST_BOUNDARIES = 64
-
-
-def _transformed(crs: CRS, area: AreaOfInterest) -> shapely.Geometry | None:
-    try:
-        boundary = area.to_crs(crs).boundary
-    except AreaError:
-        return None
-    return boundary if np.isfinite(boundary.bounds).all() and boundary.area > 0 else None
 
 
 def lacking(missing: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
@@ -16,10 +17,12 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.warp import reproject, transform_bounds
+from rasterio.warp import transform as transform_points
 from rasterio.windows import Window
 
 from aoi.gdal import RefusedFileError, open_raster, raster_descriptions, raster_tags
 from geo.errors import SceneError
+from geo.grid import Grid
 from geo.ground_metric import apply_affine
 
 log = logging.getLogger(__name__)
@@ -32,6 +35,7 @@ _LATTICE_PX = 1e-3
 """Grids whose pixels lie this near to each other are one."""
 _KERNEL_PX = 4
 """Pixels beside a window that a cubic kernel may reach into, and some for the bend of a projection."""
+_FWHM_A_SIGMA = 2.3548
 _SAMPLES = 512
 """Rows and columns of the sample that statistics are taken from."""
 
@@ -184,6 +188,80 @@ def placed(
             tolerance=0.0,
         )
         return target, False
+
+
+def averaged(
+    path: str,
+    index: int,
+    grid: Grid,
+    spread_m: float,
+    *,
+    nothing: tuple[float, ...] = (),
+) -> NDArray[np.float32]:
+    """One band's numbers on a grid of coarser cells, each the mean of the pixels around its centre.
+
+    The pixels weigh by a Gaussian; numbers that mean "nothing here" take no part. A cell has a value where at
+    least half of that weight lies on pixels that have one.
+
+    Args:
+        path: As GDAL names it.
+        index: Of the band, from 1.
+        grid: In metres.
+        spread_m: Full width at half maximum of the Gaussian, metres.
+        nothing: Numbers that mean that there is no value.
+
+    Returns:
+        float32 (H, W), NaN where there is no value.
+
+    Raises:
+        SceneError: The file can't be opened, has no position, or its pixels can't be read.
+    """
+    target = np.full(grid.shape, np.nan, np.float32)
+    with opened(path) as image:
+        if image.crs is None or index > image.count:
+            raise SceneError(f"{path}: has no position on the map, or lacks band {index}")
+        places = _places(image, grid)
+        if places is None:
+            return target
+        diagonal = np.hypot(*(places[:, 1:, 1:] - places[:, :-1, :-1])).mean()
+        a_metre = float(diagonal) / (grid.cell_size * math.sqrt(2.0))
+        sigma = spread_m / _FWHM_A_SIGMA * a_metre
+        reach = math.ceil(4.0 * sigma) + 1
+        left, top = (max(math.floor(float(one.min())) - reach, 0) for one in places)
+        right = min(math.ceil(float(places[0].max())) + reach, image.width)
+        bottom = min(math.ceil(float(places[1].max())) + reach, image.height)
+        if left >= right or top >= bottom:
+            return target
+        numbers = _read(image, path, index, Window(left, top, right - left, bottom - top), nothing)
+    known = np.isfinite(numbers)
+    maps = [(one - corner - 0.5).astype(np.float32) for one, corner in zip(places, (left, top), strict=True)]
+
+    def mean(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+        smooth = cv2.GaussianBlur(plane, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+        return np.asarray(
+            cv2.remap(smooth, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        )
+
+    share = mean(known.astype(np.float32))
+    total = mean(np.where(known, numbers, np.float32(0)))
+    enough = share >= 0.5
+    target[enough] = total[enough] / share[enough]
+    return target
+
+
+def _places(image: DatasetReader, grid: Grid) -> NDArray[np.float64] | None:
+    """Where the centres of a grid's cells lie in an image, (2, H, W) pixels; None where it doesn't reach."""
+    x, y = grid.centres()
+    if image.crs != grid.crs:
+        try:
+            moved = transform_points(grid.crs, image.crs, x.ravel(), y.ravel())
+        except (RasterioError, ValueError) as error:
+            log.debug("%s: %s", image.name, error)
+            return None
+        x, y = (np.reshape(one, x.shape) for one in moved)
+    inverse = ~image.transform
+    places = np.stack([inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f])
+    return places if np.isfinite(places).all() else None
 
 
 def _lattice_shift(image: DatasetReader, crs: CRS, transform: Affine) -> tuple[int, int] | None:

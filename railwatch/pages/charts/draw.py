@@ -97,10 +97,10 @@ def draw_chart(
         if left_out and not history.observations:
             raise ChartError(
                 f"--kind tracks needs images on which wagons are counted one by one, and all {left_out} "
-                f"dates of {name} are Sentinel-2: use --kind zones, series or calendar"
+                f"dates of {name} are answered at 10 m: use --kind zones, series or calendar"
             )
         if left_out:
-            notes.append(f"{left_out} Sentinel-2 dates aren't drawn: they say nothing about single tracks.")
+            notes.append(f"{left_out} dates at 10 m aren't drawn: they say nothing about single tracks.")
     if kind == "calendar":
         figure = draw_calendar(history, chosen)
     elif kind == "zones":

@@ -77,8 +77,9 @@ def _marks(history: History, publishers: Mapping[str, MarkerStyle]) -> Iterator[
         yield Key(_point(METHOD_MARKS.get(method, OTHER_METHOD)), method)
     for number, mark in enumerate(publishers.values()):
         yield Key(_point(mark), f"published.{number}")
-    if history.combined():
-        colour = METHOD_MARKS["occupancy"].colour
+    combined = history.combined()
+    if combined:
+        colour = METHOD_MARKS[combined[0].method].colour
         line = Line2D([], [], color=colour, linewidth=1.0, label="estimate from several images together")
         yield Key(line, "filtered")
     if any(one.kind == "at least" for one in records):

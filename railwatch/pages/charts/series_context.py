@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_ceiling", "draw_combined", "draw_unseen", "draw_window", "window_label"]
 
-COMBINED = "occupancy"
-"""The method whose images are combined."""
-
 _LABEL_ROOM_PT = 150.0
 
 
@@ -114,16 +111,21 @@ def draw_ceiling(axes: Axes, ceiling: Record, gid: str) -> None:
 
 
 def draw_combined(axes: Axes, combined: Sequence[Filtered], gap_days: float) -> None:
-    """Draw what several images say together: a thin line in its band, broken where no image is near."""
-    if not combined:
-        return
-    x = np.array([number_of(one.when) for one in combined])
-    breaks = np.flatnonzero(np.diff(x) > gap_days) + 1
-    colour = METHOD_MARKS[COMBINED].colour
-    for number, part in enumerate(np.split(np.arange(len(combined)), breaks)):
-        members = [combined[index] for index in part]
+    """Draw what several images say together: a thin line in its band, broken where no image is near.
+
+    The images of each constellation have a line of their own.
+    """
+    pieces: list[list[Filtered]] = []
+    for one in sorted(combined, key=lambda one: (one.method, one.when, one.id)):
+        last = pieces[-1][-1] if pieces else None
+        if last is None or last.method != one.method or number_of(one.when) - number_of(last.when) > gap_days:
+            pieces.append([])
+        pieces[-1].append(one)
+    for number, members in enumerate(pieces):
+        colour = METHOD_MARKS[members[0].method].colour
+        x = np.array([number_of(one.when) for one in members])
         low, high = [one.low for one in members], [one.high for one in members]
-        band = axes.fill_between(x[part], low, high, color=colour, alpha=0.13, linewidth=0, zorder=1.2)
+        band = axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0, zorder=1.2)
         band.set_gid(f"filtered.band.{number}")
-        (line,) = axes.plot(x[part], [one.value for one in members], color=colour, linewidth=1.0, zorder=1.8)
+        (line,) = axes.plot(x, [one.value for one in members], color=colour, linewidth=1.0, zorder=1.8)
         line.set_gid(f"filtered.line.{number}")

@@ -59,6 +59,7 @@ class MarkerStyle:
 METHOD_MARKS: dict[str, MarkerStyle] = {
     "wagons": MarkerStyle("o", BLUE, BLUE, 4.2, "wagon detector"),
     "occupancy": MarkerStyle("s", VERMILION, "white", 4.4, "track occupancy (10 m)"),
+    "occupancy-planetscope": MarkerStyle("8", ORANGE, "white", 4.8, "track occupancy (PlanetScope)"),
     "reviewed": MarkerStyle("D", BLACK, BLACK, 4.4, "reviewed by eye"),
 }
 OTHER_METHOD = MarkerStyle("h", GREY, GREY, 4.5, "other method")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.lines import Line2D
 
+from railwatch.history.record import method_of
 from railwatch.pages.charts.frame import Page, event_key, number_events
 from railwatch.pages.charts.series import GAP_DAYS
 from railwatch.pages.charts.style import (
@@ -68,7 +69,7 @@ def draw_zones(
     )
     columns = 1 if len(names) <= 1 else 2
     rows = max(-(-len(names) // columns), 1)
-    methods = list(dict.fromkeys(one.method for one in shown if one.zones))
+    methods = list(dict.fromkeys(method_of(one) for one in shown if one.zones))
     with drawing(chosen):
         key = event_key(history.events, first, last)
         flags_mm = 4.0 if key else 0.0
@@ -93,7 +94,10 @@ def draw_zones(
             number_events(axes, history.events, first, last, with_flags=index < columns)
             for method in methods:
                 _draw_method(
-                    axes, [one for one in shown if one.method == method and zone in one.zones], zone, gap_days
+                    axes,
+                    [one for one in shown if method_of(one) == method and zone in one.zones],
+                    zone,
+                    gap_days,
                 )
             unseen = [number_of(one.datetime) for one in shown if one.abstained]
             axes.plot(unseen, [0.0] * len(unseen), "x", color=GREY, markersize=3.0, clip_on=False)
@@ -133,7 +137,7 @@ def _name(axes: Axes, title: str, width_mm: float, *, above_flags: bool) -> None
 def _draw_method(axes: Axes, members: list[Observation], zone: str, gap_days: float) -> None:
     if not members:
         return
-    mark = METHOD_MARKS.get(members[0].method, OTHER_METHOD)
+    mark = METHOD_MARKS.get(method_of(members[0]), OTHER_METHOD)
     x = np.array([number_of(one.datetime) for one in members])
     y = np.array([one.zones[zone]["count"] for one in members], dtype=float)
     low = np.array([one.zones[zone].get("count_low", value) for one, value in zip(members, y, strict=True)])

@@ -21,6 +21,7 @@ _COLOURS: Mapping[str, str] = {
     chart_style.PALE: "var(--window)",
     chart_style.BLUE: "var(--wagons)",
     chart_style.VERMILION: "var(--occupancy)",
+    chart_style.ORANGE: "var(--occupancy-planetscope)",
     chart_style.PUBLISHED_COLOUR: "var(--published)",
     chart_style.SKY: "var(--expected)",
     "#ffffff": "var(--paper)",

@@ -1,0 +1,400 @@
+"""Scenes of PlanetScope as Planet delivers them: item type PSScene, orthorectified, 4 or 8 bands.
+
+A scene is known by its name, ``20231005_021001_43_2427``: UTC time and satellite. What lies beside it in its
+folder begins alike: the image (``_3B_AnalyticMS_SR[_8b][_harmonized][_clip].tif``, reflectance times 10,000;
+``_3B_AnalyticMS`` without SR is radiance, whose XML has coefficients), the usable data mask (``_3B_udm2``),
+and metadata (``_metadata.json``, a STAC item, or XML), which tell where the sun stood
+(https://docs.planet.com/data/imagery/planetscope/psscene/). Scenes that a satellite took within a minute are
+frames of one strip and become one product: a yard may lie across two of them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from geo.errors import SceneError
+from geo.file_tree import FileTree, joined
+from geo.sentinel2.constellation import PLANETSCOPE, SIMULATED
+from geo.sentinel2.formats.band_names import described
+from geo.sentinel2.formats.product import (
+    EIGHT_BITS,
+    NO_DATA,
+    QUANTIFICATION,
+    Band,
+    Product,
+    Refusal,
+    build_product,
+    lacking,
+)
+from geo.sentinel2.formats.product_names import TEN_METRE_BANDS, iso_time
+from geo.sentinel2.formats.raster_band import Header, header
+from geo.sentinel2.formats.usable_data_mask import BANDS as MASK_BANDS
+from geo.sentinel2.formats.usable_data_mask import MASK
+from geo.sentinel2.formats.xml_texts import XmlTexts, finite_number, parsed_xml
+
+__all__ = ["open_strip", "strips"]
+
+_FILE = re.compile(
+    r"^(?P<id>(?P<time>\d{8}_\d{6})(?:_\d{1,3})?_(?P<satellite>[0-9a-f]{4}))(?P<rest>(?:_[^/]*)?)\.(?P<ending>\w+)$"
+)
+# What Planet's composite tool makes of a strip: 2023-07-05_strip_6625124_composite.tif
+_COMPOSITE = re.compile(
+    r"^(?P<id>(?P<time>\d{4}-\d\d-\d\d)_strip_(?P<satellite>\w+?)_composite)(?P<rest>(?:_[^/]*)?)\.(?P<ending>\w+)$"
+)
+_TIMES = ("%Y%m%d_%H%M%S", "%Y-%m-%d")
+_ORDER = (
+    "order the surface reflectance (asset ortho_analytic_4b_sr or ortho_analytic_8b_sr) with its ortho_udm2"
+)
+_STRIP = dt.timedelta(seconds=60)
+# Blue, green, red and near infrared, from 1, by the number of bands.
+_BANDS = {4: (1, 2, 3, 4), 8: (2, 4, 6, 8)}
+
+
+class _SceneFile(NamedTuple):
+    """A file of a scene.
+
+    Attributes:
+        name: In its tree.
+        words: What its name says after the scene's id, in lower case.
+        ending: In lower case.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    ending: str
+
+
+@dataclass(frozen=True)
+class _SceneFiles:
+    """The files of one scene in one folder."""
+
+    folder: str
+    id: str
+    when: dt.datetime
+    satellite: str
+    files: tuple[_SceneFile, ...]
+
+    @property
+    def composite(self) -> bool:
+        """Whether it is what Planet's composite tool makes of scenes."""
+        return self.id.endswith("_composite")
+
+    def ranked(self) -> list[_SceneFile]:
+        """Its images, the one to be used first; pictures only where there are no others."""
+        images = self.images("analyticms") or self.images("analytic") or self.images("visual")
+        return sorted(images or (self.images(without=("udm2", "udm")) if self.composite else []), key=_rank)
+
+    @property
+    def root(self) -> str:
+        """The folder of its order: each scene may have one of its own below it."""
+        parts = self.folder.split("/")
+        return "/".join(parts[: parts.index(self.id)] if self.id in parts else parts)
+
+    def images(self, *words: str, without: Sequence[str] = ()) -> list[_SceneFile]:
+        """GeoTIFFs whose names hold some words and not others."""
+        return [
+            one
+            for one in self.files
+            if one.ending in ("tif", "tiff")
+            and set(words) <= set(one.words)
+            and not set(without) & set(one.words)
+        ]
+
+
+@dataclass(frozen=True)
+class _SceneMetadata:
+    """What a scene's metadata say beside its name."""
+
+    sun: tuple[float | None, float | None] = (None, None)
+    instrument: str | None = None
+    strip: str | None = None
+    simulated: bool = False
+    ground_control: bool | None = None
+    published: dt.datetime | None = None
+
+
+def strips(names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Find scenes among files, and which are of one strip.
+
+    Args:
+        names: Of files, as a tree gives them.
+
+    Yields:
+        Folder and id of each strip's first scene, and the names of all files of the strip.
+    """
+    for scenes in _strips(names):
+        yield joined(scenes[0].folder, scenes[0].id), tuple(file.name for one in scenes for file in one.files)
+
+
+def open_strip(tree: FileTree, names: Sequence[str]) -> tuple[list[Product], list[Refusal]]:
+    """Open the scenes of one strip as far as their metadata.
+
+    Args:
+        tree: The files.
+        names: Of the strip's files, as `strips` gives them.
+
+    Returns:
+        A product with all frames, two where some are of reflectance at the ground and others at the top of
+        the atmosphere; and the scenes that can't be used.
+    """
+    products: list[Product] = []
+    refusals: list[Refusal] = []
+    for scene in (one for scenes in _strips(names) for one in scenes):
+        files = tuple(sorted({tree.file(one.name) for one in scene.files}))
+        path = tree.file(scene.ranked()[0].name)  # stands for the scene in sentences
+        try:
+            products.append(_opened(tree, scene, path, files))
+        except Exception as error:  # one bad scene must not stop the rest
+            refusals.append(Refusal.of(path, error, files))
+    joint = []
+    for level in ("SR", "TOA"):
+        frames = [one for one in products if one.level == level]
+        if frames:
+            together = {file for one in frames for file in one.files}
+            joint.append(replace(frames[0], frames=tuple(frames[1:]), files=tuple(sorted(together))))
+    return joint, refusals
+
+
+def _strips(names: Sequence[str]) -> list[list[_SceneFiles]]:
+    found: dict[tuple[str, str], list[tuple[re.Match[str], _SceneFile]]] = {}
+    for name in names:
+        folder, _, last = name.rpartition("/")
+        match = _FILE.match(last) or _COMPOSITE.match(last)
+        if match is None:
+            continue
+        words = tuple(word for word in match["rest"].lower().split("_") if word)
+        file = _SceneFile(name, words, match["ending"].lower())
+        found.setdefault((folder, match["id"]), []).append((match, file))
+    scenes = []
+    for (folder, id), files in found.items():
+        try:
+            text = files[0][0]["time"]
+            when = dt.datetime.strptime(text, _TIMES["-" in text]).replace(tzinfo=dt.UTC)
+        except ValueError:
+            continue
+        scene = _SceneFiles(folder, id, when, files[0][0]["satellite"], tuple(file for _, file in files))
+        if scene.ranked():
+            scenes.append(scene)
+    grouped: list[list[_SceneFiles]] = []
+    for scene in sorted(scenes, key=lambda one: (one.satellite, one.root, one.when, one.id)):
+        first = grouped[-1][0] if grouped else None
+        if (
+            first is not None
+            and (first.satellite, first.root) == (scene.satellite, scene.root)
+            and grouped[-1][-1].id != scene.id
+            and scene.when - first.when <= _STRIP
+        ):
+            grouped[-1].append(scene)
+        else:
+            grouped.append([scene])
+    return grouped
+
+
+def _rank(file: _SceneFile) -> tuple[bool, bool, bool, bool, bool, str]:
+    """What is chosen of several images of a scene: surface reflectance, made alike to Sentinel-2's, first."""
+    return (
+        not {"3b", "3a"} & set(file.words),
+        "dn" in file.words,
+        "sr" not in file.words,
+        "harmonized" not in file.words,
+        "8b" in file.words,
+        file.name,
+    )
+
+
+def _opened(tree: FileTree, scene: _SceneFiles, path: Path, files: tuple[Path, ...]) -> Product:
+    """Put a scene's product together.
+
+    Raises:
+        SceneError: It can't be used.
+    """
+    if scene.composite:
+        raise SceneError(
+            f"{path}: is a composite, which tells neither its time of day nor what its numbers mean; order "
+            "the scenes themselves, clipped: those of a strip are laid together here"
+        )
+    images = sorted(
+        scene.images("analyticms", without=("dn",)) or scene.images("analytic", without=("dn",)), key=_rank
+    )
+    if not images:
+        if scene.images("visual"):
+            raise SceneError(f"{path}: {EIGHT_BITS}; {_ORDER}")
+        raise SceneError(f"{path}: holds digital numbers without a scale; {_ORDER}")
+    image = images[0]
+    found = header(tree.gdal(image.name))
+    if not found.placed or {"1a", "1b"} & set(image.words):
+        raise SceneError(
+            f"{path}: has no position on the map, as a basic scene, which isn't orthorectified; {_ORDER}"
+        )
+    if found.dtypes[0] in ("uint8", "int8"):
+        raise SceneError(f"{path}: {EIGHT_BITS}; {_ORDER}")
+    if found.dtypes[0] != "uint16":
+        raise SceneError(f"{path}: is of {found.dtypes[0]}, but Planet's images are of uint16")
+    indexes = _indexes(found, path)
+    metadata, decisions = _metadata(tree, scene)
+    surface = "sr" in image.words
+    if surface:
+        scales = dict.fromkeys(TEN_METRE_BANDS, 1.0 / QUANTIFICATION)
+    else:
+        scales = _coefficients(tree, scene, indexes, path)
+        decisions.append("radiance, made reflectance at the top of the atmosphere by the XML's coefficients")
+    bands = {
+        name: Band(name, tree.gdal(image.name), indexes[name], scales[name], 0.0, (NO_DATA,))
+        for name in TEN_METRE_BANDS
+    }
+    mask = _mask(tree, scene)
+    if mask is None:
+        decisions.append("no usable data mask (udm2) lies beside it: clouds are judged by the pixels alone")
+    if metadata.ground_control is False:
+        decisions.append("by its metadata it wasn't placed by ground control: it may lie tens of metres off")
+    simulated = SIMULATED if metadata.simulated else ""
+    return build_product(
+        found,
+        path=path,
+        part="" if path.suffix.lower() != ".zip" else scene.id,
+        kind="PSScene",
+        level="SR" if surface else "TOA",
+        platform=f"{simulated}{PLANETSCOPE.name} {scene.satellite}",
+        when=scene.when,
+        clock="tile",
+        relative_orbit=None,
+        baseline=None,
+        tile=None,
+        bands=bands,
+        classes=mask,
+        sun=metadata.sun,
+        files=files,
+        about={
+            "product": scene.id,
+            "satellite": scene.satellite,
+            "instrument": metadata.instrument,
+            "strip": metadata.strip,
+            "harmonized": "harmonized" in image.words,
+            "gsd_m": round(abs(found.transform.a), 3),
+            "averaged_fwhm_m": PLANETSCOPE.spread_m,
+        },
+        decisions=decisions,
+        generated=metadata.published,
+    )
+
+
+def _indexes(found: Header, path: Path) -> Mapping[str, int]:
+    """The bands' numbers in the file: by their names, else by how many there are.
+
+    Raises:
+        SceneError: There is no near infrared, or nobody knows which is which.
+    """
+    named = described(found.descriptions)
+    if all(len(named.get(band, ())) == 1 for band in TEN_METRE_BANDS):
+        return {band: named[band][0] for band in TEN_METRE_BANDS}
+    if found.count == 3:
+        raise SceneError(
+            f"{path}: {lacking(['B08'])}, which of PlanetScope are blue, green, red and near infrared"
+        )
+    if found.count not in _BANDS:
+        raise SceneError(f"{path}: has {found.count} bands, but PlanetScope's scenes have 4 or 8; {_ORDER}")
+    return dict(zip(TEN_METRE_BANDS, _BANDS[found.count], strict=True))
+
+
+def _mask(tree: FileTree, scene: _SceneFiles) -> Band | None:
+    """The usable data mask, None where there is none that can be read."""
+    for file in scene.images("udm2", without=("1a", "1b")):
+        try:
+            found = header(tree.gdal(file.name))
+        except SceneError:
+            continue
+        if found.placed and found.count == MASK_BANDS:
+            return Band(MASK, found.path, nothing=())
+    return None
+
+
+def _metadata(tree: FileTree, scene: _SceneFiles) -> tuple[_SceneMetadata, list[str]]:
+    """What JSON, a STAC item or XML say; what can't be read is left out."""
+    decisions: list[str] = []
+    for file in scene.files:
+        if file.ending == "json":
+            said = _from_json(tree, file.name)
+            if said is not None:
+                return said, decisions
+    for file in scene.files:
+        if file.ending == "xml" and "metadata" in file.words:
+            try:
+                texts = XmlTexts(parsed_xml(tree.read(file.name), tree.file(file.name)))
+            except SceneError:
+                continue
+            azimuth, elevation = (
+                finite_number(texts.first(f"illumination{name}Angle")) for name in ("Azimuth", "Elevation")
+            )
+            serial = texts.first("serialIdentifier") or ""
+            return _SceneMetadata((azimuth, elevation), simulated=serial.startswith(SIMULATED)), decisions
+    decisions.append("no metadata lie beside it: where the sun stood isn't known")
+    return _SceneMetadata(), decisions
+
+
+def _from_json(tree: FileTree, name: str) -> _SceneMetadata | None:
+    try:
+        content = json.loads(tree.read(name))
+    except (ValueError, RecursionError, SceneError):
+        return None
+    properties = content.get("properties") if isinstance(content, Mapping) else None
+    if not isinstance(properties, Mapping):
+        return None
+
+    def said(*keys: str) -> Any:
+        return next((properties[key] for key in keys if properties.get(key) is not None), None)
+
+    def number(*keys: str) -> float | None:
+        value = said(*keys)
+        return finite_number(str(value)) if not isinstance(value, bool) else None
+
+    sun = number("sun_azimuth", "view:sun_azimuth"), number("sun_elevation", "view:sun_elevation")
+    if sun == (None, None) and said("acquired", "datetime") is None:
+        return None  # another file, such as an order's manifest
+    listed = said("instrument", "instruments")
+    instrument = listed[0] if isinstance(listed, list) and listed else listed
+    control, strip = said("ground_control", "pl:ground_control"), said("strip_id", "pl:strip_id")
+    try:
+        published = iso_time(str(said("published", "created")))
+    except ValueError:
+        published = None
+    return _SceneMetadata(
+        sun=sun,
+        instrument=str(instrument) if instrument else None,
+        strip=None if strip is None else str(strip),
+        simulated=str(said("satellite_id", "platform") or "").startswith(SIMULATED),
+        ground_control=control if isinstance(control, bool) else None,
+        published=published,
+    )
+
+
+def _coefficients(
+    tree: FileTree, scene: _SceneFiles, indexes: Mapping[str, int], path: Path
+) -> dict[str, float]:
+    """What radiances are multiplied by to become reflectance at the top of the atmosphere.
+
+    Raises:
+        SceneError: Nothing tells it.
+    """
+    for file in scene.files:
+        if file.ending != "xml" or "metadata" not in file.words:
+            continue
+        texts = XmlTexts(parsed_xml(tree.read(file.name), tree.file(file.name)))
+        by_band: dict[int, float] = {}
+        for element in texts.elements("bandSpecificMetadata"):
+            one = XmlTexts(element)
+            number = finite_number(one.first("bandNumber"))
+            factor = finite_number(one.first("reflectanceCoefficient"))
+            if number is not None and factor is not None and 0.0 < factor < 1e-3:
+                by_band[int(number)] = factor
+        if all(index in by_band for index in indexes.values()):
+            return {name: by_band[index] for name, index in indexes.items()}
+    raise SceneError(
+        f"{path}: holds radiance, and no metadata XML beside it has the coefficients that make it "
+        f"reflectance: put the asset's XML there, or {_ORDER}"
+    )
