@@ -7,9 +7,7 @@ Counts, one row an observation or published count (`COUNT_COLUMNS`):
 ``datetime``                       UTC, ISO 8601 in CSV
 ``sensor``, ``method``             as in the store; a published count's method is ``published``
 ``count``, ``_low``, ``_high``     freight cars with the 90% interval; empty when abstained
-``count_open``, ``count_covered``, freight cars of each type, which add up to the count; empty where types
-``count_tank``, ``count_flat_or_`` aren't told
-``container``, ``count_unknown``
+``count_open`` ...                 freight cars of each type, "unknown" last; empty where types aren't told
 ``occupied_length_m``              track length under counted cars, with ``_low_m`` and ``_high_m``
 ``filtered_count``, ``_low``,      an image of ten metres combined with those before it, see
 ``_high``                          `railwatch.history.filter`; empty for other methods
@@ -35,11 +33,10 @@ Counts, one row an observation or published count (`COUNT_COLUMNS`):
 =================================  ==========================================================================
 
 Boxes, one row a box (`DETECTION_COLUMNS`): ``observation``, ``aoi``, ``datetime``, then ``category``,
-``car_type`` (of a freight car: ``open``, ``covered``, ``tank``, ``flat_or_container`` or ``unknown``),
-``score``, ``length_m``, ``width_m``, ``azimuth_deg``, ``track``, ``counted``, ``image``, ``gsd_m``, the
-pixel box as ``pixel_cx``, ``pixel_cy``, ``pixel_length``, ``pixel_width``, ``pixel_angle_deg``, then
-``date``, ``type`` (the category in words), ``zone``, the ``verdict`` on its date, ``lon`` and ``lat`` of its
-middle, and the rectangle in EPSG:4326.
+``car_type`` (of a freight car, one of `TYPE_NAMES`), ``score``, ``length_m``, ``width_m``, ``azimuth_deg``,
+``track``, ``counted``, ``image``, ``gsd_m``, the pixel box as ``pixel_cx``, ``pixel_cy``, ``pixel_length``,
+``pixel_width``, ``pixel_angle_deg``, then ``date``, ``type`` (the category in words), ``zone``, the
+``verdict`` on its date, ``lon`` and ``lat`` of its middle, and the rectangle in EPSG:4326.
 """
 
 from __future__ import annotations
@@ -183,18 +180,7 @@ DETECTION_COLUMNS = (
     "lat",
 )
 _TYPES = {"freight": "freight car", "locomotive": "locomotive", "coach": "passenger coach"}
-_BOX_TEXTS = (
-    "observation",
-    "aoi",
-    "category",
-    "car_type",
-    "track",
-    "image",
-    "date",
-    "type",
-    "zone",
-    "verdict",
-)
+_TEXTS = ("observation", "aoi", "category", "car_type", "track", "image", "date", "type", "zone", "verdict")
 
 
 def counts_table(sources: Sources) -> gpd.GeoDataFrame:
@@ -266,7 +252,7 @@ def count_row(
         given = observation.to_json()
         row |= {name: given[name] for name in _OBSERVED if name in given and name != "datetime"}
         row |= {name: observation.provenance.get(name) for name in _PROVENANCE}
-        row |= {f"count_{name}": number for name, number in (observation.count_by_type or {}).items()}
+        row |= {f"count_{name}": cars for name, cars in (observation.count_by_type or {}).items()}
         row["warnings"] = " | ".join(observation.warnings)
         shape = _shape(observation)
         if shape is not None:
@@ -411,4 +397,4 @@ def _dtype(column: str) -> str:
         return "datetime64[us, UTC]"
     if column == "counted":
         return "bool"
-    return "string" if column in _BOX_TEXTS else "float64"
+    return "string" if column in _TEXTS else "float64"
