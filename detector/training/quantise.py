@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,7 +32,7 @@ from aoi.files import write_bytes, write_text
 from detector.openvino_forms import FORMAT, Form, import_openvino, left_out, list_path
 from detector.training.calibrate_wagons import detect_tiles, score
 from detector.training.metrics import Scored, summarise
-from detector.training.rounding import on_steps
+from detector.training.rounding import EXACT, on_steps
 from detector.training.shards import LabelledTile
 from detector.training.tiles import simulate_tiles
 from detector.wagons.boxes import match
@@ -113,9 +114,6 @@ LIMITS = {"share": 0.005, "count": 1, "f1": 0.003}
 USABLE = {"share": 0.01, "f1": 0.003}
 """What a form may differ by to be used by default although it isn't `equal`: as many hits, other doubts."""
 
-FIRST_LAYER = r".*stem\.0\.0/.*"
-"""Stays in single precision, see `on_steps`; a pattern of the names that the converter gives."""
-
 
 class _Whole(nn.Module):
     """A wagon network from pictures as they come, ``(B, H, W, 3)`` uint8, to all maps in one tensor."""
@@ -175,10 +173,10 @@ def _quantised(model: Any, samples: Iterable[Any]) -> Any:
             # been fitted already.
             advanced_parameters=AdvancedQuantizationParameters(
                 activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
-                overflow_fix=OverflowFix.DISABLE,  # it halves the steps of the first layer
+                overflow_fix=OverflowFix.FIRST_LAYER,  # see `detector.training.rounding.FIRST_LEVELS`
                 disable_bias_correction=True,
             ),
-            ignored_scope=nncf.IgnoredScope(patterns=[FIRST_LAYER], validate=False),
+            ignored_scope=nncf.IgnoredScope(patterns=[rf".*{re.escape(name)}/.*" for name in EXACT]),
         )
 
 

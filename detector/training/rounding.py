@@ -28,6 +28,14 @@ __all__ = ["on_steps", "rounded_weights"]
 LEVELS = 127
 """Steps of a weight to either side of 0."""
 
+FIRST_LEVELS = 63
+"""The same in the first layer. Processors without VNNI add two products in 16 bits, which a picture, unlike
+what later layers see, fills: of 0 to 255 times 63 two just fit."""
+
+EXACT = ("place_head.1",)
+"""Layers that stay in single precision: the one that says where wagons are. A hundredth of the work, and an
+eighth of what 8 bits change in the odds of a box."""
+
 _PULL = 0.05  # how strongly a layer is drawn to its trained weights: share of the mean square of an input
 _SWEEPS = 3
 _INPUT_LEVELS = 255
@@ -62,8 +70,7 @@ class _Taught(NamedTuple):
 def on_steps(network: WagonNet, pictures: Sequence[NDArray[np.uint8]]) -> WagonNet:
     """A copy for inference, normalisation folded in, whose weights lie on 8-bit steps.
 
-    The first layer, which sees the picture, stays as it is: it is a hundredth of the work, and processors
-    without VNNI add two products in 16 bits, which the whole range of a picture would overflow.
+    Those of the first layer lie on 7-bit ones, and those of `EXACT` on none.
 
     Args:
         network: The trained network.
@@ -72,11 +79,15 @@ def on_steps(network: WagonNet, pictures: Sequence[NDArray[np.uint8]]) -> WagonN
     trained, copy = fused(network), fused(network)
     taught = _taught(trained, pictures)
     layers = dict(zip(taught, _in_order(copy, pictures[0]), strict=True))
+    exact = [copy.get_submodule(name) for name in EXACT]
     rounding = []
-    for original, layer in list(layers.items())[1:]:
+    for number, (original, layer) in enumerate(layers.items()):
         lesson = taught[original]
-        _fit(copy, layer, lesson, pictures)
+        levels = None if layer in exact else LEVELS if number else FIRST_LEVELS
+        _fit(copy, layer, lesson, pictures, levels)
         lesson.answers.clear()
+        if levels is None:
+            continue
 
         def hook(_: nn.Module, given: tuple[Tensor, ...], lesson: _Taught = lesson) -> tuple[Tensor]:
             return (lesson.rounded(given[0]),)
@@ -141,12 +152,16 @@ def _fit(
     layer: nn.Conv2d,
     lesson: _Taught,
     pictures: Sequence[NDArray[np.uint8]],
+    levels: int | None,
 ) -> None:
-    """Give a layer the weights on steps and the bias with which it answers as it was taught."""
+    """Give a layer the weights on steps and the bias with which it answers as it was taught.
+
+    Without ``levels`` neither its weights nor its inputs are rounded.
+    """
     given: list[Tensor] = []
 
     def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        given.append(lesson.rounded(inputs[0]))
+        given.append(inputs[0].clone() if levels is None else lesson.rounded(inputs[0]))
         raise _Reached
 
     with _watched([layer], hook):
@@ -174,18 +189,21 @@ def _fit(
     before = layer.weight.detach().double().numpy().reshape(outputs, size)
     pull = spread[0, 0] - (joint[0, 0] - mean[0] ** 2)
     wanted = np.linalg.solve(spread, (cross[:, :size] - answer_mean[:, None] * mean + pull * before).T).T
-    weight = rounded_weights(wanted, spread)
+    weight = wanted if levels is None else rounded_weights(wanted, spread, levels)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(weight.reshape(layer.weight.shape)))
         layer.bias = nn.Parameter(torch.from_numpy(answer_mean - weight @ mean).float())
 
 
-def rounded_weights(weight: NDArray[np.float64], product: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights on steps, each row's largest `LEVELS` steps from 0, by which answers change least.
+def rounded_weights(
+    weight: NDArray[np.float64], product: NDArray[np.float64], levels: int = LEVELS
+) -> NDArray[np.float64]:
+    """Weights on steps, each row's largest ``levels`` steps from 0, by which answers change least.
 
     Args:
         weight: ``(outputs, n)``.
         product: ``(n, n)`` mean products of the inputs with each other, positive definite.
+        levels: Steps to either side of 0.
 
     Example:
         Two inputs that nearly always go together: what one weight loses the other gains.
@@ -198,9 +216,9 @@ def rounded_weights(weight: NDArray[np.float64], product: NDArray[np.float64]) -
         [[12.7, 0.1, 0.0]]
     """
     largest = np.abs(weight).max(axis=1)
-    step = np.where(largest > 0, largest, 1.0) / LEVELS
+    step = np.where(largest > 0, largest, 1.0) / levels
     level = np.rint(weight / step[:, None])
-    fixed = np.abs(level) >= LEVELS  # the largest set the steps and stay where they are
+    fixed = np.abs(level) >= levels  # the largest set the steps and stay where they are
     below = np.floor(weight / step[:, None])
     error = level * step[:, None] - weight
     slope = error @ product
@@ -210,7 +228,7 @@ def rounded_weights(weight: NDArray[np.float64], product: NDArray[np.float64]) -
         for column in np.argsort(-curvature, kind="stable"):
             best = weight[:, column] + error[:, column] - slope[:, column] / curvature[column]
             wanted = np.clip(np.rint(best / step), below[:, column] - 1, below[:, column] + 2)
-            wanted = np.clip(wanted, -LEVELS, LEVELS)
+            wanted = np.clip(wanted, -levels, levels)
             change = np.where(fixed[:, column], 0.0, wanted - level[:, column])
             if change.any():
                 moved = True

@@ -24,7 +24,7 @@ from detector.wagons.map_network import load as load_network
 from detector.wagons.maps import CATEGORIES, F32, STRIDE, Maps, mirrored
 from detector.wagons.rakes import FreightOdds, category_probability
 from detector.wagons.rescoring import Rescorer, features
-from detector.wagons.track_sight import RailwayWatch
+from detector.wagons.track_sight import RailwayWatch, TrackSight
 from detector.wagons.type_network import TypeNetwork, cut_outs
 from detector.wagons.weights import Weights, WeightsHead
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
@@ -209,12 +209,10 @@ class WagonDetector:
                 notes.append(
                     "a tile held more candidates than wagons have room: counts there are not to be trusted"
                 )
-            owned = owned_by(tile, candidates)
-            parts.append(owned)
-            cuts.append(cut_outs(tile.image, owned.moved(-tile.window[0], -tile.window[1]).boxes))
+            parts.append(owned_by(tile, candidates))
+            x, y = tile.window[:2]
+            cuts.append(cut_outs(tile.image, parts[-1].moved(-x, -y).boxes))
         found = self.judge(Candidates.joined(parts), scene.gsd_m)
-        limit = self.threshold if threshold is None else threshold
-        car_type = self._car_types(found, cuts, limit)
         covered = valid_fraction(view.scene, area)
         if scene.gsd_m > TRAINED_GSD_M[1] or scene.gsd_m < TRAINED_GSD_M[0]:
             notes.append(
@@ -224,7 +222,9 @@ class WagonDetector:
         if covered < 0.95:
             place = "the area" if area is not None else "the image"
             notes.append(f"only {covered:.0%} of {place} has valid pixels: wagons elsewhere are not counted")
-        if not railways.found:
+        limit = self.threshold if threshold is None else threshold
+        railway = railways.found or bool((found.probability >= limit).any())
+        if not railway:
             notes.append(NO_RAILWAY)
         outside = max(0.0, np.log(scene.gsd_m / TRAINED_GSD_M[1]), np.log(TRAINED_GSD_M[0] / scene.gsd_m))
         return self._detections(
@@ -232,10 +232,11 @@ class WagonDetector:
             view,
             grid,
             found,
-            car_type,
+            self._car_types(found, cuts, limit),
             limit,
             covered,
-            railways,
+            railway,
+            railways.tracks(),
             tuple(dict.fromkeys(notes)),
             1.0 + 2.0 * outside,
         )
@@ -268,12 +269,10 @@ class WagonDetector:
     ) -> NDArray[np.int64]:
         """The type of each freight car that is drawn, ``(N,)``, and `NOT_TYPED` for all else."""
         out = np.full(len(found.boxes), NOT_TYPED, np.int64)
-        drawn = np.flatnonzero(
-            (found.probability >= threshold) & (found.category == CATEGORIES.index("freight"))
-        )
+        freight = found.category == CATEGORIES.index("freight")
+        drawn = np.flatnonzero(freight & (found.probability >= threshold))
         if len(drawn):
-            if self._types is None:
-                self._types = TypeNetwork.load()
+            self._types = self._types or TypeNetwork.load()
             out[drawn] = self._types.types(np.concatenate(cuts)[found.row[drawn]], found.boxes[drawn])
         return out
 
@@ -354,7 +353,8 @@ class WagonDetector:
         car_type: NDArray[np.int64],
         threshold: float,
         covered: float,
-        railways: RailwayWatch,
+        railway: bool,
+        tracks: TrackSight | None,
         notes: tuple[str, ...],
         widening: float,
     ) -> Detections:
@@ -395,6 +395,6 @@ class WagonDetector:
             warnings=notes,
             count_model=self.count_model,
             widening=widening,
-            railway=railways.found,
-            tracks=railways.tracks(),
+            railway=railway,
+            tracks=tracks,
         )

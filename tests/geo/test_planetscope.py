@@ -173,6 +173,8 @@ def test_what_is_not_a_scene_is_passed_over(tmp_path: Path) -> None:
         f"{scene_id(WHEN)}_3B_udm2.tif",
         "20201211_223832_ssc4_u0001_analytic.tif",
         "20231305_021001_43_2427_3B_AnalyticMS_SR.tif",
+        "20231005_021001_0001_visual.tif",
+        "20231005_021001_0001_analytic.tif",
     ):
         write_tiff(tmp_path / name, stack, FINE, UTM)
     assert find_products([tmp_path]) == ([], [])

@@ -47,6 +47,8 @@ _FILE = re.compile(
 _COMPOSITE = re.compile(
     r"^(?P<id>(?P<time>\d{4}-\d\d-\d\d)_strip_(?P<satellite>\w+?)_composite)(?P<rest>(?:_[^/]*)?)\.(?P<ending>\w+)$"
 )
+_LEVEL = re.compile(r"_[13][AB]_|_composite", re.IGNORECASE)
+_IMAGES = ("tif", "tiff")
 _TIMES = ("%Y%m%d_%H%M%S", "%Y-%m-%d")
 _ORDER = (
     "order the surface reflectance (asset ortho_analytic_4b_sr or ortho_analytic_8b_sr) with its ortho_udm2"
@@ -80,15 +82,12 @@ class _SceneFiles:
     satellite: str
     files: tuple[_SceneFile, ...]
 
-    @property
-    def composite(self) -> bool:
-        """Whether it is what Planet's composite tool makes of scenes."""
-        return self.id.endswith("_composite")
-
     def ranked(self) -> list[_SceneFile]:
         """Its images, the one to be used first; pictures only where there are no others."""
         images = self.images("analyticms") or self.images("analytic") or self.images("visual")
-        return sorted(images or (self.images(without=("udm2", "udm")) if self.composite else []), key=_rank)
+        if self.id.endswith("_composite"):
+            images = self.images(without=("udm2", "udm"))
+        return sorted(images, key=_rank)
 
     @property
     def root(self) -> str:
@@ -101,9 +100,7 @@ class _SceneFiles:
         return [
             one
             for one in self.files
-            if one.ending in ("tif", "tiff")
-            and set(words) <= set(one.words)
-            and not set(without) & set(one.words)
+            if one.ending in _IMAGES and set(words) <= set(one.words) and not set(without) & set(one.words)
         ]
 
 
@@ -166,6 +163,8 @@ def _strips(names: Sequence[str]) -> list[list[_SceneFiles]]:
     for name in names:
         folder, _, last = name.rpartition("/")
         match = _FILE.match(last) or _COMPOSITE.match(last)
+        if match and match["ending"].lower() in _IMAGES and not _LEVEL.search(last):
+            continue  # somebody else's image, taken at such a time
         if match is None:
             continue
         words = tuple(word for word in match["rest"].lower().split("_") if word)
@@ -214,7 +213,7 @@ def _opened(tree: FileTree, scene: _SceneFiles, path: Path, files: tuple[Path, .
     Raises:
         SceneError: It can't be used.
     """
-    if scene.composite:
+    if scene.id.endswith("_composite"):
         raise SceneError(
             f"{path}: is a composite, which tells neither its time of day nor what its numbers mean; order "
             "the scenes themselves, clipped: those of a strip are laid together here"
