@@ -49,7 +49,7 @@ _UNLIKE = 2.5  # times the usual change of the ground beside the tracks, from wh
 _LEAST_PRIOR_M = 2.0
 _UNSTABLE_CLASSES = (3, 8, 9, 10, 11)  # of the scene classification: shadow, clouds, cirrus, snow
 _GRAIN_M = 0.5  # the place of a stack is set in steps of this, so that it seldom moves
-_KEPT_BYTES = 256 << 20  # of resampled dates held in memory
+_KEPT_BYTES = 64 << 20  # of resampled dates held in memory: those of a background, as its place moves
 _WORTH_THREADS = 4  # dates to be resampled at once
 
 

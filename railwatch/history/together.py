@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from detector.intervals import Z90
-from railwatch.history.record import Record
+from railwatch.history.record import OCCUPANCY, PLANETSCOPE_OCCUPANCY, Record
 from railwatch.history.settings import VerdictSettings
 
 __all__ = ["METHODS", "Together", "pooled"]
 
-METHODS = ("occupancy", "occupancy-planetscope")
+METHODS = (OCCUPANCY, PLANETSCOPE_OCCUPANCY)
 """Only images of one of these methods are joined: their errors are large and their dates near."""
 
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from detector import Detections
     from detector.wagons.count_interval import CountInterval
-    from detector.wagons.track_sight import TrackSight
 
 __all__ = ["TRACK_REACH_M", "AreaCount", "count_area", "hidden_share", "visible_area"]
 
@@ -95,7 +94,9 @@ def count_area(detections: Detections, area: AreaOfInterest, day: date | None) -
     sure = _places(detections.frame, plane, day)
     doubtful = _places(detections.doubtful, plane, day)
 
-    sight = _unseen(detections, area)
+    seen = _seen(detections, area)
+    # Only where so much of the tracks isn't seen that the interval must say so.
+    sight = detections.tracks if area.tracks and seen is not None and seen < ALL_SEEN else None
 
     def count(
         rows: NDArray[np.bool_], unsure: NDArray[np.bool_], points: NDArray[np.bool_] | slice
@@ -141,7 +142,7 @@ def count_area(detections: Detections, area: AreaOfInterest, day: date | None) -
         detections=replace(detections, frame=frame),
         length_m=float(frame.loc[frame["counted"], "length_m"].sum()),
         by_type=count_by_type(frame.loc[frame["counted"], "car_type"]),
-        seen=_seen(detections, area),
+        seen=seen,
         warnings=tuple(warnings),
     )
 
@@ -151,12 +152,6 @@ def _seen(detections: Detections, area: AreaOfInterest) -> float | None:
     if area.tracks:
         return None if detections.tracks is None else detections.tracks.share
     return None if detections.railway is None else float(detections.railway)
-
-
-def _unseen(detections: Detections, area: AreaOfInterest) -> TrackSight | None:
-    """What was seen of the tracks, where so much of them wasn't that the interval must say so."""
-    share = _seen(detections, area)
-    return detections.tracks if area.tracks and share is not None and share < ALL_SEEN else None
 
 
 def _places(frame: gpd.GeoDataFrame, area: AreaOfInterest, day: date | None) -> _Places:
