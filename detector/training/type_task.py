@@ -41,12 +41,14 @@ TYPE_OF: dict[str, str] = {
     **dict.fromkeys(("saddle",), "covered"),
     "barrel": "tank",
     "crates": "flat_or_container",
+    # the solids, which are drawn by type
+    **{name: name for name in TYPES},
 }
 """The type of each freight car that the simulators of the training draw."""
 
 NO_TYPE = -1
 _VIEW_PX = 192
-_CARS_A_VIEW = 5  # of one tile they look alike: a batch is of many tiles
+_CARS_A_VIEW = 8  # of one tile they look alike: a batch is of many tiles
 _SEARCH_STEPS = 50
 
 

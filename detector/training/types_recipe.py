@@ -22,10 +22,14 @@ from detector.wagons.type_network import FORMAT, TypeNetwork
 
 logger = logging.getLogger(__name__)
 
-KINDS = {"main": ("yard", "yard", "sidings", "mainline", "terminal"), "collage": ("yard", "line")}
+KINDS = {
+    "main": ("yard", "yard", "sidings", "mainline", "terminal"),
+    "collage": ("yard", "line"),
+    "solids": ("rakes",),
+}
 """Kinds of scenes with freight cars, by the simulators that may be learned from."""
-SCENES = 50
-"""By each simulator in a shard, each seen twice."""
+SCENES = {"main": 50, "collage": 50, "solids": 150}
+"""In a shard, each seen twice."""
 RELIEF_SEED = 7
 
 
@@ -66,7 +70,7 @@ def follow(
 
 
 def make_type_shards(folder: Path, shards: int, data: TypesData, *, split: str = "train") -> None:
-    """Make shards of scenes with wagons, as many by each simulator; those already there are left alone.
+    """Make shards of scenes with wagons, most of them by the solids; those already there are left alone.
 
     Args:
         folder: Where.
@@ -84,7 +88,7 @@ def make_type_shards(folder: Path, shards: int, data: TypesData, *, split: str =
             tiles += simulate_tiles(
                 data.seed + 10_000 * (split == "val"),
                 number,
-                SCENES,
+                SCENES[simulator],
                 split=split,
                 backgrounds=backgrounds,
                 kinds=kinds,

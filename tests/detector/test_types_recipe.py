@@ -119,7 +119,7 @@ def test_the_shipped_settings_are_those_of_types():
 
 
 def test_the_whole_recipe_on_a_few_scenes(tmp_path, monkeypatch):
-    monkeypatch.setattr(types_recipe, "SCENES", 1)
+    monkeypatch.setattr(types_recipe, "SCENES", dict.fromkeys(types_recipe.KINDS, 1))
     data = TypesData(shards=1, check_shards=1, relief_scenes=1)
     recipe = TypesRecipe(data=data, train=replace(SETTINGS, steps=2))
     path = types_recipe.follow(recipe, tmp_path, device="cpu")
