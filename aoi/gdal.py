@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aoi.environment import set_variables
 from aoi.files import real_path
 from aoi.references import RefusedFileError, check_references
 
@@ -39,7 +40,6 @@ __all__ = [
     "RefusedFileError",
     "list_layers",
     "open_raster",
-    "outer_environment",
     "raster_descriptions",
     "raster_tags",
     "read_vector",
@@ -123,7 +123,11 @@ SHUT: Mapping[str, Any] = {
 }
 """GDAL's options under which no file is opened but those that lie on disk."""
 
-_before: dict[str, str | None] = {}
+# Decoded blocks are kept in a cache of the whole process, by default 5% of the machine's memory. So much holds
+# a row of tiles of most images, so that what tiles share isn't decoded twice, and is the same on any machine.
+# In bytes: rasterio hands it on as it is, where GDAL's own setting takes small numbers for megabytes.
+_CACHE_BYTES = 128 << 20
+
 # Python's warning filters, and pyogrio's options of GDAL, belong to the process.
 _process = threading.RLock()
 
@@ -133,30 +137,17 @@ def shut_gdal() -> None:
 
     For programs of ours, before rasterio or pyogrio are imported; a program that imports railwatch as a
     library keeps its drivers. What the environment said before is not asked, but kept for other programs that
-    are started from here (`outer_environment`).
+    are started from here (`aoi.environment`).
     """
     options = {**SHUT, "GDAL_SKIP": _skip_list(), "PROJ_NETWORK": "OFF"}
     # No copy of GDAL has all of the drivers that are to be skipped, and each says so: pyogrio's on stderr, as
     # long as nobody listens, rasterio's to its logger.
     options.setdefault("CPL_LOG", os.devnull)
     logging.getLogger("rasterio._env").addFilter(lambda record: "GDAL_SKIP" not in record.getMessage())
-    for name, value in options.items():
-        _before.setdefault(name, os.environ.get(name))
-        os.environ[name] = str(value)
+    set_variables({name: str(value) for name, value in options.items()})
     # Where Amazon's client is installed rasterio loads it, for a file system that is shut: an eighth of a
     # second. None is Python's mark for a module that isn't there.
     sys.modules.setdefault("boto3", None)  # type: ignore[arg-type]
-
-
-def outer_environment() -> dict[str, str]:
-    """The environment as it was before `shut_gdal`, for programs of the user's own."""
-    outer = dict(os.environ)
-    for name, value in _before.items():
-        if value is None:
-            outer.pop(name, None)
-        else:
-            outer[name] = value
-    return outer
 
 
 @contextmanager
@@ -189,7 +180,7 @@ def open_raster(
     whole = name if isinstance(name, str) and name.startswith("/vsi") else os.path.abspath(name)  # noqa: PTH100
     if whole.startswith("/vsi"):  # what a description in a zip names isn't looked at
         drivers = [one for one in drivers if one != "VRT"]
-    with rasterio.Env(**{**(options or {}), **SHUT}):
+    with rasterio.Env(**{**(options or {}), "GDAL_CACHEMAX": _CACHE_BYTES, **SHUT}):
         if quiet:
             image = DatasetReader(whole, driver=list(drivers))
         else:

@@ -196,6 +196,11 @@ class OpenVinoNetwork:
         self._alone = threading.Lock()  # a request serves one thread at a time
         self._requests: dict[tuple[tuple[int, ...], ...] | None, Any] = {}
 
+    def prepare(self, *shapes: tuple[int, ...]) -> None:
+        """Make the graph ready for inputs of these shapes, which the first call would do otherwise."""
+        with self._alone:
+            self._request(shapes)
+
     def __call__(self, *inputs: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
         """All outputs for some inputs, in the graph's order."""
         with self._alone:

@@ -18,10 +18,7 @@ from geo.zipped import zip_member
 # Those that are made of other files.
 MOSAICS = ("VRT", "DIMAP", "TIL")
 
-# GDAL keeps decoded blocks in a cache shared by the whole process, by default 5% of the machine's memory. 128
-# MB hold a row of tiles of most images, so that a halo isn't decoded twice, and stay the same on any machine.
 _GDAL_OPTIONS = {
-    "GDAL_CACHEMAX": 128,
     # A JPEG cut short is an error, not a grey area.
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,
     # The short cut for reading a whole PNG at once doesn't notice that the file has been cut short.
@@ -32,18 +29,21 @@ _GDAL_OPTIONS = {
 
 
 @contextmanager
-def opened(path: Path, quiet: bool = False) -> Iterator[DatasetReader]:
+def opened(path: Path, *, quiet: bool = False, placed: bool = True) -> Iterator[DatasetReader]:
     """An open image, with GDAL set up in this thread.
 
     Args:
         path: The file.
         quiet: Whether the image is known to have a position, so that rasterio won't warn of having none.
+        placed: Whether its position is wanted. Without, PROJ opens no database for this thread, which takes
+            longer than to open the image.
     """
+    options = _GDAL_OPTIONS if placed else {**_GDAL_OPTIONS, "GDAL_GEOREF_SOURCES": "NONE"}
     member = zip_member(path)
     name = path if member is None else member.gdal
     with ExitStack() as stack:
         try:
-            image = stack.enter_context(open_raster(name, options=_GDAL_OPTIONS, quiet=quiet))
+            image = stack.enter_context(open_raster(name, options=options, quiet=quiet and placed))
         except RefusedFileError as error:
             raise SceneError(str(error)) from error
         except (RasterioError, OSError) as error:

@@ -216,6 +216,7 @@ def _source(
         nodata=nodata,
         floating=np.issubdtype(dtype, np.floating),
         positioned=image.transform != Affine.identity(),
+        self_contained=image.driver == "GTiff",
         parts=_parts(path, image),
         hole=gsd_xy_m if may_be_a_colour(nodata, dtype) and not palette else None,
     )

@@ -43,6 +43,8 @@ class RasterSource:
             they can hold.
         floating: Whether the numbers are floating-point, so that there may be infinities and not-a-numbers.
         positioned: Whether the file has an affine transform of its own.
+        self_contained: Whether its pixels can be read without asking for its position, which some mosaics
+            lay their parts by.
         parts: The files that the pixels come from.
         hole: Pixels across and down of the largest hole that isn't missing ground, where ``nodata`` is also a
             colour; None where it isn't. See `geo.transparency`.
@@ -56,6 +58,7 @@ class RasterSource:
     nodata: float | None
     floating: bool
     positioned: bool
+    self_contained: bool
     parts: tuple[str, ...]
     hole: tuple[float, float] | None = None
 
@@ -72,7 +75,7 @@ class RasterSource:
     @contextmanager
     def open(self) -> Iterator[RasterReader]:
         """Open a handle of its own."""
-        with opened(self.path, quiet=self.positioned) as image:
+        with opened(self.path, quiet=self.positioned, placed=not self.self_contained) as image:
             yield RasterReader(self, image)
 
     def files(self) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ HIGH_PERCENTILE = 99.0
 EIGHT_BIT_SPAN = 48.0
 # The least that becomes the full range: more gain would only show how numbers were rounded.
 EIGHT_BIT_LEAST, INTEGER_LEAST, FLOAT_LEAST_SHARE = 32.0, 16.0, 1e-3
+# OpenCV counts in single precision, which is exact up to here.
+_EXACT = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Stretch:
             values: The sample, shape (bands, n), n at least 1, in digital numbers.
         """
         if values.dtype == np.uint8:
-            counts = np.stack([np.bincount(band, minlength=256) for band in values])
+            counts = np.stack([_counts(band) for band in values])
             low, high = _percentiles(counts.sum(axis=0))
             if high - low >= EIGHT_BIT_SPAN:
                 return cls.identity()
@@ -117,6 +119,15 @@ class Stretch:
         np.rint(out, out=out)
         np.clip(out, 0, 255, out=out)
         return out.astype(np.uint8)
+
+
+def _counts(band: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """How often each 8-bit number occurs; numpy would write each of them out in 64 bits first."""
+    counts = np.zeros(256, np.int64)
+    for low in range(0, len(band), _EXACT):
+        part = np.ascontiguousarray(band[low : low + _EXACT])
+        counts += cv2.calcHist([part], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+    return counts
 
 
 def _percentiles(counts: npt.NDArray[np.int64]) -> tuple[float, float]:

@@ -334,9 +334,12 @@ class Scene:
         raise SceneError(f"{self.path}: has no valid pixel: all of it is nodata or masked")
 
     def _patches(self, reader: PixelReader) -> Iterator[RawPixels]:
-        """The numbers of a regular pattern of patches, row by row."""
+        """The numbers of a regular pattern of patches, row by row.
+
+        From the bottom up: the first tiles are cut at the top, whose blocks then lie decoded in GDAL's cache.
+        """
         columns = _spread(self.width)
-        for y0, y1 in _spread(self.height):
+        for y0, y1 in reversed(_spread(self.height)):
             if self.width > _WHOLE_ROWS_PX:
                 yield from (reader.read((x0, y0, x1, y1)) for x0, x1 in columns)
                 continue

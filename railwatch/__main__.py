@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 from railwatch import interrupt
@@ -14,9 +15,13 @@ def main() -> int:
     # Imports make some 100,000 objects that all stay. Every 700 of them Python would search for cycles.
     gc.set_threshold(10_000, 10, 10)
     try:
+        from aoi.environment import set_variables
         from aoi.gdal import shut_gdal
 
         shut_gdal()
+        if "OPENBLAS_NUM_THREADS" not in os.environ:
+            # numpy's products here are small. Its threads would help with none of them, and wait by spinning.
+            set_variables({"OPENBLAS_NUM_THREADS": "1"})
         from railwatch.cli import main as command
 
         code = command()
@@ -29,8 +34,6 @@ def main() -> int:
     interrupt.ignore()
     gc.freeze()  # they end with the process, and needn't be searched once more
     if code == 141:  # nobody reads any more: the interpreter's last flush goes nowhere
-        import os
-
         for stream in (sys.stdout, sys.stderr):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return code

@@ -25,6 +25,9 @@ class MapNetwork(Protocol):
     def name(self) -> str:
         """What runs, for the record: "openvino int8"."""
 
+    def prepare(self, shape: tuple[int, int, int, int]) -> None:
+        """Do what has to be done once before pictures of this shape, (B, H, W, 3)."""
+
     def maps(self, images: NDArray[np.uint8]) -> Maps[F32]:
         """Maps of pictures ``(B, H, W, 3)`` at 0.5 m, H and W multiples of 32."""
 
@@ -43,6 +46,10 @@ class OpenVinoMaps:
     def __init__(self, form: Form, threads: int | None = None) -> None:
         self._network = OpenVinoNetwork(form, threads)
         self.name = self._network.name
+
+    def prepare(self, shape: tuple[int, int, int, int]) -> None:
+        """Compile the network for pictures of this shape."""
+        self._network.prepare(shape)
 
     def maps(self, images: NDArray[np.uint8]) -> Maps[F32]:
         """Maps of pictures ``(B, H, W, 3)``."""
@@ -77,6 +84,9 @@ class TorchMaps:
         self.name = f"torch {self.device.type} {str(self.dtype).removeprefix('torch.')}"
         placed: Any = network.to(self.device, self.dtype)
         self._network = placed.to(memory_format=torch.channels_last)
+
+    def prepare(self, shape: tuple[int, int, int, int]) -> None:
+        """Nothing: torch compiles nothing."""
 
     def maps(self, images: NDArray[np.uint8]) -> Maps[F32]:
         """Maps of pictures ``(B, H, W, 3)``."""

@@ -105,6 +105,16 @@ def test_pictures_of_any_shape_go_through_one_network(made):
         assert maps.category.shape[1] == 3
 
 
+def test_a_network_made_ready_before_answers_the_same(made):
+    forms = find(made, weights.load_head(made).checksum)
+    assert forms is not None
+    image = np.random.default_rng(0).integers(0, 255, (1, 64, 96, 3), dtype=np.uint8)
+    ready, fresh = (OpenVinoMaps(forms.forms["int8"]) for _ in range(2))
+    ready.prepare(image.shape)
+    for one, other in zip(ready.maps(image), fresh.maps(image), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("ending", [".int8.xml", ".int8.bin"])
 def test_a_changed_or_missing_form_is_refused(copied, ending):
     path = copied.with_suffix(ending)

@@ -350,3 +350,17 @@ def test_an_item_beside_an_image_tells_its_time(tmp_path: Path) -> None:
     item["assets"] = {}
     beside.write_text(json.dumps(item))
     assert (open_scene(path).datetime, open_scene(path).time_fault) == (None, None)
+
+
+def test_a_block_is_decoded_once_and_read_without_its_place(tmp_path: Path) -> None:
+    image = texture(512, 512)
+    path = write(tmp_path / "x.tif", image, **placed(), tiled=True, compress="deflate")
+    scene = open_scene(path)
+    with scene.open_pixels() as reader:
+        before, _ = reader.read((0, 0, 200, 200))
+        path.write_bytes(bytes(path.stat().st_size))
+        after, _ = reader.read((56, 0, 256, 200))
+        with pytest.raises(SceneError, match="cut short or damaged"):
+            reader.read((300, 300, 400, 400))
+    np.testing.assert_array_equal(before[:, :, 56:], after[:, :, :144])
+    assert scene.crs == UTM

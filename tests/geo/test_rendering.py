@@ -54,3 +54,13 @@ def test_declared_limits() -> None:
         Stretch((0.0, 0.0), (1.0,))
     with pytest.raises(ValueError, match="doesn't fit 3"):
         Stretch((0.0, 0.0), (1.0, 1.0)).check_bands(3)
+
+
+def test_of_any_number_of_pixels_the_percentiles_are_those_of_numpy() -> None:
+    # More of one number than single precision counts to, in a sliver of levels that is stretched.
+    dark = np.full((1, (1 << 24) + 5), 90, np.uint8)
+    sample = np.concatenate([dark, np.tile(np.arange(100, 130, dtype=np.uint8), 30_000)[None]], axis=1)
+    low, high = np.percentile(sample, (1, 99))
+    stretch = Stretch.robust(sample)
+    middle = (stretch.low[0] + stretch.high[0]) / 2
+    assert (middle, stretch.high[0] - stretch.low[0]) == ((low + high) / 2, max(high - low, 32))

@@ -19,9 +19,10 @@ from sentinel2_products import area_at, countryside, numbers, write_export, writ
 from geo.errors import SceneError
 from geo.sentinel2.acquisition import group
 from geo.sentinel2.chip import Chip, chip_grid
-from geo.sentinel2.formats.declaration import DECLARATION, parse_declaration
+from geo.sentinel2.formats.declaration import parse_declaration
 from geo.sentinel2.formats.find import find_products
 from geo.sentinel2.formats.product import Product
+from geo.sentinel2.formats.product_names import DECLARATION
 
 TRANSFORM = Affine(10, 0, 631_000, 0, -10, 4_698_800)
 SHAPE = (120, 140)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from shutil import copyfile
 
 import numpy as np
 import pytest
@@ -17,10 +18,19 @@ NETWORKS = {"torch", "torchvision", "openvino"}
 REPORTING = {"openvino_telemetry"}
 PIXELS = {"rasterio", "cv2", "scipy"}
 NUMBERS = {"numpy", "shapely", "pyproj"}
-SENTINEL = {"geo.sentinel2.time_series", "geo.sentinel2.clear_sky", "detector.occupancy.estimator"}
+SENTINEL = {
+    "geo.sentinel2.chip",
+    "geo.sentinel2.clear_sky",
+    "geo.sentinel2.formats.export",
+    "geo.sentinel2.formats.planetscope",
+    "geo.sentinel2.formats.product",
+    "geo.sentinel2.time_series",
+    "detector.occupancy.estimator",
+}
+SAMPLES = Path(__file__).parents[2] / "sample_tiles"
 
 # The command line after "railwatch", its exit code, and what it may not import. IMAGE is a picture of 96 by
-# 64 pixels without position.
+# 64 pixels without position, 20240409T103100Z.tif one of the sample tiles, alone in its folder.
 CASES = {
     "help": (["--help"], 0, TABLES | CHARTS | NETWORKS | PIXELS | NUMBERS),
     "help of a command": (["detect", "--help"], 0, TABLES | CHARTS | NETWORKS | PIXELS | NUMBERS),
@@ -54,6 +64,20 @@ CASES = {
         2,
         CHARTS | NETWORKS | SENTINEL,
     ),
+    "a run of a fine image": (
+        [
+            "run",
+            "20240409T103100Z.tif",
+            "--aoi",
+            str(SAMPLES / "area.geojson"),
+            "--config",
+            "vhr",
+            "--store",
+            "STORE",
+        ],
+        0,
+        SENTINEL,
+    ),
 }
 
 PROBE = """
@@ -70,6 +94,7 @@ def test_a_command_imports_no_more_than_it_needs(name: str, tmp_path: Path) -> N
     line, wanted, forbidden = CASES[name]
     noise = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "IMAGE.png")
+    copyfile(SAMPLES / "sample-yard_20240409T103100Z.tif", tmp_path / "20240409T103100Z.tif")
     arguments = [one if one != "IMAGE" else "IMAGE.png" for one in line]
     done = subprocess.run(
         [sys.executable, "-c", PROBE, json.dumps(arguments)],

@@ -64,6 +64,31 @@ def test_the_lock_file_is_for_every_system(locked: list[Requirement]) -> None:
             assert len(names) == len(set(names)), "two versions of one package"
 
 
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
+def test_the_locked_versions_fit_each_other(locked: list[Requirement], python: str) -> None:
+    """As far as the packages are installed here in their locked versions, by what they say they need."""
+    environment = {"python_full_version": f"{python}.6", "python_version": python, "extra": ""}
+    here = [one for one in locked if one.marker is None or one.marker.evaluate(environment)]
+    pins = {canonicalize_name(one.name): next(iter(one.specifier)).version for one in here}
+    asked, faults = 0, []
+    for name, version in pins.items():
+        try:
+            found = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue
+        if found.version != version:
+            continue
+        for needed in map(Requirement, found.requires or ()):
+            if needed.marker is not None and not needed.marker.evaluate(environment):
+                continue
+            pinned = pins.get(canonicalize_name(needed.name))
+            asked += 1
+            if pinned is None or not needed.specifier.contains(pinned, prereleases=True):
+                faults.append(f"{name} {version} needs {needed}: {pinned or 'not there'}")
+    assert asked > 100
+    assert not faults, faults
+
+
 def test_every_dependency_has_a_lower_bound(project: dict[str, Any]) -> None:
     everything = [
         *project["dependencies"],

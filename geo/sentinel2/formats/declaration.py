@@ -31,8 +31,6 @@ from aoi.settings import bind, fields_of, setting, settings_table
 from geo.errors import SceneError
 from geo.sentinel2.formats.product_names import CLASSES, SWIR_BAND, TEN_METRE_BANDS, iso_time, platform_of
 
-DECLARATION = "railwatch-sentinel2.toml"
-
 _KNOWN = frozenset({*TEN_METRE_BANDS, SWIR_BAND, CLASSES})
 
 

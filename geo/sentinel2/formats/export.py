@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import math
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,16 +16,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from pyproj import Geod
-from rasterio.errors import RasterioError
-from rasterio.warp import transform as transform_points
 
-from geo.errors import SceneError
+from geo.errors import Refusal, SceneError
 from geo.file_tree import FileTree, ZipFileTree, parent
 from geo.filename_metadata import acquisition_time, sensor_name
 from geo.ground_metric import apply_affine, doubt_at
 from geo.sentinel2.formats.band_names import ENGINE_INDEX, band_name, described, last_band, stacked
-from geo.sentinel2.formats.declaration import DECLARATION, Declaration, Declared, parse_declaration
+from geo.sentinel2.formats.declaration import Declaration, Declared, parse_declaration
 from geo.sentinel2.formats.gdal_tags import ProductTags, product_tags
 from geo.sentinel2.formats.product import (
     EIGHT_BITS,
@@ -35,32 +31,29 @@ from geo.sentinel2.formats.product import (
     Band,
     Clock,
     Product,
-    Refusal,
     build_product,
     lacking,
 )
 from geo.sentinel2.formats.product_names import (
     CLASSES,
+    DECLARATION,
+    SHIFT,
     TEN_METRE_BANDS,
     compact_time,
     platform_of,
     tile_in,
 )
-from geo.sentinel2.formats.radiometric_offset import SHIFT, decide, floors
-from geo.sentinel2.formats.raster_band import Header, header, sample
+from geo.sentinel2.formats.radiometric_offset import decide, floors
+from geo.sentinel2.formats.raster_band import header, sample
+from geo.sentinel2.formats.recognise import TEN_METRES, ExportImage, pixel_m
 
 log = logging.getLogger(__name__)
 
-_SUFFIXES = (".tif", ".tiff", ".jp2")
-# Pixels of images that are taken to be of the 10 m bands, metres on the ground. Exports in degrees or Web
-# Mercator are near it and not at it.
-_TEN_METRES = (6.0, 12.5)
 _ENGINE_BANDS = re.compile(r"^B[2348]$")
 # 2023-10-05-00_00_2023-10-05-23_59_Sentinel-2_L2A_B02_(Raw)
 _BROWSER = re.compile(r"(\d{4}-\d\d-\d\d)-\d\d[:_]\d\d_(\d{4}-\d\d-\d\d)-\d\d[:_]\d\d")
 # The collection that the file's own metadata name; a word in its path may stand for anything.
 _HARMONIZED = re.compile(r"(?<![A-Za-z0-9])S2(?:_SR)?_HARMONIZED(?![A-Za-z0-9])")
-_WGS84 = Geod(ellps="WGS84")
 # Half a pixel.
 _LARGEST_ERROR_M = 5.0
 _HIGHEST_REFLECTANCE = 2.5
@@ -73,27 +66,11 @@ HOW = (
 
 
 @dataclass(frozen=True)
-class _Image:
-    """A raster among the files."""
-
-    name: str
-    header: Header
-
-    @property
-    def stem(self) -> str:
-        return self.name.rpartition("/")[2].rpartition(".")[0]
-
-    @property
-    def eight_bits(self) -> bool:
-        return self.header.dtypes[0] in ("uint8", "int8")
-
-
-@dataclass(frozen=True)
 class _ExportSource:
     """What one export is put together from: bands, each a file and an index in it."""
 
     part: str
-    images: Mapping[str, tuple[_Image, int]]
+    images: Mapping[str, tuple[ExportImage, int]]
     declared: Declared
     declared_by: Path | None
     moment: str = ""
@@ -105,15 +82,18 @@ class _ExportSource:
         return product_tags(self.images["B04"][0].header.tags) if "B04" in self.images else None
 
 
-def open_exports(tree: FileTree, names: Sequence[str]) -> tuple[list[Product], list[Refusal]]:
+def open_exports(
+    tree: FileTree, names: Sequence[str], images: Mapping[str, ExportImage]
+) -> tuple[list[Product], list[Refusal]]:
     """Open the exports among files.
 
     Args:
         tree: The files.
         names: Those to look among: none of a product in another format.
+        images: Those of them that are Sentinel-2's: see `geo.sentinel2.formats.recognise`.
 
     Returns:
-        The products, and what is refused. Images that aren't Sentinel-2's are in neither.
+        The products, and what is refused.
     """
     products: list[Product] = []
     refusals: list[Refusal] = []
@@ -129,20 +109,15 @@ def open_exports(tree: FileTree, names: Sequence[str]) -> tuple[list[Product], l
     done: set[str] = set()
     for folder, stated in declarations.items():
         for file, declared in stated.acquisitions:
-            used, outcome = _declared_acquisition(tree, folder, stated.path, file, declared)
+            used, outcome = _declared_acquisition(tree, images, folder, stated.path, file, declared)
             done |= used
             if isinstance(outcome, Product):
                 products.append(outcome)
             else:
                 refusals.append(outcome)
-    groups: dict[tuple[str, str], list[_Image]] = {}
-    for name in names:
-        if name in done or not name.lower().endswith(_SUFFIXES):
-            continue
-        image = _opened(tree, name)
-        if image is None:
-            continue
-        if not _is_ours(image):
+    groups: dict[tuple[str, str], list[ExportImage]] = {}
+    for name, image in images.items():
+        if name in done:
             continue
         match = last_band(image.stem)
         single = image.header.count == 1 and match is not None
@@ -152,54 +127,17 @@ def open_exports(tree: FileTree, names: Sequence[str]) -> tuple[list[Product], l
             else (name, "")
         )
         groups.setdefault(key, []).append(image)
-    for images in groups.values():
-        first = images[0].name
+    for together in groups.values():
+        first = together[0].name
         declaration = _declaration_for(tree, declarations, first)
         path = tree.file(first)
-        files = _files(tree, [image.name for image in images], declaration)
+        files = _files(tree, [image.name for image in together], declaration)
         try:
-            for source in _undeclared_sources(images, declaration, path):
+            for source in _undeclared_sources(together, declaration, path):
                 products.append(_assembled(tree, path, source, files))
         except Exception as error:  # one bad export must not stop the rest
             refusals.append(Refusal.of(path, error, files))
     return products, refusals
-
-
-def _opened(tree: FileTree, name: str) -> _Image | None:
-    try:
-        return _Image(name, header(tree.gdal(name)))
-    except SceneError as error:
-        log.debug("%s", error)
-        return None
-
-
-def _is_ours(image: _Image) -> bool:
-    """Whether an image is one of Sentinel-2's, or as coarse: nobody else could see wagons in it."""
-    sensor = sensor_name(image.stem, image.header.tags)
-    if product_tags(image.header.tags) is not None:
-        return True
-    if sensor.startswith("Sentinel-2") or ENGINE_INDEX.search(image.stem):
-        return True
-    if sensor != "unknown":
-        return False
-    pixel_m = _pixel_m(image.header)
-    return pixel_m is not None and _TEN_METRES[0] <= pixel_m <= _TEN_METRES[1]
-
-
-def _pixel_m(found: Header) -> float | None:
-    """Side of the middle pixel on the ground, metres; None without a position."""
-    if not found.placed:
-        return None
-    row, column = found.shape[0] / 2, found.shape[1] / 2
-    corners = apply_affine(found.transform, [(column, row), (column + 1, row), (column, row + 1)])
-    try:
-        lon, lat = transform_points(found.crs, "EPSG:4326", corners[:, 0], corners[:, 1])
-        _, _, across = _WGS84.inv(lon[0], lat[0], lon[1], lat[1])
-        _, _, down = _WGS84.inv(lon[0], lat[0], lon[2], lat[2])
-    except (RasterioError, ValueError):
-        return None
-    side = math.sqrt(abs(across * down))
-    return side if math.isfinite(side) and side > 0 else None
 
 
 def _declaration_for(
@@ -219,7 +157,12 @@ def _declaration_for(
 
 
 def _declared_acquisition(
-    tree: FileTree, folder: str, by: Path, file: str, declared: Declared
+    tree: FileTree,
+    images: Mapping[str, ExportImage],
+    folder: str,
+    by: Path,
+    file: str,
+    declared: Declared,
 ) -> tuple[set[str], Product | Refusal]:
     """One acquisition that a declaration lists."""
 
@@ -236,13 +179,15 @@ def _declared_acquisition(
         missing = [name for name in sorted(used) if not tree.has(name)]
         if missing:
             raise SceneError(f"{by}: names {missing[0]}, which isn't there")
-        opened = {name: _Image(name, header(tree.gdal(name))) for name in sorted(used)}
+        opened = {
+            name: images.get(name) or ExportImage(name, header(tree.gdal(name))) for name in sorted(used)
+        }
         if place:
-            images = {band: (opened[name], index) for band, (name, index) in place.items()}
+            bands = {band: (opened[name], index) for band, (name, index) in place.items()}
         else:
             found = described(opened[first].header.descriptions)
-            images = {band: (opened[first], indexes[0]) for band, indexes in found.items()}
-        source = _ExportSource(moment, images, declared, by)
+            bands = {band: (opened[first], indexes[0]) for band, indexes in found.items()}
+        source = _ExportSource(moment, bands, declared, by)
         return used, _assembled(tree, path, source, files)
     except Exception as error:  # one bad acquisition must not stop the rest
         refused = by if str(error).startswith(f"{by}: ") else path
@@ -250,7 +195,7 @@ def _declared_acquisition(
 
 
 def _undeclared_sources(
-    images: Sequence[_Image], declaration: Declaration | None, path: Path
+    images: Sequence[ExportImage], declaration: Declaration | None, path: Path
 ) -> Iterator[_ExportSource]:
     """Bands of one image with several, or of several with one each, as they are named; one source a date.
 
@@ -259,7 +204,7 @@ def _undeclared_sources(
     """
     declared = declaration.folder if declaration is not None else Declared()
     by = declaration.path if declaration is not None else None
-    found: dict[str, tuple[_Image, int]] = {}
+    found: dict[str, tuple[ExportImage, int]] = {}
     if len(images) == 1 and images[0].header.count > 1:
         image = images[0]
         if declared.bands:
@@ -323,9 +268,9 @@ def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[P
             raise SceneError(
                 f"{path}: has {image.header.count} bands, so band {band} can't be number {index}"
             )
-    pixel_m = _pixel_m(reference.header)
-    if pixel_m is None or not _TEN_METRES[0] <= pixel_m <= _TEN_METRES[1]:
-        size = f"{pixel_m:.3g} m" if pixel_m else "unknown size"
+    side_m = pixel_m(reference.header)
+    if side_m is None or not TEN_METRES[0] <= side_m <= TEN_METRES[1]:
+        size = f"{side_m:.3g} m" if side_m else "unknown size"
         raise SceneError(
             f"{path}: has pixels of {size}, but wagons need those of 10 m: export it again with a scale of 10"
         )
@@ -378,7 +323,7 @@ def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[P
 
 
 def _scaled(
-    path: Path, reference: _Image, source: _ExportSource, bare: Mapping[str, Band]
+    path: Path, reference: ExportImage, source: _ExportSource, bare: Mapping[str, Band]
 ) -> tuple[dict[str, Band], list[str]]:
     """What the numbers mean: by declaration, by the file itself, or by a habit that can be recognised.
 
@@ -449,7 +394,7 @@ def _scaled(
     )
 
 
-def _by_earth_engine(reference: _Image, source: _ExportSource) -> bool:
+def _by_earth_engine(reference: ExportImage, source: _ExportSource) -> bool:
     """Whether an export is Earth Engine's: named by its index, with bands as only it writes them."""
     if ENGINE_INDEX.search(reference.stem):
         return True
@@ -477,7 +422,7 @@ def _check_reflectance(path: Path, band: Band, source: _ExportSource) -> None:
         )
 
 
-def _when(tree: FileTree, path: Path, image: _Image, source: _ExportSource) -> tuple[dt.datetime, Clock]:
+def _when(tree: FileTree, path: Path, image: ExportImage, source: _ExportSource) -> tuple[dt.datetime, Clock]:
     declared, clip = source.declared, source.tags
     if declared.datetime is not None:
         return declared.datetime.replace(microsecond=0), "day" if declared.day_only else "tile"

@@ -8,16 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aoi.files import real_path
-from geo.errors import SceneError
+from geo.errors import Refusal, SceneError
 from geo.file_tree import FileTree, FolderFileTree, ZipFileTree, below, joined
-from geo.sentinel2.formats.declaration import DECLARATION
-from geo.sentinel2.formats.export import open_exports
 from geo.sentinel2.formats.metadata_cache import MetadataCache, Opened
-from geo.sentinel2.formats.planetscope import open_strip, strips
-from geo.sentinel2.formats.product import Product, Refusal
-from geo.sentinel2.formats.product_names import aws_roots, safe_roots
+from geo.sentinel2.formats.planetscope_names import SceneFiles, strips
+from geo.sentinel2.formats.product_names import DECLARATION, aws_roots, safe_roots
+from geo.sentinel2.formats.recognise import recognised
+
+if TYPE_CHECKING:
+    from geo.sentinel2.formats.product import Product
 
 log = logging.getLogger(__name__)
 
@@ -159,12 +161,10 @@ def _scan(tree: FileTree, cache: MetadataCache) -> _FoundProducts:
         add(cache.opened(tree, f"SAFE {root}", inside, partial(_opened_safe, root=root, xml=xml)))
         taken.update(joined(root, name) for name in inside)
     rest = [name for name in names if name not in taken]
-    for strip, inside in strips(rest):
-        add(
-            cache.opened(
-                tree, f"PSScene {strip}", inside, partial(_opened_strip, names=inside), contents=True
-            )
-        )
+    for scenes in strips(rest):
+        inside = tuple(file.name for one in scenes for file in one.files)
+        strip = f"PSScene {joined(scenes[0].folder, scenes[0].id)}"
+        add(cache.opened(tree, strip, inside, partial(_opened_strip, scenes=scenes), contents=True))
         taken.update(inside)
     rest = [name for name in rest if name not in taken]
     for name in rest:
@@ -197,8 +197,10 @@ def _opened_safe(tree: FileTree, root: str, xml: str | None) -> Opened:
     return Opened(*open_safe(tree, root, xml))
 
 
-def _opened_strip(tree: FileTree, names: Sequence[str]) -> Opened:
-    return Opened(*open_strip(tree, names))
+def _opened_strip(tree: FileTree, scenes: Sequence[SceneFiles]) -> Opened:
+    from geo.sentinel2.formats.planetscope import open_strip
+
+    return Opened(*open_strip(tree, scenes))
 
 
 def _opened_item(tree: FileTree, name: str) -> Opened:
@@ -215,7 +217,12 @@ def _opened_aws(tree: FileTree, root: str) -> Opened:
 
 
 def _opened_exports(tree: FileTree, names: Sequence[str]) -> Opened:
-    return Opened(*open_exports(tree, names))
+    images = recognised(tree, names)
+    if not images and not any(name.rpartition("/")[2] == DECLARATION for name in names):
+        return Opened()
+    from geo.sentinel2.formats.export import open_exports
+
+    return Opened(*open_exports(tree, names, images))
 
 
 def _scan_zip(path: Path, cache: MetadataCache) -> _FoundProducts:

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from geo.sentinel2.formats.product_names import (
+    SHIFT,
     is_modern,
     iso_time,
     parse_datatake,
     parse_product_name,
     platform_of,
 )
-from geo.sentinel2.formats.radiometric_offset import SHIFT
 
 __all__ = ["ProductTags", "product_tags"]
 

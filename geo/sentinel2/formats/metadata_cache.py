@@ -16,15 +16,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from aoi.files import real_path, write_bytes
+from geo.errors import Refusal
 from geo.file_tree import FileTree, FolderFileTree
-from geo.sentinel2.formats.product import Band, Product, Refusal
+
+if TYPE_CHECKING:
+    from geo.sentinel2.formats.product import Band, Product
 
 __all__ = ["MetadataCache", "Opened"]
 
@@ -254,6 +257,7 @@ def _from_json(values: Mapping[str, Any], top: str) -> Product:
     Raises:
         KeyError, TypeError, ValueError: They aren't a product's.
     """
+    from geo.sentinel2.formats.product import Band, Product  # most folders hold none
 
     def whole(path: str) -> str:
         return path.replace(_HERE, top)

@@ -12,23 +12,22 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from geo.errors import SceneError
-from geo.file_tree import FileTree, joined
+from geo.errors import Refusal, SceneError
+from geo.file_tree import FileTree
 from geo.sentinel2.constellation import PLANETSCOPE, SIMULATED
 from geo.sentinel2.formats.band_names import described
+from geo.sentinel2.formats.planetscope_names import SceneFiles
 from geo.sentinel2.formats.product import (
     EIGHT_BITS,
     NO_DATA,
     QUANTIFICATION,
     Band,
     Product,
-    Refusal,
     build_product,
     lacking,
 )
@@ -38,70 +37,13 @@ from geo.sentinel2.formats.usable_data_mask import BANDS as MASK_BANDS
 from geo.sentinel2.formats.usable_data_mask import MASK
 from geo.sentinel2.formats.xml_texts import XmlTexts, finite_number, parsed_xml
 
-__all__ = ["open_strip", "strips"]
+__all__ = ["open_strip"]
 
-_FILE = re.compile(
-    r"^(?P<id>(?P<time>\d{8}_\d{6})(?:_\d{1,3})?_(?P<satellite>[0-9a-f]{4}))(?P<rest>(?:_[^/]*)?)\.(?P<ending>\w+)$"
-)
-# What Planet's composite tool makes of a strip: 2023-07-05_strip_6625124_composite.tif
-_COMPOSITE = re.compile(
-    r"^(?P<id>(?P<time>\d{4}-\d\d-\d\d)_strip_(?P<satellite>\w+?)_composite)(?P<rest>(?:_[^/]*)?)\.(?P<ending>\w+)$"
-)
-_LEVEL = re.compile(r"_[13][AB]_|_composite", re.IGNORECASE)
-_IMAGES = ("tif", "tiff")
-_TIMES = ("%Y%m%d_%H%M%S", "%Y-%m-%d")
 _ORDER = (
     "order the surface reflectance (asset ortho_analytic_4b_sr or ortho_analytic_8b_sr) with its ortho_udm2"
 )
-_STRIP = dt.timedelta(seconds=60)
 # Blue, green, red and near infrared, from 1, by the number of bands.
 _BANDS = {4: (1, 2, 3, 4), 8: (2, 4, 6, 8)}
-
-
-class _SceneFile(NamedTuple):
-    """A file of a scene.
-
-    Attributes:
-        name: In its tree.
-        words: What its name says after the scene's id, in lower case.
-        ending: In lower case.
-    """
-
-    name: str
-    words: tuple[str, ...]
-    ending: str
-
-
-@dataclass(frozen=True)
-class _SceneFiles:
-    """The files of one scene in one folder."""
-
-    folder: str
-    id: str
-    when: dt.datetime
-    satellite: str
-    files: tuple[_SceneFile, ...]
-
-    def ranked(self) -> list[_SceneFile]:
-        """Its images, the one to be used first; pictures only where there are no others."""
-        images = self.images("analyticms") or self.images("analytic") or self.images("visual")
-        if self.id.endswith("_composite"):
-            images = self.images(without=("udm2", "udm"))
-        return sorted(images, key=_rank)
-
-    @property
-    def root(self) -> str:
-        """The folder of its order: each scene may have one of its own below it."""
-        parts = self.folder.split("/")
-        return "/".join(parts[: parts.index(self.id)] if self.id in parts else parts)
-
-    def images(self, *words: str, without: Sequence[str] = ()) -> list[_SceneFile]:
-        """GeoTIFFs whose names hold some words and not others."""
-        return [
-            one
-            for one in self.files
-            if one.ending in _IMAGES and set(words) <= set(one.words) and not set(without) & set(one.words)
-        ]
 
 
 @dataclass(frozen=True)
@@ -116,25 +58,12 @@ class _SceneMetadata:
     published: dt.datetime | None = None
 
 
-def strips(names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Find scenes among files, and which are of one strip.
-
-    Args:
-        names: Of files, as a tree gives them.
-
-    Yields:
-        Folder and id of each strip's first scene, and the names of all files of the strip.
-    """
-    for scenes in _strips(names):
-        yield joined(scenes[0].folder, scenes[0].id), tuple(file.name for one in scenes for file in one.files)
-
-
-def open_strip(tree: FileTree, names: Sequence[str]) -> tuple[list[Product], list[Refusal]]:
+def open_strip(tree: FileTree, scenes: Sequence[SceneFiles]) -> tuple[list[Product], list[Refusal]]:
     """Open the scenes of one strip as far as their metadata.
 
     Args:
         tree: The files.
-        names: Of the strip's files, as `strips` gives them.
+        scenes: Of the strip, as `geo.sentinel2.formats.planetscope_names.strips` finds them.
 
     Returns:
         A product with all frames, two where some are of reflectance at the ground and others at the top of
@@ -142,7 +71,7 @@ def open_strip(tree: FileTree, names: Sequence[str]) -> tuple[list[Product], lis
     """
     products: list[Product] = []
     refusals: list[Refusal] = []
-    for scene in (one for scenes in _strips(names) for one in scenes):
+    for scene in scenes:
         files = tuple(sorted({tree.file(one.name) for one in scene.files}))
         path = tree.file(scene.ranked()[0].name)  # stands for the scene in sentences
         try:
@@ -158,56 +87,7 @@ def open_strip(tree: FileTree, names: Sequence[str]) -> tuple[list[Product], lis
     return joint, refusals
 
 
-def _strips(names: Sequence[str]) -> list[list[_SceneFiles]]:
-    found: dict[tuple[str, str], list[tuple[re.Match[str], _SceneFile]]] = {}
-    for name in names:
-        folder, _, last = name.rpartition("/")
-        match = _FILE.match(last) or _COMPOSITE.match(last)
-        if match and match["ending"].lower() in _IMAGES and not _LEVEL.search(last):
-            continue  # somebody else's image, taken at such a time
-        if match is None:
-            continue
-        words = tuple(word for word in match["rest"].lower().split("_") if word)
-        file = _SceneFile(name, words, match["ending"].lower())
-        found.setdefault((folder, match["id"]), []).append((match, file))
-    scenes = []
-    for (folder, id), files in found.items():
-        try:
-            text = files[0][0]["time"]
-            when = dt.datetime.strptime(text, _TIMES["-" in text]).replace(tzinfo=dt.UTC)
-        except ValueError:
-            continue
-        scene = _SceneFiles(folder, id, when, files[0][0]["satellite"], tuple(file for _, file in files))
-        if scene.ranked():
-            scenes.append(scene)
-    grouped: list[list[_SceneFiles]] = []
-    for scene in sorted(scenes, key=lambda one: (one.satellite, one.root, one.when, one.id)):
-        first = grouped[-1][0] if grouped else None
-        if (
-            first is not None
-            and (first.satellite, first.root) == (scene.satellite, scene.root)
-            and grouped[-1][-1].id != scene.id
-            and scene.when - first.when <= _STRIP
-        ):
-            grouped[-1].append(scene)
-        else:
-            grouped.append([scene])
-    return grouped
-
-
-def _rank(file: _SceneFile) -> tuple[bool, bool, bool, bool, bool, str]:
-    """What is chosen of several images of a scene: surface reflectance, made alike to Sentinel-2's, first."""
-    return (
-        not {"3b", "3a"} & set(file.words),
-        "dn" in file.words,
-        "sr" not in file.words,
-        "harmonized" not in file.words,
-        "8b" in file.words,
-        file.name,
-    )
-
-
-def _opened(tree: FileTree, scene: _SceneFiles, path: Path, files: tuple[Path, ...]) -> Product:
+def _opened(tree: FileTree, scene: SceneFiles, path: Path, files: tuple[Path, ...]) -> Product:
     """Put a scene's product together.
 
     Raises:
@@ -218,9 +98,7 @@ def _opened(tree: FileTree, scene: _SceneFiles, path: Path, files: tuple[Path, .
             f"{path}: is a composite, which tells neither its time of day nor what its numbers mean; order "
             "the scenes themselves, clipped: those of a strip are laid together here"
         )
-    images = sorted(
-        scene.images("analyticms", without=("dn",)) or scene.images("analytic", without=("dn",)), key=_rank
-    )
+    images = scene.images("analyticms", without=("dn",)) or scene.images("analytic", without=("dn",))
     if not images:
         if scene.images("visual"):
             raise SceneError(f"{path}: {EIGHT_BITS}; {_ORDER}")
@@ -301,7 +179,7 @@ def _indexes(found: Header, path: Path) -> Mapping[str, int]:
     return dict(zip(TEN_METRE_BANDS, _BANDS[found.count], strict=True))
 
 
-def _mask(tree: FileTree, scene: _SceneFiles) -> Band | None:
+def _mask(tree: FileTree, scene: SceneFiles) -> Band | None:
     """The usable data mask, None where there is none that can be read."""
     for file in scene.images("udm2", without=("1a", "1b")):
         try:
@@ -313,7 +191,7 @@ def _mask(tree: FileTree, scene: _SceneFiles) -> Band | None:
     return None
 
 
-def _metadata(tree: FileTree, scene: _SceneFiles) -> tuple[_SceneMetadata, list[str]]:
+def _metadata(tree: FileTree, scene: SceneFiles) -> tuple[_SceneMetadata, list[str]]:
     """What JSON, a STAC item or XML say; what can't be read is left out."""
     decisions: list[str] = []
     for file in scene.files:
@@ -373,7 +251,7 @@ def _from_json(tree: FileTree, name: str) -> _SceneMetadata | None:
 
 
 def _coefficients(
-    tree: FileTree, scene: _SceneFiles, indexes: Mapping[str, int], path: Path
+    tree: FileTree, scene: SceneFiles, indexes: Mapping[str, int], path: Path
 ) -> dict[str, float]:
     """What radiances are multiplied by to become reflectance at the top of the atmosphere.
 

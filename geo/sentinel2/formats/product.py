@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -34,8 +33,6 @@ from geo.sentinel2.formats.usable_data_mask import MASK, classes_of
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
-
-log = logging.getLogger(__name__)
 
 QUANTIFICATION = 10_000.0
 """What every processing baseline divides numbers by; used only where the XML that says so is missing."""
@@ -351,30 +348,6 @@ def build_product(
             "decisions": list(decisions),
         },
     )
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Something of Sentinel-2's that can't be used.
-
-    Attributes:
-        path: The product, or the file at fault.
-        reason: Why not: one sentence that doesn't name the path again.
-        files: The files on disk that are out of use by it, as far as they are known.
-    """
-
-    path: Path
-    reason: str
-    files: tuple[Path, ...] = ()
-
-    @classmethod
-    def of(cls, path: Path, error: Exception, files: tuple[Path, ...] = ()) -> Refusal:
-        """From an error, whose sentence may begin with the path; one that nobody foresaw is named as such."""
-        if not isinstance(error, SceneError):
-            log.debug("%s", path, exc_info=error)
-            error = SceneError(f"it failed unexpectedly ({type(error).__name__}: {error})")
-        text = " ".join(str(error).split()).removeprefix(f"{path}: ").removeprefix(f"{path}/")
-        return cls(path, text if text.endswith(".") else f"{text}.", files)
 
 
 def acquisition_id(platform: str, when: dt.datetime, relative_orbit: int | None, clock: Clock) -> str:

@@ -14,6 +14,10 @@ TEN_METRE_BANDS = ("B02", "B03", "B04", "B08")
 SWIR_BAND = "B11"
 CLASSES = "SCL"
 """The scene classification of a level-2A product."""
+SHIFT = 1000.0
+"""What ESA adds to every number from baseline 04.00 on."""
+DECLARATION = "railwatch-sentinel2.toml"
+"""The file beside exported images that tells what their numbers mean: see `declaration` beside this."""
 
 # S2A_MSIL2A_20231005T021001_N0509_R003_T52TFN_20231005T061601; the Planetary Computer leaves the N out.
 _PRODUCT = re.compile(

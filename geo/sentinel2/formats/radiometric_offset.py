@@ -16,10 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.sentinel2.formats.product import SATURATED, Band
+from geo.sentinel2.formats.product_names import SHIFT
 from geo.sentinel2.formats.raster_band import sample
-
-SHIFT = 1000.0
-"""What ESA adds to every number from baseline 04.00 on."""
 
 _DARKEST_PERCENT = 1.0
 # The darkest hundredth of a band below this: it can't have 1000 in it, since that would be reflectances under

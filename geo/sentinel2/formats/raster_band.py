@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 
 # Only formats that hold pixels themselves. A ".jp2" of a cropped product is often a GeoTIFF.
 DRIVERS = ("JP2OpenJPEG", "GTiff")
-# GDAL's cache of decoded blocks: a few JP2 tiles of 1024 x 1024.
-_GDAL_OPTIONS = {"GDAL_CACHEMAX": 128}
 _LATTICE_PX = 1e-3
 """Grids whose pixels lie this near to each other are one."""
 _KERNEL_PX = 4
@@ -88,7 +86,7 @@ def opened(path: str) -> Iterator[DatasetReader]:
     """
     with ExitStack() as stack:
         try:
-            image = stack.enter_context(open_raster(path, drivers=DRIVERS, options=_GDAL_OPTIONS))
+            image = stack.enter_context(open_raster(path, drivers=DRIVERS))
         except RefusedFileError as error:
             raise SceneError(str(error)) from error
         except (RasterioError, OSError) as error:

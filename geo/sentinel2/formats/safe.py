@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geo.errors import SceneError
+from geo.errors import Refusal, SceneError
 from geo.file_tree import FileTree, ZipFileTree, below, joined, parent
 from geo.sentinel2.formats.esa_xml import ProductMetadata, TileMetadata, product_metadata, tile_metadata
 from geo.sentinel2.formats.product import (
@@ -21,7 +21,6 @@ from geo.sentinel2.formats.product import (
     Band,
     Kind,
     Product,
-    Refusal,
     build_product,
     lacking,
 )
@@ -29,6 +28,7 @@ from geo.sentinel2.formats.product_names import (
     AWS_INFO,
     AWS_TILE,
     CLASSES,
+    SHIFT,
     SWIR_BAND,
     TEN_METRE_BANDS,
     aws_roots,
@@ -38,7 +38,7 @@ from geo.sentinel2.formats.product_names import (
     safe_roots,
     tile_in,
 )
-from geo.sentinel2.formats.radiometric_offset import SHIFT, floors
+from geo.sentinel2.formats.radiometric_offset import floors
 from geo.sentinel2.formats.raster_band import Header, header
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
-from geo.errors import SceneError
+from geo.errors import Refusal, SceneError
 from geo.file_tree import FileTree, joined, parent
 from geo.sentinel2.formats.esa_xml import LARGEST_OFFSET
 from geo.sentinel2.formats.product import (
@@ -28,12 +28,12 @@ from geo.sentinel2.formats.product import (
     Band,
     Clock,
     Product,
-    Refusal,
     build_product,
     lacking,
 )
 from geo.sentinel2.formats.product_names import (
     CLASSES,
+    SHIFT,
     SWIR_BAND,
     TEN_METRE_BANDS,
     is_modern,
@@ -42,7 +42,7 @@ from geo.sentinel2.formats.product_names import (
     parse_product_name,
     platform_of,
 )
-from geo.sentinel2.formats.radiometric_offset import SHIFT, decide, floors
+from geo.sentinel2.formats.radiometric_offset import decide, floors
 from geo.sentinel2.formats.safe import ten_metre_header
 
 Publisher = Literal[
