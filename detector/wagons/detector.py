@@ -83,11 +83,7 @@ class WagonDetector:
     """
 
     def __init__(
-        self,
-        loaded: Weights | WeightsHead,
-        device: str = "auto",
-        *,
-        network: MapNetwork | None = None,
+        self, loaded: Weights | WeightsHead, device: str = "auto", *, network: MapNetwork | None = None
     ):
         self.card: dict[str, Any] = loaded.card
         self.name = str(loaded.card.get("name", loaded.path.stem))

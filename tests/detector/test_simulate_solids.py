@@ -57,7 +57,7 @@ def test_a_tank_falls_off_to_both_sides_and_a_roof_hardly_does():
 
 def test_what_a_flat_car_carries_stands_on_a_low_deck():
     cars = solids("flat_or_container")
-    assert all(0.8 < np.median(h[[0, -1]]) < 1.6 for h in cars)
+    assert all(0.8 < h[h > 0].min() < 1.6 for h in cars)
     assert 0.4 < np.mean([(h > 3.0).any() for h in cars]) < 1
 
 
@@ -71,7 +71,7 @@ def test_cars_of_a_design_are_alike_and_paints_are_of_all_types():
     level = {kind: [paint(kind, d, 1).mean() for d in SEEDS] for kind in TYPES}
     for kind in TYPES:
         assert np.quantile(level[kind], 0.1) < 0.15
-        assert np.quantile(level[kind], 0.9) > 0.25
+        assert np.quantile(level[kind], 0.9) > 0.2
 
 
 def slab(at: tuple[float, float], height: float = 4.0, paint: float = 0.9) -> Strip:

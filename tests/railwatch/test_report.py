@@ -150,6 +150,7 @@ def test_cards_hold_the_numbers_the_warnings_and_the_provenance(page):
 def test_types_of_cars_are_told_on_the_card_and_in_a_table_of_the_newest_images(page, html):
     assert "40 open (ore, coal), 21 tank, 12 type unknown" in page.text
     assert "What kind of freight cars stood there on the newest image" in page.text
+    assert "A car that can't be told is counted as unknown" in page.text
     table = html[html.index('<table class="types">') :]
     rows = re.findall(r"<tr><th scope=\"row\">.*?</tr>", table[: table.index("</table>")], re.DOTALL)
     assert len(rows) == 1  # no other image has types

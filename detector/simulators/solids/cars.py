@@ -269,19 +269,21 @@ def _flat(car: _Solid) -> None:
     car.colour[:] = tone(d, 0.03, 0.45)
     if d.random() < 0.3:  # planks
         car.colour *= (1 + d.uniform(0.05, 0.3) * car.wave(float(d.uniform(0.3, 2.5)), True))[..., None]
-    if d.random() < 0.35:  # a frame that one sees through: a spine, cross-members, perhaps beams at the sides
+    if d.random() < 0.45:  # a frame that one sees through: a spine, cross-members, perhaps beams at the sides
         spine, beams, ends = d.uniform(0.25, 0.9), d.choice([0.0, d.uniform(0.1, 0.3)]), d.uniform(0.4, 2.5)
         bars = car.wave(float(d.uniform(1.2, 5.0)), False, float(d.uniform(0, 6))) > d.uniform(0.3, 0.95)
         side = np.abs(car.v)
         gap = (side > spine) & (side < car.width / 2 - beams) & (np.abs(car.u) < car.length / 2 - ends)
         car.height[gap & ~bars] = 0.0
+        bogie = np.abs(np.abs(car.u) - car.length / 2 + d.uniform(1.5, 3.0)) < d.uniform(0.7, 1.4)
+        car.put(bogie & (side < 1.1), 0.75, tone(d, 0.02, 0.12))
     if d.random() < 0.15:  # bulkheads
         for low in (-car.length / 2, car.length / 2 - 0.4):
             car.put(car.box(low, low + 0.4, 99), deck + 2.2, tone(d))
     cargo = d.random()
-    if cargo < 0.68:
+    if cargo < 0.62:
         _containers(car, deck)
-    elif cargo < 0.86:
+    elif cargo < 0.77:
         for _ in range(int(rng.integers(1, 6))):  # single pieces: coils, machines, bundles, lorries
             middle, half = float(rng.uniform(-0.45, 0.45)) * car.length, float(rng.uniform(0.5, 3.0))
             height, broad = deck + float(rng.uniform(0.4, 2.4)), float(rng.uniform(0.4, 1.3))
