@@ -123,9 +123,9 @@ SHUT: Mapping[str, Any] = {
 }
 """GDAL's options under which no file is opened but those that lie on disk."""
 
-# Decoded blocks are kept in a cache of the whole process, by default 5% of the machine's memory. So much holds
-# a row of tiles of most images, so that what tiles share isn't decoded twice, and is the same on any machine.
-# In bytes: rasterio hands it on as it is, where GDAL's own setting takes small numbers for megabytes.
+# Decoded blocks are kept in a cache of the whole process, by default 5% of the machine's memory. So much
+# holds a row of tiles of most images, so that what tiles share isn't decoded twice, and is the same on any
+# machine. In bytes: rasterio hands it on as it is, where GDAL itself takes small numbers for megabytes.
 _CACHE_BYTES = 128 << 20
 
 # Python's warning filters, and pyogrio's options of GDAL, belong to the process.

@@ -47,6 +47,11 @@ class Form:
     numbers: Path
     sha256: Mapping[str, str]
 
+    @property
+    def runs_as(self) -> str:
+        """What runs, for the record: "openvino int8"."""
+        return f"openvino {self.name}"
+
     def read(self) -> tuple[bytes, bytes]:
         """Graph and numbers, as listed.
 
@@ -174,7 +179,7 @@ class OpenVinoNetwork:
     """
 
     def __init__(self, form: Form, threads: int | None = None, *, any_shape: bool = False) -> None:
-        self.name = f"openvino {form.name}"
+        self.name = form.runs_as
         self._any_shape = any_shape
         self._form = form
         self._openvino = import_openvino()

@@ -13,7 +13,7 @@ def main() -> int:
     """Run the command line in a process of its own and return its exit code; see `railwatch.cli`."""
     interrupt.expect()
     # Imports make some 100,000 objects that all stay. Every 700 of them Python would search for cycles.
-    gc.set_threshold(10_000, 10, 10)
+    gc.set_threshold(50_000, 10, 10)
     try:
         from aoi.environment import set_variables
         from aoi.gdal import shut_gdal

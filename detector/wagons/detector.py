@@ -110,7 +110,12 @@ class WagonDetector:
 
     @classmethod
     def load(
-        cls, path: str | Path | None = None, device: str = "auto", backend: str = "auto"
+        cls,
+        path: str | Path | None = None,
+        device: str = "auto",
+        backend: str = "auto",
+        *,
+        later: bool = False,
     ) -> WagonDetector:
         """The shipped weights, or those of a .safetensors file with its card beside it.
 
@@ -118,6 +123,8 @@ class WagonDetector:
             path: The file; None for the shipped weights.
             device: auto, cpu or cuda.
             backend: auto, openvino (with a form of the network beside the weights) or torch.
+            later: Let OpenVINO load its form while the first scene is read, and `detect` say what is wrong
+                with it.
 
         Raises:
             WeightsError: The weights are missing, damaged or not ours.
@@ -130,7 +137,7 @@ class WagonDetector:
             >>> WagonDetector.load(device="cpu").detect(scene).frame.columns.tolist()[:2]
             ['score', 'category']
         """
-        head, network = load_network(path, device, backend)
+        head, network = load_network(path, device, backend, later=later)
         return cls(head, network=network)
 
     @property

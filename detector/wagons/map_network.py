@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -41,19 +42,26 @@ class OpenVinoMaps:
     Args:
         form: The form of the network.
         threads: Processor cores to use; all by default.
+        later: Load it when it is first needed, by the thread that needs it. What is wrong with it is then
+            said there.
+
+    Raises:
+        WeightsError: The form is damaged.
     """
 
-    def __init__(self, form: Form, threads: int | None = None) -> None:
-        self._network = OpenVinoNetwork(form, threads)
-        self.name = self._network.name
+    def __init__(self, form: Form, threads: int | None = None, *, later: bool = False) -> None:
+        self.name = form.runs_as
+        self._network = cache(partial(OpenVinoNetwork, form, threads))
+        if not later:
+            self._network()
 
     def prepare(self, shape: tuple[int, int, int, int]) -> None:
-        """Compile the network for pictures of this shape."""
-        self._network.prepare(shape)
+        """Load the network and compile it for pictures of this shape."""
+        self._network().prepare(shape)
 
     def maps(self, images: NDArray[np.uint8]) -> Maps[F32]:
         """Maps of pictures ``(B, H, W, 3)``."""
-        (whole,) = self._network(images)
+        (whole,) = self._network()(images)
         return split(whole)
 
 
@@ -105,7 +113,7 @@ class TorchMaps:
 
 
 def load(
-    path: str | Path | None = None, device: str = "auto", backend: str = "auto"
+    path: str | Path | None = None, device: str = "auto", backend: str = "auto", *, later: bool = False
 ) -> tuple[WeightsHead, MapNetwork]:
     """Weights and what runs their network.
 
@@ -113,6 +121,7 @@ def load(
         path: A .safetensors file, None for the shipped one.
         device: auto, cpu or cuda.
         backend: auto, openvino or torch.
+        later: Let OpenVINO load the network when it is first needed.
 
     Raises:
         WeightsError: The weights or their form are missing, damaged or not ours.
@@ -122,7 +131,7 @@ def load(
         head = weights_file.load_head(file)
         choice, form = choose_form(file, head.checksum, device, backend)
         if form is not None:
-            return head, OpenVinoMaps(form)
+            return head, OpenVinoMaps(form, later=later)
         return head, torch_maps(weights_file.load(file), choice.device)
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from detector.wagons.detector import WagonDetector
     from railwatch.file_table import FileTable
 
+# The detector ends with the process: to take its network apart before takes a twentieth of a second.
+_kept: list[WagonDetector] = []
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -141,6 +144,7 @@ def _found(
         InputError: The only image can't be used, or the detector can't be loaded.
     """
     from aoi.errors import InputError
+    from detector.errors import WeightsError
 
     found: list[tuple[Path, Detections]] = []
     skipped: list[dict[str, str]] = []
@@ -166,7 +170,8 @@ def _found(
             # Only now: an image that can't be opened is refused before the network is loaded.
             from detector.wagons.detector import WagonDetector
 
-            detector = WagonDetector.load(**load)
+            detector = WagonDetector.load(**load, later=True)
+            _kept[:] = [detector]
         try:
             result = detector.detect(scene, **settings)
             if overlay is not None:
@@ -174,6 +179,8 @@ def _found(
 
                 overlay.mkdir(parents=True, exist_ok=True)
                 write_overlay(scene, result, overlay / f"{picture}.png")
+        except WeightsError:
+            raise
         except InputError as error:
             skip(image, error)
         else:

@@ -134,6 +134,21 @@ def test_a_changed_or_missing_form_is_refused(copied, ending):
         OpenVinoNetwork(form)
 
 
+def test_a_form_that_is_loaded_later_is_refused_by_the_first_picture(copied, tmp_path):
+    from PIL import Image
+
+    Image.fromarray(bright_wagons(CENTRES)).save(tmp_path / "yard.png")
+    scene = open_scene(tmp_path / "yard.png", gsd_m=0.5)
+    assert WagonDetector.load(copied, "cpu", "openvino", later=True).detect(scene).count == 3
+    form = copied.with_suffix(".int8.bin")
+    form.write_bytes(form.read_bytes()[:-1])
+    detector = WagonDetector.load(copied, "cpu", "openvino", later=True)
+    with pytest.raises(WeightsError, match="checksum differs"):
+        detector.detect(scene)
+    with pytest.raises(WeightsError, match="checksum differs"):
+        WagonDetector.load(copied, "cpu", "openvino")
+
+
 def test_numbers_that_are_no_numbers_are_refused(copied):
     path = copied.with_suffix(".float32.bin")
     # The largest tensor of half precision, by what the graph says of it.
