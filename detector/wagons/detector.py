@@ -21,11 +21,11 @@ from detector.wagons.decode import Candidates, decode, owned_by
 from detector.wagons.detections import BoxTable, Detections, image_name
 from detector.wagons.map_network import MapNetwork, torch_maps
 from detector.wagons.map_network import load as load_network
-from detector.wagons.maps import CATEGORIES, F32, STRIDE, Maps, mirrored
-from detector.wagons.rakes import FreightOdds, category_probability
+from detector.wagons.maps import F32, STRIDE, Maps, mirrored
+from detector.wagons.rakes import FREIGHT, FreightOdds, category_probability
 from detector.wagons.rescoring import Rescorer, features
 from detector.wagons.track_sight import RailwayWatch, TrackSight
-from detector.wagons.type_network import TypeNetwork, cut_outs
+from detector.wagons.type_network import cut_outs, shipped_types
 from detector.wagons.weights import Weights, WeightsHead
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
 from geo.orientation import Upright, upright
@@ -105,7 +105,6 @@ class WagonDetector:
                 raise TypeError("a detector needs a network: whole weights, or something that runs it")
             network = torch_maps(loaded, device)
         self._network = network
-        self._types: TypeNetwork | None = None  # read when the first freight car is found
         self._judge: Rescorer = loaded.judge
 
     @classmethod
@@ -213,8 +212,7 @@ class WagonDetector:
                     "a tile held more candidates than wagons have room: counts there are not to be trusted"
                 )
             parts.append(owned_by(tile, candidates))
-            x, y = tile.window[:2]
-            cuts.append(cut_outs(tile.image, parts[-1].moved(-x, -y).boxes))
+            cuts.append(cut_outs(tile.image, parts[-1].moved(-tile.window[0], -tile.window[1]).boxes))
         found = self.judge(Candidates.joined(parts), scene.gsd_m)
         covered = valid_fraction(view.scene, area)
         if scene.gsd_m > TRAINED_GSD_M[1] or scene.gsd_m < TRAINED_GSD_M[0]:
@@ -247,15 +245,8 @@ class WagonDetector:
     def judge(self, candidates: Candidates, source_gsd_m: float) -> RescoredCandidates:
         """Probabilities of one picture's candidates; of those in one place only the best stays."""
         if not len(candidates.boxes):
-            nothing = np.zeros(0)
-            return RescoredCandidates(
-                candidates.boxes,
-                np.zeros(0, np.int64),
-                nothing,
-                features(candidates, source_gsd_m),
-                candidates.category,
-                np.zeros(0, np.int64),
-            )
+            none, seen = np.zeros(0, np.int64), features(candidates, source_gsd_m)
+            return RescoredCandidates(candidates.boxes, none, np.zeros(0), seen, candidates.category, none)
         kept = suppress(candidates.boxes, candidates.heat, 2 * SAME_WAGON_IOU)
         candidates = candidates.take(kept)
         seen = features(candidates, source_gsd_m)
@@ -272,11 +263,9 @@ class WagonDetector:
     ) -> NDArray[np.int64]:
         """The type of each freight car that is drawn, ``(N,)``, and `NOT_TYPED` for all else."""
         out = np.full(len(found.boxes), NOT_TYPED, np.int64)
-        freight = found.category == CATEGORIES.index("freight")
-        drawn = np.flatnonzero(freight & (found.probability >= threshold))
+        drawn = np.flatnonzero((found.category == FREIGHT) & (found.probability >= threshold))
         if len(drawn):
-            self._types = self._types or TypeNetwork.load()
-            out[drawn] = self._types.types(np.concatenate(cuts)[found.row[drawn]], found.boxes[drawn])
+            out[drawn] = shipped_types().types(np.concatenate(cuts)[found.row[drawn]], found.boxes[drawn])
         return out
 
     def candidates(
@@ -380,7 +369,7 @@ class WagonDetector:
                 # What a network says of freight and coach widens the count only where it was calibrated.
                 freight_score=found.freight[rows]
                 if self.freight_calibrated
-                else (found.category[rows] == CATEGORIES.index("freight")).astype(np.float64),
+                else (found.category[rows] == FREIGHT).astype(np.float64),
                 length_m=placed.length_m[rows],
                 width_m=placed.width_m[rows],
                 azimuth_deg=placed.azimuth_deg[rows],

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -191,6 +192,16 @@ class TypeNetwork:
         if not len(boxes):
             return np.zeros(0, np.int64)
         return decided(self.log_probabilities(cuts, boxes), boxes, self.odds)
+
+
+@cache
+def shipped_types() -> TypeNetwork:
+    """The shipped network, read when the first freight car is found.
+
+    Raises:
+        WeightsError: The weights are missing or damaged.
+    """
+    return TypeNetwork.load()
 
 
 def _convolved(x: F32, kernel: F32, bias: F32, stride: tuple[int, int]) -> F32:
