@@ -79,17 +79,18 @@ def cut_outs(image: NDArray[np.uint8], boxes: Boxes) -> NDArray[np.uint8]:
     >>> cut_outs(np.zeros((40, 40, 3), np.uint8), np.array([[20.0, 20, 28, 6, 90]])).shape
     (1, 16, 48, 3)
     """
-    turn = np.deg2rad(boxes[:, 4, None, None])
-    along = boxes[:, 2, None, None] * (_ALONG * (np.arange(COLUMNS) + 0.5 - COLUMNS / 2))
-    across = _ACROSS_PX * (np.arange(ROWS)[:, None] + 0.5 - ROWS / 2)
     # OpenCV counts from pixel centres, boxes from pixel corners.
-    x = boxes[:, 0, None, None] - 0.5 + np.cos(turn) * along - np.sin(turn) * across
-    y = boxes[:, 1, None, None] - 0.5 + np.sin(turn) * along + np.cos(turn) * across
+    middle_x, middle_y, length = (boxes[:, k, None, None].astype(np.float32) for k in range(3))
+    cos, sin = (wave(np.deg2rad(boxes[:, 4, None, None])).astype(np.float32) for wave in (np.cos, np.sin))
+    along = length * np.float32(_ALONG) * (np.arange(COLUMNS, dtype=np.float32) + 0.5 - COLUMNS / 2)
+    across = np.float32(_ACROSS_PX) * (np.arange(ROWS, dtype=np.float32)[:, None] + 0.5 - ROWS / 2)
+    x = cos * along - sin * across + (middle_x - 0.5)
+    y = sin * along + cos * across + (middle_y - 0.5)
     out = np.empty((len(boxes), ROWS, COLUMNS, 3), np.uint8)
     for low in range(0, len(boxes), _AT_ONCE):
         rows = slice(low, low + _AT_ONCE)
-        places = [part[rows].astype(np.float32).reshape(-1, COLUMNS) for part in (x, y)]
-        cuts = cv2.remap(image, places[0], places[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        places = x[rows].reshape(-1, COLUMNS), y[rows].reshape(-1, COLUMNS)
+        cuts = cv2.remap(image, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         out[rows] = np.asarray(cuts).reshape(-1, ROWS, COLUMNS, 3)
     return out
 

@@ -75,6 +75,17 @@ def test_a_longer_car_fills_its_cut_out_as_a_short_one_does_and_its_length_is_to
     np.testing.assert_allclose(seen[..., :3].mean(axis=(1, 2, 3)), 0, atol=1e-4)
 
 
+def test_cut_outs_of_many_boxes_are_those_of_each_and_of_none_there_are_none():
+    rng = np.random.default_rng(1)
+    image = cv2.blur(rng.integers(0, 256, (300, 300, 3), np.uint8), (3, 3))
+    many = np.column_stack([rng.uniform(0, 300, (150, 2)), rng.uniform(20, 60, 150), np.full(150, 6.0)])
+    many = np.column_stack([many, rng.uniform(0, 180, 150)])
+    together = cut_outs(image, many).astype(int)
+    each = np.concatenate([cut_outs(image, many[[k]]) for k in range(150)])
+    assert np.abs(together - each).max() <= 1
+    assert cut_outs(image, many[:0]).shape == (0, ROWS, COLUMNS, 3)
+
+
 def test_brightness_and_contrast_of_an_image_change_nothing():
     boxes = np.array([[60.0, 60, 30, 6, 20]])
     image = np.random.default_rng(0).integers(0, 256, (120, 120, 3), np.uint8)
@@ -126,6 +137,8 @@ def test_the_shipped_weights_are_small_and_say_how_good_they_are():
     relief = network.card["figures"]["relief"]
     assert relief["right"] >= 0.85
     assert relief["typed"] >= 0.4
+    assert network.card["figures"]["validation"]["right"] >= network.card["settings"]["accuracy"]
+    assert network.card["sha256"] == network.checksum
     json.dumps(dict(network.card))
 
 
