@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ def _transformer(crs: CRS, path: Path) -> Transformer:
     wkt = crs.to_wkt()
     if wkt not in cache:
         try:
-            cache[wkt] = Transformer.from_crs(ProjCRS.from_wkt(wkt), "OGC:CRS84", always_xy=True)
+            cache[wkt] = Transformer.from_crs(_proj_crs(wkt), "OGC:CRS84", always_xy=True)
         except ProjError as error:
             raise SceneError(
                 f"{path}: its coordinate reference system has no known place on Earth"
@@ -77,9 +78,15 @@ def _transformer(crs: CRS, path: Path) -> Transformer:
     return cache[wkt]
 
 
+@lru_cache(16)
+def _proj_crs(wkt: str) -> ProjCRS:
+    """A CRS as pyproj knows it; several questions are asked of one."""
+    return ProjCRS.from_wkt(wkt)
+
+
 def is_local(crs: CRS) -> bool:
     """Whether a CRS is a local or engineering one, without a place on the Earth."""
-    return has_no_place(ProjCRS.from_wkt(crs.to_wkt()))
+    return has_no_place(_proj_crs(crs.to_wkt()))
 
 
 def doubt_at(crs: CRS, xy: npt.ArrayLike, path: Path) -> DatumDoubt | None:
@@ -90,7 +97,7 @@ def doubt_at(crs: CRS, xy: npt.ArrayLike, path: Path) -> DatumDoubt | None:
     """
     x, y = np.asarray(xy, np.float64)
     try:
-        return datum_doubt(ProjCRS.from_wkt(crs.to_wkt()), float(x), float(y))
+        return datum_doubt(_proj_crs(crs.to_wkt()), float(x), float(y))
     except ProjError as error:
         raise SceneError(f"{path}: its coordinate reference system has no known place on Earth") from error
 

@@ -344,7 +344,10 @@ class Scene:
                 yield from (reader.read((x0, y0, x1, y1)) for x0, x1 in columns)
                 continue
             numbers, valid = reader.read((0, y0, self.width, y1))
-            yield from ((numbers[:, :, x0:x1], valid[:, x0:x1]) for x0, x1 in columns)
+            yield (
+                np.concatenate([numbers[:, :, x0:x1] for x0, x1 in columns], axis=2),
+                np.concatenate([valid[:, x0:x1] for x0, x1 in columns], axis=1),
+            )
 
 
 def _spread(size: int) -> list[tuple[int, int]]:

@@ -167,15 +167,15 @@ def railwatch(model: nn.Module, raster: str, setting: str) -> int:
 
     @torch.inference_mode()
     def answer(batch: list[Any]) -> list[tuple[np.ndarray, np.ndarray]]:
-        images = [_as_tensor(tile.image) for tile in batch]
         if oracle is not None:
             out = []
-            for tile, image in zip(batch, images, strict=True):
-                x0, y0 = tile.window[:2]
+            for tile in batch:  # one after the other, as SAHI does
+                image, (x0, y0) = _as_tensor(tile.image), tile.window[:2]
                 inside = image[:, max(0, -y0) :, max(0, -x0) :]  # beyond the raster there is no code to read
                 shown, _, _ = oracle.window(inside)
                 out.append((oracle.truth[shown], oracle.score[shown]))
             return out
+        images = [_as_tensor(tile.image) for tile in batch]
         return [
             (_as_oriented(one["boxes"].numpy(), tile.window), one["scores"].numpy())
             for one, tile in zip(model(images), batch, strict=True)
