@@ -10,7 +10,7 @@ import pytest
 
 from detector.simulators.images import pictures
 from detector.simulators.solids.cars import LENGTHS_M, PX_M, car_solid
-from detector.simulators.solids.strip import Strip, lit, photographed, random_solids, random_strip
+from detector.simulators.solids.strip import RailStrip, lit, photographed, random_solids, random_strip
 from detector.wagons.car_types import TYPES
 from geo.boxes import box_corners
 
@@ -74,10 +74,10 @@ def test_cars_of_a_design_are_alike_and_paints_are_of_all_types():
         assert np.quantile(level[kind], 0.9) > 0.2
 
 
-def slab(at: tuple[float, float], height: float = 4.0, paint: float = 0.9) -> Strip:
+def slab(at: tuple[float, float], height: float = 4.0, paint: float = 0.9) -> RailStrip:
     """A strip of dark ground, 100 x 60 m, with one bright car of 20 x 3 m."""
     shape = (300, 500)
-    strip = Strip(np.zeros(shape, np.float32), np.full((*shape, 3), 0.06, np.float32), tracks=[30.0])
+    strip = RailStrip(np.zeros(shape, np.float32), np.full((*shape, 3), 0.06, np.float32), tracks=[30.0])
     size = (15, 100)
     body = np.full(size, height, np.float32), np.full((*size, 3), paint, np.float32)
     strip.place(*body, at[0] - 10, at[1] - 1.5)

@@ -27,7 +27,7 @@ KINDS = ("rakes",)
 
 
 @dataclass
-class Strip:
+class RailStrip:
     """A straight strip of railway, its tracks along the rows, 0.2 m a pixel.
 
     Attributes:
@@ -60,7 +60,7 @@ class Strip:
         self.colour[rows, columns] = np.where(over[..., None], colour[part], self.colour[rows, columns])
 
 
-def random_strip(rng: np.random.Generator, length_m: float, width_m: float) -> Strip:
+def random_strip(rng: np.random.Generator, length_m: float, width_m: float) -> RailStrip:
     """Ground, tracks, rakes and what stands beside them, by chance."""
     shape = (round(width_m / PX_M), round(length_m / PX_M))
     mix = np.clip(0.5 + 0.6 * noise_field(rng, shape, [8, 30, 120]), 0, 1)[..., None]
@@ -68,7 +68,7 @@ def random_strip(rng: np.random.Generator, length_m: float, width_m: float) -> S
     grey = first.mean()
     colour = first + ((grey + (second - grey) * np.float32(rng.uniform(0, 0.6))) - first) * mix
     colour *= 1 + np.float32(rng.uniform(0.02, 0.12)) * noise_field(rng, shape, [1.5, 3])[..., None]
-    strip = Strip(np.zeros(shape, np.float32), np.asarray(colour, np.float32))
+    strip = RailStrip(np.zeros(shape, np.float32), np.asarray(colour, np.float32))
     number = int(rng.integers(1, 8))
     pitch = float(rng.uniform(4.1, 5.8))
     at = (width_m - pitch * (number - 1)) / 2
@@ -91,7 +91,7 @@ def random_strip(rng: np.random.Generator, length_m: float, width_m: float) -> S
     return strip
 
 
-def _beside(strip: Strip, rng: np.random.Generator) -> None:
+def _beside(strip: RailStrip, rng: np.random.Generator) -> None:
     """Sheds, lorries or piles along the outer tracks: clutter, and shadows on the cars."""
     for edge, way in ((strip.tracks[0] - 3, -1), (strip.tracks[-1] + 3, 1)):
         x = float(rng.uniform(-20, 40))
@@ -105,7 +105,7 @@ def _beside(strip: Strip, rng: np.random.Generator) -> None:
             x += length + float(rng.uniform(0.5, 60))
 
 
-def _rakes(strip: Strip, rng: np.random.Generator, middle: float, busy: float) -> None:
+def _rakes(strip: RailStrip, rng: np.random.Generator, middle: float, busy: float) -> None:
     x = float(rng.uniform(-20, 10))
     end = strip.height.shape[1] * PX_M
     types = list(LENGTHS_M)
@@ -138,7 +138,7 @@ def _rakes(strip: Strip, rng: np.random.Generator, middle: float, busy: float) -
         x += float(rng.uniform(2, 40))
 
 
-def lit(strip: Strip, rng: np.random.Generator) -> tuple[F32, float, F64]:
+def lit(strip: RailStrip, rng: np.random.Generator) -> tuple[F32, float, F64]:
     """Radiance (H, W, 3) of a strip under a sun and seen from a side, the sun's elevation, and the lean.
 
     Returns:
@@ -230,7 +230,7 @@ def random_solids(
 
 
 def photographed(
-    strip: Strip, rng: np.random.Generator, *, size_m: float, gsd_m: float | None = None
+    strip: RailStrip, rng: np.random.Generator, *, size_m: float, gsd_m: float | None = None
 ) -> Rendered:
     """Light a strip, look at it from a side, turn it by chance and sample it.
 
