@@ -71,10 +71,11 @@ def detect(
 
     Returns:
         A row a wagon: ``score`` (0 to 1), ``category`` (``freight``, ``locomotive``, ``coach``),
+        ``car_type`` of freight cars (``open``, ``covered``, ``tank``, ``flat_or_container``, ``unknown``),
         ``length_m``, ``width_m``, ``azimuth_deg`` (clockwise from grid north), ``image``, ``gsd_m``,
         ``pixel_box``, and the oriented rectangle as geometry: in the image's CRS, in longitude and latitude
         where several images differ, and none for an image without a position. ``attrs["images"]`` has the
-        count of freight cars of each image with its 90 % interval and its warnings.
+        count of freight cars of each image with its 90 % interval, by type, and its warnings.
 
     Raises:
         InputError: An image can't be read, is too coarse, or needs ``gsd_m``.
@@ -114,6 +115,7 @@ def detect(
             "count": one.count,
             "count_low": one.count_low,
             "count_high": one.count_high,
+            "count_by_type": one.count_by_type,
             "valid_fraction": one.valid_fraction,
             "warnings": list(one.warnings),
         }

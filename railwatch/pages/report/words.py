@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CAUSES",
     "METHODS",
+    "TYPES",
     "alternative",
     "between",
     "calibration",
@@ -78,6 +79,8 @@ __all__ = [
     "spelled",
     "spoken",
     "standfirst",
+    "typed_cards",
+    "types",
     "web_address",
     "within",
 ]
@@ -94,7 +97,36 @@ CAUSES = {
 }
 """Where the width of an interval of a 10 m image comes from."""
 
+TYPES = {
+    "open": "open (ore, coal)",
+    "covered": "covered (box)",
+    "tank": "tank",
+    "flat_or_container": "flat or container",
+    "unknown": "type unknown",
+}
+"""What the types of freight cars are called, in the order in which they are told."""
+_MOST_TYPED = 12
+
 _WEB = re.compile(r"https?://[^\s]+", re.IGNORECASE)
+
+
+def types(counts: Mapping[str, int]) -> str:
+    """Return counts by type as words: ``175 open (ore, coal), 66 tank, 14 type unknown``.
+
+    Args:
+        counts: Freight cars by type; types without a car are left out.
+    """
+    return ", ".join(f"{number(counts[name])} {said}" for name, said in TYPES.items() if counts.get(name))
+
+
+def typed_cards(place: ReportedArea) -> list[Card]:
+    """Return the newest images of a place on which some car has a type, newest first, at most twelve."""
+    found = [
+        card
+        for card in place.cards
+        if any(number for name, number in (card.observation.count_by_type or {}).items() if name != "unknown")
+    ]
+    return found[:_MOST_TYPED]
 
 
 def occupied(record: Record) -> str:
