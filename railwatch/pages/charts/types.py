@@ -36,9 +36,17 @@ def draw_types(history: History, style: PageStyle | None = None) -> Figure:
         style: Size and type.
     """
     chosen = style or PageStyle()
-    first, last = history.span()
-    told = [one for one in history.observations if one.count_by_type and one.count]
-    told = sorted((one for one in told if first <= one.datetime.date() <= last), key=lambda one: one.datetime)
+    told = sorted(
+        (
+            one
+            for one in history.observations
+            if one.count_by_type
+            and one.count
+            and (history.since is None or one.datetime.date() >= history.since)
+            and (history.until is None or one.datetime.date() <= history.until)
+        ),
+        key=lambda one: one.datetime,
+    )
     shown = told[: -MOST_IMAGES - 1 : -1]
     longest = max((float(one.count or 0) for one in shown), default=1.0)
     with drawing(chosen):
