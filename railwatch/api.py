@@ -41,7 +41,7 @@ __all__ = ["Chart", "StoreReader", "detect", "import_counts", "open_store", "run
 AnyPath = str | PathLike[str]
 Device = Literal["auto", "cpu", "cuda"]
 Backend = Literal["auto", "openvino", "torch"]
-ChartKind = Literal["series", "zones", "calendar", "tracks"]
+ChartKind = Literal["series", "zones", "calendar", "tracks", "types"]
 
 
 def detect(
@@ -71,10 +71,11 @@ def detect(
 
     Returns:
         A row a wagon: ``score`` (0 to 1), ``category`` (``freight``, ``locomotive``, ``coach``),
+        ``car_type`` of freight cars (``open``, ``covered``, ``tank``, ``flat_or_container``, ``unknown``),
         ``length_m``, ``width_m``, ``azimuth_deg`` (clockwise from grid north), ``image``, ``gsd_m``,
         ``pixel_box``, and the oriented rectangle as geometry: in the image's CRS, in longitude and latitude
         where several images differ, and none for an image without a position. ``attrs["images"]`` has the
-        count of freight cars of each image with its 90 % interval and its warnings.
+        count of freight cars of each image with its 90 % interval, by type, and its warnings.
 
     Raises:
         InputError: An image can't be read, is too coarse, or needs ``gsd_m``.
@@ -114,6 +115,7 @@ def detect(
             "count": one.count,
             "count_low": one.count_low,
             "count_high": one.count_high,
+            "count_by_type": one.count_by_type,
             "valid_fraction": one.valid_fraction,
             "warnings": list(one.warnings),
         }
@@ -446,7 +448,7 @@ class StoreReader:
         Args:
             path: Write it here, too, as .png, .svg or .pdf.
             aoi: The area; not needed where the store has only one.
-            kind: ``series``, ``zones``, ``calendar`` or ``tracks``.
+            kind: ``series``, ``zones``, ``calendar``, ``tracks`` or ``types``.
             since: First day to draw.
             until: Last day to draw.
             published: Take the published counts into the history; by default as in the run.

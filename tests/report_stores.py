@@ -84,7 +84,8 @@ def yard_store(path: Path) -> Store:
         store.add(observation(when, given), evidence=shown)
     surge = datetime(2023, 10, 5, 2, 20, tzinfo=UTC)
     warnings = ("A tenth of the area lies under cloud.",)
-    event = observation(surge, 73.0, warnings=warnings)
+    by_type = {"open": 40, "covered": 0, "tank": 21, "flat_or_container": 0, "unknown": 12}
+    event = observation(surge, 73.0, warnings=warnings, count_by_type=by_type)
     store.add(event, evidence=picture("the surge", seed=99))
     store.add(
         observation(surge + timedelta(days=9), 66.0, sensor="Pléiades"), evidence=picture("after", seed=98)

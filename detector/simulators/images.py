@@ -15,13 +15,16 @@ from detector.simulators.procedural.render import render_scene
 from detector.simulators.procedural.scenes import KINDS, random_scene
 from detector.simulators.procedural.sensors import Rendered, Sensor, degrade
 from detector.simulators.procedural.spec import SceneSpec
+from detector.simulators.solids import strip as solids
 
 SIMULATORS: dict[str, tuple[str, ...]] = {
     "main": tuple(KINDS),
     "collage": tuple(collage.KINDS),
+    "solids": solids.KINDS,
     "relief": tuple(relief.KINDS),
 }
-"""Who draws scenes, and which kinds: two that training uses, and the relief, which it never does."""
+"""Who draws scenes, and which kinds: two that training uses, the solids, from which types alone are learned,
+and the relief, which no training uses."""
 
 
 def pictures(
@@ -57,6 +60,8 @@ def pictures(
     if simulator == "collage":
         scene = collage.random_collage(rng, split=split, size_m=size_m, kind=kind, backgrounds=backgrounds)
         seen = [photograph(scene, rng, gsd_m=gsd) for gsd in gsd_m]
+    elif simulator == "solids":
+        seen = [solids.random_solids(rng, size_m=size_m, kind=kind, gsd_m=gsd) for gsd in gsd_m]
     elif simulator == "relief":
         ground = relief.random_relief(rng, size_m=size_m, kind=kind)
         seen = [relief.look_at(ground, rng, gsd_m=gsd) for gsd in gsd_m]

@@ -19,13 +19,16 @@ __all__ = [
     "OccupancyRecipe",
     "OccupancyTraining",
     "TrainSettings",
+    "TypesData",
+    "TypesRecipe",
+    "TypesTraining",
     "WagonData",
     "WagonRecipe",
     "WagonTraining",
     "read_recipe",
 ]
 
-OCCUPANCY, WAGONS = "occupancy", "wagons"
+OCCUPANCY, TYPES, WAGONS = "occupancy", "types", "wagons"
 TILE_PX = 288
 """Edge of a stored training tile, pixels of 0.5 m; a view is a smaller crop of it."""
 
@@ -75,6 +78,14 @@ class OccupancyTraining(TrainSettings):
     trackless: float = setting(
         0.25, "Fraction of the samples that are shown without their track lines.", low=0, high=1
     )
+
+
+@settings_table
+class TypesTraining(TrainSettings):
+    """The ``[train]`` table of the types of freight cars."""
+
+    steps: int = setting(3000, low=1)
+    batch_size: int = setting(64, "Cut-outs a step.", low=1)
 
 
 @settings_table
@@ -131,6 +142,22 @@ class OccupancyData:
 
 
 @settings_table
+class TypesData:
+    """The ``[data]`` table of the types of freight cars: simulated scenes, as for the wagon detector."""
+
+    shards: int = setting(5, "Training shards of 100 simulated scenes, each seen twice.", low=1)
+    seed: int = setting(5, low=0)
+    coarse_share: float = setting(
+        0.25, "Fraction of the images drawn from the coarse end of the range of resolutions.", low=0, high=1
+    )
+    backgrounds: str = setting("", "Folder of rail-free pictures at 0.3 m for half of the grounds, or none.")
+    check_shards: int = setting(1, "Validation shards, for the odds and the threshold.", low=1)
+    relief_scenes: int = setting(
+        70, "Scenes of the relief, never learned from, on which the types are scored.", low=1
+    )
+
+
+@settings_table
 class WagonRecipe:
     """Settings of a whole training of the wagon detector."""
 
@@ -161,7 +188,24 @@ class OccupancyRecipe:
     train: OccupancyTraining = field(default_factory=OccupancyTraining)
 
 
-def read_recipe(path: Path) -> WagonRecipe | OccupancyRecipe:
+@settings_table
+class TypesRecipe:
+    """Settings of a whole training of the types of freight cars."""
+
+    task: str = setting(TYPES)
+    name: str = setting("types")
+    version: str = setting("0")
+    accuracy: float = setting(
+        0.95, "Fraction of the typed cars that are to be right on validation scenes.", low=0.5, high=1
+    )
+    data: TypesData = field(default_factory=TypesData)
+    train: TypesTraining = field(default_factory=TypesTraining)
+
+
+Recipe = WagonRecipe | OccupancyRecipe | TypesRecipe
+
+
+def read_recipe(path: Path) -> Recipe:
     """The recipe in a settings file; its ``task`` says of which detector (wagons, where it is left out).
 
     Raises:
@@ -169,8 +213,10 @@ def read_recipe(path: Path) -> WagonRecipe | OccupancyRecipe:
     """
     table = read_toml(path, LabelError)
     task = table.get("task", WAGONS)
-    if task not in (WAGONS, OCCUPANCY):
-        raise LabelError(f'{path}: task must be "{OCCUPANCY}" or "{WAGONS}", not {task!r}')
+    if task not in (WAGONS, OCCUPANCY, TYPES):
+        raise LabelError(f'{path}: task must be "{OCCUPANCY}", "{TYPES}" or "{WAGONS}", not {task!r}')
+    if task == TYPES:
+        return bind(TypesRecipe, table, str(path), error=LabelError)
     if task == OCCUPANCY:
         return bind(OccupancyRecipe, table, str(path), error=LabelError)
     recipe = bind(WagonRecipe, table, str(path), error=LabelError)
@@ -179,6 +225,6 @@ def read_recipe(path: Path) -> WagonRecipe | OccupancyRecipe:
     return recipe
 
 
-def as_json(recipe: WagonRecipe | OccupancyRecipe) -> dict[str, Any]:
+def as_json(recipe: Recipe) -> dict[str, Any]:
     """The settings as plain JSON values, for the card of the weights."""
     return dataclasses.asdict(recipe)

@@ -1,7 +1,7 @@
 """Fit a network: one plain loop for every detector, which anyone can repeat, stop and resume.
 
 What is particular to a detector is a `Task`: its network, its stream of batches and the terms of its loss.
-`detector.training.wagon_task` and `detector.training.occupancy_task` are the two there are.
+`detector.training.wagon_task`, `occupancy_task` and `type_task` are those there are.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from detector.wagons.boxes import Boxes
 from detector.wagons.maps import CATEGORIES, F32, STRIDE, TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX, Maps
+from geo import Tile
 
 LENGTH_RANGE_PX = (12.0, 64.0)  # 6 m to 32 m: nothing on rails that we count is shorter or longer
 WIDTH_RANGE_PX = (4.0, 9.0)
@@ -194,3 +195,20 @@ def _bilinear(
     a, b, c, d = (_sigmoid(one) if probability else one for one in corners)
     across, down = x - left, y - top
     return np.asarray((a + (b - a) * across) * (1 - down) + (c + (d - c) * across) * down)
+
+
+def owned_by(tile: Tile, candidates: Candidates) -> Candidates:
+    """The candidates that a tile answers for, in work pixels of the scene.
+
+    A wagon belongs to the tile whose core holds its centre. Two tiles may see a centre on their common border
+    a little differently; each core therefore reaches one cell over its border, and what both then claim is
+    one wagon in the suppression that follows.
+    """
+    x0, y0, x1, y1 = tile.core
+    left, top = tile.window[0], tile.window[1]
+    moved = candidates.moved(left, top)
+    x, y = moved.boxes[:, 0], moved.boxes[:, 1]
+    inside = (x >= x0 - STRIDE) & (x < x1 + STRIDE) & (y >= y0 - STRIDE) & (y < y1 + STRIDE)
+    column = np.clip((x - left).astype(int), 0, tile.valid.shape[1] - 1)
+    row = np.clip((y - top).astype(int), 0, tile.valid.shape[0] - 1)
+    return moved.take(inside & tile.valid[row, column])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from aoi.errors import InputError
 from aoi.files import replacing, whole_database, whole_parquet, write_text
 from detector.wagons.boxes import Boxes, as_boxes
+from detector.wagons.car_types import UNKNOWN, count_by_type, type_names
 from detector.wagons.count_interval import CountInterval, CountModel
 from detector.wagons.maps import CATEGORIES
 from detector.wagons.output_file import check_target
@@ -29,6 +30,7 @@ COLUMNS = (
     "score",
     "category",
     "freight_score",
+    "car_type",
     "length_m",
     "width_m",
     "azimuth_deg",
@@ -51,6 +53,7 @@ class BoxTable:
         score: ``(N,)``, best first.
         category: ``(N,)``, indices of `CATEGORIES`.
         freight_score: ``(N,)``, probability that each is a freight car, if it is a rail vehicle.
+        car_type: ``(N,)``, indices of `TYPE_NAMES`, `NOT_TYPED` for what isn't counted.
         length_m: ``(N,)``, on the ground.
         width_m: ``(N,)``, on the ground.
         azimuth_deg: ``(N,)``.
@@ -64,6 +67,7 @@ class BoxTable:
     score: NDArray[np.float64]
     category: NDArray[np.int64]
     freight_score: NDArray[np.float64]
+    car_type: NDArray[np.int64]
     length_m: NDArray[np.float64]
     width_m: NDArray[np.float64]
     azimuth_deg: NDArray[np.float64]
@@ -81,6 +85,7 @@ class BoxTable:
             score=nothing,
             category=np.zeros(0, np.int64),
             freight_score=nothing,
+            car_type=np.zeros(0, np.int64),
             length_m=nothing,
             width_m=nothing,
             azimuth_deg=nothing,
@@ -101,6 +106,7 @@ class BoxTable:
             score=self.score,
             category=self.category,
             freight_score=self.freight_score,
+            car_type=type_names(self.car_type),
             length_m=self.length_m,
             width_m=self.width_m,
             azimuth_deg=self.azimuth_deg,
@@ -117,12 +123,14 @@ class BoxTable:
 
             there = Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True)
             polygons = shapely.transform(polygons, there.transform, interleaved=False)
+        types = type_names(self.car_type)
         for number in range(len(self)):
             yield {
                 "geometry": polygons[number],
                 "score": self.score[number],
                 "category": CATEGORIES[self.category[number]],
                 "freight_score": self.freight_score[number],
+                "car_type": types[number],
                 "length_m": self.length_m[number],
                 "width_m": self.width_m[number],
                 "azimuth_deg": self.azimuth_deg[number],
@@ -224,6 +232,14 @@ class Detections:
         """Upper end of the 90% interval of the freight cars."""
         return self.interval.high
 
+    @property
+    def count_by_type(self) -> dict[str, int]:
+        """Freight cars of each type, "unknown" last; they add up to `count`."""
+        table = _TableOnDemand.raw(self, "frame")
+        if isinstance(table, BoxTable):
+            return count_by_type(type_names(table.car_type[table.category == CATEGORIES.index("freight")]))
+        return count_by_type(table.loc[table["category"] == "freight", "car_type"])
+
     def count_in(
         self, rows: NDArray[np.bool_] | None = None, doubtful: NDArray[np.bool_] | None = None
     ) -> CountInterval:
@@ -273,6 +289,7 @@ def frame_of(
     image: str,
     gsd_m: float,
     freight_score: NDArray[np.float64] | None = None,
+    car_type: Sequence[str | None] | None = None,
 ) -> gpd.GeoDataFrame:
     """The table of detections with its documented columns; an empty one has them too.
 
@@ -289,6 +306,7 @@ def frame_of(
         gsd_m: Its ground sampling distance, metres.
         freight_score: ``(N,)`` probability that each is a freight car if it is a rail vehicle; as sure as the
             category says if not given.
+        car_type: ``(N,)`` name of each freight car's type, None for other vehicles; unknown if not given.
     """
     import geopandas as gpd
     import pandas as pd
@@ -296,11 +314,14 @@ def frame_of(
     n = len(score)
     if freight_score is None:
         freight_score = (np.asarray(category) == CATEGORIES.index("freight")).astype(np.float64)
+    if car_type is None:
+        car_type = [UNKNOWN if CATEGORIES[c] == "freight" else None for c in category]
     return gpd.GeoDataFrame(
         {
             "score": np.asarray(score, np.float64),
             "category": pd.Series([CATEGORIES[c] for c in category], dtype=object),
             "freight_score": np.asarray(freight_score, np.float64),
+            "car_type": pd.Series(list(car_type), dtype=object),
             "length_m": np.asarray(length_m, np.float64),
             "width_m": np.asarray(width_m, np.float64),
             "azimuth_deg": np.asarray(azimuth_deg, np.float64),
@@ -413,6 +434,8 @@ def _geojson(detections: Sequence[Detections]) -> str:
             "score": round(float(row["score"]), 4),
             "category": row["category"],
             "freight_score": round(float(row["freight_score"]), 4),
+            # A table read from a file has other marks of nothing than None.
+            "car_type": row["car_type"] if isinstance(row["car_type"], str) else None,
             "length_m": round(float(row["length_m"]), 2),
             "width_m": round(float(row["width_m"]), 2),
             "azimuth_deg": round(float(row["azimuth_deg"]), 2),

@@ -15,15 +15,17 @@ from aoi import AreaOfInterest
 from detector.errors import ResolutionError, WeightsError
 from detector.wagons import TILE_PX
 from detector.wagons.boxes import Boxes, suppress
+from detector.wagons.car_types import NOT_TYPED
 from detector.wagons.count_interval import CountModel
-from detector.wagons.decode import Candidates, decode
+from detector.wagons.decode import Candidates, decode, owned_by
 from detector.wagons.detections import BoxTable, Detections, image_name
 from detector.wagons.map_network import MapNetwork, torch_maps
 from detector.wagons.map_network import load as load_network
-from detector.wagons.maps import CATEGORIES, F32, STRIDE, Maps, mirrored
-from detector.wagons.rakes import FreightOdds, category_probability
+from detector.wagons.maps import F32, STRIDE, Maps, mirrored
+from detector.wagons.rakes import FREIGHT, FreightOdds, category_probability
 from detector.wagons.rescoring import Rescorer, features
 from detector.wagons.track_sight import RailwayWatch, TrackSight
+from detector.wagons.type_network import cut_outs, shipped_types
 from detector.wagons.weights import Weights, WeightsHead
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
 from geo.orientation import Upright, upright
@@ -55,6 +57,7 @@ class RescoredCandidates(NamedTuple):
     probability: NDArray[np.float64]
     features: NDArray[np.float64]
     categories: NDArray[np.float64]  # (N, 3) probability of each category, if it is a rail vehicle
+    row: NDArray[np.int64]  # (N,) which of the given candidates each was
 
     @property
     def freight(self) -> NDArray[np.float64]:
@@ -197,6 +200,7 @@ class WagonDetector:
         view = upright(scene)
         grid = TileGrid.over(view.scene, gsd_m=WORK_GSD_M, core_px=tile_px, halo_px=HALO_PX, area=area)
         parts: list[Candidates] = []
+        cuts: list[NDArray[np.uint8]] = []
         notes: list[str] = []
         railways = RailwayWatch(view.scene, grid, area if scene.georeferenced else None)
         watchers = [railways.take] if watch is None else [railways.take, watch]
@@ -207,7 +211,8 @@ class WagonDetector:
                 notes.append(
                     "a tile held more candidates than wagons have room: counts there are not to be trusted"
                 )
-            parts.append(_owned(candidates, tile))
+            parts.append(owned_by(tile, candidates))
+            cuts.append(cut_outs(tile.image, parts[-1].moved(-tile.window[0], -tile.window[1]).boxes))
         found = self.judge(Candidates.joined(parts), scene.gsd_m)
         covered = valid_fraction(view.scene, area)
         if scene.gsd_m > TRAINED_GSD_M[1] or scene.gsd_m < TRAINED_GSD_M[0]:
@@ -228,6 +233,7 @@ class WagonDetector:
             view,
             grid,
             found,
+            self._car_types(found, cuts, limit),
             limit,
             covered,
             railway,
@@ -239,14 +245,8 @@ class WagonDetector:
     def judge(self, candidates: Candidates, source_gsd_m: float) -> RescoredCandidates:
         """Probabilities of one picture's candidates; of those in one place only the best stays."""
         if not len(candidates.boxes):
-            nothing = np.zeros(0)
-            return RescoredCandidates(
-                candidates.boxes,
-                np.zeros(0, np.int64),
-                nothing,
-                features(candidates, source_gsd_m),
-                candidates.category,
-            )
+            none, seen = np.zeros(0, np.int64), features(candidates, source_gsd_m)
+            return RescoredCandidates(candidates.boxes, none, np.zeros(0), seen, candidates.category, none)
         kept = suppress(candidates.boxes, candidates.heat, 2 * SAME_WAGON_IOU)
         candidates = candidates.take(kept)
         seen = features(candidates, source_gsd_m)
@@ -255,8 +255,18 @@ class WagonDetector:
         boxes, probability = candidates.boxes[best], probability[best]
         categories = category_probability(boxes, probability, candidates.category[best], self.freight_odds)
         return RescoredCandidates(
-            boxes, categories.argmax(axis=1).astype(np.int64), probability, seen[best], categories
+            boxes, categories.argmax(axis=1).astype(np.int64), probability, seen[best], categories, kept[best]
         )
+
+    def _car_types(
+        self, found: RescoredCandidates, cuts: list[NDArray[np.uint8]], threshold: float
+    ) -> NDArray[np.int64]:
+        """The type of each freight car that is drawn, ``(N,)``, and `NOT_TYPED` for all else."""
+        out = np.full(len(found.boxes), NOT_TYPED, np.int64)
+        drawn = np.flatnonzero((found.category == FREIGHT) & (found.probability >= threshold))
+        if len(drawn):
+            out[drawn] = shipped_types().types(np.concatenate(cuts)[found.row[drawn]], found.boxes[drawn])
+        return out
 
     def candidates(
         self,
@@ -334,6 +344,7 @@ class WagonDetector:
         view: Upright,
         grid: TileGrid,
         found: RescoredCandidates,
+        car_type: NDArray[np.int64],
         threshold: float,
         covered: float,
         railway: bool,
@@ -354,10 +365,11 @@ class WagonDetector:
                 scene.crs if scene.georeferenced else None,
                 score=found.probability[rows],
                 category=found.category[rows],
+                car_type=car_type[rows],
                 # What a network says of freight and coach widens the count only where it was calibrated.
                 freight_score=found.freight[rows]
                 if self.freight_calibrated
-                else (found.category[rows] == CATEGORIES.index("freight")).astype(np.float64),
+                else (found.category[rows] == FREIGHT).astype(np.float64),
                 length_m=placed.length_m[rows],
                 width_m=placed.width_m[rows],
                 azimuth_deg=placed.azimuth_deg[rows],
@@ -380,20 +392,3 @@ class WagonDetector:
             railway=railway,
             tracks=tracks,
         )
-
-
-def _owned(candidates: Candidates, tile: Tile) -> Candidates:
-    """The candidates that a tile answers for, in work pixels of the scene.
-
-    A wagon belongs to the tile whose core holds its centre. Two tiles may see a centre on their common border
-    a little differently; each core therefore reaches one cell over its border, and what both then claim is
-    one wagon in the suppression that follows.
-    """
-    x0, y0, x1, y1 = tile.core
-    left, top = tile.window[0], tile.window[1]
-    moved = candidates.moved(left, top)
-    x, y = moved.boxes[:, 0], moved.boxes[:, 1]
-    inside = (x >= x0 - STRIDE) & (x < x1 + STRIDE) & (y >= y0 - STRIDE) & (y < y1 + STRIDE)
-    column = np.clip((x - left).astype(int), 0, tile.valid.shape[1] - 1)
-    row = np.clip((y - top).astype(int), 0, tile.valid.shape[0] - 1)
-    return moved.take(inside & tile.valid[row, column])

@@ -220,6 +220,7 @@ def _row(image: Path, result: Any) -> dict[str, Any]:
         "count": interval.count,
         "count_low": interval.low,
         "count_high": interval.high,
+        "count_by_type": result.count_by_type,
         "detections": len(result),
         "valid_fraction": round(result.valid_fraction, 4),
         "warnings": list(result.warnings),

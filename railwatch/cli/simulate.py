@@ -45,7 +45,7 @@ def simulate(
         ),
     ] = None,
     simulator: Annotated[
-        Literal["main", "collage", "relief"],
+        Literal["main", "collage", "solids", "relief"],
         typer.Option("--simulator", help="Who draws the scenes; nothing learns from the relief."),
     ] = "main",
     backgrounds: Annotated[
@@ -76,6 +76,8 @@ def simulate(
     if shards is not None:
         if simulator == "relief":
             fail("--shards are to learn from, and nothing learns from the relief")
+        if simulator == "solids":
+            fail("--shards are to learn wagons from, and wagons are not learned from the solids")
         _shards(out, shards, seed, split, simulator, backgrounds, as_json)
         return
     from detector.simulators import BackgroundLibrary

@@ -12,7 +12,7 @@ from railwatch.cli import _common
 from railwatch.cli._common import DeviceOption, JsonOption
 
 if TYPE_CHECKING:
-    from detector.training.config import OccupancyRecipe
+    from detector.training.config import OccupancyRecipe, TypesRecipe
 
 
 def register(app: typer.Typer) -> None:
@@ -54,12 +54,12 @@ def train(
 ) -> None:
     """Train the [bold]wagon detector[/bold] on simulated scenes, or fine-tune it on your own labels.
 
-    Settings with the line task = "occupancy" fit the estimator for Sentinel-2 instead. Stop it whenever you
-    like: the same command goes on from the last checkpoint.
+    Settings with the line task = "occupancy" fit the estimator for Sentinel-2 instead, with task = "types"
+    the types of freight cars. Stop it whenever you like: the same command goes on from the last checkpoint.
     """
     from importlib.resources import as_file, files
 
-    from detector.training.config import OccupancyRecipe, read_recipe
+    from detector.training.config import OccupancyRecipe, TypesRecipe, read_recipe
     from detector.training.wagon_recipe import follow
 
     if config is not None:
@@ -74,6 +74,11 @@ def train(
                 "the occupancy estimator learns from simulated yards alone: leave the image options out"
             )
         _train_occupancy(recipe, out, steps, device, as_json)
+        return
+    if isinstance(recipe, TypesRecipe):
+        if labels or images or gsd is not None:
+            _common.fail("types of cars are learned from simulated scenes alone: leave the labels out")
+        _train_types(recipe, out, backgrounds, steps, device, as_json)
         return
     data = replace(
         recipe.data,
@@ -93,6 +98,20 @@ def _train_occupancy(
 ) -> None:
     from detector.training.occupancy_recipe import follow
 
+    if steps:
+        recipe = replace(recipe, train=replace(recipe.train, steps=steps))
+    with _common.progress("training") as report:
+        weights = follow(recipe, out, device=device, progress=report)
+    _report(weights, out, as_json)
+
+
+def _train_types(
+    recipe: TypesRecipe, out: Path, backgrounds: Path | None, steps: int | None, device: str, as_json: bool
+) -> None:
+    from detector.training.types_recipe import follow
+
+    if backgrounds:
+        recipe = replace(recipe, data=replace(recipe.data, backgrounds=str(backgrounds)))
     if steps:
         recipe = replace(recipe, train=replace(recipe.train, steps=steps))
     with _common.progress("training") as report:

@@ -7,6 +7,7 @@ Counts, one row an observation or published count (`COUNT_COLUMNS`):
 ``datetime``                       UTC, ISO 8601 in CSV
 ``sensor``, ``method``             as in the store; a published count's method is ``published``
 ``count``, ``_low``, ``_high``     freight cars with the 90% interval; empty when abstained
+``count_open`` ...                 freight cars of each type, "unknown" last; empty where types aren't told
 ``occupied_length_m``              track length under counted cars, with ``_low_m`` and ``_high_m``
 ``filtered_count``, ``_low``,      an image of ten metres combined with those before it, see
 ``_high``                          `railwatch.history.filter`; empty for other methods
@@ -32,10 +33,10 @@ Counts, one row an observation or published count (`COUNT_COLUMNS`):
 =================================  ==========================================================================
 
 Boxes, one row a box (`DETECTION_COLUMNS`): ``observation``, ``aoi``, ``datetime``, then ``category``,
-``score``, ``length_m``, ``width_m``, ``azimuth_deg``, ``track``, ``counted``, ``image``, ``gsd_m``, the
-pixel box as ``pixel_cx``, ``pixel_cy``, ``pixel_length``, ``pixel_width``, ``pixel_angle_deg``, then
-``date``, ``type`` (the category in words), ``zone``, the ``verdict`` on its date, ``lon`` and ``lat`` of its
-middle, and the rectangle in EPSG:4326.
+``car_type`` (of a freight car, one of `TYPE_NAMES`), ``score``, ``length_m``, ``width_m``, ``azimuth_deg``,
+``track``, ``counted``, ``image``, ``gsd_m``, the pixel box as ``pixel_cx``, ``pixel_cy``, ``pixel_length``,
+``pixel_width``, ``pixel_angle_deg``, then ``date``, ``type`` (the category in words), ``zone``, the
+``verdict`` on its date, ``lon`` and ``lat`` of its middle, and the rectangle in EPSG:4326.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ import pandas as pd
 import shapely
 
 from aoi.tables import guarded
+from detector.wagons.car_types import TYPE_NAMES
 from railwatch.history import from_observation
 from railwatch.history.filter import COLUMNS as FILTERED
 from railwatch.history.filter import filtered
@@ -89,6 +91,7 @@ _PROVENANCE = (
     "area",
     "code_version",
 )
+COUNTS_BY_TYPE = tuple(f"count_{name}" for name in TYPE_NAMES)
 _OBSERVED = (
     "id",
     "aoi",
@@ -99,6 +102,7 @@ _OBSERVED = (
     "count",
     "count_low",
     "count_high",
+    *COUNTS_BY_TYPE,
     "occupied_length_m",
     "occupied_length_low_m",
     "occupied_length_high_m",
@@ -138,7 +142,7 @@ COUNT_COLUMNS = (
 )
 """The columns of counts, in order; those of zones and tracks follow."""
 
-_WHOLE = ("count", "count_low", "count_high", "history_max", "history_n")
+_WHOLE = ("count", "count_low", "count_high", *COUNTS_BY_TYPE, "history_max", "history_n")
 _NUMBERS = (
     *_OBSERVED[_OBSERVED.index("count") : _OBSERVED.index("abstained")],
     *_FIGURES,
@@ -152,6 +156,7 @@ _TIMES = ("datetime", "until")
 _PIXEL_BOX = ("pixel_cx", "pixel_cy", "pixel_length", "pixel_width", "pixel_angle_deg")
 _BOX_COLUMNS = (
     "category",
+    "car_type",
     "score",
     "length_m",
     "width_m",
@@ -175,7 +180,7 @@ DETECTION_COLUMNS = (
     "lat",
 )
 _TYPES = {"freight": "freight car", "locomotive": "locomotive", "coach": "passenger coach"}
-_BOX_TEXTS = ("observation", "aoi", "category", "track", "image", "date", "type", "zone", "verdict")
+_TEXTS = ("observation", "aoi", "category", "car_type", "track", "image", "date", "type", "zone", "verdict")
 
 
 def counts_table(sources: Sources) -> gpd.GeoDataFrame:
@@ -247,6 +252,7 @@ def count_row(
         given = observation.to_json()
         row |= {name: given[name] for name in _OBSERVED if name in given and name != "datetime"}
         row |= {name: observation.provenance.get(name) for name in _PROVENANCE}
+        row |= {f"count_{name}": cars for name, cars in (observation.count_by_type or {}).items()}
         row["warnings"] = " | ".join(observation.warnings)
         shape = _shape(observation)
         if shape is not None:
@@ -391,4 +397,4 @@ def _dtype(column: str) -> str:
         return "datetime64[us, UTC]"
     if column == "counted":
         return "bool"
-    return "string" if column in _BOX_TEXTS else "float64"
+    return "string" if column in _TEXTS else "float64"

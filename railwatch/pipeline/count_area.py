@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from aoi import AreaOfInterest
 from aoi.geodesy import local_metres
+from detector.wagons.car_types import count_by_type
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -52,6 +53,7 @@ class AreaCount:
         tracks: By track id.
         detections: The boxes, with their ``track`` filled in and a column ``counted``.
         length_m: Sum of the lengths of the counted cars, metres.
+        by_type: Counted cars of each type, "unknown" last; they add up to the total's count.
         seen: Share (0 to 1) of the tracks' length along which the image shows a railway, for an area without
             tracks 1 or 0; None if nobody looked.
         warnings: What a reader of the count should know.
@@ -62,6 +64,7 @@ class AreaCount:
     tracks: Mapping[str, CountInterval]
     detections: Detections
     length_m: float
+    by_type: Mapping[str, int]
     seen: float | None
     warnings: tuple[str, ...]
 
@@ -138,6 +141,7 @@ def count_area(detections: Detections, area: AreaOfInterest, day: date | None) -
         },
         detections=replace(detections, frame=frame),
         length_m=float(frame.loc[frame["counted"], "length_m"].sum()),
+        by_type=count_by_type(frame.loc[frame["counted"], "car_type"]),
         seen=seen,
         warnings=tuple(warnings),
     )

@@ -550,6 +550,7 @@ class _RunJob:
             count_low=float(total.low),
             count_high=float(total.high),
             occupied_length_m=round(counted.length_m, 1),
+            count_by_type=counted.by_type,
             zones={name: _numbers(interval) for name, interval in counted.zones.items()},
             tracks={name: _numbers(interval) for name, interval in counted.tracks.items()},
             warnings=(*_sentences(scene), *counted.warnings, *self._hidden_warning(scene, hidden)),
@@ -594,6 +595,7 @@ class _RunJob:
             count_low=float(total.low),
             count_high=float(total.high),
             occupied_length_m=round(float(detections.frame.loc[freight, "length_m"].sum()), 1),
+            count_by_type=detections.count_by_type,
             warnings=(
                 "The image has no position: all freight cars in it are counted, whether or not it shows just "
                 f"the area, none for zones and tracks, at {scene.gsd_m:g} m a pixel as declared.",

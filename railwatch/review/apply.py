@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from aoi import AreaOfInterest
 from aoi.io import area_from_document
 from detector import Detections
+from detector.wagons.car_types import UNKNOWN
 from detector.wagons.detections import frame_of
 from geo import Scene
 from geo.boxes import map_to_boxes
@@ -155,6 +156,8 @@ def apply_review(
         "count_low": low,
         "count_high": high,
         "occupied_length_m": round(counted.length_m, 1),
+        # Boxes of older stores have no types.
+        "count_by_type": counted.by_type if stored is not None and "car_type" in stored else None,
         "zones": {name: _interval(one.count) for name, one in counted.zones.items()},
         "tracks": {name: _interval(one.count) for name, one in counted.tracks.items()},
         "warnings": _warnings(counted, machine, area),
@@ -266,9 +269,11 @@ def _detections(
 
     whole = table(slice(None))
     if stored is not None:  # what the machine measured and nobody touched stays as it was
-        for row, (number, touched) in enumerate(zip(boxes["box"], boxes["touched"], strict=True)):
-            if not touched:
-                source = stored.iloc[int(number) - 1]
+        for row in np.flatnonzero(boxes["box"].notna()):
+            source = stored.iloc[int(boxes["box"].iloc[row]) - 1]
+            if whole.at[row, "category"] == "freight":
+                whole.at[row, "car_type"] = source.get("car_type") or UNKNOWN
+            if not boxes["touched"].iloc[row]:
                 for name in ("length_m", "width_m", "azimuth_deg"):
                     whole.loc[row, name] = float(source[name])
                 whole.at[row, "pixel_box"] = [float(value) for value in source["pixel_box"]]

@@ -14,6 +14,8 @@ spells it). The geometry is the area's boundary. Everything else has the prefix 
 ``railwatch:method``                   ``wagons``, ``occupancy``, ``reviewed`` or ``published``
 ``railwatch:count``                    freight cars in the area; null when abstained
 ``railwatch:count_low``, ``_high``     90% interval of the count
+``railwatch:count_by_type``            freight cars of each type, such as ``{"open": 12, "unknown": 3}``; null
+                                       where types aren't told (may be absent)
 ``railwatch:occupied_length_m``        track length under counted cars, metres; also ``_low_m``, ``_high_m``
 ``railwatch:clear_fraction``           share (0-1) of the visible area that has valid, clear pixels
 ``railwatch:hidden_fraction``          share (0-1) of the area under masks (such as a canopy) on that day
@@ -63,7 +65,7 @@ EXTENSIONS = (
 )
 
 # Fields that came later: items of older stores don't have them.
-_LATER = frozenset({"lower_bound"})
+_LATER = frozenset({"lower_bound", "count_by_type"})
 
 # The first satellite, and the last year of times in nanoseconds, which tables have.
 _FIRST_YEAR, _LAST_YEAR = 1957, 2200
@@ -85,6 +87,8 @@ class Observation:
         count: Freight cars in the area, or None when abstained.
         count_low: Lower end of the 90% interval.
         count_high: Upper end of the 90% interval.
+        count_by_type: Freight cars of each type (`detector.wagons.car_types.TYPE_NAMES`), which add up to
+            the count; None where types aren't told.
         lower_bound: True where count and length are the least there can be: above the range in which they
             can be trusted.
         occupied_length_m: Length of track under counted cars, metres.
@@ -129,6 +133,7 @@ class Observation:
     geometry: Mapping[str, Any] | None = None
     review_of: str | None = None
     lower_bound: bool = False
+    count_by_type: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         if not _SAFE_ID.fullmatch(self.id):
@@ -188,6 +193,8 @@ class Observation:
         values["warnings"] = list(self.warnings)
         for name in ("zones", "tracks"):
             values[name] = {key: dict(value) for key, value in values[name].items()}
+        if self.count_by_type is not None:
+            values["count_by_type"] = dict(self.count_by_type)
         values["provenance"] = dict(self.provenance)
         return values
 
@@ -274,6 +281,7 @@ def _check_types(values: Mapping[str, Any]) -> None:
         **dict.fromkeys(("clear_fraction", "hidden_fraction"), (int, float)),
         **dict.fromkeys(("zones", "tracks", "provenance"), (dict,)),
         **dict.fromkeys(("reason", "review_of"), (str, type(None))),
+        "count_by_type": (dict, type(None)),
         **dict.fromkeys(("abstained", "lower_bound"), (bool,)),
         "warnings": (list,),
     }
@@ -305,6 +313,9 @@ def _check_contents(values: Mapping[str, Any]) -> None:
                 or not all(map(_finite, numbers.values()))
             ):
                 raise ValueError(f"its {PREFIX}{name} has no count of {place!r}")
+    by_type = values.get("count_by_type") or {}
+    if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in by_type.values()):
+        raise ValueError(f"its {PREFIX}count_by_type holds what is no number of cars")
     provenance = values["provenance"]
     for name, types in _PROVENANCE.items():
         value = provenance.get(name)

@@ -102,6 +102,18 @@ def test_geojson_is_longitude_and_latitude(utm, tmp_path):
         assert properties["gsd_m"] == pytest.approx(0.5, rel=1e-3)
 
 
+def test_types_go_with_their_cars_into_every_file(utm, tmp_path):
+    detections = found(utm)
+    assert detections.frame["car_type"].tolist() == ["unknown", None, "unknown"]  # a locomotive has none
+    typed = replace(detections, frame=detections.frame.assign(car_type=["tank", None, "open"]))
+    assert typed.count_by_type == {"open": 1, "covered": 0, "tank": 1, "flat_or_container": 0, "unknown": 0}
+    assert sum(typed.count_by_type.values()) == typed.count
+    features = json.loads(typed.write(tmp_path / "x.geojson").read_text())["features"]
+    assert [one["properties"]["car_type"] for one in features] == ["tank", None, "open"]
+    back = gpd.read_file(typed.write(tmp_path / "x.gpkg"))
+    assert back["car_type"].fillna("").tolist() == ["tank", "", "open"]
+
+
 def test_the_table_says_what_was_found(utm):
     frame = found(utm).frame
     assert list(frame["category"]) == ["freight", "locomotive", "freight"]

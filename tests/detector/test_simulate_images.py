@@ -39,5 +39,5 @@ def test_what_everybody_asks_of_a_picture_is_said(simulator: str):
 
 
 def test_an_unknown_simulator_is_refused():
-    with pytest.raises(ValueError, match="known are main, collage, relief"):
+    with pytest.raises(ValueError, match="known are main, collage, solids, relief"):
         pictures(np.random.default_rng(1), simulator="brush")

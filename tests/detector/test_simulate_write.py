@@ -98,7 +98,9 @@ def test_simulate_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
     )
 
 
-@pytest.mark.parametrize(("simulator", "kind"), [("collage", "yard"), ("relief", "trains")])
+@pytest.mark.parametrize(
+    ("simulator", "kind"), [("collage", "yard"), ("solids", "rakes"), ("relief", "trains")]
+)
 def test_every_simulator_writes_scenes_that_are_read_back(
     simulator: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +129,8 @@ def test_faults_of_the_user_are_one_sentence(tmp_path: Path, capsys: pytest.Capt
     assert "must be one of trains" in capsys.readouterr().err
     assert main(["simulate", "--out", out, "--simulator", "relief", "--shards", "1"]) == 2
     assert "nothing learns from the relief" in capsys.readouterr().err
+    assert main(["simulate", "--out", out, "--simulator", "solids", "--shards", "1"]) == 2
+    assert "wagons are not learned from the solids" in capsys.readouterr().err
     assert main(["simulate", "--out", out, "--backgrounds", str(tmp_path / "none")]) == 2
     assert "doesn't exist" in capsys.readouterr().err
     assert main(["simulate", "--out", out, "--kind", "background"]) == 2

@@ -22,8 +22,8 @@ from pyproj import CRS, Geod, Transformer
 from aoi import AreaOfInterest
 from detector.errors import ResolutionError
 from detector.wagons.boxes import as_boxes
-from detector.wagons.decode import Candidates
-from detector.wagons.detector import HALO_PX, WagonDetector, _owned
+from detector.wagons.decode import Candidates, owned_by
+from detector.wagons.detector import HALO_PX, WagonDetector
 from detector.wagons.map_network import TorchMaps
 from geo import Scene, SceneError, TileGrid, open_scene
 
@@ -117,7 +117,7 @@ def in_work_pixels(scene: Scene, frame) -> np.ndarray:
 
 def wagons(detector: WagonDetector, scene: Scene, grid: TileGrid, batch_size: int) -> np.ndarray:
     """Boxes of a given tiling, in work pixels, sorted by place."""
-    parts = [_owned(c, tile) for c, tile, _ in detector._tiles(scene, grid, batch_size, None)]
+    parts = [owned_by(tile, c) for c, tile, _ in detector._tiles(scene, grid, batch_size, None)]
     boxes = detector.judge(Candidates.joined(parts), scene.gsd_m).boxes
     return boxes[np.lexsort(boxes[:, :2].round(3).T)]
 

@@ -116,6 +116,25 @@ def test_the_parts_never_exceed_the_whole(scene: Scene, centres: list[tuple[floa
     )
 
 
+def test_counted_cars_by_type_add_up_to_the_count(scene: Scene) -> None:
+    found = detections_of(scene, YARD.boxes((4, 1, 0)), [0, 0, 0, 2, 0])
+    types = ["tank", "tank", "unknown", None, "open"]
+    typed = replace(found, frame=found.frame.assign(car_type=types))
+    counted = count_area(typed, YARD.area(), DAY)
+    assert counted.total.count == 4
+    assert counted.by_type == {"open": 1, "covered": 0, "tank": 2, "flat_or_container": 0, "unknown": 1}
+    assert typed.count_by_type == counted.by_type
+    none = replace(typed, frame=typed.frame.iloc[:0])
+    assert sum(count_area(none, YARD.area(), DAY).by_type.values()) == 0
+
+
+def test_a_car_off_the_tracks_is_in_no_type(scene: Scene) -> None:
+    found = detections_of(scene, np.array([box(60.0, 20.0), box(60.0, 70.0)]))
+    typed = replace(found, frame=found.frame.assign(car_type=["covered", "tank"]))
+    counted = count_area(typed, YARD.area(), DAY)
+    assert (counted.by_type["covered"], counted.by_type["tank"]) == (1, 0)
+
+
 def seen_until(scene: Scene, area: AreaOfInterest, share: float) -> TrackSight:
     """Points along the area's tracks, of each of which the first share is seen."""
     points, track, seen = [], [], []

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import sqlite3
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from xml.etree import ElementTree as xml
@@ -19,6 +20,7 @@ from making import abstained, observation, picture
 from typer.testing import CliRunner
 from yards import Yard, detections_of
 
+from detector.wagons.car_types import TYPE_NAMES
 from geo import open_scene
 from railwatch.cli import app
 from railwatch.config import RunConfig
@@ -41,12 +43,18 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = Store.open(folder / "store")
     area = YARD.area()
     store.keep_area(area, RunConfig())
+    types = ["tank"] * 5 + ["open"] * 2 + ["unknown"] * 2
+    counted = replace(
+        counted,
+        detections=replace(counted.detections, frame=counted.detections.frame.assign(car_type=types)),
+    )
+    by_type = {"open": 2, "covered": 0, "tank": 5, "flat_or_container": 0, "unknown": 2}
     made_of = {"sha256": f"{0:064x}", "gsd_m": 0.5, "area": area.digest}
     pixels = open_scene(folder / "20230901.tif")
     shown = observation(0, provenance=made_of)
     drawn = render(pixels, counted.detections, area, shown)
     store.add(
-        observation(0, provenance=made_of, tracks={"t1": {"count": 4.0}}),
+        observation(0, provenance=made_of, tracks={"t1": {"count": 4.0}}, count_by_type=by_type),
         detections=counted.detections,
         evidence=drawn,
     )
@@ -85,6 +93,8 @@ def test_csv_opens_in_spreadsheets(store: Store, tmp_path: Path) -> None:
     assert rows[0]["zone_north"] == "4"
     assert rows[0]["track_t1"] == "4"
     assert rows[2]["track_t1"] == ""
+    assert [rows[0][f"count_{name}"] for name in TYPE_NAMES] == ["2", "0", "5", "0", "2"]
+    assert {rows[2][f"count_{name}"] for name in TYPE_NAMES} == {""}
     assert rows[0]["gsd_m"] == "0.5"
     assert len(rows[0]["sha256"]) == 64
 
@@ -108,6 +118,7 @@ def test_geoparquet_keeps_types_and_places(store: Store, tmp_path: Path) -> None
     assert found["track"].value_counts().to_dict() == {"t1": 4, "t2": 3, "t3": 2}
     assert found["counted"].all()
     assert set(found["type"]) == {"freight car"}
+    assert found["car_type"].value_counts().to_dict() == {"tank": 5, "open": 2, "unknown": 2}
     assert found["zone"].value_counts().to_dict() == {"west": 9}
     assert found["lon"].between(128.5, 128.7).all()
     # In longitude and latitude, where the yard is.

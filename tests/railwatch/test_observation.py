@@ -204,3 +204,21 @@ def test_a_review_stands_beside_the_machine_or_for_it() -> None:
         [machine, review, silent], key=lambda one: (one.datetime, one.id)
     )
     assert current([machine, review, silent], reviewed=True) == [review, silent]
+
+
+def test_counts_by_type_are_kept_and_older_items_have_none() -> None:
+    by_type = {"open": 3, "covered": 0, "tank": 5, "flat_or_container": 0, "unknown": 2}
+    item = observation(count_by_type=by_type).to_item()
+    assert Observation.from_item(item).count_by_type == by_type
+    del item.properties["railwatch:count_by_type"]
+    older = Observation.from_item(item)
+    assert older.count_by_type is None
+    assert older.to_json()["count_by_type"] is None
+
+
+@pytest.mark.parametrize("wrong", [{"open": -1}, {"tank": "many"}, {"tank": True}, {"tank": 1.5}, [1, 2]])
+def test_counts_by_type_that_are_none_are_refused(wrong: object) -> None:
+    item = observation().to_item()
+    item.properties["railwatch:count_by_type"] = wrong
+    with pytest.raises(ValueError, match="its railwatch:count_by_type"):
+        Observation.from_item(item)

@@ -147,6 +147,18 @@ def test_cards_hold_the_numbers_the_warnings_and_the_provenance(page):
         assert value in page.text
 
 
+def test_types_of_cars_are_told_on_the_card_and_in_a_table_of_the_newest_images(page, html):
+    assert "40 open (ore, coal), 21 tank, 12 type unknown" in page.text
+    assert "What kind of freight cars stood there on the newest image" in page.text
+    assert "A car that can't be told is counted as unknown" in page.text
+    table = html[html.index('<table class="types">') :]
+    rows = re.findall(r"<tr><th scope=\"row\">.*?</tr>", table[: table.index("</table>")], re.DOTALL)
+    assert len(rows) == 1  # no other image has types
+    assert re.findall(r'<td class="num">(\d+)</td>', rows[0]) == ["73", "40", "0", "21", "0", "12"]
+    bar = re.findall(r'<rect class="type-(\w+)" x="(\d+)" y="0" width="(\d+)"', rows[0])
+    assert bar == [("open", "0", "40"), ("tank", "40", "21"), ("unknown", "61", "12")]
+
+
 def test_a_reviewed_count_names_its_reviewer_and_what_the_machine_had(page):
     assert (
         "Corrected by eye by A. Analyst on 2023-07-01 (two flat cars were missed). The machine had"

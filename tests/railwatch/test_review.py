@@ -240,7 +240,10 @@ def test_an_untouched_export_gives_the_machines_count(place: Path) -> None:
     after = store_of(place).detections(done.observation.id)
     assert before is not None
     assert after is not None
-    shared = ["category", "length_m", "width_m", "azimuth_deg", "track", "counted", "pixel_box"]
+    assert done.observation.count_by_type == machine.count_by_type
+    assert machine.count_by_type is not None
+    assert machine.count_by_type["open"] == 9
+    shared = ["category", "car_type", "length_m", "width_m", "azimuth_deg", "track", "counted", "pixel_box"]
     pd.testing.assert_frame_equal(
         pd.DataFrame(before[shared]), pd.DataFrame(after[shared]), check_index_type=False
     )
@@ -276,6 +279,12 @@ def test_a_correction_is_counted_by_the_machines_rules(place: Path) -> None:
     boxes = store_of(place).detections(found.id)
     assert boxes is not None
     drawn = boxes[boxes["box"].isna()]
+    # A car that the reviewer drew has no type, one that was moved keeps its own.
+    assert set(drawn["car_type"]) == {"unknown"}
+    assert set(boxes.loc[boxes["box"].notna() & (boxes["category"] == "freight"), "car_type"]) == {"open"}
+    assert boxes.loc[boxes["category"] == "locomotive", "car_type"].isna().all()
+    assert found.count_by_type is not None
+    assert sum(found.count_by_type.values()) == found.count
     assert drawn["length_m"].to_numpy() == pytest.approx(14.0, abs=0.05)
     assert drawn["azimuth_deg"].to_numpy() == pytest.approx(90.0, abs=0.01)
     pixels = np.array(drawn["pixel_box"].tolist())

@@ -35,7 +35,7 @@ def photograph(scene: Canvas, rng: np.random.Generator, *, gsd_m: float | None =
     fine = np.clip(scene.rgb[: cut[1], : cut[0]], 0, 1)
     blur_m = float(rng.uniform(0.22, 0.75)) * gsd
     seen = cv2.resize(cv2.GaussianBlur(fine, (0, 0), blur_m / PX_M), size, interpolation=cv2.INTER_AREA)
-    seen = _developed(np.asarray(seen, np.float32), rng)
+    seen = developed(np.asarray(seen, np.float32), rng)
     out = np.clip(seen * 255 + 0.5, 0, 255).astype(np.uint8)
     if rng.random() < 0.6:
         code = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 96))])[1]
@@ -66,8 +66,8 @@ def photograph(scene: Canvas, rng: np.random.Generator, *, gsd_m: float | None =
     )
 
 
-def _developed(seen: F32, rng: np.random.Generator) -> F32:
-    """The chain from what the sensor saw to what is shown."""
+def developed(seen: F32, rng: np.random.Generator) -> F32:
+    """The chain from what the sensor saw to what is shown, (H, W, 3) display values about 0 to 1."""
     grain = rng.normal(0, rng.uniform(0.002, 0.022), (*seen.shape[:2], 1 if rng.random() < 0.5 else 3))
     seen = seen + grain.astype(np.float32)
     if rng.random() < 0.2:  # panchromatic

@@ -10,6 +10,7 @@ from railwatch.history.words import caveats, count_of, images, interval, length,
 from railwatch.history.words import headline as verdict_headline
 from railwatch.history.words import maximum as maximum_value
 from railwatch.words import (
+    CAR_TYPES,
     METHODS,
     clause,
     day,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from railwatch.pages.report.gather import Card, ReportedArea
 
 __all__ = [
+    "CAR_TYPES",
     "CAUSES",
     "METHODS",
     "alternative",
@@ -78,6 +80,8 @@ __all__ = [
     "spelled",
     "spoken",
     "standfirst",
+    "typed_cards",
+    "types",
     "web_address",
     "within",
 ]
@@ -94,7 +98,28 @@ CAUSES = {
 }
 """Where the width of an interval of a 10 m image comes from."""
 
+_MOST_TYPED = 12
+
 _WEB = re.compile(r"https?://[^\s]+", re.IGNORECASE)
+
+
+def types(counts: Mapping[str, int]) -> str:
+    """Return counts by type as words: ``175 open (ore, coal), 66 tank, 14 type unknown``.
+
+    Args:
+        counts: Freight cars by type; types without a car are left out.
+    """
+    return ", ".join(f"{number(counts[name])} {said}" for name, said in CAR_TYPES.items() if counts.get(name))
+
+
+def typed_cards(place: ReportedArea) -> list[Card]:
+    """Return the newest images of a place on which some car has a type, newest first, at most twelve."""
+    found = [
+        card
+        for card in place.cards
+        if any(number for name, number in (card.observation.count_by_type or {}).items() if name != "unknown")
+    ]
+    return found[:_MOST_TYPED]
 
 
 def occupied(record: Record) -> str:
