@@ -41,7 +41,7 @@ __all__ = ["Chart", "StoreReader", "detect", "import_counts", "open_store", "run
 AnyPath = str | PathLike[str]
 Device = Literal["auto", "cpu", "cuda"]
 Backend = Literal["auto", "openvino", "torch"]
-ChartKind = Literal["series", "zones", "calendar", "tracks"]
+ChartKind = Literal["series", "zones", "calendar", "tracks", "types"]
 
 
 def detect(
@@ -448,7 +448,7 @@ class StoreReader:
         Args:
             path: Write it here, too, as .png, .svg or .pdf.
             aoi: The area; not needed where the store has only one.
-            kind: ``series``, ``zones``, ``calendar`` or ``tracks``.
+            kind: ``series``, ``zones``, ``calendar``, ``tracks`` or ``types``.
             since: First day to draw.
             until: Last day to draw.
             published: Take the published counts into the history; by default as in the run.

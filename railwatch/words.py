@@ -11,6 +11,7 @@ import calendar
 from datetime import date, datetime
 
 __all__ = [
+    "CAR_TYPES",
     "METHODS",
     "beside",
     "cars",
@@ -44,6 +45,15 @@ METHODS = {
     "published": "published",
 }
 """What each method of counting is called."""
+
+CAR_TYPES = {
+    "open": "open (ore, coal)",
+    "covered": "covered (box)",
+    "tank": "tank",
+    "flat_or_container": "flat or container",
+    "unknown": "type unknown",
+}
+"""What the types of freight cars are called, in the order in which they are told."""
 
 BOUNDS = {"at least": "at least ", "at most": "at most ", "range": "about ", "ceiling": "at most about "}
 """What stands before the number of a statement of each kind that isn't a plain count."""

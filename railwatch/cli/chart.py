@@ -11,7 +11,7 @@ import typer
 from railwatch.cli import _common
 from railwatch.cli._common import AoiOption, ConfigOption, DayOption, JsonOption, StoreOption
 
-Kind = Literal["series", "zones", "calendar", "tracks"]
+Kind = Literal["series", "zones", "calendar", "tracks", "types"]
 SvgText = Literal["path", "text"]
 
 
@@ -29,7 +29,7 @@ def chart(
         typer.Option(
             "--kind",
             help="series: counts over time; zones: the same by zone; calendar: what was seen when; "
-            "tracks: which stretches of track were occupied.",
+            "tracks: which stretches of track were occupied; types: which types of cars stood there.",
         ),
     ] = "series",
     date: DayOption = None,

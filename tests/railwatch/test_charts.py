@@ -15,6 +15,7 @@ import matplotlib.dates as mdates
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 from shapely import LineString, Polygon, box
 
@@ -28,8 +29,10 @@ from railwatch.pages.charts.output import ChartError, to_bytes, write_chart
 from railwatch.pages.charts.series import draw_series
 from railwatch.pages.charts.style import PageStyle
 from railwatch.pages.charts.tracks import TrackOccupation, draw_tracks, occupied_stretches, track_lengths
+from railwatch.pages.charts.types import draw_types
 from railwatch.pages.charts.zones import draw_zones
 from railwatch.store.observation import Observation
+from railwatch.words import CAR_TYPES
 
 START = datetime(2023, 1, 1, 2, tzinfo=UTC)
 
@@ -321,6 +324,43 @@ def test_lower_bounds_arent_coverage() -> None:
     assert any("Days with a clear image in each month: 3 in all" in text for text in written)
 
 
+TYPES = {"open": 200, "covered": 0, "tank": 99, "flat_or_container": 1, "unknown": 120}
+
+
+def test_types_get_a_bar_an_image_newest_first_as_long_as_the_count() -> None:
+    other = {"open": 0, "covered": 70, "tank": 0, "flat_or_container": 0, "unknown": 30}
+    given = [
+        observation(0, 420.0, count_by_type=TYPES),
+        observation(5, 100.0, count_by_type=other),
+        observation(9, 8.0),  # of an older version
+        observation(12, None),
+        observation(15, 0.0, count_by_type=dict.fromkeys(TYPES, 0)),
+    ]
+    figure = draw_types(history(given))
+    axes = figure.axes[-1]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["2023-01-06", "2023-01-01"]
+    bars = [one for one in axes.patches if isinstance(one, Rectangle)]
+    assert [(bar.get_x(), bar.get_width()) for bar in bars] == [
+        (0, 70), (70, 30), (0, 200), (200, 99), (299, 1), (300, 120)
+    ]  # fmt: skip
+    rows = [round(bar.get_y() + bar.get_height() / 2, 6) for bar in bars]
+    assert rows == [0, 0, 1, 1, 1, 1]
+    written = texts(figure)
+    assert {"200", "99", "120", "70", "30"} <= set(written)
+    assert "1" not in [text.get_text() for text in axes.texts]  # no room for it
+    assert "Freight cars by type on 2 images" in written
+    assert set(CAR_TYPES.values()) <= set(written)
+
+
+def test_types_of_the_newest_forty_images_are_drawn() -> None:
+    given = [observation(day, 420.0, count_by_type=TYPES) for day in range(45)]
+    figure = draw_types(history(given))
+    assert "Freight cars by type on the newest 40 of 45 images" in texts(figure)
+    assert len(figure.axes[-1].get_yticklabels()) == 40
+    alone = draw_types(history(given, since=date(2023, 1, 3), until=date(2023, 1, 3)))
+    assert "Freight cars by type on one image" in texts(alone)
+
+
 def area_with_track() -> AreaOfInterest:
     """A straight track of about 822 m from west to east, at the equator where degrees are simple."""
     line = LineString([(0.0, 0.0), (0.00738, 0.0)])
@@ -378,7 +418,7 @@ def test_more_observations_than_fit_are_left_out_and_it_is_said() -> None:
 # Files
 
 
-@pytest.mark.parametrize("draw", [draw_series, draw_zones, draw_calendar])
+@pytest.mark.parametrize("draw", [draw_series, draw_zones, draw_calendar, draw_types])
 def test_a_chart_has_the_width_asked_for(draw: Callable[..., Figure]) -> None:
     style = PageStyle(width_mm=120.0, dpi=100)
     picture = Image.open(

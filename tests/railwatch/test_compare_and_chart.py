@@ -221,6 +221,7 @@ def test_charts_without_a_store(railwatch: Railwatch, tmp_path: Path) -> None:
         (("--out", "c.png", "--since", "2024-01-02", "--until", "2024-01-01"), "isn't before"),
         (("--out", "c.png", "--events", "none.csv"), "none.csv: can't be read"),
         (("--out", "c.png", "--kind", "tracks"), "the area file"),
+        (("--out", "c.png", "--kind", "types"), "no count of yard is given by type of car"),
         (("--out", "c.png", "--kind", "pie"), "pie"),
     ],
 )

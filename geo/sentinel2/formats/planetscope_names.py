@@ -93,7 +93,7 @@ def strips(names: Sequence[str]) -> list[list[SceneFiles]]:
 
     Example:
         >>> one = "20231005_021001_43_2427_3B_AnalyticMS_SR.tif"
-        >>> [[scene.name for scene in strip] for strip in strips([one, "yard.tif"])]
+        >>> [[scene.id for scene in strip] for strip in strips([one, "yard.tif"])]
         [['20231005_021001_43_2427']]
     """
     found: dict[tuple[str, str], list[tuple[re.Match[str], _SceneFile]]] = {}

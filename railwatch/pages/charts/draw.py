@@ -14,6 +14,7 @@ from railwatch.pages.charts.output import ChartError
 from railwatch.pages.charts.series import GAP_DAYS, draw_series
 from railwatch.pages.charts.style import PageStyle
 from railwatch.pages.charts.tracks import draw_tracks, track_lengths, track_occupations
+from railwatch.pages.charts.types import draw_types
 from railwatch.pages.charts.zones import draw_zones
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChartKind", "DrawnChart", "draw_chart"]
 
-ChartKind = Literal["series", "zones", "calendar", "tracks"]
+ChartKind = Literal["series", "zones", "calendar", "tracks", "types"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def draw_chart(
     Args:
         sources: Of one area.
         kind: ``series`` counts over time; ``zones`` the same by zone; ``calendar`` what was seen when;
-            ``tracks`` which stretches of track were occupied.
+            ``tracks`` which stretches of track were occupied; ``types`` which types of cars stood there.
         style: Size and type.
         events: What happened when.
         since: First day to draw.
@@ -92,6 +93,11 @@ def draw_chart(
     notes = list(sources.notes)
     if kind == "zones" and not any(one.zones for one in history.observations):
         raise ChartError(f"no count of {name} is given by zone: use --kind series, or give its area zones")
+    if kind == "types" and not any(one.count_by_type and one.count for one in history.observations):
+        raise ChartError(
+            f"no count of {name} is given by type of car: images of a metre and finer are, counted by this "
+            "version; use --kind series"
+        )
     if kind == "tracks":
         history, left_out = history.wagon_by_wagon()
         if left_out and not history.observations:
@@ -113,6 +119,8 @@ def draw_chart(
         figure = draw_tracks(
             history.title, track_lengths(area), observations, history.credits(), chosen, where=history.middle
         )
+    elif kind == "types":
+        figure = draw_types(history, chosen)
     else:
         figure = draw_series(history, chosen, gap_days=gap_days)
     return DrawnChart(figure, name, history, tuple(notes))

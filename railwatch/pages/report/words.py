@@ -10,6 +10,7 @@ from railwatch.history.words import caveats, count_of, images, interval, length,
 from railwatch.history.words import headline as verdict_headline
 from railwatch.history.words import maximum as maximum_value
 from railwatch.words import (
+    CAR_TYPES,
     METHODS,
     clause,
     day,
@@ -38,9 +39,9 @@ if TYPE_CHECKING:
     from railwatch.pages.report.gather import Card, ReportedArea
 
 __all__ = [
+    "CAR_TYPES",
     "CAUSES",
     "METHODS",
-    "TYPES",
     "alternative",
     "between",
     "calibration",
@@ -97,14 +98,6 @@ CAUSES = {
 }
 """Where the width of an interval of a 10 m image comes from."""
 
-TYPES = {
-    "open": "open (ore, coal)",
-    "covered": "covered (box)",
-    "tank": "tank",
-    "flat_or_container": "flat or container",
-    "unknown": "type unknown",
-}
-"""What the types of freight cars are called, in the order in which they are told."""
 _MOST_TYPED = 12
 
 _WEB = re.compile(r"https?://[^\s]+", re.IGNORECASE)
@@ -116,7 +109,7 @@ def types(counts: Mapping[str, int]) -> str:
     Args:
         counts: Freight cars by type; types without a car are left out.
     """
-    return ", ".join(f"{number(counts[name])} {said}" for name, said in TYPES.items() if counts.get(name))
+    return ", ".join(f"{number(counts[name])} {said}" for name, said in CAR_TYPES.items() if counts.get(name))
 
 
 def typed_cards(place: ReportedArea) -> list[Card]:
