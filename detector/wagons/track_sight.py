@@ -84,7 +84,8 @@ class RailwayWatch:
     def take(self, tile: Tile, maps: Maps[F32]) -> None:
         """Look at the maps of a tile, a batch of one."""
         logit = np.maximum(maps.track[0, 0], maps.mask[0, 0])
-        some = tile.image[::4, ::4][tile.valid[::4, ::4]].astype(np.int16)
+        some, seen = tile.image[::4, ::4], tile.valid[::4, ::4]
+        some = (some.reshape(-1, 3) if seen.all() else some[seen]).astype(np.int16)
         # Of a picture of one colour, but for rounding, a network says anything.
         if (np.abs(some - some[:1]) <= 1).all():
             logit = np.full_like(logit, -np.inf)
