@@ -7,7 +7,8 @@ of wagons, see `detector/labels/strings.py`). A picture counts as labelled where
 without freight cars where `n_freight` is 0; what is coarser than the detector takes is left out. Scored are
 freight cars at rotated IoU 0.3: what is called a coach or a locomotive isn't counted as one, and what is
 labelled a locomotive is neither hit nor miss. Columns left of X of a picture named with `--aside NAME=X`
-weren't learned from (see `benchmarks/open_pictures.py`) and are scored once more by themselves.
+weren't learned from (see `benchmarks/open_pictures.py`) and are scored once more by themselves. `--sheet` draws
+the worst pictures, what is missed green and what is drawn red: what lies under a box is told by looking only.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 from benchmarks.open_pictures import OPEN, asides
 from detector.labels import read_labels
 from detector.labels.image import LabelledImage
-from detector.training.evaluate_wagons import on_images
+from detector.training.evaluate_wagons import failure_sheet, on_images
 from detector.training.metrics import Scored, average_precision, judge_picture
 from detector.wagons.boxes import as_boxes
 from detector.wagons.detector import WagonDetector
@@ -108,12 +109,27 @@ def figures(pictures: Sequence[Scored], threshold: float) -> dict[str, Any]:
 
 
 def score(
-    detector: WagonDetector, folder: Path, aside: dict[str, int], threshold: float | None = None
+    detector: WagonDetector,
+    folder: Path,
+    aside: dict[str, int],
+    threshold: float | None = None,
+    sheet: Path | None = None,
 ) -> dict[str, Any]:
-    """All figures of a folder: of all pictures, of those not learned from, and of each."""
+    """All figures of a folder: of all pictures, of those not learned from, and of each.
+
+    Args:
+        detector: To be scored.
+        folder: As this module's description has it.
+        aside: Pictures of which the columns left of one weren't learned from.
+        threshold: Probability from which a box is drawn; the detector's own by default.
+        sheet: Where to draw the worst pictures (PNG), if anywhere.
+    """
     items, rows = real_pictures(folder, detector.gsd_range_m[1])
-    cases = [of_freight(case.scored) for case in on_images(detector, items)]
+    seen = [replace(case, scored=of_freight(case.scored)) for case in on_images(detector, items)]
+    cases = [case.scored for case in seen]
     least = detector.threshold if threshold is None else threshold
+    if sheet is not None:
+        failure_sheet(seen, least, sheet)
     out: dict[str, Any] = {"threshold": least, "all": figures(cases, least)}
     unlearned, by_picture = [], {}
     for item, scored in zip(items, cases, strict=True):
@@ -147,10 +163,11 @@ def main() -> None:
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--threshold", type=float)
     parser.add_argument("--aside", action="append", default=[], metavar="NAME=X")
+    parser.add_argument("--sheet", type=Path)
     parser.add_argument("--json", action="store_true", dest="as_json")
     options = parser.parse_args()
     detector = WagonDetector.load(options.weights, backend=options.backend)
-    result = score(detector, options.folder, asides(options.aside), options.threshold)
+    result = score(detector, options.folder, asides(options.aside), options.threshold, options.sheet)
     if options.as_json:
         print(json.dumps(result, indent=1))
         return

@@ -66,6 +66,15 @@ def test_a_higher_threshold_draws_fewer(folder):
     assert score(painted_detector(threshold=0.5), folder, {}, threshold=0.9999)["all"]["recall"] == 0.0
 
 
+def test_the_worst_pictures_are_drawn_what_is_false_in_red(folder, tmp_path):
+    score(painted_detector(threshold=0.5), folder, {}, sheet=tmp_path / "sheet.png")
+    yard, bus = np.split(np.array(Image.open(tmp_path / "sheet.png")).astype(int), 2, axis=1)
+    for cell, missed in ((yard, True), (bus, False)):
+        red, green, blue = cell[30:].reshape(-1, 3).T
+        assert (red - np.maximum(green, blue) > 100).any()
+        assert bool((green - np.maximum(red, blue) > 100).any()) == missed
+
+
 def test_only_open_pictures_are_taken_and_what_is_kept_aside_is_cut_off(folder, tmp_path):
     assert open_pictures(folder, tmp_path / "open", asides(["yard=100"])) == 2
     taken = {item.image.name: item for item in read_labels(tmp_path / "open" / "labels.json")}
