@@ -275,7 +275,7 @@ def read_vector(path: Path, layer: str | None = None, **how: Any) -> Any:
 
 
 def attribute_rows(frame: Any) -> list[dict[str, Any]]:
-    """The attributes of each row of a GeoDataFrame, without its geometry: an empty dictionary where it has none."""
+    """Each row of a GeoDataFrame without its geometry; an empty dictionary where there is nothing else."""
     columns = [column for column in frame.columns if column != frame.geometry.name]
     # pandas 2 makes no records of a table without columns.
     return frame[columns].to_dict("records") or [{} for _ in range(len(frame))]
