@@ -176,7 +176,8 @@ def _read_vector(path: Path, boundary: BaseGeometry) -> tuple[list[_Line], bool,
         is_osm = is_osm or osm_ids is not None
         own_ids = None if osm_ids else _own_ids(frame, columns)
         prefix = path.stem if len(frames) == 1 else f"{path.stem}-{layer}"
-        records = frame[columns].to_dict("records")
+        # pandas 2 makes no records of a table without columns.
+        records = frame[columns].to_dict("records") or [{}] * len(frame)
         for position, (fid, geometry) in enumerate(frame.geometry.items()):
             tags = _tags(records[position])
             if kind and kind != "railway":
