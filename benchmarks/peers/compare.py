@@ -137,6 +137,7 @@ class Bench:
                     "side": side,
                     "angle_deg": angle_deg,
                     "threads": self.options.threads,
+                    "rest_s": 0.5,  # threads that libraries start when they are imported spin for a while
                 }
                 try:
                     found = drive(self.pythons[contestant], job)

@@ -81,20 +81,26 @@ def cut_outs(image: NDArray[np.uint8], boxes: Boxes) -> NDArray[np.uint8]:
     >>> cut_outs(np.zeros((40, 40, 3), np.uint8), np.array([[20.0, 20, 28, 6, 90]])).shape
     (1, 16, 48, 3)
     """
+    out = np.empty((len(boxes), ROWS, COLUMNS, 3), np.uint8)
+    for low in range(0, len(boxes), _AT_ONCE):
+        rows = slice(low, low + _AT_ONCE)
+        out[rows] = _cut_at_once(image, boxes[rows])
+    return out
+
+
+def _cut_at_once(image: NDArray[np.uint8], boxes: Boxes) -> NDArray[np.uint8]:
     # OpenCV counts from pixel centres, boxes from pixel corners.
     middle_x, middle_y, length = (boxes[:, k, None, None].astype(np.float32) for k in range(3))
     cos, sin = (wave(np.deg2rad(boxes[:, 4, None, None])).astype(np.float32) for wave in (np.cos, np.sin))
     along = length * np.float32(_ALONG) * (np.arange(COLUMNS, dtype=np.float32) + 0.5 - COLUMNS / 2)
     across = np.float32(_ACROSS_PX) * (np.arange(ROWS, dtype=np.float32)[:, None] + 0.5 - ROWS / 2)
-    x = cos * along - sin * across + (middle_x - 0.5)
-    y = sin * along + cos * across + (middle_y - 0.5)
-    out = np.empty((len(boxes), ROWS, COLUMNS, 3), np.uint8)
-    for low in range(0, len(boxes), _AT_ONCE):
-        rows = slice(low, low + _AT_ONCE)
-        places = x[rows].reshape(-1, COLUMNS), y[rows].reshape(-1, COLUMNS)
-        cuts = cv2.remap(image, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        out[rows] = np.asarray(cuts).reshape(-1, ROWS, COLUMNS, 3)
-    return out
+    places = (
+        cos * along - sin * across + (middle_x - 0.5),
+        sin * along + cos * across + (middle_y - 0.5),
+    )
+    flat = (place.reshape(-1, COLUMNS) for place in places)
+    cuts = cv2.remap(image, *flat, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(cuts).reshape(-1, ROWS, COLUMNS, 3)
 
 
 def planes(cuts: NDArray[np.uint8], boxes: Boxes) -> F32:
