@@ -94,12 +94,10 @@ def _cut_at_once(image: NDArray[np.uint8], boxes: Boxes) -> NDArray[np.uint8]:
     cos, sin = (wave(np.deg2rad(boxes[:, 4, None, None])).astype(np.float32) for wave in (np.cos, np.sin))
     along = length * np.float32(_ALONG) * (np.arange(COLUMNS, dtype=np.float32) + 0.5 - COLUMNS / 2)
     across = np.float32(_ACROSS_PX) * (np.arange(ROWS, dtype=np.float32)[:, None] + 0.5 - ROWS / 2)
-    places = (
-        cos * along - sin * across + (middle_x - 0.5),
-        sin * along + cos * across + (middle_y - 0.5),
-    )
-    flat = (place.reshape(-1, COLUMNS) for place in places)
-    cuts = cv2.remap(image, *flat, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    x = cos * along - sin * across + (middle_x - 0.5)
+    y = sin * along + cos * across + (middle_y - 0.5)
+    places = x.reshape(-1, COLUMNS), y.reshape(-1, COLUMNS)
+    cuts = cv2.remap(image, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(cuts).reshape(-1, ROWS, COLUMNS, 3)
 
 
