@@ -261,7 +261,7 @@ def _of_wkt(text: str, path: Path) -> _Shapes:
 
 def _of_vectors(path: Path, text: str | None) -> _Shapes:
     """The layers of any vector file."""
-    from aoi.gdal import list_layers, read_vector
+    from aoi.gdal import attribute_rows, list_layers, read_vector
 
     shapes = _Shapes()
     with tempfile.TemporaryDirectory(prefix="railwatch-") as folder:
@@ -285,8 +285,7 @@ def _of_vectors(path: Path, text: str | None) -> _Shapes:
             raise AreaError(f"{path}: can't be read as an area or a vector file") from error
         for frame in frames:
             move = _mover(frame.crs, path)
-            columns = [column for column in frame.columns if column != frame.geometry.name]
-            for row, geometry in zip(frame[columns].to_dict("records"), frame.geometry, strict=True):
+            for row, geometry in zip(attribute_rows(frame), frame.geometry, strict=True):
                 if geometry is not None and not geometry.is_empty:
                     shapes.add(move(geometry), row)
     return shapes

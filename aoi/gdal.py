@@ -38,6 +38,7 @@ __all__ = [
     "SHUT",
     "VECTORS",
     "RefusedFileError",
+    "attribute_rows",
     "list_layers",
     "open_raster",
     "raster_descriptions",
@@ -271,6 +272,13 @@ def read_vector(path: Path, layer: str | None = None, **how: Any) -> Any:
     list_layers(path)
     with _vector(path):
         return geopandas.read_file(path, layer=layer, engine="pyogrio", **how)
+
+
+def attribute_rows(frame: Any) -> list[dict[str, Any]]:
+    """Each row of a GeoDataFrame without its geometry; an empty dictionary where there is nothing else."""
+    columns = [column for column in frame.columns if column != frame.geometry.name]
+    # pandas 2 makes no records of a table without columns.
+    return frame[columns].to_dict("records") or [{} for _ in range(len(frame))]
 
 
 @contextmanager

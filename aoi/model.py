@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -231,10 +231,10 @@ class AreaOfInterest:
         """
         try:
             target = pyproj.CRS.from_user_input(crs)
-            transformer = pyproj.Transformer.from_crs(self.crs, target, always_xy=True)
+            transformer, written, geographic = _way(self.crs, target.srs)
         except ProjError as error:
             raise AreaError(f"area {self.name} can't be brought to the CRS {crs!s}: {error}") from error
-        longest = _LONGEST_EDGE_DEG if pyproj.CRS.from_user_input(self.crs).is_geographic else None
+        longest = _LONGEST_EDGE_DEG if geographic else None
         move = _mover(transformer, longest)
         try:
             boundary = move(self.boundary)
@@ -251,9 +251,19 @@ class AreaOfInterest:
             tracks=tracks,
             zones=zones,
             masks=masks,
-            crs=target.to_string(),
+            crs=written,
             _original=self._original or self,
         )
+
+
+@lru_cache(64)
+def _way(source: str, target: str) -> tuple[pyproj.Transformer, str, bool]:
+    """From one CRS to another: the transformer, how the other is written, whether the one is geographic.
+
+    A scene is asked for its areas a dozen times, and to find the way takes milliseconds.
+    """
+    one, other = pyproj.CRS.from_user_input(source), pyproj.CRS.from_user_input(target)
+    return pyproj.Transformer.from_crs(one, other, always_xy=True), other.to_string(), one.is_geographic
 
 
 def _mover(

@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from aoi.errors import AreaError, InputError
 from aoi.files import parse_json, read_bytes
-from aoi.gdal import list_layers, read_vector, vector_info
+from aoi.gdal import attribute_rows, list_layers, read_vector, vector_info
 from aoi.osm import (
     DEFAULT_STATES,
     OPTIONAL_STATES,
@@ -176,7 +176,7 @@ def _read_vector(path: Path, boundary: BaseGeometry) -> tuple[list[_Line], bool,
         is_osm = is_osm or osm_ids is not None
         own_ids = None if osm_ids else _own_ids(frame, columns)
         prefix = path.stem if len(frames) == 1 else f"{path.stem}-{layer}"
-        records = frame[columns].to_dict("records")
+        records = attribute_rows(frame)
         for position, (fid, geometry) in enumerate(frame.geometry.items()):
             tags = _tags(records[position])
             if kind and kind != "railway":

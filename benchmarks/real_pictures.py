@@ -7,8 +7,9 @@ of wagons, see `detector/labels/strings.py`). A picture counts as labelled where
 without freight cars where `n_freight` is 0; what is coarser than the detector takes is left out. Scored are
 freight cars at rotated IoU 0.3: what is called a coach or a locomotive isn't counted as one, and what is
 labelled a locomotive is neither hit nor miss. Columns left of X of a picture named with `--aside NAME=X`
-weren't learned from (see `benchmarks/open_pictures.py`) and are scored once more by themselves. `--sheet` draws
-the worst pictures, what is missed green and what is drawn red: what lies under a box is told by looking only.
+weren't learned from (see `benchmarks/open_pictures.py`) and are scored once more by themselves. `--sheet`
+draws the worst pictures, what is missed green and what is drawn red: what lies under a box is told by looking
+only.
 """
 
 from __future__ import annotations

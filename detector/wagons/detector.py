@@ -144,6 +144,11 @@ class WagonDetector:
         """What runs the network, for the record: "openvino int8"."""
         return self._network.name
 
+    @property
+    def types_checksum(self) -> str:
+        """SHA-256 of the weights that tell the types of freight cars."""
+        return shipped_types().checksum
+
     def check_resolution(self, scene: Scene) -> None:
         """Refuse a scene on which wagons can't be told apart.
 

@@ -9,7 +9,9 @@ is called unknown.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -175,10 +177,11 @@ class TypeNetwork:
             cuts: As `cut_outs` gives them.
             boxes: ``(N, 5)`` in work pixels.
         """
-        out = np.empty((len(boxes), len(TYPES)))
-        for low in range(0, len(boxes), _AT_ONCE):
-            rows = slice(low, low + _AT_ONCE)
-            out[rows] = self._logits(planes(cuts[rows], boxes[rows]))
+        parts = [slice(low, low + _AT_ONCE) for low in range(0, len(boxes), _AT_ONCE)]
+        # The wagon network has done its work by now, so that all cores are free.
+        with ThreadPoolExecutor(os.cpu_count() or 1, "types") as pool:
+            answers = list(pool.map(lambda rows: self._logits(planes(cuts[rows], boxes[rows])), parts))
+        out = np.concatenate([np.zeros((0, len(TYPES))), *answers])
         out -= out.max(axis=1, keepdims=True)
         return np.asarray(out - np.log(np.exp(out).sum(axis=1, keepdims=True)))
 

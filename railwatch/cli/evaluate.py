@@ -93,7 +93,8 @@ def wagons(
     simulator: Annotated[
         str,
         typer.Option(
-            "--simulator", help="Who draws the scenes: main, collage, or relief (which nothing learns from)."
+            "--simulator",
+            help="Who draws the scenes: main, collage, solids, or relief (which nothing learns from).",
         ),
     ] = "main",
     backgrounds: Annotated[

@@ -628,6 +628,7 @@ class _RunJob:
             "model": self.detector.name,
             "model_version": self.detector.version,
             "model_checksum": self.detector.checksum,
+            "types_checksum": getattr(self.detector, "types_checksum", None),
             "backend": getattr(self.detector, "backend", None),
             "threshold": settings.threshold or self.detector.threshold,
             "settings": self.config.counting_digest,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ import shapely
 from aoi.files import replacing
 from railwatch.store.observation import EXTENSIONS, PREFIX, Observation
 
-__all__ = ["INDEX", "Stamp", "read_index", "write_index"]
+__all__ = ["INDEX", "Stamp", "read_index", "read_stamps", "write_index"]
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,9 @@ INDEX = "index.parquet"
 Stamp = tuple[int, int]
 """Time of change (nanoseconds) and size (bytes) of an item's file."""
 
-_VERSION = 1
+_FIELDS = tuple(one.name for one in fields(Observation))
+# An index that was written with other fields isn't read, and made anew.
+_FORM = f"2 {' '.join(_FIELDS)}".encode()
 _GROUP = 5000
 _SCALARS = ("aoi", "scene", "sensor", "method", "count", "count_low", "count_high", "abstained", "reason")
 
@@ -101,7 +103,7 @@ def write_index(path: Path, rows: Iterable[tuple[Stamp, Observation]]) -> int:
     metadata = {
         b"geo": json.dumps(geo).encode(),
         b"stac-geoparquet": json.dumps({"version": "1.0.0"}).encode(),
-        b"railwatch:index_version": str(_VERSION).encode(),
+        b"railwatch:index_version": _FORM,
     }
     table = pa.table(columns).replace_schema_metadata(metadata)
     with replacing(path) as temporary:
@@ -136,26 +138,42 @@ def read_index(path: Path, aoi: str | None = None) -> Iterator[tuple[Stamp, Obse
     Yields:
         Stamps and observations.
     """
+    for document, changed, size in _rows(path, ("document", "changed_ns", "bytes"), aoi):
+        try:
+            yield (changed, size), _observation(json.loads(document))
+        except (ValueError, KeyError, TypeError) as error:
+            _complain(path, error)
+            return
+
+
+def read_stamps(path: Path) -> dict[str, Stamp]:
+    """The stamp of each observation in the index by its id, without the observations; see `read_index`."""
+    return {id: (changed, size) for id, changed, size in _rows(path, ("id", "changed_ns", "bytes"))}
+
+
+def _rows(path: Path, names: Sequence[str], aoi: str | None = None) -> Iterator[tuple[Any, ...]]:
+    """Some of the index's columns, row by row; nothing where there is none or it can't be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not path.exists():
         return
-    wanted = [f"{PREFIX}{name}" for name in ("document", "changed_ns", "bytes")]
+    columns = [name if name == "id" else f"{PREFIX}{name}" for name in names]
     try:
         known = pq.read_schema(path).metadata or {}
-        if int(known.get(b"railwatch:index_version", b"0")) != _VERSION:
+        if known.get(b"railwatch:index_version") != _FORM:
             return
         filters = None if aoi is None else [(f"{PREFIX}aoi", "=", aoi)]
-        table = pq.read_table(path, columns=wanted, filters=filters)
-        rows = zip(*(table.column(name).to_pylist() for name in wanted), strict=True)
-        for document, changed, size in rows:
-            yield (changed, size), _observation(json.loads(document))
+        table = pq.read_table(path, columns=columns, filters=filters)
+        rows = zip(*(table.column(name).to_pylist() for name in columns), strict=True)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        log.warning("%s can't be read and is made anew: %s", path, " ".join(str(error).split())[:200])
+        _complain(path, error)
+        return
+    yield from rows
 
 
-_FIELDS = tuple(one.name for one in fields(Observation))
+def _complain(path: Path, error: Exception) -> None:
+    log.warning("%s can't be read and is made anew: %s", path, " ".join(str(error).split())[:200])
 
 
 def _observation(document: Mapping[str, Any]) -> Observation:

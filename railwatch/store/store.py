@@ -49,7 +49,7 @@ from geo.file_tree import STORE_KEY
 from railwatch.errors import StoreError
 from railwatch.store.areas import area_files, keep_area
 from railwatch.store.georeference import placement_of
-from railwatch.store.index import INDEX, read_index, write_index
+from railwatch.store.index import INDEX, read_index, read_stamps, write_index
 from railwatch.store.observation import FORMAT_VERSION, PREFIX, Observation, current, iso, slug
 from railwatch.store.remote import as_url
 
@@ -427,7 +427,7 @@ class Store:
         if len(observations) < _WORTH_AN_INDEX:
             return
         path = self.path / INDEX
-        indexed = {one.id: stamp for stamp, one in read_index(path)} if path.exists() else {}
+        indexed = read_stamps(path) if path.exists() else {}
         stamps = {id: known[0] for id, known in self._read.items()}
         missing = sum(indexed.get(one.id) != stamps.get(one.id) for one in observations)
         if missing >= max(_WORTH_AN_INDEX // 4, len(observations) // 50):

@@ -112,6 +112,14 @@ FILES: dict[str, tuple[str, Callable[[Path], None]]] = {
     "FlatGeobuf": ("yard.fgb", as_frame("FlatGeobuf", 3857)),
     "GML": ("yard.gml", as_frame("GML", UTM)),
     "GeoParquet": ("yard.parquet", lambda path: frame([YARD]).to_crs(UTM).to_parquet(path)),
+    "a GeoPackage of geometry alone": (
+        "yard.gpkg",
+        lambda path: frame([YARD])[["geometry"]].to_file(path, driver="GPKG"),
+    ),
+    "a GeoParquet of geometry alone": (
+        "yard.parquet",
+        lambda path: frame([YARD])[["geometry"]].to_parquet(path),
+    ),
     "WKT": ("yard.wkt", lambda path: path.write_text(YARD.wkt)),
     "WKT with heights": ("yard.txt", lambda path: path.write_text(TALL.wkt)),
     "EWKT": ("yard.wkt", lambda path: path.write_text(f"SRID={UTM};{MOVED.wkt}")),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from railwatch.config import RunConfig
 from railwatch.errors import StoreError
 from railwatch.selftest.demo import DemoResult, demo
 from railwatch.selftest.samples import Samples, bundled
+from railwatch.store.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def test_nowhere_to_put_it(samples: Samples, tmp_path: Path) -> None:
         demo(samples, tmp_path / "demo", RunConfig(), TruthDetector(samples))
 
 
-def test_the_command_with_the_shipped_detector(tmp_path: Path) -> None:
+def test_the_command_with_the_shipped_detector(tmp_path: Path, repository: Path) -> None:
     arguments = ["demo", "--out", str(tmp_path / "demo"), "--device", "cpu"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
@@ -75,6 +77,9 @@ def test_the_command_with_the_shipped_detector(tmp_path: Path) -> None:
     assert wanted <= set(given)
     assert Path(given["report"]).read_text("utf-8").count("data:image/") >= 12
     assert not any(one["new"] for one in given["observations"])
+    types = hashlib.sha256((repository / "detector/weights/types.safetensors").read_bytes()).hexdigest()
+    stored = Store.open(tmp_path / "demo" / "store").observations()
+    assert {one.provenance["types_checksum"] for one in stored} == {types}
     # Nobody must take the simulated products for the satellite's, nor credit Copernicus with them.
     page = Path(given["sentinel2"]["report"]).read_text("utf-8")
     assert "The image is simulated." in page

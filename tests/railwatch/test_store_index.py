@@ -6,10 +6,11 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pyarrow.parquet as pq
 import pystac
 import pytest
 
-from railwatch.store.index import INDEX, read_index, write_index
+from railwatch.store.index import INDEX, read_index, read_stamps, write_index
 from railwatch.store.observation import Observation
 from railwatch.store.store import Store
 
@@ -85,6 +86,20 @@ def test_a_damaged_index_costs_time_and_nothing_else(store, read, caplog):
     assert "made anew" in caplog.text
     store.refresh()
     assert len(list(read_index(store.path / INDEX))) == NUMBER
+
+
+def test_an_index_of_other_fields_is_made_anew(store, read):
+    path = store.path / INDEX
+    table = pq.read_table(path)
+    others = {**table.schema.metadata, b"railwatch:index_version": b"2 id aoi"}
+    pq.write_table(table.replace_schema_metadata(others), path)
+    assert list(read_index(path)) == []
+    assert read_stamps(path) == {}
+    store.refresh()
+    assert len(read) == NUMBER
+    found = {one.id: stamp for stamp, one in read_index(path)}
+    assert len(found) == NUMBER
+    assert read_stamps(path) == found
 
 
 def test_a_small_store_has_none(tmp_path):

@@ -161,7 +161,7 @@ def test_without_a_usable_image_there_are_no_figures(evaluate, negatives):
     [
         (["wagons"], "nothing to score on"),
         (["--scenes", "1", "--split", "holiday"], "must be train, val or test"),
-        (["--scenes", "1", "--simulator", "brush"], "must be one of main, collage, relief"),
+        (["--scenes", "1", "--simulator", "brush"], "must be one of main, collage, solids, relief"),
         (["nowhere.geojson"], "nowhere.geojson"),
         (["--scenes", "1", "--backgrounds", "nowhere"], "nowhere"),
     ],
