@@ -98,7 +98,7 @@ def _cut_at_once(image: NDArray[np.uint8], boxes: Boxes) -> NDArray[np.uint8]:
     y = sin * along + cos * across + (middle_y - 0.5)
     places = x.reshape(-1, COLUMNS), y.reshape(-1, COLUMNS)
     cuts = cv2.remap(image, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(cuts).reshape(-1, ROWS, COLUMNS, 3)
+    return np.asarray(cuts, np.uint8).reshape(-1, ROWS, COLUMNS, 3)
 
 
 def planes(cuts: NDArray[np.uint8], boxes: Boxes) -> F32:
