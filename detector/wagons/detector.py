@@ -25,7 +25,7 @@ from detector.wagons.maps import F32, STRIDE, Maps, mirrored
 from detector.wagons.rakes import FREIGHT, FreightOdds, category_probability
 from detector.wagons.rescoring import Rescorer, features
 from detector.wagons.track_sight import RailwayWatch, TrackSight
-from detector.wagons.type_network import cut_outs, shipped_types
+from detector.wagons.type_network import CutOuts, shipped_types
 from detector.wagons.weights import Weights, WeightsHead
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
 from geo.orientation import Upright, upright
@@ -205,7 +205,7 @@ class WagonDetector:
         view = upright(scene)
         grid = TileGrid.over(view.scene, gsd_m=WORK_GSD_M, core_px=tile_px, halo_px=HALO_PX, area=area)
         parts: list[Candidates] = []
-        cuts: list[NDArray[np.uint8]] = []
+        cuts = CutOuts()
         notes: list[str] = []
         railways = RailwayWatch(view.scene, grid, area if scene.georeferenced else None)
         watchers = [railways.take] if watch is None else [railways.take, watch]
@@ -217,7 +217,7 @@ class WagonDetector:
                     "a tile held more candidates than wagons have room: counts there are not to be trusted"
                 )
             parts.append(owned_by(tile, candidates))
-            cuts.append(cut_outs(tile.image, parts[-1].moved(-tile.window[0], -tile.window[1]).boxes))
+            cuts.add(tile.image, parts[-1].moved(-tile.window[0], -tile.window[1]).boxes, parts[-1].heat)
         found = self.judge(Candidates.joined(parts), scene.gsd_m)
         covered = valid_fraction(view.scene, area)
         if scene.gsd_m > TRAINED_GSD_M[1] or scene.gsd_m < TRAINED_GSD_M[0]:
@@ -263,14 +263,12 @@ class WagonDetector:
             boxes, categories.argmax(axis=1).astype(np.int64), probability, seen[best], categories, kept[best]
         )
 
-    def _car_types(
-        self, found: RescoredCandidates, cuts: list[NDArray[np.uint8]], threshold: float
-    ) -> NDArray[np.int64]:
+    def _car_types(self, found: RescoredCandidates, cuts: CutOuts, threshold: float) -> NDArray[np.int64]:
         """The type of each freight car that is drawn, ``(N,)``, and `NOT_TYPED` for all else."""
         out = np.full(len(found.boxes), NOT_TYPED, np.int64)
         drawn = np.flatnonzero((found.category == FREIGHT) & (found.probability >= threshold))
         if len(drawn):
-            out[drawn] = shipped_types().types(np.concatenate(cuts)[found.row[drawn]], found.boxes[drawn])
+            out[drawn] = cuts.types(shipped_types(), found.row[drawn], found.boxes[drawn])
         return out
 
     def candidates(

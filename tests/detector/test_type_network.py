@@ -18,6 +18,7 @@ from detector.wagons.type_network import (
     COLUMNS,
     FORMAT,
     ROWS,
+    CutOuts,
     TypeNetwork,
     TypeOdds,
     cut_outs,
@@ -183,3 +184,19 @@ def test_jitter_moves_boxes_by_about_the_errors_of_the_detector():
     assert abs(np.mean(moved[:, 2]) / 28 - 1) < 0.02
     # Which end is the front is told by chance.
     assert 0.4 < np.mean(np.abs(moved[:, 4] - 30) > 90) < 0.6
+
+
+def test_of_faint_candidates_no_cut_out_is_kept_and_their_type_is_unknown(net):
+    rng = np.random.default_rng(5)
+    network = TypeNetwork.from_arrays(net.arrays(), {"type_odds": [1.0, 0.0, 0.0]}, "")
+    tiles = [rng.integers(0, 255, (60, 180, 3), dtype=np.uint8) for _ in range(2)]
+    cuts = CutOuts()
+    cuts.add(tiles[0], RAKE, np.array([0.5, -5.0, 3.0, 0.0, -1.0]))
+    cuts.add(tiles[1], RAKE[:2], np.array([2.0, 2.0]))
+    far = RAKE[:2] + np.array([1000.0, 0, 0, 0, 0])
+    given = cuts.types(network, np.array([6, 1, 0, 5]), np.concatenate([far[1:], RAKE[[1, 0]], far[:1]]))
+    assert TYPE_NAMES[given[1]] == UNKNOWN
+    first = network.types(cut_outs(tiles[0], RAKE[:1]), RAKE[:1])
+    second = network.types(cut_outs(tiles[1], RAKE[:2]), far)
+    assert given[[2, 3, 0]].tolist() == [*first, *second]
+    assert UNKNOWN not in [TYPE_NAMES[k] for k in (*first, *second)]
