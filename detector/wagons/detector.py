@@ -25,7 +25,7 @@ from detector.wagons.maps import F32, STRIDE, Maps, mirrored
 from detector.wagons.rakes import FREIGHT, FreightOdds, category_probability
 from detector.wagons.rescoring import Rescorer, features
 from detector.wagons.track_sight import RailwayWatch, TrackSight
-from detector.wagons.type_network import CutOuts, shipped_types
+from detector.wagons.type_network import CandidateCuts, shipped_types
 from detector.wagons.weights import Weights, WeightsHead
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
 from geo.orientation import Upright, upright
@@ -205,7 +205,7 @@ class WagonDetector:
         view = upright(scene)
         grid = TileGrid.over(view.scene, gsd_m=WORK_GSD_M, core_px=tile_px, halo_px=HALO_PX, area=area)
         parts: list[Candidates] = []
-        cuts = CutOuts()
+        cuts = CandidateCuts()
         notes: list[str] = []
         railways = RailwayWatch(view.scene, grid, area if scene.georeferenced else None)
         watchers = [railways.take] if watch is None else [railways.take, watch]
@@ -263,7 +263,9 @@ class WagonDetector:
             boxes, categories.argmax(axis=1).astype(np.int64), probability, seen[best], categories, kept[best]
         )
 
-    def _car_types(self, found: RescoredCandidates, cuts: CutOuts, threshold: float) -> NDArray[np.int64]:
+    def _car_types(
+        self, found: RescoredCandidates, cuts: CandidateCuts, threshold: float
+    ) -> NDArray[np.int64]:
         """The type of each freight car that is drawn, ``(N,)``, and `NOT_TYPED` for all else."""
         out = np.full(len(found.boxes), NOT_TYPED, np.int64)
         drawn = np.flatnonzero((found.category == FREIGHT) & (found.probability >= threshold))

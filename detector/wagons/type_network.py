@@ -204,7 +204,7 @@ class TypeNetwork:
         return decided(self.log_probabilities(cuts, boxes), boxes, self.odds)
 
 
-class CutOuts:
+class CandidateCuts:
     """Cut-outs of an image's candidates, taken tile by tile: types are told when all that is drawn is known.
 
     Of most candidates, which are too faint to be drawn, none is kept: a large yard has several for each car.

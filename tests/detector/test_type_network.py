@@ -18,7 +18,7 @@ from detector.wagons.type_network import (
     COLUMNS,
     FORMAT,
     ROWS,
-    CutOuts,
+    CandidateCuts,
     TypeNetwork,
     TypeOdds,
     cut_outs,
@@ -190,7 +190,7 @@ def test_of_faint_candidates_no_cut_out_is_kept_and_their_type_is_unknown(net):
     rng = np.random.default_rng(5)
     network = TypeNetwork.from_arrays(net.arrays(), {"type_odds": [1.0, 0.0, 0.0]}, "")
     tiles = [rng.integers(0, 255, (60, 180, 3), dtype=np.uint8) for _ in range(2)]
-    cuts = CutOuts()
+    cuts = CandidateCuts()
     cuts.add(tiles[0], RAKE, np.array([0.5, -5.0, 3.0, 0.0, -1.0]))
     cuts.add(tiles[1], RAKE[:2], np.array([2.0, 2.0]))
     far = RAKE[:2] + np.array([1000.0, 0, 0, 0, 0])
