@@ -22,6 +22,7 @@ from aoi import AreaOfInterest, area_names, load_area
 from aoi.errors import InputError
 from detector.wagons import TILE_PX
 from railwatch.config import RunConfig, load_config
+from railwatch.pages.charts import ChartKind
 from railwatch.store import DEFAULT_STORE
 from railwatch.store.areas import ChosenSettings, choose_settings
 
@@ -41,7 +42,6 @@ __all__ = ["Chart", "StoreReader", "detect", "import_counts", "open_store", "run
 AnyPath = str | PathLike[str]
 Device = Literal["auto", "cpu", "cuda"]
 Backend = Literal["auto", "openvino", "torch"]
-ChartKind = Literal["series", "zones", "calendar", "tracks", "types"]
 
 
 def detect(

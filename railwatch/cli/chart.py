@@ -10,8 +10,8 @@ import typer
 
 from railwatch.cli import _common
 from railwatch.cli._common import AoiOption, ConfigOption, DayOption, JsonOption, StoreOption
+from railwatch.pages.charts import ChartKind
 
-Kind = Literal["series", "zones", "calendar", "tracks", "types"]
 SvgText = Literal["path", "text"]
 
 
@@ -25,7 +25,7 @@ def chart(
     store: StoreOption = None,
     aoi: AoiOption = None,
     kind: Annotated[
-        Kind,
+        ChartKind,
         typer.Option(
             "--kind",
             help="series: counts over time; zones: the same by zone; calendar: what was seen when; "

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from railwatch.history.events import Event
 from railwatch.history.history import History
+from railwatch.pages.charts import ChartKind
 from railwatch.pages.charts.coverage import draw_calendar
 from railwatch.pages.charts.output import ChartError
 from railwatch.pages.charts.series import GAP_DAYS, draw_series
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
 
     from railwatch.history.sources import Sources
 
-__all__ = ["ChartKind", "DrawnChart", "draw_chart"]
-
-ChartKind = Literal["series", "zones", "calendar", "tracks", "types"]
+__all__ = ["DrawnChart", "draw_chart"]
 
 
 @dataclass(frozen=True)
