@@ -50,7 +50,7 @@ def test_another_task_is_refused(railwatch, tmp_path):
     (tmp_path / "settings.toml").write_text('task = "ships"\n')
     done = railwatch("train", "--config", tmp_path / "settings.toml", "--out", tmp_path / "run")
     assert done.code == 2
-    assert done.error.endswith('task must be "occupancy" or "wagons", not \'ships\'')
+    assert done.error.endswith('task must be "occupancy", "types" or "wagons", not \'ships\'')
 
 
 @pytest.mark.parametrize(
