@@ -117,14 +117,12 @@ def wagons(
     as_json: JsonOption = False,
 ) -> None:
     """Precision, recall, average precision, count errors and false alarms, in all and by group."""
-    from detector import WagonDetector
-    from detector.labels import read_labels
-    from detector.simulators.images import SIMULATORS
-    from detector.training.evaluate_wagons import Case, failure_sheet, on_images, on_simulated, tables
-    from railwatch.cli.detect import read_distances
-
     if not labels and negatives is None and not scenes:
         _common.fail("nothing to score on: name label files, --negatives DIR or --scenes N")
+    from detector.labels import read_labels
+    from detector.simulators.images import SIMULATORS
+    from railwatch.cli.detect import read_distances
+
     if simulator not in SIMULATORS:
         _common.fail(f"--simulator {simulator}: must be one of {', '.join(SIMULATORS)}")
     if split not in {"train", "val", "test"}:
@@ -137,6 +135,10 @@ def wagons(
         labelled += read_labels(source, images=images, gsd_m=gsd, gsd_table=distances)
     if negatives is not None:
         labelled += read_labels(negatives, gsd_m=gsd, gsd_table=distances, format="negatives")
+    # After what may be refused: they take seconds to import.
+    from detector import WagonDetector
+    from detector.training.evaluate_wagons import Case, failure_sheet, on_images, on_simulated, tables
+
     detector = WagonDetector.load(weights, device)
     cases: list[Case] = []
     skipped: list[dict[str, str]] = []

@@ -60,7 +60,6 @@ def train(
     from importlib.resources import as_file, files
 
     from detector.training.config import OccupancyRecipe, TypesRecipe, read_recipe
-    from detector.training.wagon_recipe import follow
 
     if config is not None:
         recipe = read_recipe(config)
@@ -88,6 +87,8 @@ def train(
         backgrounds=str(backgrounds) if backgrounds else recipe.data.backgrounds,
     )
     recipe = replace(recipe, data=data, train=replace(recipe.train, steps=steps) if steps else recipe.train)
+    from detector.training.wagon_recipe import follow
+
     with _common.progress("training") as report:
         weights = follow(recipe, out, device=device, progress=report)
     _report(weights, out, as_json)

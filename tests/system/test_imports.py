@@ -46,6 +46,13 @@ CASES = {
         2,
         TABLES | CHARTS | NETWORKS | PIXELS | NUMBERS,
     ),
+    "missing settings of a training": (
+        ["train", "--config", "none.toml", "--out", "run"],
+        2,
+        NETWORKS | PIXELS,
+    ),
+    "nothing to score on": (["evaluate", "wagons"], 2, NETWORKS | PIXELS),
+    "missing labels": (["evaluate", "wagons", "none.json"], 2, {"torch", "torchvision"}),
     "no scale": (["detect", "IMAGE"], 2, TABLES | CHARTS | NETWORKS | {"scipy"}),
     "a count": (
         ["detect", "IMAGE", "--gsd", "0.5", "--json"],
