@@ -78,6 +78,11 @@ def drive(python: Path, job: dict[str, Any]) -> dict[str, float]:
     return {**json.loads(out.strip().splitlines()[-1]), "process_seconds": whole["seconds"]}
 
 
+def last_line(error: RuntimeError) -> str:
+    """What a program said at its end: the error, without the traceback and its paths on this machine."""
+    return str(error).strip().rpartition("\n")[2][-300:]
+
+
 class Bench:
     """The rounds: results by part, size and contestant."""
 
@@ -139,12 +144,12 @@ class Bench:
                     "threads": self.options.threads,
                     "rest_s": 0.5,  # threads that libraries start when they are imported spin for a while
                 }
+                case = f"{side} px" if part != "angles" else f"{angle_deg:g} degrees"
                 try:
                     found = drive(self.pythons[contestant], job)
                 except RuntimeError as error:
-                    self.add(part, f"{side} px", words, number, error=str(error)[-300:])
+                    self.add(part, case, words, number, error=last_line(error))
                     continue
-                case = f"{side} px" if part != "angles" else f"{angle_deg:g} degrees"
                 self.add(part, case, words, number, **found, truth=truth)
 
     def photo(self, side: int) -> Path:
@@ -227,7 +232,7 @@ class Bench:
                             [self.pythons[who], HERE / "merging.py", who, count], self.options.threads
                         )
                     except RuntimeError as error:
-                        self.add("merge", f"{count} boxes", who, number, error=str(error)[-300:])
+                        self.add("merge", f"{count} boxes", who, number, error=last_line(error))
                         continue
                     del clock
                     self.add("merge", f"{count} boxes", who, number, **json.loads(out.splitlines()[-1]))

@@ -115,7 +115,6 @@ def write_page(document: dict[str, Any], docs: Path) -> None:
         "wall times are longer than they would be alone, and the CPU seconds, from which the ratios are, say "
         "more.",
         "- *to railwatch* is CPU seconds over those of railwatch's first row of the same case.",
-        *(f"- {note}" for note in document.get("since", ())),
         "",
         "![CPU seconds by size of the raster](images/benchmarks.svg)",
     ]

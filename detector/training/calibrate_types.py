@@ -19,6 +19,7 @@ from detector.training.type_task import NO_TYPE, type_numbers
 from detector.wagons.boxes import Boxes, match
 from detector.wagons.car_types import TYPE_NAMES, TYPES
 from detector.wagons.detector import WagonDetector
+from detector.wagons.rakes import FREIGHT
 from detector.wagons.type_network import TypeNetwork, TypeOdds, cut_outs, decided, of_rakes, probabilities
 
 GSD_EDGES_M = (0.0, 0.5, 0.7, 0.9, 1.2)
@@ -49,7 +50,7 @@ def typed_scenes(
     for tile, candidates in detect_tiles(detector, labelled):
         gsd_m = float(tile.meta["gsd_m"])
         found = detector.judge(candidates, gsd_m)
-        drawn = (found.category == 0) & (found.probability >= detector.threshold)
+        drawn = (found.category == FREIGHT) & (found.probability >= detector.threshold)
         boxes = found.boxes[drawn]
         hits = match(boxes, found.probability[drawn], tile.boxes, MATCH_IOU)
         true = np.full(len(boxes), NO_TYPE, np.int64)

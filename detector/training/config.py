@@ -25,6 +25,7 @@ __all__ = [
     "WagonData",
     "WagonRecipe",
     "WagonTraining",
+    "background_folder",
     "read_recipe",
 ]
 
@@ -203,6 +204,18 @@ class TypesRecipe:
 
 
 Recipe = WagonRecipe | OccupancyRecipe | TypesRecipe
+
+
+def background_folder(data: WagonData | TypesData) -> Path | None:
+    """The folder of rail-free pictures that settings name, None if they name none.
+
+    Raises:
+        LabelError: It isn't there.
+    """
+    folder = Path(data.backgrounds) if data.backgrounds else None
+    if folder is not None and not folder.is_dir():
+        raise LabelError(f"{folder}: no such folder of background pictures")
+    return folder
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -137,3 +137,9 @@ class Shard:
 def find_shards(folder: Path) -> list[Path]:
     """Whole shards under a folder, sorted, without their suffixes; not those that are being written."""
     return sorted(p.with_name(p.name.removesuffix(".labels.npz")) for p in folder.glob("[!.]*.labels.npz"))
+
+
+def take_up(shards: list[Shard], folder: Path) -> None:
+    """Add the shards of a folder that aren't among them yet: some may come to be while a training runs."""
+    known = {shard.path for shard in shards}
+    shards += [Shard(path) for path in find_shards(folder) if path not in known]

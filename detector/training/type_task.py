@@ -21,7 +21,7 @@ from detector.tensor_file import Arrays
 from detector.training.augment import random_view
 from detector.training.config import TypesTraining
 from detector.training.loop import AheadOfTime
-from detector.training.shards import LabelledTile, Shard, find_shards
+from detector.training.shards import LabelledTile, Shard, take_up
 from detector.wagons.boxes import Boxes
 from detector.wagons.car_types import TYPES
 from detector.wagons.type_network import FEATURES, LAYERS, cut_outs, planes
@@ -37,8 +37,8 @@ TYPE_OF: dict[str, str] = {
     **dict.fromkeys(("van", "long van", "hatches", "sheet"), "covered"),
     **dict.fromkeys(("deck", "boxes"), "flat_or_container"),
     "cylinder": "tank",
-    **dict.fromkeys(("load",), "open"),
-    **dict.fromkeys(("saddle",), "covered"),
+    "load": "open",
+    "saddle": "covered",
     "barrel": "tank",
     "crates": "flat_or_container",
     # the solids, which are drawn by type
@@ -65,7 +65,7 @@ class TypeBatch(NamedTuple):
 
 
 class TypeNet(nn.Module):
-    """The network of `detector.wagons.car_types.TypeNetwork`, to be trained."""
+    """The network of `detector.wagons.type_network.TypeNetwork`, to be trained."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,14 +133,12 @@ class CutOuts:
 
     def _search(self) -> None:
         """Take up the shards that aren't known yet."""
-        known = {shard.path for shard in self.shards}
-        for path in find_shards(self.folder):
-            if path in known:
-                continue
-            self.shards.append(Shard(path))
-            for tile, meta in enumerate(self.shards[-1].meta):
+        first = len(self.shards)
+        take_up(self.shards, self.folder)
+        for number, shard in enumerate(self.shards[first:], first):
+            for tile, meta in enumerate(shard.meta):
                 for kind in set(type_numbers(meta.get("types", ()))) - {NO_TYPE}:
-                    self.tiles[kind].append((len(self.shards) - 1, tile))
+                    self.tiles[kind].append((number, tile))
 
     def batch(self, step: int) -> TypeBatch:
         """Return the batch of a step: the same shards, step and seed give the same one."""

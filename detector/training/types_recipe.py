@@ -9,10 +9,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from detector.errors import LabelError
 from detector.tensor_file import save_tensors
 from detector.training.calibrate_types import figures, fit_odds, typed_scenes
-from detector.training.config import TypesData, TypesRecipe, as_json
+from detector.training.config import TypesData, TypesRecipe, as_json, background_folder
 from detector.training.loop import fit, load_average, read_log
 from detector.training.shards import Shard, find_shards, write_shard
 from detector.training.tiles import simulate_tiles
@@ -57,9 +56,6 @@ def follow(
         LabelError: Something about the data or the checkpoint is wrong.
     """
     data = recipe.data
-    backgrounds = Path(data.backgrounds) if data.backgrounds else None
-    if backgrounds is not None and not backgrounds.is_dir():
-        raise LabelError(f"{backgrounds}: no such folder of background pictures")
     logger.info("simulating %d shards", data.shards + data.check_shards)
     make_type_shards(out / "shards", data.shards, data)
     make_type_shards(out / "check", data.check_shards, data, split="val")
@@ -77,8 +73,11 @@ def make_type_shards(folder: Path, shards: int, data: TypesData, *, split: str =
         shards: How many.
         data: Settings.
         split: ``train`` or ``val``.
+
+    Raises:
+        LabelError: The folder of background pictures isn't there.
     """
-    backgrounds = Path(data.backgrounds) if data.backgrounds else None
+    backgrounds = background_folder(data)
     for number in range(shards):
         path = folder / f"shard-{number:05d}"
         if path.with_suffix(".labels.npz").exists():

@@ -18,7 +18,7 @@ import torch
 from detector.errors import LabelError
 from detector.labels import read_labels
 from detector.training.calibrate_wagons import finish
-from detector.training.config import WagonData, WagonRecipe, as_json
+from detector.training.config import WagonData, WagonRecipe, as_json, background_folder
 from detector.training.hard_negatives import make_hard_shards
 from detector.training.label_tiles import tiles_of, whole_tile
 from detector.training.loop import fit, load_average, read_log
@@ -66,9 +66,7 @@ def follow(
         )
     if not recipe.data.shards and not recipe.data.labels:
         raise LabelError("the settings name neither simulated shards (data.shards) nor labels to learn from")
-    backgrounds = Path(recipe.data.backgrounds) if recipe.data.backgrounds else None
-    if backgrounds is not None and not backgrounds.is_dir():
-        raise LabelError(f"{backgrounds}: no such folder of background pictures")
+    background_folder(recipe.data)  # refused now, not by the process that draws
     start = None
     if recipe.start:
         start = weights_file.load(None if recipe.start == "shipped" else recipe.start)
@@ -129,7 +127,7 @@ def mean_of(networks: Sequence[tuple[float, WagonNet]]) -> WagonNet:
 
 def _make_data(data: WagonData, out: Path, start: weights_file.Weights | None, device: str) -> None:
     """All shards, those without which the training can't begin first."""
-    backgrounds = Path(data.backgrounds) if data.backgrounds else None
+    backgrounds = background_folder(data)
     plain = partial(
         make_shards,
         out / "shards",
@@ -162,7 +160,7 @@ def make_check_shards(data: WagonData, folder: Path, number: int) -> None:
         number,
         seed=data.seed + 10_000,
         split="val",
-        backgrounds=Path(data.backgrounds) if data.backgrounds else None,
+        backgrounds=background_folder(data),
         collage_share=data.collage_share,
     )
 

@@ -18,7 +18,7 @@ from detector.training.augment import random_view
 from detector.training.config import WagonTraining
 from detector.training.loop import AheadOfTime
 from detector.training.losses import losses, total_loss
-from detector.training.shards import LabelledTile, Shard, find_shards
+from detector.training.shards import LabelledTile, Shard, find_shards, take_up
 from detector.training.targets import Targets, draw, stack
 from detector.wagons.network import WagonNet
 
@@ -58,9 +58,9 @@ class Views:
             return
         self._searched = time.monotonic()
         for folder in self.folders:
-            _take_up(self.shards, folder)
+            take_up(self.shards, folder)
         if self.hard_folder is not None:
-            _take_up(self.hard, self.hard_folder)
+            take_up(self.hard, self.hard_folder)
         if not self.shards and not self.own:
             names = ", ".join(str(f) for f in self.folders)
             raise LabelError(f"{names}: no training shards here")
@@ -102,12 +102,6 @@ def _one_of(shards: list[Shard], rng: np.random.Generator) -> LabelledTile:
             return shard[number]
         number -= len(shard)
     raise AssertionError("a tile number beyond the last shard")
-
-
-def _take_up(shards: list[Shard], folder: Path) -> None:
-    """Add the shards of a folder that aren't among them yet."""
-    known = {s.path for s in shards}
-    shards += [Shard(p) for p in find_shards(folder) if p not in known]
 
 
 @dataclass(frozen=True)

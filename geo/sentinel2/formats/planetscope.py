@@ -93,7 +93,7 @@ def _opened(tree: FileTree, scene: SceneFiles, path: Path, files: tuple[Path, ..
     Raises:
         SceneError: It can't be used.
     """
-    if scene.id.endswith("_composite"):
+    if scene.composite:
         raise SceneError(
             f"{path}: is a composite, which tells neither its time of day nor what its numbers mean; order "
             "the scenes themselves, clipped: those of a strip are laid together here"

@@ -59,10 +59,15 @@ class SceneFiles:
     satellite: str
     files: tuple[_SceneFile, ...]
 
+    @property
+    def composite(self) -> bool:
+        """Whether it is what Planet's composite tool makes of scenes."""
+        return self.id.endswith("_composite")
+
     def ranked(self) -> list[_SceneFile]:
         """Its images, the one to be used first; pictures only where there are no others."""
         images = self.images("analyticms") or self.images("analytic") or self.images("visual")
-        if self.id.endswith("_composite"):
+        if self.composite:
             images = self.images(without=("udm2", "udm"))
         return images
 
