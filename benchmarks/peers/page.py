@@ -75,7 +75,7 @@ def _table(part: str, rows: list[dict[str, Any]]) -> list[str]:
         good = [row for row in group if "seconds" in row]
         if not good:
             lines.append(
-                f"| {case} | {who} | {'failed: ' + ' '.join(errors[0][-80:].split()) if errors else '-'} |"
+                f"| {case} | {who} | {'failed: ' + errors[0] if errors else '-'} |"
                 + " |" * (len(head) - 3)
             )
             continue
