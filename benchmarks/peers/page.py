@@ -75,8 +75,7 @@ def _table(part: str, rows: list[dict[str, Any]]) -> list[str]:
         good = [row for row in group if "seconds" in row]
         if not good:
             lines.append(
-                f"| {case} | {who} | {'failed: ' + errors[0] if errors else '-'} |"
-                + " |" * (len(head) - 3)
+                f"| {case} | {who} | {'failed: ' + errors[0] if errors else '-'} |" + " |" * (len(head) - 3)
             )
             continue
         ours = next((g for (c, w), g in groups.items() if c == case and w.startswith("railwatch")), None)
