@@ -59,7 +59,7 @@ def train(
     """
     from importlib.resources import as_file, files
 
-    from detector.training.config import OccupancyRecipe, TypesRecipe, read_recipe
+    from detector.training.config import OccupancyRecipe, TypesRecipe, background_folder, read_recipe
 
     if config is not None:
         recipe = read_recipe(config)
@@ -87,6 +87,7 @@ def train(
         backgrounds=str(backgrounds) if backgrounds else recipe.data.backgrounds,
     )
     recipe = replace(recipe, data=data, train=replace(recipe.train, steps=steps) if steps else recipe.train)
+    background_folder(recipe.data)  # refused before torch is imported
     from detector.training.wagon_recipe import follow
 
     with _common.progress("training") as report:
@@ -109,10 +110,13 @@ def _train_occupancy(
 def _train_types(
     recipe: TypesRecipe, out: Path, backgrounds: Path | None, steps: int | None, device: str, as_json: bool
 ) -> None:
-    from detector.training.types_recipe import follow
+    from detector.training.config import background_folder
 
     if backgrounds:
         recipe = replace(recipe, data=replace(recipe.data, backgrounds=str(backgrounds)))
+    background_folder(recipe.data)  # refused before torch is imported
+    from detector.training.types_recipe import follow
+
     if steps:
         recipe = replace(recipe, train=replace(recipe.train, steps=steps))
     with _common.progress("training") as report:

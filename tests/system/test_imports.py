@@ -51,6 +51,11 @@ CASES = {
         2,
         NETWORKS | PIXELS,
     ),
+    "missing backgrounds of a training": (
+        ["train", "--out", "run", "--backgrounds", "nowhere"],
+        2,
+        NETWORKS | PIXELS,
+    ),
     "nothing to score on": (["evaluate", "wagons"], 2, NETWORKS | PIXELS),
     "missing labels": (["evaluate", "wagons", "none.json"], 2, {"torch", "torchvision"}),
     "no scale": (["detect", "IMAGE"], 2, TABLES | CHARTS | NETWORKS | {"scipy"}),
