@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -112,8 +113,6 @@ def fetch(
     gets only what is missing. This command and 'watch' are the only ones that use the network, and what
     leaves this machine are their requests.
     """
-    from datetime import timedelta
-
     from railwatch.pipeline.many import load_areas
 
     areas = load_areas(aoi)  # told if it is wrong before what speaks to archives is imported
@@ -360,7 +359,6 @@ def _opened(log: str | None, stack: ExitStack) -> IO[str] | None:
 
 def _event(stream: IO[str] | None) -> Callable[..., None]:
     """What writes one line of JSON for each thing that happens."""
-    from datetime import UTC, datetime
 
     def event(name: str, **said: Any) -> None:
         if stream is not None:
