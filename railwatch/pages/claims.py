@@ -34,18 +34,6 @@ from railwatch.store.observation import current
 if TYPE_CHECKING:
     from railwatch.store.observation import Observation
 
-__all__ = [
-    "DISCLAIMER",
-    "Assumption",
-    "Assumptions",
-    "ClaimAssessment",
-    "ClaimsPage",
-    "MedianInterval",
-    "MonthPassed",
-    "assess",
-    "claims_page",
-    "load_assumptions",
-]
 
 Finding = Literal["within", "open", "beyond", "no counts", "no period"]
 

@@ -56,17 +56,6 @@ from railwatch.store.store import Store
 if TYPE_CHECKING:
     from detector import Detections
 
-__all__ = [
-    "MINIMUM_IOU",
-    "Measure",
-    "SampleEstimate",
-    "Sentinel2Validation",
-    "TileResult",
-    "Validation",
-    "run_on",
-    "validate",
-    "validate_occupancy",
-]
 
 MINIMUM_IOU = 0.3
 _ALARMS = frozenset({"elevated", "unprecedented"})

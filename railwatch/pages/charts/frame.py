@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from railwatch.history import Record
     from railwatch.history.events import Event
 
-__all__ = [
-    "draw_inset",
-]
 
 _LINE_MM = SMALL_PT * 0.3528 * 1.35
 _LEFT_MM = 14.0

@@ -34,16 +34,6 @@ if TYPE_CHECKING:
     from railwatch.history import Record, Verdict
     from railwatch.history.history import History
 
-__all__ = [
-    "DrawnSeries",
-    "Key",
-    "draw_records",
-    "draw_ring",
-    "keys_of",
-    "mark_of",
-    "publisher_marks",
-    "radius_of",
-]
 
 _RING_PT, _OUTER_PT = 11.0, 14.5
 _CROWDED = 120

@@ -54,18 +54,6 @@ if TYPE_CHECKING:
     from railwatch.history.filter import Filtered
     from railwatch.history.history import History
 
-__all__ = [
-    "GAP_DAYS",
-    "SeriesFrame",
-    "draw_ceiling",
-    "draw_combined",
-    "draw_series",
-    "draw_unseen",
-    "draw_window",
-    "frame_of",
-    "legend_keys",
-    "window_label",
-]
 
 GAP_DAYS = 21.0
 """No line is drawn across a longer time without an image."""

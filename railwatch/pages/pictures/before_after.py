@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from railwatch.store.georeference import Georeference
     from railwatch.store.store import Store
 
-__all__ = ["before_after"]
 
 _LONGEST_PX = 1600
 _BAND_PX, _GAP_PX, _MARGIN_PX, _WHERE_PX = 76, 16, 20, 72

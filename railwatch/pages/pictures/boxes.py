@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from detector import Detections
     from railwatch.store.observation import Observation
 
-__all__ = ["MAX_BYTES", "render", "round_length", "without_drawings", "write_overlay"]
 
 MAX_BYTES = 1_000_000
 """The largest picture, in bytes."""

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from geo.sentinel2.time_series import DatedImage
     from railwatch.store.observation import Observation
 
-__all__ = ["render"]
 
 Picture = NDArray[np.uint8]
 Plane = NDArray[np.float32]

@@ -63,7 +63,6 @@ from railwatch.version import __version__
 if TYPE_CHECKING:
     from railwatch.pages.claims import Assumptions, ClaimsPage
 
-__all__ = ["Written", "build_report", "write_report"]
 
 log = logging.getLogger(__name__)
 

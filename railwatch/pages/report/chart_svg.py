@@ -30,7 +30,6 @@ from railwatch.pages.report.graphics import Drawing, Part, element, grouped, num
 if TYPE_CHECKING:
     from railwatch.pages.report.gather import Entry, ReportedArea
 
-__all__ = ["LegendEntry", "legend_of", "plots_of"]
 
 WIDTHS_PT: Mapping[str, tuple[float, int]] = {
     "narrow": (235.0, 0),

@@ -33,17 +33,6 @@ if TYPE_CHECKING:
     from railwatch.pages.report.graphics import EncodedPicture
     from railwatch.store.observation import Observation
 
-__all__ = [
-    "EvidenceFile",
-    "area_outlines",
-    "boxes_of",
-    "evidence_file",
-    "furniture",
-    "ground_steps",
-    "map_sheet",
-    "overlay",
-    "reviewer_of",
-]
 
 _MOST_CALLOUTS = 8
 _LEAST_CARS = 3

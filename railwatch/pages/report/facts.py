@@ -24,20 +24,6 @@ if TYPE_CHECKING:
     from railwatch.pages.report.gather import ReportedArea
     from railwatch.store.observation import Observation
 
-__all__ = [
-    "TrustRow",
-    "TrustTable",
-    "budget_rows",
-    "copernicus",
-    "count_rows",
-    "imagery",
-    "limitations",
-    "made_with",
-    "metres",
-    "provenance_rows",
-    "trust_tables",
-    "zone_titles",
-]
 
 _PROVENANCE = {
     "file": "Image file",

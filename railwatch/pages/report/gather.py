@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from aoi import AreaOfInterest
     from railwatch.history import VerdictSettings
 
-__all__ = ["Card", "Entry", "Publication", "ReportedArea", "gather"]
-
 
 @dataclass(frozen=True)
 class Publication:

@@ -33,20 +33,6 @@ if TYPE_CHECKING:
     from railwatch.store.observation import Observation
     from railwatch.store.store import Store
 
-__all__ = [
-    "citation_of",
-    "claims_of",
-    "days_of",
-    "downloads_of",
-    "evidence_files",
-    "ground",
-    "key_cards_of",
-    "overlays_of",
-    "place_data",
-    "printed_pictures",
-    "sheet_of",
-    "where_is",
-]
 
 _SHEET_BYTES = 400_000
 _MOST_KEY_CARDS = 6
