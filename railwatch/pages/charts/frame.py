@@ -87,7 +87,6 @@ class Page:
         self.height_mm = max(style.height_mm or wanted, above + below + 12.0)
         self.width_mm = style.width_mm
         self.figure: Figure = style.figure(self.height_mm)
-        self.figure.set_size_inches(self.width_mm * MM, self.height_mm * MM)
         self.top_mm = above
         self.legend_top_mm = above - legend_mm - 1.0
         self.bottom_mm = below

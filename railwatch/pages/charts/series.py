@@ -41,6 +41,7 @@ from railwatch.pages.charts.style import (
     date_axis,
     drawing,
     number_of,
+    say_nothing,
     wrapped,
 )
 
@@ -133,15 +134,7 @@ def draw_series(history: History, style: PageStyle | None = None, *, gap_days: f
         strip_of_images(strip, series.records, first, last, series.numbers)
         date_axis(strip, first, last, most)
         if not series.records:
-            axes.text(
-                0.5,
-                0.5,
-                "no dated count in this period",
-                transform=axes.transAxes,
-                ha="center",
-                va="center",
-                color=GREY,
-            )
+            say_nothing(axes, "no dated count in this period")
         draw_labels(axes, series, opening, chosen)
         return page.figure
 
