@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,18 +43,15 @@ _ARROW = Outline([(0, 4), (0, 13), (-2.6, 9.6), (0, 13), (2.6, 9.6)], [1, 2, 1, 
 """From a mark upwards, in points; turned over for an upper bound."""
 
 
-@dataclass
 class DrawnSeries:
     """What is drawn, gathered once."""
 
-    history: History
-    records: list[Record]
-    marks: dict[str, MarkerStyle]
-    verdicts: dict[str, Verdict]
-    numbers: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.numbers = {record.id: number for number, record in enumerate(self.history.records, start=1)}
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.records = history.shown()
+        self.marks = publisher_marks(history)
+        self.verdicts = {one.record.id: one for one in history.verdicts}
+        self.numbers = {record.id: number for number, record in enumerate(history.records, start=1)}
 
     def gid(self, record: Record, part: str) -> str:
         """Return the ``gid`` of a part of a record's mark."""

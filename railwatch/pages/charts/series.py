@@ -105,9 +105,7 @@ def draw_series(history: History, style: PageStyle | None = None, *, gap_days: f
     """
     chosen = style or PageStyle()
     first, last = history.span()
-    series = DrawnSeries(
-        history, history.shown(), publisher_marks(history), {one.record.id: one for one in history.verdicts}
-    )
+    series = DrawnSeries(history)
     ceilings = history.ceilings()
     opening = _opening(history)
     with drawing(chosen):
