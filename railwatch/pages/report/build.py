@@ -19,6 +19,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from aoi.files import write_bytes
+from railwatch import words
 from railwatch.config import RunConfig
 from railwatch.errors import ReportError
 from railwatch.history import RANK
@@ -26,7 +27,7 @@ from railwatch.history.events import Event
 from railwatch.history.sources import Sources
 from railwatch.pages.charts.frame import numbered
 from railwatch.pages.charts.series import GAP_DAYS
-from railwatch.pages.report import words
+from railwatch.pages.report import words as page_words
 from railwatch.pages.report.chart_svg import legend_of, plots_of
 from railwatch.pages.report.facts import (
     budget_rows,
@@ -218,7 +219,9 @@ def build_report(
     """
     single = len(places) == 1
     css, js = _asset("report.css"), _asset("report.js")
-    title = words.headline(places[0]) if single else f"Freight cars at {words.spelled(len(places))} places"
+    title = (
+        page_words.headline(places[0]) if single else f"Freight cars at {words.spelled(len(places))} places"
+    )
     observations = [one for place in places for one in place.observations]
     return (
         _environment()
@@ -255,7 +258,7 @@ def build_report(
             settings=config.baseline.verdict_settings(),
             claims=claims or {},
             methods={one.record.method for place in places for one in (*place.entries, *place.ceilings)},
-            calibrations=[words.calibration(line) for place in places for line in place.calibrations],
+            calibrations=[page_words.calibration(line) for place in places for line in place.calibrations],
             limitations=limitations(places),
             imagery=imagery(observations),
             copernicus=copernicus(observations),
@@ -325,6 +328,7 @@ def _environment() -> jinja2.Environment:
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
     environment.globals.update(
         words=words,
+        say=page_words,
         iso=iso,
         rank=rank,
         events_of=_events,
