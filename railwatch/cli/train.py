@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from railwatch.cli import _common, _tables
-from railwatch.cli._options import DeviceOption, JsonOption
+from railwatch.cli._options import DeviceOption, JsonOption, LabelledImagesOption
 
 if TYPE_CHECKING:
     from detector.training.config import OccupancyRecipe, TypesRecipe
@@ -31,9 +31,7 @@ def train(
             "--labels", help="Your own labels: fine-tune the shipped weights on them.", metavar="FILE"
         ),
     ] = None,
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of the labelled images.", metavar="DIR")
-    ] = None,
+    images: LabelledImagesOption = None,
     gsd: Annotated[
         float | None,
         typer.Option(
