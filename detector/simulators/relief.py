@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.simulators.procedural.sensors import Rendered
-from detector.simulators.procedural.spec import COACH, FREIGHT, LOCOMOTIVE
+from detector.wagons.categories import COACH, FREIGHT, LOCOMOTIVE
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]

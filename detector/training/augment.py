@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from detector.labels.image import MINIMUM_VISIBILITY
 from detector.training.shards import LabelledTile
 from detector.wagons.boxes import Boxes, as_boxes
-from detector.wagons.maps import STRIDE
+from detector.wagons.decode import STRIDE
 
 SCALES = (0.89, 1.18)
 

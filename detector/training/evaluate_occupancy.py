@@ -19,9 +19,9 @@ from detector.simulators.sentinel2.clouds import cirrus, cumulus, shadow_only
 from detector.simulators.sentinel2.independent import StripYard
 from detector.simulators.sentinel2.renderer import random_sky
 from detector.training import occupancy_scores as scores
-from detector.training.occupancy_predictions import answers
 from detector.training.occupancy_recipe import make_sites, stretch_of
 from detector.training.occupancy_samples import stored_sites
+from detector.training.occupancy_scores import answers
 from detector.training.occupancy_sites import SimulatedSite, Truth, clear_dates, simulate_series, strip_series
 from geo.sentinel2.clear_sky.assess import assess
 from geo.sentinel2.site import Site

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from aoi.files import replacing, whole_archive
-from detector.simulators.procedural.spec import FREIGHT, Consist
+from detector.simulators.procedural.spec import Consist
 from detector.simulators.procedural.yards import Traffic, random_yard
 from detector.simulators.sentinel2.independent import StripYard
 from detector.simulators.sentinel2.renderer import (
@@ -29,6 +29,7 @@ from detector.simulators.sentinel2.renderer import (
     random_sky,
     sun_at,
 )
+from detector.wagons.categories import FREIGHT
 from geo.grid import Grid
 from geo.ground_metric import apply_affine
 from geo.sentinel2.chip import Chip

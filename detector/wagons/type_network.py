@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from detector.errors import WeightsError
 from detector.tensor_file import load_tensors, located
 from detector.wagons.boxes import Boxes
-from detector.wagons.car_types import TYPES
-from detector.wagons.rakes import rakes
+from detector.wagons.categories import TYPES
+from detector.wagons.rescoring import rakes
 
 FORMAT = "railwatch-types-1"
 SHIPPED = "types"

@@ -20,7 +20,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.intervals import Z90
+from detector import Z90
 from railwatch.history import VerdictSettings
 from railwatch.history.record import errors_of, method_of
 from railwatch.store.observation import Observation

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from detector.intervals import Z90
+from detector import Z90
 from railwatch.history.record import OCCUPANCY, PLANETSCOPE_OCCUPANCY, Record
 from railwatch.history.settings import VerdictSettings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from detector.intervals import Z90
+from detector import Z90
 from railwatch.history.settings import VerdictSettings
 
 __all__ = ["count_interval"]

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from aoi.errors import InputError
 from detector.training.metrics import Scored, judge_picture
-from detector.wagons.maps import CATEGORIES
+from detector.wagons.categories import CATEGORIES
 from geo import Scene, open_scene
 from railwatch.pipeline.count_area import count_area
 from railwatch.pipeline.run import Detector
@@ -35,7 +35,7 @@ from railwatch.selftest.samples import Samples, SampleTile
 from railwatch.store.observation import iso
 
 if TYPE_CHECKING:
-    from detector import Detections
+    from detector.wagons.detections import Detections
 
 __all__ = ["MINIMUM_IOU", "Measure", "TileResult", "Validation", "validate"]
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.simulators.procedural.spec import COACH, FREIGHT, LOCOMOTIVE
+from detector.wagons.categories import COACH, FREIGHT, LOCOMOTIVE
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from detector.simulators.procedural.materials import rgb
 from detector.simulators.procedural.rolling_stock import FREIGHT_TYPES, STOCK, Style, pick, styles, tinted
-from detector.simulators.procedural.spec import FREIGHT, Colour, Consist, Point, Wagon
+from detector.simulators.procedural.spec import Colour, Consist, Point, Wagon
+from detector.wagons.categories import FREIGHT
 
 STEP_M = 3.0  # spacing of polyline points
 _WITHOUT_MATERIAL = frozenset(

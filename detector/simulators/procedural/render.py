@@ -12,10 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.simulators.procedural import noise
 from detector.simulators.procedural.materials import encode, ramp_table, rgb
 from detector.simulators.procedural.roofs import prop_patch, wagon_patch
-from detector.simulators.procedural.sheet import Patch
+from detector.simulators.procedural.sheet import Patch, noise, streaks
 from detector.simulators.procedural.spec import (
     Area,
     Colour,
@@ -82,11 +81,11 @@ class _Texture:
     """A surface over a rectangle, drawn part by part: noise (or streaks) looked up in its ramp."""
 
     def __init__(self, surface: Surface, h: int, w: int) -> None:
-        self.coarse = noise.crop("patchy", surface.seed, h, w)
+        self.coarse = noise("patchy", surface.seed, h, w)
         if surface.streak_deg is not None:
-            self.fine = noise.streaks(surface.streak_deg, surface.seed, h, w)
+            self.fine = streaks(surface.streak_deg, surface.seed, h, w)
         else:
-            self.fine = noise.crop("rough", surface.seed >> 7, h, w)
+            self.fine = noise("rough", surface.seed >> 7, h, w)
         c = 1.6 * surface.contrast
         self.weights = (c * surface.coarse, c * (1.0 - surface.coarse), 128.0 * (1.0 - c))
         self.table = ramp_table(surface)
@@ -160,7 +159,7 @@ class _FineCanvas:
         if rough_m > 0.0:
             k = 2 * math.ceil(rough_m / self.mpp) + 1
             soft = cv2.blur(mask, (k, k), borderType=cv2.BORDER_REPLICATE)
-            edge = noise.crop("cloudy", surface.seed >> 3, h, w)
+            edge = noise("cloudy", surface.seed >> 3, h, w)
             mask = _mask(np.asarray(cv2.addWeighted(soft, 1.0, edge, 0.6, -76.0)) > 127)
         texture = _Texture(surface, h, w)
         for block in _blocks(mask):
@@ -205,7 +204,7 @@ class _FineCanvas:
     def grow(self, mask: U8, x: int, y: int, item: Area) -> None:
         """Crowns or scrub over part of an area, with the relief's own light and shade."""
         h, w = mask.shape
-        lumps = noise.crop("lumps", item.surface.seed, h, w)
+        lumps = noise("lumps", item.surface.seed, h, w)
         texture = _Texture(item.surface, h, w)
         level = 128.0 + 105.0 * (0.5 - item.cover)
         rise = np.sqrt(np.clip((np.arange(256) - level) / 60.0, 0.0, 1.0)).astype(np.float32)
@@ -312,7 +311,7 @@ class _FineCanvas:
         if w == 0 or h == 0:
             return
         at = np.s_[y : y + h, x : x + w]
-        field = noise.crop("cloudy", track.ballast.seed + 77 * track.id, h, w)
+        field = noise("cloudy", track.ballast.seed + 77 * track.id, h, w)
         cover = _mask((mask[at] > 0) & (field > 255.0 * (1.0 - track.overgrown)))
         weeds = Surface(
             ("grass_pale", "scrub", "grass"), 1.0, 0.5, None, (1.0, 1.0, 1.0), track.ballast.seed + 3
@@ -501,8 +500,8 @@ def _snow_cover(canvas: _FineCanvas, spec: SceneSpec, share: float) -> None:
     """Snow where a noise field is high; `share` 0-1."""
     if share <= 0.02:
         return
-    field = noise.crop("patchy", spec.seed >> 4, canvas.h, canvas.w)
-    fine = noise.crop("cloudy", spec.seed >> 9, canvas.h, canvas.w)
+    field = noise("patchy", spec.seed >> 4, canvas.h, canvas.w)
+    fine = noise("cloudy", spec.seed >> 9, canvas.h, canvas.w)
     mixed = cv2.addWeighted(field, 0.5, fine, 0.5, 0.0)
     # Thin at its edges: the ground shows through where the field is little above the level.
     depth = np.clip((np.arange(256) - 255.0 * (1.0 - share) * 0.92) / 26.0, 0.0, 1.0).astype(np.float32)

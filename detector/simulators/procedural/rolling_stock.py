@@ -16,7 +16,8 @@ from functools import cache
 import numpy as np
 
 from detector.simulators.procedural.materials import rgb
-from detector.simulators.procedural.spec import COACH, FREIGHT, LOCOMOTIVE, Colour
+from detector.simulators.procedural.spec import Colour
+from detector.wagons.categories import COACH, FREIGHT, LOCOMOTIVE
 
 STYLES_PER_TYPE = 60
 

@@ -14,11 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.simulators.procedural import noise
-from detector.simulators.procedural.liveries import paint_livery
 from detector.simulators.procedural.materials import encode, rgb
 from detector.simulators.procedural.rolling_stock import CAR_PAINTS, CONTAINER_PAINTS, pick
-from detector.simulators.procedural.sheet import U8, Patch, Sheet
+from detector.simulators.procedural.sheet import U8, Patch, Sheet, noise, paint_livery
 from detector.simulators.procedural.spec import Colour, Prop, Sun, Wagon
 
 PX_PER_M = 10.0  # vehicles
@@ -66,10 +64,7 @@ def _gondola(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Gene
         fill = float(rng.uniform(0.55, 1.08))
         at = s.box(end, length - end, wall, width - wall)
         h, n = s.height[at].shape
-        tex = (
-            noise.crop("cloudy" if w.load != "scrap" else "fine", w.seed, h, n).astype(np.float32) / 128.0
-            - 1.0
-        )
+        tex = noise("cloudy" if w.load != "scrap" else "fine", w.seed, h, n).astype(np.float32) / 128.0 - 1.0
         heaps = int(rng.integers(1, 5))
         x = np.linspace(0, heaps * math.pi, n)
         along = np.abs(np.sin(x)) ** 0.5 if heaps > 1 else np.ones(n)
@@ -81,7 +76,7 @@ def _gondola(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Gene
             encode(w.load_colour).astype(np.float32) * (1.0 + spread * tex + 0.18 * (mound - 0.6))[..., None]
         )
         if w.load in {"timber", "logs"}:
-            lines = noise.crop("grain", w.seed >> 3, h, 1).astype(np.float32) / 128.0
+            lines = noise("grain", w.seed >> 3, h, 1).astype(np.float32) / 128.0
             s.rgb[at] *= (0.65 + 0.35 * lines)[..., None]
             for x0 in np.arange(length / 3, length - 1, length / 3):
                 s.shade(x0, x0 + float(rng.uniform(0.1, 0.5)), wall, width - wall, 0.55)
@@ -181,7 +176,7 @@ def _container_row(s: Sheet, rng: np.random.Generator, width_m: float, base_m: f
 
 
 def _flat(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
-    planks = noise.crop("fine", w.style, 1, s.w).astype(np.float32) / 128.0
+    planks = noise("fine", w.style, 1, s.w).astype(np.float32) / 128.0
     s.rgb *= (0.8 + 0.2 * planks)[..., None]
     side = float(style.uniform(0.08, 0.25))
     s.shade(0, w.length_m, 0, side, float(style.uniform(0.6, 1.3)))
@@ -198,7 +193,7 @@ def _flat(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generat
             d = (length - 1.2) / n - float(rng.uniform(0.2, 0.7))
             at = s.box(x, x + d, 0.2, width - 0.2)
             h, m = s.height[at].shape
-            lines = noise.crop("grain", w.seed + int(x * 31), h, 1).astype(np.float32) / 128.0
+            lines = noise("grain", w.seed + int(x * 31), h, 1).astype(np.float32) / 128.0
             s.rgb[at] = encode(w.load_colour).astype(np.float32) * (0.55 + 0.45 * lines)[..., None]
             s.height[at] = deck + float(rng.uniform(1.0, 2.4))
     elif w.load == "pipes":
@@ -343,7 +338,7 @@ def _hopper(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Gener
             xb = end + (length - 2 * end) * i / bays
             s.fill(xb - 0.1, xb + 0.1, wall, width - wall, w.colour, w.height_m - 0.1)
     else:
-        tex = noise.crop("cloudy", w.seed, h, n).astype(np.float32) / 128.0 - 1.0
+        tex = noise("cloudy", w.seed, h, n).astype(np.float32) / 128.0 - 1.0
         mound = np.outer(np.cos(np.linspace(-1.2, 1.2, h)), 0.6 + 0.4 * np.abs(np.sin(np.pi * x)))
         s.height[at] = w.height_m - 0.5 + 0.7 * mound + 0.2 * tex
         s.rgb[at] = encode(w.load_colour) * (1.0 + 0.3 * tex + 0.2 * (mound - 0.6))[..., None]
@@ -387,7 +382,7 @@ def _covered_hopper(
 
 def _tarp(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
     s.across(_roof_profile(sun, w.angle_deg, float(style.uniform(8.0, 40.0))))
-    folds = noise.crop("cloudy", w.seed, s.h, s.w).astype(np.float32) / 128.0 - 1.0
+    folds = noise("cloudy", w.seed, s.h, s.w).astype(np.float32) / 128.0 - 1.0
     s.rgb *= (1.0 + 0.25 * folds)[..., None]
     y = np.linspace(-1, 1, s.h)
     s.height += (0.25 * folds - 0.5 * (y**2)[:, None]).astype(np.float32)
@@ -549,7 +544,7 @@ def wagon_patch(wagon: Wagon, sun: Sun) -> Patch:
 
 
 def _snow(sheet: Sheet, seed: int, amount: float) -> None:
-    field = noise.crop("cloudy", seed >> 2, sheet.h, sheet.w).astype(np.float32)
+    field = noise("cloudy", seed >> 2, sheet.h, sheet.w).astype(np.float32)
     cover = np.clip((field - 255.0 * (1.0 - amount)) / 40.0, 0.0, 1.0)[..., None]
     sheet.rgb += (encode(rgb("snow")).astype(np.float32) - sheet.rgb) * cover
 
@@ -709,7 +704,7 @@ def _pile(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     """A heap of bulk goods."""
     y, x = np.mgrid[-1 : 1 : s.h * 1j, -1 : 1 : s.w * 1j]
     dome = np.clip(1.0 - np.hypot(x, y) ** 1.5, 0.0, 1.0).astype(np.float32)
-    tex = noise.crop("cloudy", p.seed, s.h, s.w).astype(np.float32) / 128.0 - 1.0
+    tex = noise("cloudy", p.seed, s.h, s.w).astype(np.float32) / 128.0 - 1.0
     s.height[:] = p.height_m * dome * (1.0 + 0.3 * tex)
     light = _roof_profile(sun, p.angle_deg, 30.0, s.h)[:, None]
     s.rgb *= (light * (1.0 + 0.25 * tex))[..., None].astype(np.float32)
@@ -746,8 +741,8 @@ def tree_patch(prop: Prop, sun: Sun) -> Patch:
     scale = COARSE_PX_PER_M
     n = max(5, round(prop.length_m * scale))
     y, x = np.mgrid[-1 : 1 : n * 1j, -1 : 1 : n * 1j]
-    lump = noise.crop("cloudy", prop.seed, n, n).astype(np.float32) / 128.0 - 1.0
-    fine = noise.crop("fine", prop.seed >> 4, n, n).astype(np.float32) / 128.0 - 1.0
+    lump = noise("cloudy", prop.seed, n, n).astype(np.float32) / 128.0 - 1.0
+    fine = noise("fine", prop.seed >> 4, n, n).astype(np.float32) / 128.0 - 1.0
     r = np.hypot(x, y) + 0.55 * lump + 0.25 * fine
     dome = np.sqrt(np.clip(1.0 - r**2, 0.0, 1.0)).astype(np.float32)
     height = prop.height_m * (0.4 + 0.6 * dome) + 0.5 * fine

@@ -17,7 +17,6 @@ from detector.simulators.procedural import layout, surroundings
 from detector.simulators.procedural.layout import Curve, Mix, TrackPath, clear_runs
 from detector.simulators.procedural.rolling_stock import STOCK, Style, pick, styles, tinted
 from detector.simulators.procedural.spec import (
-    FREIGHT,
     Area,
     Colour,
     Consist,
@@ -32,6 +31,7 @@ from detector.simulators.procedural.spec import (
     Weather,
 )
 from detector.simulators.procedural.surroundings import SceneDraft
+from detector.wagons.categories import FREIGHT
 
 MOST_TRACKS = 20
 _BEDS = (

@@ -21,9 +21,9 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from detector.simulators.procedural import noise
 from detector.simulators.procedural.layout import footprint
 from detector.simulators.procedural.materials import MATERIALS
+from detector.simulators.procedural.sheet import noise
 from detector.simulators.procedural.spec import Area, Consist, Prop, SceneSpec, Strip, Surface, Wagon
 from detector.simulators.procedural.yards import Yard, surfaces_of
 from geo.grid import Grid
@@ -95,7 +95,7 @@ class _GroundSheet:
         at = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         share = mask[at].astype(np.float32) * (cover / 255.0)
         h, w = share.shape
-        field = noise.crop("patchy" if surface.coarse > 0.5 else "cloudy", surface.seed, h, w)
+        field = noise("patchy" if surface.coarse > 0.5 else "cloudy", surface.seed, h, w)
         # Fine texture averages out within a pixel; what is left is a fraction of the drawn contrast.
         level = np.clip(0.5 + (field.astype(np.float32) - 128.0) / 128.0 * 0.8 * surface.contrast, 0.0, 1.0)
         stops = [_spectrum(name) for name in surface.ramp]
@@ -138,9 +138,7 @@ def draw_ground(yard: Yard, rng: np.random.Generator) -> Ground:
         cv2.polylines(mask, [sheet.points(track.line)], False, 255, thick, cv2.LINE_AA, 4)
         sheet.lay(mask, track.ballast)
         here = mask > 0
-        dirt = (
-            noise.crop("patchy", track.ballast.seed ^ 0x55AA, *sheet.shape).astype(np.float32) / 128.0 - 1.0
-        )
+        dirt = noise("patchy", track.ballast.seed ^ 0x55AA, *sheet.shape).astype(np.float32) / 128.0 - 1.0
         shade = 1.0 - 0.5 * track.stain - 0.3 * track.blotchy * dirt
         sheet.bare[:, here] *= np.clip(shade[here], 0.35, 1.5)
         if track.overgrown > 0:
@@ -448,17 +446,17 @@ class CoarseYard:
 
     def _moisture(self, sky: AcquisitionConditions, rng: np.random.Generator) -> F32:
         h, w = self.size
-        lasting = noise.crop("patchy", self.yard.spec.seed, h, w).astype(np.float32) / 128.0 - 1.0
-        today = noise.crop("patchy", int(rng.integers(1 << 24)), h, w).astype(np.float32) / 128.0 - 1.0
+        lasting = noise("patchy", self.yard.spec.seed, h, w).astype(np.float32) / 128.0 - 1.0
+        today = noise("patchy", int(rng.integers(1 << 24)), h, w).astype(np.float32) / 128.0 - 1.0
         uneven = self.parameters.patchiness * (0.6 * lasting + 0.4 * today)
         dark = 0.35 * sky.wet * np.clip(1.0 + uneven, 0.0, 1.8) * self.ground.thirst
         # Small things move: dust, oil, tyres, stacks. Patches of twenty to sixty metres, each band alike.
-        local = noise.crop("cloudy", int(rng.integers(1 << 24)), h, w).astype(np.float32) / 128.0 - 1.0
+        local = noise("cloudy", int(rng.integers(1 << 24)), h, w).astype(np.float32) / 128.0 - 1.0
         return np.asarray(np.clip(1.0 - dark, 0.3, 1.0) * np.exp(3.0 * self.parameters.change * local))[None]
 
     def _snowed(self, values: F32, sky: AcquisitionConditions, rng: np.random.Generator) -> F32:
         h, w = self.size
-        patches = noise.crop("patchy", int(rng.integers(1 << 24)), h, w).astype(np.float32) / 255.0
+        patches = noise("patchy", int(rng.integers(1 << 24)), h, w).astype(np.float32) / 255.0
         cover = np.clip((sky.snow * 1.3 - patches) * 4.0 + 0.2, 0.0, 1.0)
         white = np.array([0.75, 0.75, 0.74, 0.70], np.float32)[:, None, None]
         return np.asarray(values * (1 - cover) + white * cover, dtype=np.float32)

@@ -339,7 +339,7 @@ def car_solid(kind: str, seed: int, rng: np.random.Generator, length: float, wid
     """Height (m, n) in metres and reflectance (m, n, 3) of a car at 0.2 m, its columns along it.
 
     Args:
-        kind: One of the types of `detector.wagons.car_types.TYPES`.
+        kind: One of the types of `detector.wagons.categories.TYPES`.
         seed: Of the design that a rake has in common.
         rng: Of what is its own.
         length: Over its ends, metres.

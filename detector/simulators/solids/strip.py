@@ -13,11 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.simulators.collage.canvas import noise_field
-from detector.simulators.collage.photograph import developed
+from detector.simulators.collage.canvas import developed, noise_field
 from detector.simulators.procedural.sensors import Rendered
-from detector.simulators.procedural.spec import FREIGHT
 from detector.simulators.solids.cars import LENGTHS_M, PX_M, car_solid, tone
+from detector.wagons.categories import FREIGHT
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
