@@ -64,7 +64,7 @@ def chart(
     as_json: JsonOption = False,
 ) -> None:
     """Draw the history of a place as [bold]PNG, SVG or PDF[/bold], for print and for colour-blind readers."""
-    from railwatch.history.events import read_events
+    from railwatch.history.history import read_events
     from railwatch.history.sources import read_sources
     from railwatch.pages.charts.draw import draw_chart
     from railwatch.pages.charts.output import format_of, write_chart

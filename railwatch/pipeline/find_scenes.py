@@ -25,8 +25,8 @@ from geo.file_tree import FolderFileTree, is_unfinished
 from geo.sentinel2.constellation import OCCUPANCY_PRODUCTS
 from geo.zipped import zip_member
 from railwatch.config import SceneSettings
+from railwatch.file_table import Dates
 from railwatch.pipeline.acquisitions import Candidate, Skipped, once_each
-from railwatch.pipeline.declared import Dates
 from railwatch.store.observation import Observation
 
 __all__ = ["COARSEST_GSD_M", "Candidate", "Dates", "Skipped", "find_scenes", "open_dated", "select"]

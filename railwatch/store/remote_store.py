@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from railwatch.errors import StoreError
-from railwatch.store.mirror import Mirror
-from railwatch.store.remote import shown
+from railwatch.store.remote import Mirror, shown
 from railwatch.store.store import COLLECTION, Store
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from railwatch.history import Record, Verdict
-    from railwatch.history.filter import Filtered
+    from railwatch.history.combined import Filtered
 
 __all__ = ["draw_ceiling", "draw_combined", "draw_unseen", "draw_window", "window_label"]
 

@@ -14,7 +14,7 @@ from railwatch.pages.charts.style import number_of
 from railwatch.pages.report import words
 
 if TYPE_CHECKING:
-    from railwatch.history.filter import Filtered
+    from railwatch.history.combined import Filtered
     from railwatch.pages.report.data_uris import EncodedPicture
     from railwatch.pages.report.gather import Entry, ReportedArea
     from railwatch.store.observation import Observation
