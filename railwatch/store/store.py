@@ -105,7 +105,7 @@ class Store:
     """A folder of observations; make one with `Store.open`.
 
     Of a store behind a URL the items' JSON is brought here when it is opened or listed; pictures and boxes
-    when they are asked for; the pixels of Sentinel-2 dates by `pull`. What is made here is put there by `push`.
+    when they are asked for; the pixels of Sentinel-2 dates by `pull`. What is made here goes there by `push`.
 
     Attributes:
         path: The folder.
