@@ -7,8 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from geo.catalogue.cut import measure_scene
-from geo.catalogue.profiles import profile_of
-from geo.catalogue.signing import signer_of
+from geo.catalogue.profiles import profile_of, signer_of
 
 if TYPE_CHECKING:
     from railwatch.fetch.plan import Plan

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from aoi.tables import Row
-from geo.dates_in_names import parse_time
+from geo.filename_metadata import parse_time
 from railwatch.errors import ConfigError
 from railwatch.file_table import FileTable
 
