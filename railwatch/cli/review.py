@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from railwatch.cli import _common, _tables
-from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
+from railwatch.cli._options import AoiOption, ConfigOption, JsonOption, StoreOption
 from railwatch.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from railwatch.review import Applied
     from railwatch.store.store import Store
-
-__all__ = ["register"]
 
 app = typer.Typer(
     help="Correct counts by hand; a correction stands beside the machine's count, never over it.",
@@ -47,11 +45,6 @@ ScenesOption = Annotated[
         help="The image, or a folder in which it lies at any depth; it is known by its content.",
     ),
 ]
-
-
-def register(root: typer.Typer) -> None:
-    """Add ``review`` and its commands."""
-    root.add_typer(app, name="review")
 
 
 @app.command("export")

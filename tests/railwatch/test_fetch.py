@@ -21,8 +21,8 @@ from aoi import load_area
 from geo.catalogue.network import Network, Policy
 from geo.catalogue.profiles import PlanetaryComputerSigner, S3Signer
 from geo.errors import NetworkError
-from railwatch.cli._verdicts import telling
-from railwatch.cli.watch import _news as news
+from railwatch.cli._tables import telling
+from railwatch.cli.fetch import _news as news
 from railwatch.config import load_config
 from railwatch.fetch import count_ahead
 from railwatch.fetch.count_ahead import CountAhead

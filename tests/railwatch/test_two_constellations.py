@@ -16,7 +16,7 @@ from railwatch.history.history import History
 from railwatch.history.judge import PlaceHistory, compare
 from railwatch.history.record import from_observation, method_of, stored_method
 from railwatch.pages.charts.series import draw_series, legend_keys
-from railwatch.pages.report.trust import trust_tables
+from railwatch.pages.report.facts import trust_tables
 from railwatch.pages.tables import count_row
 from railwatch.store.observation import Observation
 
