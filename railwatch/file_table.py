@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from aoi.errors import InputError
 from aoi.files import real_path
 from aoi.tables import Row, read_table
-from geo.dates_in_names import parse_time
+from geo.filename_metadata import parse_time
 from railwatch.errors import ConfigError
 
 __all__ = ["Dates", "DeclaredScene", "FileTable"]

@@ -22,9 +22,8 @@ from aoi.files import write_text
 from geo.catalogue.cog import EmptyScene
 from geo.catalogue.cut import Cut, cut_scene, measure_scene, sweep, window_key
 from geo.catalogue.network import Network, Policy, RequestTally
-from geo.catalogue.profiles import profile_of
+from geo.catalogue.profiles import profile_of, signer_of
 from geo.catalogue.remote_scene import LeftOut, RemoteScene, choose, scenes_of
-from geo.catalogue.signing import signer_of
 from geo.catalogue.stac_search import search
 from railwatch.errors import StoreError
 from railwatch.store.observation import slug

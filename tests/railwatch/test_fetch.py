@@ -19,7 +19,7 @@ from range_server import range_server
 
 from aoi import load_area
 from geo.catalogue.network import Network, Policy
-from geo.catalogue.signing import PlanetaryComputerSigner, S3Signer
+from geo.catalogue.profiles import PlanetaryComputerSigner, S3Signer
 from geo.errors import NetworkError
 from railwatch.cli._tables import telling
 from railwatch.cli.fetch import _news as news
