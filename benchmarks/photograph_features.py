@@ -34,7 +34,7 @@ from detector.training.tiles import simulate_tiles
 from detector.wagons.boxes import match
 from detector.wagons.categories import COACH, FREIGHT
 from detector.wagons.detector import WagonDetector
-from detector.wagons.rescoring import rakes
+from detector.wagons.rakes import rakes
 from geo.tiles import WORK_GSD_M
 
 WEIGHTS = "models/efficientnet-lite0-57934424.pth"

@@ -350,12 +350,12 @@ class Chart:
         Raises:
             ChartError: The ending is another one, or the file can't be written.
         """
-        from railwatch.pages.charts.output import write_chart
+        from railwatch.pages.charts.style import write_chart
 
         return write_chart(self.figure, Path(path), self._style, title=self.title)
 
     def _repr_png_(self) -> bytes:
-        from railwatch.pages.charts.output import to_bytes
+        from railwatch.pages.charts.style import to_bytes
 
         return to_bytes(self.figure, "png", self._style, title=self.title)
 

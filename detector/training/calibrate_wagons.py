@@ -26,7 +26,8 @@ from detector.wagons.categories import COACH, FREIGHT, LOCOMOTIVE
 from detector.wagons.count_interval import CountModel, fit_count_model
 from detector.wagons.decode import Candidates
 from detector.wagons.detector import WagonDetector
-from detector.wagons.rescoring import FEATURES, FreightOdds, Rescorer, features
+from detector.wagons.rakes import FreightOdds
+from detector.wagons.rescoring import FEATURES, Rescorer, features
 from detector.wagons.weights import Weights
 from geo.tiles import WORK_GSD_M
 

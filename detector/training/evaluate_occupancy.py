@@ -23,7 +23,7 @@ from detector.training.occupancy_recipe import make_sites, stretch_of
 from detector.training.occupancy_samples import stored_sites
 from detector.training.occupancy_scores import answers
 from detector.training.occupancy_sites import SimulatedSite, Truth, clear_dates, simulate_series, strip_series
-from geo.sentinel2.clear_sky.assess import assess
+from geo.sentinel2.clear_sky import assess
 from geo.sentinel2.site import Site
 from geo.sentinel2.time_series import DatedImage, dated_images
 

@@ -33,7 +33,7 @@ from detector.wagons.categories import FREIGHT
 from geo.grid import Grid
 from geo.ground_metric import apply_affine
 from geo.sentinel2.chip import Chip
-from geo.sentinel2.clear_sky.assess import ClearSkyAssessment
+from geo.sentinel2.clear_sky import ClearSkyAssessment
 from geo.sentinel2.site import Site, draw_polygon, draw_tracks, frame_of
 from geo.sentinel2.time_series import DatedImage, dated_images
 

@@ -19,7 +19,8 @@ from detector.wagons.categories import FREIGHT, NOT_TYPED
 from detector.wagons.count_interval import CountModel
 from detector.wagons.decode import F32, STRIDE, Candidates, Maps, decode, mirrored, owned_by
 from detector.wagons.detections import BoxTable, Detections, image_name
-from detector.wagons.rescoring import FreightOdds, Rescorer, category_probability, features
+from detector.wagons.rakes import FreightOdds, category_probability
+from detector.wagons.rescoring import Rescorer, features
 from detector.wagons.track_sight import RailwayWatch, TrackSight
 from detector.wagons.type_network import CandidateCuts, shipped_types
 from detector.wagons.weights import MapNetwork, Weights, WeightsHead, load_network, torch_maps

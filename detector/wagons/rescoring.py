@@ -4,23 +4,17 @@ A wagon seldom stands alone in a field. Whether a candidate is one is judged fro
 is around it: track before and behind it, collinear neighbours of the same length, tracks beside it. The judge
 is a small network fitted to simulated scenes and rail-free pictures that the detector was not trained on, so
 that its answer is a probability that can be summed to a count.
-
-A car alone is hard to tell from a coach: from above both are long boxes. A whole rake, cars coupled one
-behind the other, is easier: coaches run with coaches, freight cars with freight cars. So the category is
-decided for the rake, and what doubt remains goes into the count's interval.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.wagons.boxes import Boxes, near_pairs
-from detector.wagons.categories import COACH, FREIGHT, LOCOMOTIVE
 from detector.wagons.decode import MAP_FEATURES, Candidates
 
 METRE_PX = 2.0
@@ -165,104 +159,3 @@ def shapes(units: int) -> dict[str, tuple[int, ...]]:
         "layers.2.weight": (1, units),
         "layers.2.bias": (1,),
     }
-
-
-COUPLED_GAP_M = (-2.5, 4.0)  # between the ends of two coupled bodies, with the error of both lengths
-ACROSS_M = 1.3
-TURN_DEG = 9.0
-
-
-def coupled(boxes: Boxes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of boxes that stand one behind the other on one track, coupled.
-
-    Args:
-        boxes: ``(N, 5)`` in work pixels of 0.5 m.
-    """
-    if len(boxes) < 2:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    reach = float(boxes[:, 2].max()) + (COUPLED_GAP_M[1] + 1.0) * METRE_PX
-    i, j = near_pairs(boxes[:, :2], reach)
-    delta = boxes[j, :2] - boxes[i, :2]
-    turn = np.abs((boxes[i, 4] - boxes[j, 4] + 90.0) % 180.0 - 90.0)
-    theta = np.deg2rad(boxes[i, 4])
-    along = np.abs(delta[:, 0] * np.cos(theta) + delta[:, 1] * np.sin(theta))
-    # On a curve each sees the other beside its own axis; seen from both the nearer one counts.
-    across = np.min(
-        [
-            np.abs(-delta[:, 0] * np.sin(t) + delta[:, 1] * np.cos(t))
-            for t in (theta, np.deg2rad(boxes[j, 4]))
-        ],
-        axis=0,
-    )
-    gap_m = (along - (boxes[i, 2] + boxes[j, 2]) / 2) / METRE_PX
-    near = (
-        (turn < TURN_DEG)
-        & (across < ACROSS_M * METRE_PX)
-        & (gap_m > COUPLED_GAP_M[0])
-        & (gap_m < COUPLED_GAP_M[1])
-    )
-    return i[near], j[near]
-
-
-def rakes(boxes: Boxes) -> NDArray[np.int64]:
-    """The number of the rake of each box, ``(N,)``; a car that stands alone is a rake of its own.
-
-    Args:
-        boxes: ``(N, 5)`` in work pixels of 0.5 m.
-
-    Example:
-        >>> rakes(np.array([[0, 0, 28, 6, 0], [30, 0, 28, 6, 0], [0, 10, 28, 6, 0]], float)).tolist()
-        [0, 0, 1]
-    """
-    i, j = coupled(boxes)
-    # Each box takes the lowest number of those coupled to it, and what that one has taken, until none
-    # changes. (SciPy finds such groups too, but to import it takes longer than to count.)
-    lowest = np.arange(len(boxes))
-    while (lowest[i] != lowest[j]).any():
-        low = np.minimum(lowest[i], lowest[j])
-        for ends in (i, j, lowest[i], lowest[j]):
-            np.minimum.at(lowest, ends, low)
-        lowest = lowest[lowest]
-    return np.asarray(np.unique(lowest, return_inverse=True)[1], np.int64)
-
-
-class FreightOdds(NamedTuple):
-    """How a rake's log odds of freight car against coach become a probability: ``scale * odds + bias``."""
-
-    scale: float = 1.0
-    bias: float = 0.0
-
-
-def category_probability(
-    boxes: Boxes,
-    probability: NDArray[np.float64],
-    category: NDArray[np.float64],
-    calibration: FreightOdds | None = None,
-) -> NDArray[np.float64]:
-    """Probability of each category, decided for freight car and coach by the rake as a whole, ``(N, 3)``.
-
-    A locomotive is decided by itself, since one heads trains of either kind; what is no locomotive shares the
-    odds of its rake: the mean of the log odds of freight car against coach over its boxes, each weighted by
-    the probability that it is a rail vehicle at all. It is the mean and not the sum, because the cars of one
-    rake look alike and err together.
-
-    Args:
-        boxes: ``(N, 5)`` in work pixels.
-        probability: ``(N,)`` that each box is a rail vehicle.
-        category: ``(N, 3)`` what the network says of each box by itself.
-        calibration: Of the rakes' odds, fitted to scenes that the network was not trained on; none if None.
-    """
-    if not len(boxes):
-        return category.copy()
-    number = rakes(boxes)
-    safe = np.clip(category, 1e-4, 1.0)
-    odds = np.log(safe[:, FREIGHT]) - np.log(safe[:, COACH])
-    weight = probability * (1.0 - category[:, LOCOMOTIVE]) + 1e-6
-    shared = np.bincount(number, weight * odds) / np.bincount(number, weight)
-    scale, bias = calibration or FreightOdds()
-    freight = 1.0 / (1.0 + np.exp(-(scale * shared[number] + bias)))
-    others = 1.0 - category[:, LOCOMOTIVE]
-    out = category.copy()
-    out[:, FREIGHT] = others * freight
-    out[:, COACH] = others * (1.0 - freight)
-    return out

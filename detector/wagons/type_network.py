@@ -26,7 +26,7 @@ from detector.errors import WeightsError
 from detector.tensor_file import load_tensors, located
 from detector.wagons.boxes import Boxes
 from detector.wagons.categories import TYPES
-from detector.wagons.rescoring import rakes
+from detector.wagons.rakes import rakes
 
 FORMAT = "railwatch-types-1"
 SHIPPED = "types"

@@ -1,4 +1,4 @@
-"""The command line: one module a command, and `main`, which turns faults into words and exit codes.
+"""The command line: which commands there are, and `main`, which turns faults into words and exit codes.
 
 Exit codes: 0 success; 1 a result under its own threshold; 2 bad usage or bad input, with one sentence
 on stderr; 69 a server that can't be reached now; 70 a fault of railwatch itself; 75 another process at the
@@ -32,26 +32,39 @@ __all__ = ["app", "main"]
 
 EXIT_PIPE = 141
 
-# The panels of the help page, in its order, with their commands.
-PANELS: dict[str, tuple[str, ...]] = {
-    "Count": ("run", "detect", "fetch", "watch"),
-    "Understand": (
-        "compare",
-        "compare-images",
-        "chart",
-        "report",
-        "overview",
-        "review",
-        "import",
-        "calibrate",
-        "claims",
-        "export",
-        "aoi",
-    ),
-    "Try and check": ("demo", "validate", "store"),
-    "Make a detector": ("simulate", "train", "quantise", "evaluate"),
+# The panels of the help page with their commands, in its order, and where each is: module:name.
+PANELS: dict[str, dict[str, str]] = {
+    "Count": {
+        "run": "run:run",
+        "detect": "detect:detect",
+        "fetch": "fetch:fetch",
+        "watch": "fetch:watch",
+    },
+    "Understand": {
+        "compare": "history:compare",
+        "compare-images": "pages:compare_images",
+        "chart": "pages:chart",
+        "report": "pages:report",
+        "overview": "pages:overview",
+        "review": "review:app",
+        "import": "store:import_counts",
+        "calibrate": "history:calibrate",
+        "claims": "history:claims",
+        "export": "store:export",
+        "aoi": "aoi:app",
+    },
+    "Try and check": {
+        "demo": "selftest:demo",
+        "validate": "selftest:validate",
+        "store": "store:app",
+    },
+    "Make a detector": {
+        "simulate": "train:simulate",
+        "train": "train:train",
+        "quantise": "train:quantise",
+        "evaluate": "evaluate:app",
+    },
 }
-_PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
 
 # These may stand anywhere on the line, not only before the command.
 _GLOBAL_FLAGS = frozenset({"--quiet", "-q", "--verbose", "-v", "-vv", "--debug"})
@@ -79,25 +92,23 @@ class _ReaderGone(Exception):
     """The process that reads our stdout has gone away (``railwatch ... | head``)."""
 
 
-def module_of(command: str) -> str:
-    """The module of this package that holds a command: its name, but for a keyword of Python."""
-    return "import_counts" if command == "import" else command.replace("-", "_")
-
-
 class _Commands(dict[str, Any]):
     """Every command by its name; its module is imported when somebody asks for the command."""
 
     def __init__(self, added: Mapping[str, Any]) -> None:
-        super().__init__(dict.fromkeys(_PANEL_OF) | dict(added))
+        super().__init__({name: panel for panel, names in PANELS.items() for name in names} | dict(added))
 
     def __getitem__(self, name: str) -> Any:
         command = super().__getitem__(name)
-        if command is None:
+        if isinstance(command, str):  # still the name of its panel
+            module, _, attribute = PANELS[command][name].partition(":")
+            found = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
             part = typer.Typer()
-            importlib.import_module(f"{__name__}.{module_of(name)}").register(part)
-            command = typer.main.get_group(part).commands[name]
-            vars(command)["rich_help_panel"] = _PANEL_OF[name]
-            self[name] = command
+            if isinstance(found, typer.Typer):
+                part.add_typer(found, name=name, rich_help_panel=command)
+            else:
+                part.command(name, rich_help_panel=command)(found)
+            command = self[name] = typer.main.get_group(part).commands[name]
         return command
 
     def get(self, name: str, default: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""What the commands share: options, output on the right stream, progress, logging.
+"""What the commands share: output on the right stream, progress, logging, exit codes.
 
 The rule for streams: stdout carries the result and nothing else (with ``--json`` exactly one JSON
 document), stderr carries progress, warnings and errors. So ``railwatch ... --json | jq`` always works.
@@ -8,60 +8,34 @@ Nothing here imports a heavy library; rich is imported by the functions that dra
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import logging
+import math
 import os
 import shutil
 import sys
 import textwrap
+import threading
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
 from aoi.errors import InputError
 from aoi.files import safe_name
-from railwatch.cli._json import plain
-from railwatch.cli._waiting import waiting
-from railwatch.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-__all__ = [
-    "EXIT_BELOW_THRESHOLD",
-    "EXIT_BUG",
-    "EXIT_INPUT",
-    "EXIT_INTERRUPTED",
-    "EXIT_LOCKED",
-    "EXIT_UNAVAILABLE",
-    "AoiOption",
-    "ConfigOption",
-    "DayOption",
-    "Device",
-    "DeviceOption",
-    "JsonOption",
-    "Reporter",
-    "StoreOption",
-    "WeightsOption",
-    "below_threshold",
-    "emit_json",
-    "fail",
-    "notes",
-    "progress",
-    "say",
-    "show",
-    "tell",
-    "waiting",
-]
 
 EXIT_BELOW_THRESHOLD = 1
 """A result that fails its own threshold (``validate``, ``evaluate``)."""
@@ -79,78 +53,6 @@ EXIT_INTERRUPTED = 130
 _WIDTH_OF_FILES = 160
 _LEAST_WIDTH = 40
 _OUR_PACKAGES = ("aoi", "geo", "detector", "railwatch", "seeds")
-
-# --------------------------------------------------------------------------------------------------
-# Options that several commands have. Use them as parameter types, with the default as usual:
-#     def detect(..., as_json: JsonOption = False, device: DeviceOption = "auto") -> None:
-
-Device = Literal["auto", "cpu", "cuda"]
-
-JsonOption = Annotated[
-    bool,
-    typer.Option("--json", help="Print one JSON document on stdout instead of text."),
-]
-DeviceOption = Annotated[
-    Device,
-    typer.Option("--device", help="Where the network runs; auto takes a CUDA GPU when there is one."),
-]
-Backend = Literal["auto", "openvino", "torch"]
-BackendOption = Annotated[
-    Backend,
-    typer.Option(
-        "--backend", help="What runs the network: openvino (CPU) or torch (GPU, CPU); auto takes the fastest."
-    ),
-]
-AoiOption = Annotated[
-    str | None,
-    typer.Option(
-        "--aoi",
-        metavar="NAME_OR_FILE",
-        help="The area: a bundled name (see 'railwatch aoi list'), an area file, or an outline in GeoJSON, "
-        "KML, GeoPackage, Shapefile, WKT, ...",
-    ),
-]
-StoreOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--store", metavar="DIR", help=f"The folder that holds the observations; {DEFAULT_STORE} by default."
-    ),
-]
-DayOption = Annotated[
-    datetime | None,
-    typer.Option(
-        "--date",
-        metavar="YYYY-MM-DD",
-        formats=["%Y-%m-%d"],
-        help="The day that it is about; by default the foremost one.",
-    ),
-]
-ConfigOption = Annotated[
-    str | None,
-    typer.Option(
-        "--config",
-        metavar="NAME_OR_FILE",
-        help="Settings of the run: a bundled name (tumangang, vhr, sentinel2) or a TOML file.",
-    ),
-]
-CarefulOption = Annotated[
-    bool,
-    typer.Option(
-        "--careful",
-        help="Look at each tile and its three mirror images: a little better, four times as slow.",
-    ),
-]
-WeightsOption = Annotated[
-    Path | None,
-    typer.Option("--weights", metavar="FILE", help="Other weights (safetensors) than the shipped ones."),
-]
-
-
-def history_of(store: Path | None, config: str | None) -> Path | None:
-    """The store that a command looks back on: without --store and --config that of a run without them."""
-    known = store is not None or config is not None or not Path(DEFAULT_STORE).is_dir()
-    return store if known else Path(DEFAULT_STORE)
-
 
 # --------------------------------------------------------------------------------------------------
 # The session: what the options before the command say, for the life of the process.
@@ -398,3 +300,77 @@ def progress(label: str) -> Iterator[Reporter]:
     )
     with RichProgress(*columns, console=console(), transient=True) as bars:
         yield Reporter(bars, label, at_once=True)
+
+
+def plain(value: object) -> object:
+    """The value in types that JSON has."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str | Path):
+        return safe_name(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, datetime):
+        moment = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+        return moment.isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {safe_name(str(key)): plain(member) for key, member in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, list | tuple):
+        return [plain(member) for member in value]
+    if isinstance(value, set | frozenset):
+        return sorted((plain(member) for member in value), key=str)
+    # numpy scalars and arrays, without importing numpy
+    as_list = getattr(value, "tolist", None)
+    if callable(as_list):
+        return plain(as_list())
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+_PATIENCE_S = 0.6
+
+
+class Waiting:
+    """A line on stderr for whoever waits while libraries are loaded; gone with the first output.
+
+    It stands there within a second, in a terminal only, and not with ``--quiet``.
+    """
+
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
+        self._shown = False
+        self._lock = threading.Lock()
+
+    def start(self, text: str, *, quiet: bool = False) -> None:
+        """Announces what is being done, unless something else is said before."""
+        self.stop()
+        if quiet or not sys.stderr.isatty():
+            return
+        self._timer = threading.Timer(_PATIENCE_S, self._show, (text,))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Takes the line away, so that the next one stands at the margin."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._shown:
+                self._shown = False
+                plain = os.environ.get("TERM") == "dumb"
+                sys.stderr.write("\n" if plain else "\r\x1b[K")
+                sys.stderr.flush()
+
+    def _show(self, text: str) -> None:
+        with self._lock:
+            if self._timer is not None:
+                self._shown = True
+                sys.stderr.write(text)
+                sys.stderr.flush()
+
+
+waiting = Waiting()

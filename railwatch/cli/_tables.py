@@ -1,12 +1,19 @@
-"""Tables on a terminal: no word and no number is cut, however narrow it is."""
+"""Tables and verdicts on a terminal: no word and no number is cut, however narrow it is."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from railwatch.cli._common import console, printable, say, show, tell
 
-__all__ = ["table"]
+if TYPE_CHECKING:
+    from railwatch.history import Verdict
+
+__all__ = [
+    "table",
+    "telling",
+]
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, title: str | None = None) -> None:
@@ -128,3 +135,22 @@ def _columns_below(headings: list[str], shown: list[list[str]], numeric: list[bo
             break
         leave(max(texts, key=lambda index: (words[index], index)))
     return sorted(below)
+
+
+_MOST = 12
+
+
+def telling(verdicts: Sequence[Verdict], most: int = _MOST) -> list[Verdict]:
+    """The verdicts to print: of a long series those that stand out, and the newest.
+
+    Those on images without a count are left out.
+
+    Args:
+        verdicts: Oldest first.
+        most: How many at most.
+    """
+    counted = [one for one in verdicts if one.record.kind != "missing"]
+    if len(counted) <= most:
+        return counted
+    chosen = [one for one in counted[:-1] if one.verdict in ("unprecedented", "elevated", "low")]
+    return [*chosen[max(len(chosen) - most + 1, 0) :], counted[-1]]

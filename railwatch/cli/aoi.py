@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from railwatch.cli._common import (
-    Device,
-    DeviceOption,
-    JsonOption,
-    WeightsOption,
-    emit_json,
-    fail,
-    progress,
-    say,
-)
+from railwatch.cli._common import emit_json, fail, progress, say
+from railwatch.cli._options import Device, DeviceOption, JsonOption, WeightsOption
 from railwatch.cli._tables import table
 
 if TYPE_CHECKING:
@@ -25,7 +17,6 @@ if TYPE_CHECKING:
     from aoi.track_import import TrackImport
     from railwatch.pipeline.fit_tracks import TrackFit
 
-__all__ = ["register"]
 
 AreaArgument = Annotated[
     str,
@@ -38,11 +29,6 @@ app = typer.Typer(
     help="Areas of interest: list, make, show, check, and bring in track lines.",
     no_args_is_help=True,
 )
-
-
-def register(root: typer.Typer) -> None:
-    """Adds ``aoi`` and its commands to the command line."""
-    root.add_typer(app, name="aoi")
 
 
 @app.command("list")

@@ -9,7 +9,7 @@ import typer
 
 from detector.wagons import TILE_PX
 from railwatch.cli import _common, _tables
-from railwatch.cli._common import BackendOption, CarefulOption, DeviceOption, JsonOption, WeightsOption
+from railwatch.cli._options import BackendOption, CarefulOption, DeviceOption, JsonOption, WeightsOption
 
 if TYPE_CHECKING:
     from aoi.tables import Row
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 
 # The detector ends with the process: to take its network apart before takes a twentieth of a second.
 _kept: list[WagonDetector] = []
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(detect)
 
 
 def detect(

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from aoi.files import write_text
 from railwatch.cli import _common, _tables
-from railwatch.cli._common import CarefulOption, DeviceOption, JsonOption, WeightsOption
+from railwatch.cli._options import CarefulOption, DeviceOption, JsonOption, WeightsOption
 
 # What people are shown, and how it is called; the files and the JSON hold more, under their own names.
 HEADINGS = {
@@ -47,21 +47,15 @@ class _WagonsFirst(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command and its parts."""
-    group = typer.Typer(
-        name="evaluate",
-        cls=_WagonsFirst,
-        no_args_is_help=True,
-        help="Score the [bold]detector against labels[/bold] (wagons), the occupancy estimator on simulated "
-        "yards, or the verdicts against simulated histories.",
-    )
-    group.command("wagons")(wagons)
-    group.command("occupancy")(occupancy)
-    group.command("verdicts")(verdicts)
-    app.add_typer(group)
+app = typer.Typer(
+    cls=_WagonsFirst,
+    no_args_is_help=True,
+    help="Score the [bold]detector against labels[/bold] (wagons), the occupancy estimator on simulated "
+    "yards, or the verdicts against simulated histories.",
+)
 
 
+@app.command()
 def wagons(
     labels: Annotated[
         list[Path] | None,
@@ -189,6 +183,7 @@ def wagons(
         _common.below_threshold()
 
 
+@app.command()
 def occupancy(
     out: Annotated[
         Path,
@@ -268,6 +263,7 @@ def occupancy(
         _common.below_threshold()
 
 
+@app.command()
 def verdicts(
     out: Annotated[
         Path | None,

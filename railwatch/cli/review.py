@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from railwatch.cli import _common, _tables
-from railwatch.cli._common import AoiOption, ConfigOption, JsonOption, StoreOption
+from railwatch.cli._options import AoiOption, ConfigOption, JsonOption, StoreOption
 from railwatch.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from railwatch.review import Applied
     from railwatch.store.store import Store
-
-__all__ = ["register"]
 
 app = typer.Typer(
     help="Correct counts by hand; a correction stands beside the machine's count, never over it.",
@@ -47,11 +45,6 @@ ScenesOption = Annotated[
         help="The image, or a folder in which it lies at any depth; it is known by its content.",
     ),
 ]
-
-
-def register(root: typer.Typer) -> None:
-    """Add ``review`` and its commands."""
-    root.add_typer(app, name="review")
 
 
 @app.command("export")
@@ -164,7 +157,7 @@ def propose(
     from railwatch.config import load_config
     from railwatch.history.sources import read_sources
     from railwatch.review import proposals
-    from railwatch.review.low_score_rakes import looked_for, low_score_observations, reviewable
+    from railwatch.review.next_review import looked_for, low_score_observations, reviewable
     from railwatch.store.areas import choose_settings
 
     base = load_config(config).store if store is None and config is not None else store

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from railwatch.cli import _common, _tables
-from railwatch.cli._common import (
+from railwatch.cli._options import (
     AoiOption,
     Backend,
     ConfigOption,
@@ -18,16 +18,11 @@ from railwatch.cli._common import (
     StoreOption,
     WeightsOption,
 )
-from railwatch.cli._verdicts import telling
+from railwatch.cli._tables import telling
 
 if TYPE_CHECKING:
     from railwatch.pipeline.run import RunResult
     from railwatch.store.observation import Observation
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(run)
 
 
 def run(

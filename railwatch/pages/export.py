@@ -19,7 +19,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from aoi.files import replacing, whole_archive, whole_database, whole_parquet
 from railwatch.errors import StoreError
 from railwatch.history.sources import read_sources
-from railwatch.pages.export_formats import FORMATS, Format, What
+from railwatch.pages import FORMATS, Format, What
 from railwatch.pages.qgis_style import Rule, SymbolStyle, rule_style, write_styles
 from railwatch.pages.tables import DETECTION_COLUMNS, counts_table, csv_text, detections_table
 from railwatch.store.georeference import placement_of

@@ -435,9 +435,8 @@ def draw(sources: Sources, config: RunConfig, folder: Path) -> tuple[Path, ...]:
     Raises:
         ChartError: If they can't be written.
     """
-    from railwatch.pages.charts.output import write_chart
     from railwatch.pages.charts.series import draw_series
-    from railwatch.pages.charts.style import PageStyle
+    from railwatch.pages.charts.style import PageStyle, write_chart
 
     (name,) = sources.names
     title, whole = sources.titles[name], sources.histories[name]

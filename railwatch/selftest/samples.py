@@ -1,4 +1,4 @@
-"""The bundled sample tiles: pictures of a simulated yard with what is truly on them."""
+"""The bundled samples: tiles and Sentinel-2 products of simulated yards, with what is truly on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aoi import AreaOfInterest, load_area
 from aoi.errors import InputError
 
-__all__ = ["SampleTile", "Samples", "bundled"]
+__all__ = ["ProductSamples", "SampleTile", "Samples", "SimulatedDate", "bundled", "bundled_products"]
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,7 @@ class Samples:
         Raises:
             InputError: If something is missing, or a tile isn't the one that the manifest describes.
         """
-        path = folder / "manifest.json"
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
+        with _manifest(folder, "sample tiles") as manifest:
             tiles = tuple(_tile(folder, entry) for entry in manifest["tiles"])
             return cls(
                 title=manifest["title"],
@@ -79,12 +77,73 @@ class Samples:
                 tiles=tuple(sorted(tiles, key=lambda tile: tile.datetime)),
                 thresholds={str(name): float(value) for name, value in manifest["thresholds"].items()},
             )
-        except FileNotFoundError as error:
-            raise InputError(f"{error.filename}: this part of the sample tiles is missing.") from error
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path}: isn't a manifest of sample tiles ({error}).") from error
+
+
+@dataclass(frozen=True)
+class SimulatedDate:
+    """One date of the series.
+
+    Attributes:
+        datetime: Start of the datatake, UTC.
+        sky: ``clear``, ``cloud``, ``veil`` or ``snow``.
+        cars: Freight cars that truly stand in the yard.
+        occupied_m: Track that they take, metres.
+    """
+
+    datetime: datetime
+    sky: str
+    cars: int
+    occupied_m: float
+
+
+@dataclass(frozen=True)
+class ProductSamples:
+    """A set of sample products.
+
+    Attributes:
+        title: What they show.
+        area: Their yard.
+        products: The folder with the products.
+        dates: By time.
+        build_up: The first date of the build-up.
+        thresholds: What an estimator must reach on them, by name.
+    """
+
+    title: str
+    area: AreaOfInterest
+    products: Path
+    dates: tuple[SimulatedDate, ...]
+    build_up: datetime
+    thresholds: Mapping[str, float]
+
+    @classmethod
+    def read(cls, folder: Path) -> ProductSamples:
+        """Read a folder that ``python -m sample_tiles.sentinel2.make`` wrote.
+
+        Raises:
+            InputError: If something is missing or isn't what was written.
+        """
+        with _manifest(folder, "samples", "Sentinel-2 samples") as manifest:
+            for entry in manifest["dates"]:
+                for product in entry["products"]:
+                    if not (folder / product).exists():
+                        raise InputError(f"{folder / product}: this part of the samples is missing.")
+            return cls(
+                title=str(manifest["title"]),
+                area=load_area(folder / manifest["area"]),
+                products=folder / "products",
+                dates=tuple(
+                    SimulatedDate(
+                        datetime.fromisoformat(entry["datetime"]),
+                        str(entry["sky"]),
+                        int(entry["cars"]),
+                        float(entry["occupied_m"]),
+                    )
+                    for entry in manifest["dates"]
+                ),
+                build_up=datetime.fromisoformat(manifest["build_up"]),
+                thresholds={str(name): float(value) for name, value in manifest["thresholds"].items()},
+            )
 
 
 @contextmanager
@@ -92,6 +151,27 @@ def bundled() -> Iterator[Samples]:
     """Give the sample tiles that come with railwatch, as files while the block runs."""
     with resources.as_file(resources.files("sample_tiles")) as folder:
         yield Samples.read(folder)
+
+
+@contextmanager
+def bundled_products() -> Iterator[ProductSamples]:
+    """Give the sample products that come with railwatch, as files while the block runs."""
+    with resources.as_file(resources.files("sample_tiles") / "sentinel2") as folder:
+        yield ProductSamples.read(folder)
+
+
+@contextmanager
+def _manifest(folder: Path, what: str, full: str | None = None) -> Iterator[dict[str, Any]]:
+    """Give a folder's manifest; what is missing or wrong while it is read becomes a sentence."""
+    path = folder / "manifest.json"
+    try:
+        yield json.loads(path.read_text(encoding="utf-8"))
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename}: this part of the {what} is missing.") from error
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: isn't a manifest of {full or what} ({error}).") from error
 
 
 def _tile(folder: Path, entry: Mapping[str, Any]) -> SampleTile:

@@ -1,4 +1,4 @@
-"""Hold the detector to what it must reach on the bundled sample tiles.
+"""Hold the detectors to what they must reach on the bundled samples.
 
 The tiles go the way of every scene: opened, cut, detected, counted for the area. Measured are
 
@@ -13,12 +13,28 @@ The tiles go the way of every scene: opened, cut, detected, counted for the area
 
 A box is on a vehicle if they overlap by at least `MINIMUM_IOU` (intersection over union), one to one.
 Tiles that show less than `LEAST_SHOWN` of the yard are left out, as a run abstains from them.
+
+The Sentinel-2 products go the way of every product: found, read, answered against the yard's own past,
+judged. Measured are
+
+================================  ===========================================================================
+``occupancy_answered``            dates that got a figure (at least)
+``occupancy_error_share``         sum of the errors of the counts over the sum of the counts (at most)
+``occupancy_interval_coverage``   share of the answered dates whose true count lies in the 90% interval (at
+                                  least)
+``occupancy_hidden_answered``     dates under clouds, a veil or snow that got a figure (at most)
+``occupancy_build_up_seen``       1 if the build-up is called elevated or unprecedented by its second image
+                                  and no date before it is, else 0 (at least)
+================================  ===========================================================================
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,17 +45,31 @@ from aoi.errors import InputError
 from detector.training.metrics import Scored, judge_picture
 from detector.wagons.categories import CATEGORIES
 from geo import Scene, open_scene
+from railwatch.config import load_config
 from railwatch.pipeline.count_area import count_area
-from railwatch.pipeline.run import Detector
-from railwatch.selftest.samples import Samples, SampleTile
+from railwatch.pipeline.run import Detector, Progress, RunResult, run
+from railwatch.pipeline.sentinel2 import Estimator
+from railwatch.selftest.samples import ProductSamples, Samples, SampleTile
 from railwatch.store.observation import iso
+from railwatch.store.store import Store
 
 if TYPE_CHECKING:
     from detector.wagons.detections import Detections
 
-__all__ = ["MINIMUM_IOU", "Measure", "TileResult", "Validation", "validate"]
+__all__ = [
+    "MINIMUM_IOU",
+    "Measure",
+    "SampleEstimate",
+    "Sentinel2Validation",
+    "TileResult",
+    "Validation",
+    "run_on",
+    "validate",
+    "validate_occupancy",
+]
 
 MINIMUM_IOU = 0.3
+_ALARMS = frozenset({"elevated", "unprecedented"})
 LEAST_SHOWN = 0.5
 
 _AT_MOST = frozenset(
@@ -98,8 +128,13 @@ class Measure:
         return f"at {'most' if self.name in _AT_MOST else 'least'} {self.threshold:g}"
 
 
-def measures_of(figures: Mapping[str, float], thresholds: Mapping[str, float]) -> tuple[Measure, ...]:
-    """Each figure that has a threshold, beside it."""
+def measures_of(
+    figures: Mapping[str, float], thresholds: Mapping[str, float], whose: str
+) -> tuple[Measure, ...]:
+    """Each figure that has a threshold, beside it; InputError if a threshold is none of the figures."""
+    unknown = set(thresholds) - set(figures)
+    if unknown:
+        raise InputError(f"The {whose} manifest has unknown thresholds: {', '.join(sorted(unknown))}.")
     return tuple(Measure(name, figures[name], threshold) for name, threshold in thresholds.items())
 
 
@@ -154,14 +189,10 @@ def validate(
         results.append(_judge(tile, samples, detector))
         if progress is not None:
             progress(number + 1, len(chosen))
-    figures = _figures(results)
-    unknown = set(samples.thresholds) - set(figures)
-    if unknown:
-        raise InputError(f"The sample tiles' manifest has unknown thresholds: {', '.join(sorted(unknown))}.")
     return Validation(
         model=f"{detector.name} {detector.version}",
         tiles=tuple(results),
-        measures=measures_of(figures, samples.thresholds),
+        measures=measures_of(_figures(results), samples.thresholds, "sample tiles'"),
     )
 
 
@@ -226,3 +257,132 @@ def _outside(scene: Scene, samples: Samples) -> shapely.Geometry:
     """Return what of the tile isn't the yard, in pixels: nobody asked for boxes there."""
     boundary = shapely.transform(samples.area.to_crs(scene.crs).boundary, scene.map_to_pixel)
     return shapely.box(-1e4, -1e4, scene.width + 1e4, scene.height + 1e4).difference(boundary)
+
+
+# ---- Sentinel-2 ----
+
+
+@dataclass(frozen=True)
+class SampleEstimate:
+    """One date with what came out.
+
+    Attributes:
+        datetime: ISO 8601.
+        sky: Of the date.
+        truth: Freight cars truly there.
+        count: Estimated, or None.
+        count_low: Lower end of the 90% interval.
+        count_high: Upper end.
+        verdict: The word.
+        reason: Why there is no figure.
+    """
+
+    datetime: str
+    sky: str
+    truth: int
+    count: float | None
+    count_low: float | None
+    count_high: float | None
+    verdict: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Sentinel2Validation(Measured):
+    """What came out, date by date and in all."""
+
+    dates: tuple[SampleEstimate, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as ``railwatch validate --json`` prints it under ``sentinel2``."""
+        return super().to_json() | {"dates": [asdict(one) for one in self.dates]}
+
+
+def run_on(
+    samples: ProductSamples,
+    store: Path,
+    *,
+    estimator: Estimator | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Answer and judge the sample products with the bundled settings for Sentinel-2.
+
+    Args:
+        samples: The products.
+        store: Folder of the store; made if it isn't there.
+        estimator: The occupancy estimator; the shipped one by default.
+        progress: Told of every date.
+
+    Raises:
+        StoreError: If the store can't be written.
+    """
+    config = load_config("sentinel2").override(title=samples.area.title, baseline__use_published=False)
+    return run(
+        [samples.products], samples.area, config, Store.open(store), estimator=estimator, progress=progress
+    )
+
+
+def validate_occupancy(
+    samples: ProductSamples, estimator: Estimator, progress: Progress | None = None
+) -> Sentinel2Validation:
+    """Answer the sample products and compare with the truth.
+
+    Args:
+        samples: The products.
+        estimator: The estimator.
+        progress: Told of every date.
+
+    Raises:
+        InputError: If a threshold isn't one of the figures.
+    """
+    with TemporaryDirectory() as folder:
+        done = run_on(samples, Path(folder) / "store", estimator=estimator, progress=progress)
+    dates = estimates(samples, done)
+    return Sentinel2Validation(
+        model=f"{estimator.name} {estimator.version}",
+        dates=dates,
+        measures=measures_of(_occupancy_figures(samples, dates), samples.thresholds, "samples'"),
+    )
+
+
+def estimates(samples: ProductSamples, done: RunResult) -> tuple[SampleEstimate, ...]:
+    """What a run said of each date, beside the truth."""
+    said = {one.datetime: one for one in done.observations}
+    words = {one.record.when: one.verdict for one in done.verdicts}
+    found = []
+    for date in samples.dates:
+        one = said.get(date.datetime)
+        found.append(
+            SampleEstimate(
+                datetime=date.datetime.isoformat().replace("+00:00", "Z"),
+                sky=date.sky,
+                truth=date.cars,
+                count=None if one is None else one.count,
+                count_low=None if one is None else one.count_low,
+                count_high=None if one is None else one.count_high,
+                verdict=words.get(date.datetime, "cannot say"),
+                reason="it wasn't found" if one is None else one.reason,
+            )
+        )
+    return tuple(found)
+
+
+def _occupancy_figures(samples: ProductSamples, dates: Sequence[SampleEstimate]) -> dict[str, float]:
+    answered = [
+        (one.truth, one.count, one.count_low, one.count_high) for one in dates if one.count is not None
+    ]
+    whole = [(t, c, low, high) for t, c, low, high in answered if low is not None and high is not None]
+    error = sum(abs(count - truth) for truth, count, _, _ in whole)
+    total = sum(truth for truth, _, _, _ in whole)
+    covered = sum(low <= truth <= high for truth, _, low, high in whole)
+    when = [datetime.fromisoformat(one.datetime) for one in dates]
+    before = [one.verdict for one, day in zip(dates, when, strict=True) if day < samples.build_up]
+    after = [one.verdict for one, day in zip(dates, when, strict=True) if day >= samples.build_up]
+    seen = bool(_ALARMS & set(after[:2])) and not _ALARMS & set(before)
+    return {
+        "occupancy_answered": float(len(whole)),
+        "occupancy_error_share": round(error / total, 4) if total else 1.0,
+        "occupancy_interval_coverage": round(covered / len(whole), 4) if whole else 0.0,
+        "occupancy_hidden_answered": float(sum(one.count is not None for one in dates if one.sky != "clear")),
+        "occupancy_build_up_seen": float(seen),
+    }

@@ -11,7 +11,6 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from aoi.files import write_text
-from railwatch.pages.charts.output import write_chart
 from railwatch.pages.charts.style import (
     BLACK,
     BLUE,
@@ -22,6 +21,7 @@ from railwatch.pages.charts.style import (
     VERMILION,
     PageStyle,
     drawing,
+    write_chart,
 )
 
 if TYPE_CHECKING:

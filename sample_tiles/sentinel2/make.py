@@ -54,7 +54,7 @@ THRESHOLDS = {
     "occupancy_hidden_answered": 0,
     "occupancy_build_up_seen": 1,
 }
-"""What the estimator must reach on these dates; `railwatch.selftest.validate_sentinel2` says how each is
+"""What the estimator must reach on these dates; `railwatch.selftest.validate` says how each is
 measured.
 
 They catch a broken estimator, with room for the small differences between machines: weights version 2 answer

@@ -25,7 +25,7 @@ from detector.occupancy.inputs import inputs_of
 from detector.occupancy.network import OccupancyNet
 from geo.grid import Grid
 from geo.sentinel2.chip import Chip
-from geo.sentinel2.clear_sky.assess import ClearSkyAssessment
+from geo.sentinel2.clear_sky import ClearSkyAssessment
 from geo.sentinel2.composite import composite
 from geo.sentinel2.coregistration import Registration
 from geo.sentinel2.site import Site, draw_polygon, draw_tracks, frame_of

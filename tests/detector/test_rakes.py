@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.wagons.rescoring import FreightOdds, category_probability, coupled, rakes
+from detector.wagons.rakes import FreightOdds, category_probability, coupled, rakes
 
 
 def row(n: int, *, angle_deg: float = 0.0, pitch: float = 30.0, y: float = 0.0) -> np.ndarray:

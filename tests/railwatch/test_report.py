@@ -21,14 +21,14 @@ from PIL import Image
 from report_stores import HOSTILE, hostile_store, observation, picture, yard_store
 
 from railwatch.history import RANK
-from railwatch.history.events import Event
+from railwatch.history.history import Event
 from railwatch.history.sources import read_sources
 from railwatch.pages.claims import DISCLAIMER, load_assumptions
 from railwatch.pages.report import ReportError, build, write_report
-from railwatch.pages.report import data_uris as pictures
+from railwatch.pages.report import graphics as pictures
 from railwatch.pages.report.build import WARN_BYTES, generated_at
 from railwatch.pages.report.gather import gather
-from railwatch.pages.report.page_data import csv_text
+from railwatch.pages.report.parts import csv_text
 from railwatch.pages.tables import COUNT_COLUMNS
 from railwatch.store.store import Store
 from seeds import load_claims

@@ -13,7 +13,9 @@ import pytest
 from aoi import check_area, load_area
 from aoi.errors import InputError
 from geo.sentinel2.formats.find import find_products
-from railwatch.selftest.sentinel2 import ProductSamples, SampleEstimate, _figures, bundled_products
+from railwatch.selftest.samples import ProductSamples, bundled_products
+from railwatch.selftest.validate import SampleEstimate
+from railwatch.selftest.validate import _occupancy_figures as _figures
 from sample_tiles.sentinel2 import make
 
 

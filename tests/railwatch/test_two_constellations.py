@@ -11,12 +11,12 @@ import pytest
 
 from detector.tensor_file import read_card
 from railwatch.history import VerdictSettings
-from railwatch.history.filter import filtered
+from railwatch.history.combined import filtered
 from railwatch.history.history import History
 from railwatch.history.judge import PlaceHistory, compare
 from railwatch.history.record import from_observation, method_of, stored_method
 from railwatch.pages.charts.series import draw_series, legend_keys
-from railwatch.pages.report.trust import trust_tables
+from railwatch.pages.report.facts import trust_tables
 from railwatch.pages.tables import count_row
 from railwatch.store.observation import Observation
 

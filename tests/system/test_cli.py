@@ -19,7 +19,7 @@ import typer
 
 from aoi.errors import AreaError
 from railwatch import __version__, cli
-from railwatch.cli import _common, _tables, _waiting
+from railwatch.cli import _common, _options, _tables
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def trial(monkeypatch, railwatch):
         app.callback(invoke_without_command=True)(cli._root)
 
         @app.command("trial")
-        def _(as_json: _common.JsonOption = False, device: _common.DeviceOption = "auto") -> None:
+        def _(as_json: _options.JsonOption = False, device: _options.DeviceOption = "auto") -> None:
             body()
 
         monkeypatch.setattr(cli, "app", app)
@@ -57,7 +57,8 @@ def test_help_goes_to_stdout_and_lists_every_command(railwatch, arguments):
     assert outcome.err == ""
     commands = [name for names in cli.PANELS.values() for name in names]
     modules = {path.stem for path in Path(cli.__file__).parent.glob("[a-z]*.py")}
-    assert modules == {cli.module_of(name) for name in commands}, "a command module that no panel names"
+    named = {where.partition(":")[0] for names in cli.PANELS.values() for where in names.values()}
+    assert modules == named, "a command module that no panel names"
     for name in commands:
         assert f" {name} " in outcome.out
 
@@ -312,9 +313,9 @@ def test_a_terminal_gets_sentences_broken_between_words_and_a_pipe_gets_them_who
 def test_who_waits_is_told_within_a_second_and_the_line_goes(monkeypatch, quiet):
     stream = _Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setattr(_waiting, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(_common, "_PATIENCE_S", 0.0)
     monkeypatch.setenv("TERM", "xterm")
-    waiting = _waiting.Waiting()
+    waiting = _common.Waiting()
     waiting.start("railwatch run ...", quiet=quiet)
     if waiting._timer is not None:
         waiting._timer.join()

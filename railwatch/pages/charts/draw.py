@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
-from railwatch.history.events import Event
-from railwatch.history.history import History
+from railwatch.history.history import Event, History
 from railwatch.pages.charts import ChartKind
-from railwatch.pages.charts.coverage import draw_calendar
-from railwatch.pages.charts.output import ChartError
+from railwatch.pages.charts.calendar import draw_calendar
 from railwatch.pages.charts.series import GAP_DAYS, draw_series
-from railwatch.pages.charts.style import PageStyle
+from railwatch.pages.charts.style import ChartError, PageStyle
 from railwatch.pages.charts.tracks import draw_tracks, track_lengths, track_occupations
 from railwatch.pages.charts.types import draw_types
 from railwatch.pages.charts.zones import draw_zones

@@ -1,4 +1,4 @@
-"""The parts around a drawing: title, caption, the strip of images, numbered events."""
+"""The parts around a drawing: title, caption, map of countries, the strip of images, numbered events."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Circle, Patch, PathPatch
+from matplotlib.path import Path as Outline
+from matplotlib.patheffects import withStroke
 
-from railwatch.pages.charts.inset import draw_inset
+from railwatch.pages.charts.labels import Box, text_width
 from railwatch.pages.charts.style import (
     BLACK,
     FONT_PT,
     GREY,
+    LIGHT,
     MM,
     SMALL_PT,
     VERMILION,
@@ -21,14 +25,18 @@ from railwatch.pages.charts.style import (
     number_of,
     wrapped,
 )
-from railwatch.pages.where import CREDIT, Coordinates, whereabouts
+from railwatch.pages.where import CREDIT, Coordinates, countries_around, whereabouts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from railwatch.history import Record
-    from railwatch.history.events import Event
+    from railwatch.history.history import Event
+
+__all__ = [
+    "draw_inset",
+]
 
 _LINE_MM = SMALL_PT * 0.3528 * 1.35
 _LEFT_MM = 14.0
@@ -246,3 +254,57 @@ def event_key(events: Sequence[Event], first: date, last: date) -> str:
     return "     ".join(
         f"[{number}] {event.day} {event.label}" for number, event in numbered(events, first, last)
     )
+
+
+_NAME_PT = 4.6
+_STEPS = [(0.08 * aside, 0.08 * down) for aside in (0, -1, 1, -2, 2) for down in (0, 1, -1, 2, -2, 3, -3)]
+"""How far a name may move from the middle of its country."""
+_SEA, _LAND, _HOME = "#eef3f6", "#faf9f5", "#e6dfcd"
+
+
+def draw_inset(axes: Axes, here: Coordinates, size_pt: float) -> None:
+    """Draw the countries around a point.
+
+    Args:
+        axes: Square and empty.
+        here: The point, which is marked in the middle.
+        size_pt: The side of the axes in points; names that would cross the mark or each other are left out.
+    """
+    axes.set(xlim=(0.0, 1.0), ylim=(1.0, 0.0), xticks=[], yticks=[], facecolor=_SEA)
+    axes.set_gid("locator")
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_edgecolor(LIGHT)
+    taken = [Box(0.42, 0.42, 0.58, 0.58)]
+    for country in countries_around(here):
+        outline = Outline.make_compound_path(
+            *(Outline(np.vstack([ring, ring[:1]]), closed=True) for ring in country.rings)
+        )
+        axes.add_patch(
+            PathPatch(outline, facecolor=_HOME if country.home else _LAND, edgecolor=GREY, linewidth=0.35)
+        )
+        if country.name_at is None:
+            continue
+        wide, high = text_width(country.name, _NAME_PT) / size_pt, 1.3 * _NAME_PT / size_pt
+        room = np.array([wide / 2.0 + 0.02, high / 2.0 + 0.02])
+        for step in _STEPS:
+            x, y = np.clip(np.add(country.name_at, step), room, 1.0 - room)
+            box = Box(x - wide / 2.0, y - high / 2.0, x + wide / 2.0, y + high / 2.0)
+            if outline.contains_point((x, y)) and not any(box.meets(other) for other in taken):
+                break
+        else:
+            continue
+        taken.append(box)
+        axes.text(
+            float(x),
+            float(y),
+            country.name,
+            fontsize=_NAME_PT,
+            color=BLACK,
+            ha="center",
+            va="center",
+            path_effects=[withStroke(linewidth=1.0, foreground="white")],
+            parse_math=False,
+        )
+    axes.add_patch(Circle((0.5, 0.5), 0.065, facecolor="none", edgecolor=VERMILION, linewidth=0.9))
+    axes.add_patch(Circle((0.5, 0.5), 0.024, facecolor=VERMILION, linewidth=0))

@@ -1,16 +1,18 @@
-"""How charts look: sizes for a page, type, colours and marks that survive print and colour blindness.
+"""How charts look and what files they are: sizes, type, colours and marks, and PNG, SVG or PDF.
 
-Colours are Okabe and Ito's (Color Universal Design, 2008). No two things are told apart by colour alone:
-each has its own mark, line or hatch as well.
+Colours are Okabe and Ito's (Color Universal Design, 2008), which survive print and colour blindness. No two
+things are told apart by colour alone: each has its own mark, line or hatch as well.
 """
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import matplotlib as mpl
@@ -19,10 +21,12 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path as Outline
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from aoi.errors import InputError
 from railwatch import words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MM = 1 / 25.4
 
@@ -215,3 +219,69 @@ def wrapped(text: str, width_mm: float, points: float) -> list[str]:
     """
     letters = max(int(width_mm / (points * 0.3528 * 0.53)), 20)
     return textwrap.wrap(text, letters, break_long_words=True, break_on_hyphens=False) or [""]
+
+
+FORMATS = ("png", "svg", "pdf")
+
+
+class ChartError(InputError):
+    """A chart that can't be drawn or written as asked."""
+
+
+def format_of(path: Path) -> str:
+    """Return the format that a file's name asks for.
+
+    Raises:
+        ChartError: If it is none that charts are written in.
+    """
+    name = path.suffix.lower().lstrip(".")
+    if name not in FORMATS:
+        raise ChartError(f"{path}: a chart is written as .png, .svg or .pdf")
+    return name
+
+
+def to_bytes(figure: Figure, name: str, style: PageStyle | None = None, *, title: str = "") -> bytes:
+    """Return a figure as a file's content; the same figure gives the same bytes.
+
+    Args:
+        figure: The figure.
+        name: ``png``, ``svg`` or ``pdf``.
+        style: As it was drawn with.
+        title: For the file's metadata.
+    """
+    chosen = style or PageStyle()
+    by_format: dict[str, dict[str, Any]] = {
+        "png": {"Title": title, "Software": "railwatch"},
+        "svg": {"Title": title, "Creator": "railwatch", "Date": None},
+        "pdf": {"Title": title, "Creator": "railwatch", "CreationDate": None, "ModDate": None},
+    }
+    content = io.BytesIO()
+    with drawing(chosen):
+        figure.savefig(content, format=name, dpi=chosen.dpi, metadata=by_format[name])
+    return content.getvalue()
+
+
+def write_chart(figure: Figure, path: Path, style: PageStyle | None = None, *, title: str = "") -> Path:
+    """Write a figure.
+
+    Args:
+        figure: The figure.
+        path: Where to; the suffix gives the format.
+        style: As it was drawn with.
+        title: For the file's metadata.
+
+    Returns:
+        The path.
+
+    Raises:
+        ChartError: If the suffix is none of png, svg, pdf, or the file can't be written.
+    """
+    from aoi.files import write_bytes
+
+    content = to_bytes(figure, format_of(path), style, title=title)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, content)
+    except OSError as error:
+        raise ChartError(f"{path} can't be written ({error.strerror or error})") from error
+    return path

@@ -15,8 +15,8 @@ from railwatch import words
 from railwatch.errors import StoreError
 from railwatch.history.history import is_sentinel
 from railwatch.history.words import count_of, interval
+from railwatch.pages.pictures import font
 from railwatch.pages.pictures.boxes import round_length
-from railwatch.pages.pictures.letters import font
 from railwatch.pages.report.evidence import EvidenceFile, evidence_file, ground_steps, reviewer_of
 from railwatch.pages.where import Coordinates, locator_image, whereabouts
 

@@ -24,8 +24,8 @@ from shapely.ops import substring
 
 from geo.ground_metric import apply_affine
 from geo.sentinel2.chip import PIXEL_M
+from railwatch.pages.pictures import font
 from railwatch.pages.pictures.boxes import MAX_BYTES, round_length
-from railwatch.pages.pictures.letters import font
 from railwatch.pages.where import Coordinates, locator_image, whereabouts
 from railwatch.store.georeference import Georeference
 

@@ -22,13 +22,12 @@ from aoi.files import write_bytes
 from railwatch.config import RunConfig
 from railwatch.errors import ReportError
 from railwatch.history import RANK
-from railwatch.history.events import Event
+from railwatch.history.history import Event
 from railwatch.history.sources import Sources
 from railwatch.pages.charts.frame import numbered
 from railwatch.pages.charts.series import GAP_DAYS
 from railwatch.pages.report import words
 from railwatch.pages.report.chart_svg import legend_of, plots_of
-from railwatch.pages.report.data_uris import EncodedPicture, encode
 from railwatch.pages.report.facts import (
     budget_rows,
     copernicus,
@@ -38,23 +37,25 @@ from railwatch.pages.report.facts import (
     made_with,
     metres,
     provenance_rows,
+    trust_tables,
     zone_titles,
 )
 from railwatch.pages.report.gather import Entry, ReportedArea, gather
-from railwatch.pages.report.page_data import ground, place_data
+from railwatch.pages.report.graphics import EncodedPicture, encode
 from railwatch.pages.report.parts import (
     citation_of,
     claims_of,
     days_of,
     downloads_of,
     evidence_files,
+    ground,
     key_cards_of,
     overlays_of,
+    place_data,
     printed_pictures,
     sheet_of,
     where_is,
 )
-from railwatch.pages.report.trust import trust_tables
 from railwatch.pages.where import CREDIT, countries_near, locator
 from railwatch.store.observation import iso
 from railwatch.version import __version__

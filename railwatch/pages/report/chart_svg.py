@@ -22,10 +22,10 @@ from matplotlib.patches import Patch, Rectangle
 
 from railwatch.pages.charts import style as chart_style
 from railwatch.pages.charts.marks import publisher_marks
-from railwatch.pages.charts.output import to_bytes
 from railwatch.pages.charts.series import SeriesFrame, draw_series, frame_of, legend_keys
+from railwatch.pages.charts.style import to_bytes
 from railwatch.pages.report import words
-from railwatch.pages.report.svg_parts import Drawing, Part, element, grouped, numbers_of, rounded
+from railwatch.pages.report.graphics import Drawing, Part, element, grouped, numbers_of, rounded
 
 if TYPE_CHECKING:
     from railwatch.pages.report.gather import Entry, ReportedArea

@@ -17,20 +17,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aoi import AreaOfInterest
+from detector.wagons.rakes import rakes_of
 from railwatch import words
 from railwatch.errors import StoreError
 from railwatch.history.history import is_sentinel
-from railwatch.history.rakes import rakes_of
 from railwatch.pages.pictures.boxes import round_length
-from railwatch.pages.report.svg_parts import element, grouped, rounded
+from railwatch.pages.report.graphics import element, grouped, rounded
 from railwatch.store.georeference import Georeference, placement_of
 from railwatch.store.store import EVIDENCE, IMAGE, Store
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-    from railwatch.pages.report.data_uris import EncodedPicture
     from railwatch.pages.report.gather import Card, ReportedArea
+    from railwatch.pages.report.graphics import EncodedPicture
     from railwatch.store.observation import Observation
 
 __all__ = [
