@@ -188,7 +188,7 @@ def _levels(number: int) -> list[float]:
     """How many cars are to stand in a yard, date by date."""
     rng = np.random.default_rng([_EVENT_SEED, number])
     return [
-        float(np.clip(rng.normal(19.4, 7.2), 4, 40)) if i < _USUAL_IMAGES else float(rng.normal(73, 4))
+        float(np.clip(rng.normal(19.4, 7.2), 4, 40)) if i < _USUAL_IMAGES else rng.normal(73, 4)
         for i in range(_USUAL_IMAGES + _EVENT_IMAGES)
     ]
 

@@ -238,10 +238,10 @@ def turned_tiles(
 
 
 def _turned(whole: LabelledTile, rng: np.random.Generator, size_px: int) -> LabelledTile:
-    gsd_m = float(rng.uniform(WORK_GSD_M, COARSEST_GSD_M)) if rng.random() < 0.6 else WORK_GSD_M
+    gsd_m = rng.uniform(WORK_GSD_M, COARSEST_GSD_M) if rng.random() < 0.6 else WORK_GSD_M
     width, height = (int(v) for v in whole.meta.get("size_px", whole.image.shape[1::-1]))
     image = _as_seen(whole.image[:height, :width], gsd_m, rng)
-    turn, scale = float(rng.uniform(0.0, 2 * math.pi)), float(rng.uniform(*SCALES))
+    turn, scale = rng.uniform(0.0, 2 * math.pi), rng.uniform(*SCALES)
     linear = scale * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
     middle = rng.uniform(0.0, 1.0, 2) * (width, height)
     place = size_px / 2 + rng.uniform(-MOST_SHIFTED_PX, MOST_SHIFTED_PX, 2)
@@ -270,7 +270,7 @@ def _turned(whole: LabelledTile, rng: np.random.Generator, size_px: int) -> Labe
 def _as_seen(image: NDArray[np.uint8], gsd_m: float, rng: np.random.Generator) -> NDArray[np.uint8]:
     """The image as a coarser sensor shows it, with noise or compression at times."""
     height, width = image.shape[:2]
-    sigma = float(rng.uniform(0.35, 0.6)) * gsd_m / WORK_GSD_M
+    sigma = rng.uniform(0.35, 0.6) * gsd_m / WORK_GSD_M
     soft = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
     if gsd_m > WORK_GSD_M:
         soft = resample_image(soft, WORK_GSD_M, gsd_m)

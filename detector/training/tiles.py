@@ -119,7 +119,7 @@ def simulate_tiles(
 
 def _coarse(rng: np.random.Generator, share: float) -> float | None:
     """A coarse ground sampling distance for a share of the pictures, None for the others."""
-    return float(rng.uniform(*COARSE_GSD_M)) if share > 0 and rng.random() < share else None
+    return rng.uniform(*COARSE_GSD_M) if share > 0 and rng.random() < share else None
 
 
 def _write(

@@ -227,7 +227,7 @@ def photograph(scene: Canvas, rng: np.random.Generator, *, gsd_m: float | None =
     cut = (min(width, round(size[0] * wanted / PX_M)), min(height, round(size[1] * wanted / PX_M)))
     gsd = math.sqrt(cut[0] * PX_M / size[0] * cut[1] * PX_M / size[1])
     fine = np.clip(scene.rgb[: cut[1], : cut[0]], 0, 1)
-    blur_m = float(rng.uniform(0.22, 0.75)) * gsd
+    blur_m = rng.uniform(0.22, 0.75) * gsd
     seen = cv2.resize(cv2.GaussianBlur(fine, (0, 0), blur_m / PX_M), size, interpolation=cv2.INTER_AREA)
     seen = developed(np.asarray(seen, np.float32), rng)
     out = np.clip(seen * 255 + 0.5, 0, 255).astype(np.uint8)
@@ -267,7 +267,7 @@ def developed(seen: F32, rng: np.random.Generator) -> F32:
     if rng.random() < 0.2:  # panchromatic
         seen = np.repeat(seen @ rng.dirichlet([4, 4, 3]).astype(np.float32)[:, None], 3, axis=2)
     elif rng.random() < 0.35:  # colours of a coarser sensor
-        soft = cv2.GaussianBlur(seen, (0, 0), float(rng.uniform(1.0, 2.2)))
+        soft = cv2.GaussianBlur(seen, (0, 0), rng.uniform(1.0, 2.2))
         level = seen.mean(axis=2, keepdims=True) - soft.mean(axis=2, keepdims=True)
         seen = soft + level
     low, high = np.quantile(seen[::4, ::4], [rng.uniform(0.0, 0.02), rng.uniform(0.98, 1.0)])
@@ -281,7 +281,7 @@ def developed(seen: F32, rng: np.random.Generator) -> F32:
     seen = seen * (1 - haze) + haze * np.float32(rng.uniform(0.5, 0.75))
     seen = (seen - 0.5) * np.float32(rng.uniform(0.7, 1.25)) + np.float32(rng.uniform(0.4, 0.58))
     if rng.random() < 0.5:
-        soft = cv2.GaussianBlur(seen, (0, 0), float(rng.uniform(0.6, 1.5)))
+        soft = cv2.GaussianBlur(seen, (0, 0), rng.uniform(0.6, 1.5))
         seen = seen + (seen - soft) * np.float32(rng.uniform(0.2, 1.6))
     return np.asarray(seen, np.float32)
 

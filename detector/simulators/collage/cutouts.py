@@ -115,9 +115,9 @@ def random_paint(rng: np.random.Generator, kind: str, near: F32, lit: float) -> 
     low, high = LENGTHS_M[kind]
     return Paint(
         body_colour(rng, near),
-        float(rng.uniform(low, high)),
+        rng.uniform(low, high),
         lit,
-        float(rng.uniform(0.5, 2.6)),
+        rng.uniform(0.5, 2.6),
         int(rng.integers(1 << 30)),
     )
 
@@ -364,7 +364,7 @@ def _boxes(body: _VehicleDrawing) -> float:
             wave = 1 + np.float32(body.rng.uniform(0, 0.12)) * np.sin(2 * np.pi * body.along / 0.5)
             body.times(np.where(place, wave, 1.0).astype(np.float32))
             top = 3.9
-        at += length + float(body.rng.uniform(0.05, 0.6))
+        at += length + body.rng.uniform(0.05, 0.6)
     return float(top)
 
 

@@ -276,9 +276,9 @@ class _FineCanvas:
         for track in tracks:
             rng = np.random.default_rng([track.ballast.seed, track.id, 5])
             for piece in _chunks(np.asarray(track.line), rng):
-                value = 128.0 * (1.0 - track.stain * float(rng.uniform(0.4, 1.1)))
-                value *= 1.0 + track.blotchy * float(rng.uniform(-0.5, 0.5))
-                wide = float(rng.uniform(0.7, 1.2 + track.blotchy))
+                value = 128.0 * (1.0 - track.stain * rng.uniform(0.4, 1.1))
+                value *= 1.0 + track.blotchy * rng.uniform(-0.5, 0.5)
+                wide = rng.uniform(0.7, 1.2 + track.blotchy)
                 width = max(1, round(track.gauge_mm / 1000.0 * wide / self.mpp))
                 cv2.polylines(
                     tone, [self.px(piece)], False, int(np.clip(value, 30, 250)), width, cv2.LINE_8, 4
@@ -288,8 +288,8 @@ class _FineCanvas:
             if track.sleepers == "hidden" or abs(track.sleeper_contrast) < 0.04:
                 continue
             rng = np.random.default_rng([track.ballast.seed, track.id, 6])
-            half = float(rng.uniform(1.2, 1.4)) * (track.gauge_mm / 1435.0)
-            pitch = float(rng.uniform(0.54, 0.66))
+            half = rng.uniform(1.2, 1.4) * (track.gauge_mm / 1435.0)
+            pitch = rng.uniform(0.54, 0.66)
             centres, normals = _along(np.asarray(track.line), pitch, (self.w * self.mpp, self.h * self.mpp))
             ends = np.stack([centres - normals * half, centres + normals * half], axis=1)
             value = int(np.clip(128.0 * (1.0 + track.sleeper_contrast), 20, 250))
@@ -327,13 +327,13 @@ class _FineCanvas:
             half = track.gauge_mm / 2000.0 + 0.035
             if track.rail == "shiny":
                 colour: Colour = (0.45, 0.45, 0.46)
-                strength = float(rng.uniform(0.2, 0.7))
+                strength = rng.uniform(0.2, 0.7)
             elif track.rail == "used":
                 colour = (0.24, 0.23, 0.23)
-                strength = float(rng.uniform(0.15, 0.55))
+                strength = rng.uniform(0.15, 0.55)
             else:
                 colour = (0.085, 0.060, 0.045)
-                strength = float(rng.uniform(0.3, 0.8))
+                strength = rng.uniform(0.3, 0.8)
             strength *= 1.0 - 0.6 * track.overgrown
             mask = np.zeros((self.h, self.w), np.uint8)
             sides = [self.px(line + normal * half), self.px(line - normal * half)]
@@ -413,7 +413,7 @@ class _FineCanvas:
         amount = np.clip((reach - self.height - 0.06) * 5.0, 0.0, 1.0)
         shade = cv2.blur((amount * 255.0).astype(np.uint8), (3, 3))
         rng = np.random.default_rng([seed, 3])
-        sky = np.clip(float(rng.uniform(0.10, 0.26)) + 0.35 * haze, 0.0, 0.8)
+        sky = np.clip(rng.uniform(0.10, 0.26) + 0.35 * haze, 0.0, 0.8)
         tints = np.sqrt(np.array([sky * 0.88, sky, sky * 1.22]))
         levels = np.arange(256)[:, None] / 255.0
         table = (255.0 * (1.0 - levels * (1.0 - tints[None, :]))).astype(np.uint8)[:, None, :]
@@ -487,7 +487,7 @@ def _chunks(line: NDArray[np.float64], rng: np.random.Generator) -> list[NDArray
     total = _length(line)
     cuts = [0.0]
     while cuts[-1] < total:
-        cuts.append(cuts[-1] + float(rng.uniform(12.0, 60.0)))
+        cuts.append(cuts[-1] + rng.uniform(12.0, 60.0))
     return [_resample(line, np.linspace(a, min(b, total), 6)) for a, b in itertools.pairwise(cuts)]
 
 

@@ -259,8 +259,8 @@ def styles(type_name: str, split: str) -> tuple[Style, ...]:
         rng = np.random.default_rng([71, index, *type_name.encode()])
         weights = np.array([w for _, _, w in stock.lengths_m])
         low, high, _ = stock.lengths_m[int(rng.choice(len(weights), p=weights / weights.sum()))]
-        length = float(rng.uniform(low, high))
-        overhang = float(rng.uniform(0.75, 1.35))
+        length = rng.uniform(low, high)
+        overhang = rng.uniform(0.75, 1.35)
         if type_name == "multiple_unit":  # gangways instead of couplers and buffers
             overhang *= 0.45
         tint = np.clip(rng.normal(1.0, 0.07, 3) * rng.uniform(0.75, 1.25), 0.5, 1.5)
@@ -270,8 +270,8 @@ def styles(type_name: str, split: str) -> tuple[Style, ...]:
                 type=type_name,
                 length_m=length,
                 body_m=length - overhang,
-                width_m=float(rng.uniform(*stock.width_m)),
-                height_m=float(rng.uniform(*stock.height_m)),
+                width_m=rng.uniform(*stock.width_m),
+                height_m=rng.uniform(*stock.height_m),
                 material=pick(rng, stock.paints),
                 tint=(float(tint[0]), float(tint[1]), float(tint[2])),
                 detail=int(rng.integers(1 << 30)),

@@ -187,7 +187,7 @@ class _Repaint:
 
 def _halves(sheet: Sheet, rng: np.random.Generator) -> None:
     """One end of another paint."""
-    end = sheet.length_m * float(rng.uniform(0.1, 0.6))
+    end = sheet.length_m * rng.uniform(0.1, 0.6)
     x = (0.0, end) if rng.random() < 0.5 else (sheet.length_m - end, sheet.length_m)
     _touch(sheet, x, (0.0, sheet.width_m), _Repaint(rng))
 
@@ -195,7 +195,7 @@ def _halves(sheet: Sheet, rng: np.random.Generator) -> None:
 def _lengthwise(sheet: Sheet, rng: np.random.Generator) -> None:
     """Stripes along, the same on both sides of the middle."""
     look = _Repaint(rng)
-    wide = float(rng.uniform(0.15, 1.1))
+    wide = rng.uniform(0.15, 1.1)
     middle = float(rng.choice([0.0, rng.uniform(0.0, 0.5)])) * sheet.width_m
     for sign in (-1.0, 1.0) if middle > 0.0 else (1.0,):
         y = sheet.width_m / 2 + sign * middle
@@ -206,8 +206,8 @@ def _crosswise(sheet: Sheet, rng: np.random.Generator) -> None:
     """Bands across at a pitch."""
     look = _Repaint(rng)
     pitch = float(np.exp(rng.uniform(np.log(0.8), np.log(8.0))))
-    wide = pitch * float(rng.uniform(0.1, 0.6))
-    for x in np.arange(float(rng.uniform(0.0, pitch)), sheet.length_m, pitch):
+    wide = pitch * rng.uniform(0.1, 0.6)
+    for x in np.arange(rng.uniform(0.0, pitch), sheet.length_m, pitch):
         _touch(sheet, (float(x), float(x) + wide), (0.0, sheet.width_m), look)
 
 
@@ -217,9 +217,9 @@ def _blocks(sheet: Sheet, rng: np.random.Generator) -> None:
     for _ in range(int(rng.integers(1, 9))):
         if rng.random() < 0.3:
             look = _Repaint(rng)
-        long, wide = float(rng.uniform(0.4, 5.0)), float(rng.uniform(0.3, 2.5))
-        x = float(rng.uniform(0.0, sheet.length_m - 0.5))
-        y = float(rng.uniform(-0.3, sheet.width_m - 0.3))
+        long, wide = rng.uniform(0.4, 5.0), rng.uniform(0.3, 2.5)
+        x = rng.uniform(0.0, sheet.length_m - 0.5)
+        y = rng.uniform(-0.3, sheet.width_m - 0.3)
         _touch(sheet, (x, x + long), (y, y + wide), look)
 
 
@@ -241,11 +241,11 @@ def _recoloured(sheet: Sheet, rng: np.random.Generator) -> None:
 def _rims(sheet: Sheet, rng: np.random.Generator) -> None:
     """The border of another tone all around: a rim, a walkway, eaves."""
     look = _Repaint(rng)
-    wide = float(rng.uniform(0.12, 0.5))
+    wide = rng.uniform(0.12, 0.5)
     for y in (0.0, sheet.width_m - wide):
         _touch(sheet, (0.0, sheet.length_m), (y, y + wide), look)
     if rng.random() < 0.6:
-        end = wide * float(rng.uniform(1.0, 4.0))
+        end = wide * rng.uniform(1.0, 4.0)
         for x in (0.0, sheet.length_m - end):
             _touch(sheet, (x, x + end), (0.0, sheet.width_m), look)
 

@@ -285,8 +285,8 @@ def _flat(car: _Solid) -> None:
         _containers(car, deck)
     elif cargo < 0.77:
         for _ in range(int(rng.integers(1, 6))):  # single pieces: coils, machines, bundles, lorries
-            middle, half = float(rng.uniform(-0.45, 0.45)) * car.length, float(rng.uniform(0.5, 3.0))
-            height, broad = deck + float(rng.uniform(0.4, 2.4)), float(rng.uniform(0.4, 1.3))
+            middle, half = rng.uniform(-0.45, 0.45) * car.length, rng.uniform(0.5, 3.0)
+            height, broad = deck + rng.uniform(0.4, 2.4), rng.uniform(0.4, 1.3)
             if rng.random() < 0.3:
                 _barrel(car, middle - half, middle + half, broad, height)
             car.put(car.box(middle - half, middle + half, broad), height, tone(rng))
