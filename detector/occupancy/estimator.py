@@ -267,12 +267,7 @@ class OccupancyEstimator:
         return budget
 
     def _warnings(
-        self,
-        image: DatedImage,
-        site: Site,
-        count: FigureInterval,
-        given: Inputs,
-        tracks: bool,
+        self, image: DatedImage, site: Site, count: FigureInterval, given: Inputs, tracks: bool
     ) -> tuple[str, ...]:
         found = []
         if count.value > self.weights.trusted_to:

@@ -125,11 +125,7 @@ def wagon(rng: np.random.Generator, length: float | None = None) -> Callable[[],
 
     def one() -> Body:
         colour = np.clip(paint * np.float32(math.exp(rng.normal(0, spread))), 0.01, 0.95)
-        fill, dirt, phase = (
-            rng.uniform(0.4, 1.1),
-            rng.uniform(0.05, 0.3),
-            rng.uniform(0, 9),
-        )
+        fill, dirt, phase = (rng.uniform(0.4, 1.1), rng.uniform(0.05, 0.3), rng.uniform(0, 9))
         seed = rng.uniform(1, 9, 4)
 
         def surface(u: F32, v: F32) -> Surface:

@@ -285,10 +285,7 @@ def simulate_folder(
             backgrounds=backgrounds,
             gsd_m=[gsd_m],
         )
-        origin = (
-            DEFAULT_ORIGIN_M[0] + pitch * (i % columns),
-            DEFAULT_ORIGIN_M[1] - pitch * (i // columns),
-        )
+        origin = (DEFAULT_ORIGIN_M[0] + pitch * (i % columns), DEFAULT_ORIGIN_M[1] - pitch * (i // columns))
         rows.append(write_scene(seen, out / f"scene-{i:05d}", origin_m=origin))
         if progress is not None:
             progress(i + 1, scenes)

@@ -94,11 +94,7 @@ class Targets(NamedTuple):
 
 
 def draw(
-    boxes: Boxes,
-    category: np.ndarray,
-    ignored: np.ndarray,
-    track: np.ndarray,
-    shape: tuple[int, int],
+    boxes: Boxes, category: np.ndarray, ignored: np.ndarray, track: np.ndarray, shape: tuple[int, int]
 ) -> Targets:
     """Targets of a tile.
 

@@ -275,11 +275,7 @@ class StripSeries:
 
 
 def strip_series(
-    seed: int,
-    number: int,
-    *,
-    dates: int = 26,
-    targets: Callable[[int], float | None] = lambda index: None,
+    seed: int, number: int, *, dates: int = 26, targets: Callable[[int], float | None] = lambda index: None
 ) -> StripSeries:
     """Simulate a yard of the independent simulator on some clear dates; equal seeds give equal ones.
 

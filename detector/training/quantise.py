@@ -237,10 +237,7 @@ def _sure(scored: Scored, threshold: float) -> Scored:
 
     rows = scored.probability >= threshold
     return replace(
-        scored,
-        boxes=scored.boxes[rows],
-        probability=scored.probability[rows],
-        category=scored.category[rows],
+        scored, boxes=scored.boxes[rows], probability=scored.probability[rows], category=scored.category[rows]
     )
 
 

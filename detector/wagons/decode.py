@@ -103,10 +103,7 @@ def decode(maps: Maps[F32], *, minimum_heat: float, maximum: int) -> tuple[list[
         length, width = (
             np.clip(np.exp(np.clip(values, -3, 3)) * typical, *limits)
             for values, typical, limits in zip(
-                size,
-                (TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX),
-                (LENGTH_RANGE_PX, WIDTH_RANGE_PX),
-                strict=True,
+                size, (TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX), (LENGTH_RANGE_PX, WIDTH_RANGE_PX), strict=True
             )
         )
         boxes = np.stack([centre[0], centre[1], length, width, theta], axis=1)

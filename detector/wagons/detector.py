@@ -271,11 +271,7 @@ class WagonDetector:
         return out
 
     def candidates(
-        self,
-        images: list[NDArray[np.uint8]],
-        minimum_heat: float = MINIMUM_HEAT,
-        *,
-        careful: bool = False,
+        self, images: list[NDArray[np.uint8]], minimum_heat: float = MINIMUM_HEAT, *, careful: bool = False
     ) -> tuple[list[Candidates], bool]:
         """Candidates of images of one shape ``(H, W, 3)`` at 0.5 m, H and W multiples of 32."""
         return self._decoded(self.maps(images, careful=careful), minimum_heat)

@@ -114,11 +114,7 @@ def random_paint(rng: np.random.Generator, kind: str, near: F32, lit: float) -> 
     """The design of a rake of vehicles of one kind."""
     low, high = LENGTHS_M[kind]
     return Paint(
-        body_colour(rng, near),
-        rng.uniform(low, high),
-        lit,
-        rng.uniform(0.5, 2.6),
-        int(rng.integers(1 << 30)),
+        body_colour(rng, near), rng.uniform(low, high), lit, rng.uniform(0.5, 2.6), int(rng.integers(1 << 30))
     )
 
 

@@ -510,10 +510,7 @@ def _beside(
             at += depth + rng.uniform(0.5, 14)
     if rng.random() < 0.08 and not without:
         across = rectangle(
-            spine.origin,
-            size_m * 3,
-            rng.uniform(7, 16),
-            math.degrees(spine.angle) + rng.uniform(60, 120),
+            spine.origin, size_m * 3, rng.uniform(7, 16), math.degrees(spine.angle) + rng.uniform(60, 120)
         )
         spans.append((across, rng.uniform(5.5, 8), _jitter(rng, np.array([0.5, 0.5, 0.5], np.float32))))
     if rng.random() < 0.25 and not without:

@@ -317,10 +317,7 @@ def _stretched(rng: np.random.Generator, style: Style, mix: Mix) -> Style:
         return replace(style, length_m=body + rng.uniform(0.9, 1.4), body_m=body, width_m=width)
     along, across = (float(np.clip(v, 0.85, 1.15)) for v in rng.normal(1.0, (spread, 0.5 * spread)))
     return replace(
-        style,
-        length_m=style.length_m * along,
-        body_m=style.body_m * along,
-        width_m=style.width_m * across,
+        style, length_m=style.length_m * along, body_m=style.body_m * along, width_m=style.width_m * across
     )
 
 

@@ -586,13 +586,7 @@ def _trailer(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
 def _bus(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     s.fill(0, 0.4, 0, p.width_m, (0.03, 0.03, 0.035))
     for x in (p.length_m * 0.25, p.length_m * 0.65):
-        s.fill(
-            x,
-            x + rng.uniform(0.6, 2.2),
-            0.5,
-            p.width_m - 0.5,
-            _scaled(p.colour, rng.uniform(0.5, 1.2)),
-        )
+        s.fill(x, x + rng.uniform(0.6, 2.2), 0.5, p.width_m - 0.5, _scaled(p.colour, rng.uniform(0.5, 1.2)))
 
 
 def _boxes(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:

@@ -82,11 +82,7 @@ _TERMINAL: BandTable = (
     (surroundings.warehouses, 2.0),
     (surroundings.trailer_line, 1.0),
 )
-_GREEN_WALLS: BandTable = (
-    (surroundings.hedge, 2.0),
-    (surroundings.tree_row, 2.0),
-    (surroundings.woods, 1.0),
-)
+_GREEN_WALLS: BandTable = ((surroundings.hedge, 2.0), (surroundings.tree_row, 2.0), (surroundings.woods, 1.0))
 _FILLINGS: dict[str, BandTable] = {
     "lots": (
         (surroundings.car_park, 4.0),
@@ -471,11 +467,7 @@ def _yard_floor(site: SceneDraft, low: float, high: float, offsets: np.ndarray, 
     if rng.random() < 0.2:  # a lifted track: its bed remains
         d = rng.uniform(low, high)
         site.strip(
-            "old_bed",
-            d,
-            rng.uniform(2.0, 3.6),
-            site.surface(_BEDS[int(rng.integers(len(_BEDS)))]),
-            0.8,
+            "old_bed", d, rng.uniform(2.0, 3.6), site.surface(_BEDS[int(rng.integers(len(_BEDS)))]), 0.8
         )
 
 
@@ -536,11 +528,7 @@ def _catenary(site: SceneDraft, offsets: np.ndarray, shape: str) -> None:
         gaps = [float(a + b) / 2 for a, b in pairwise(offsets) if b - a > 5.2]
         if gaps:
             surroundings.masts(
-                site,
-                gaps[int(rng.integers(len(gaps)))],
-                rng.uniform(40, 90),
-                rng.uniform(10, 25),
-                0.5,
+                site, gaps[int(rng.integers(len(gaps)))], rng.uniform(40, 90), rng.uniform(10, 25), 0.5
             )
 
 

@@ -337,11 +337,7 @@ def _display(image: F32, sensor: Sensor, rng: np.random.Generator) -> F32:
 
 
 def degrade(
-    fine: FineScene,
-    rng: np.random.Generator,
-    *,
-    gsd_m: float | None = None,
-    sensor: Sensor | None = None,
+    fine: FineScene, rng: np.random.Generator, *, gsd_m: float | None = None, sensor: Sensor | None = None
 ) -> Rendered:
     """Look at a finely drawn scene through a sensor.
 

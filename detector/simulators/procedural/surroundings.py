@@ -180,17 +180,7 @@ class SceneDraft:
     ) -> None:
         """A prop at station `s`, offset `d`, turned against the curve's heading."""
         x, y = self.curve.xy(s, d)
-        self.put(
-            kind,
-            x,
-            y,
-            self.curve.angle_deg(s) + turn_deg,
-            size,
-            material,
-            colour,
-            over=over,
-            seed=seed,
-        )
+        self.put(kind, x, y, self.curve.angle_deg(s) + turn_deg, size, material, colour, over=over, seed=seed)
 
     def put(
         self,
@@ -770,12 +760,7 @@ def warehouses(site: SceneDraft, side: float, d: float) -> float:
             paint = pick(rng, _ROOFS)
         at = side * (d + apron + deep / 2)
         site.prop(
-            "building",
-            s + n / 2,
-            at,
-            0.0,
-            (n, deep * rng.uniform(0.75, 1.0), rng.uniform(5.0, 11.0)),
-            paint,
+            "building", s + n / 2, at, 0.0, (n, deep * rng.uniform(0.75, 1.0), rng.uniform(5.0, 11.0)), paint
         )
         if apron > 10.0:
             for q in np.arange(s + 3.0, s + n - 3.0, rng.uniform(3.5, 5.0)):
@@ -878,11 +863,7 @@ def houses(site: SceneDraft, side: float, d: float) -> float:
     a, b = site.span()
     for s in np.arange(a, b, pitch):
         if rng.random() < 0.88:
-            size = (
-                rng.uniform(8.0, min(pitch - 1.0, 18.0)),
-                rng.uniform(7.0, 11.0),
-                rng.uniform(3.0, 7.0),
-            )
+            size = (rng.uniform(8.0, min(pitch - 1.0, 18.0)), rng.uniform(7.0, 11.0), rng.uniform(3.0, 7.0))
             site.prop(
                 "building",
                 float(s),
@@ -1001,11 +982,7 @@ def tree_row(site: SceneDraft, side: float, d: float) -> float:
     pitch = rng.uniform(2.0, 14.0)
     for s in np.arange(*site.span(), pitch):
         if rng.random() < 0.8:
-            tree(
-                site,
-                float(s) + rng.normal(0, pitch / 6),
-                side * (d + w / 2 + rng.normal(0, 0.5)),
-            )
+            tree(site, float(s) + rng.normal(0, pitch / 6), side * (d + w / 2 + rng.normal(0, 0.5)))
     return w
 
 

@@ -96,11 +96,7 @@ def random_yard(
         curvature = float(rng.choice([-1.0, 1.0])) / radius
     sag = curvature * length**2 / 16.0
     curve = Curve(
-        length / 2,
-        width / 2 - sag,
-        rng.normal(0.0, 1.0),
-        curvature,
-        length / 2 - rng.uniform(5.0, 90.0),
+        length / 2, width / 2 - sag, rng.normal(0.0, 1.0), curvature, length / 2 - rng.uniform(5.0, 90.0)
     )
     season = str(rng.choice(["green", "dry", "brown", "arid"], p=[0.5, 0.25, 0.1, 0.15]))
     weather = Weather(season, 0.0, 0.0, 0.05)

@@ -405,9 +405,7 @@ class CoarseYard:
     def random(cls, yard: Yard, rng: np.random.Generator, picture: F32 | None = None) -> CoarseYard:
         """Give a yard a place: direction, latitude, climate, and real ground (4, H, W) if there is any."""
         lattice = lattice_over(
-            yard.spec.size_m,
-            rng.uniform(-180, 180),
-            (rng.uniform(0, 10), rng.uniform(0, 10)),
+            yard.spec.size_m, rng.uniform(-180, 180), (rng.uniform(0, 10), rng.uniform(0, 10))
         )
         parameters, ground = SiteParameters.random(rng), draw_ground(yard, rng)
         if picture is not None:
