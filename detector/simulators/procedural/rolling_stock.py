@@ -10,8 +10,10 @@ dealt to the splits, so that no style that a test scene shows was ever trained o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from detector.simulators.procedural.spec import Colour
 from detector.wagons.categories import COACH, FREIGHT, LOCOMOTIVE
 
 STYLES_PER_TYPE = 60
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -236,10 +239,15 @@ class Style:
     detail: int
 
 
-def pick(rng: np.random.Generator, table: tuple[tuple[str, float], ...]) -> str:
-    """A name drawn by weight."""
+def pick(rng: np.random.Generator, table: Sequence[tuple[T, float]]) -> T:
+    """One of some things, drawn by weight."""
     weights = np.array([w for _, w in table])
     return table[int(rng.choice(len(table), p=weights / weights.sum()))][0]
+
+
+def one_of(rng: np.random.Generator, names: str) -> str:
+    """One of some names, which stand in one text."""
+    return str(rng.choice(names.split()))
 
 
 def split_of_style(index: int) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.simulators.procedural.materials import encode, rgb
-from detector.simulators.procedural.rolling_stock import CAR_PAINTS, CONTAINER_PAINTS, pick
+from detector.simulators.procedural.rolling_stock import CAR_PAINTS, CONTAINER_PAINTS, one_of, pick
 from detector.simulators.procedural.sheet import U8, Patch, Sheet, noise, paint_livery
 from detector.simulators.procedural.spec import Colour, Prop, Sun, Wagon
 
@@ -53,7 +53,7 @@ def _gondola(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Gene
     rim = w.height_m
     if w.type == "gondola_empty" or w.load == "none":
         floor = _scaled(w.colour, rng.uniform(0.35, 0.9))
-        residue = rgb(str(rng.choice(["coal", "rust", "soil", "aggregate", "ore"])))
+        residue = rgb(one_of(rng, "coal rust soil aggregate ore"))
         mix = rng.uniform(0.0, 0.6)
         floor = tuple(a * (1 - mix) + b * mix for a, b in zip(floor, residue, strict=True))  # type: ignore[assignment]
         s.fill(end, length - end, wall, width - wall, floor, 1.25)
@@ -199,7 +199,7 @@ def _flat(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generat
     elif w.load == "pipes":
         n = int(rng.integers(3, 8))
         step = (width - 0.4) / n
-        tone = rgb(str(rng.choice(["soot", "grey", "steel", "rust", "white"])))
+        tone = rgb(one_of(rng, "soot grey steel rust white"))
         for i in range(n):
             y = 0.2 + i * step
             s.fill(0.5, length - 0.5, y, y + step, tone, deck + 1.0)
@@ -225,9 +225,7 @@ def _flat(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generat
             if x + d > length - 0.2:
                 break
             colour = (
-                rgb(str(rng.choice(["green_dark", "green", "tan", "grey_dark"])))
-                if heavy
-                else rgb(pick(rng, CAR_PAINTS))
+                rgb(one_of(rng, "green_dark green tan grey_dark")) if heavy else rgb(pick(rng, CAR_PAINTS))
             )
             half = 1.25 if heavy else 0.9
             _vehicle_body(
@@ -238,13 +236,7 @@ def _flat(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generat
         x = 0.5
         while x < length - 1.5:
             d = rng.uniform(1.2, 5.0)
-            tone = rgb(
-                str(
-                    rng.choice(
-                        ["timber", "tarp_green", "tarp_grey", "tarp_blue", "grey_light", "rust", "tarp_brown"]
-                    )
-                )
-            )
+            tone = rgb(one_of(rng, "timber tarp_green tarp_grey tarp_blue grey_light rust tarp_brown"))
             m = rng.uniform(0.15, 0.6)
             s.fill(
                 x,
@@ -625,7 +617,7 @@ def _building(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
         for _ in range(int(rng.poisson(length * width / 220.0))):
             x, y0 = rng.uniform(1, length), rng.uniform(1, width)
             d, e = rng.uniform(0.8, 3.5), rng.uniform(0.8, 3.0)
-            tone = rgb(str(rng.choice(["grey_light", "grey", "grey_dark", "white"])))
+            tone = rgb(one_of(rng, "grey_light grey grey_dark white"))
             at = s.box(x, min(x + d, length - 0.5), y0, min(y0 + e, width - 0.5))
             s.rgb[at] = encode(tone)
             s.height[at] += rng.uniform(0.8, 2.2)
@@ -671,7 +663,7 @@ def _greenhouse(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
 
 def _barge(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     m = 0.6
-    tone = rgb(str(rng.choice(["coal", "aggregate", "rust", "grey", "sand", "red_oxide", "grey_light"])))
+    tone = rgb(one_of(rng, "coal aggregate rust grey sand red_oxide grey_light"))
     n = int(rng.integers(1, 7))
     for i in range(n):
         a = 2.0 + (p.length_m - 4.0) * i / n

@@ -14,7 +14,7 @@ import shapely
 from detector.simulators.backgrounds import BackgroundLibrary, mosaic
 from detector.simulators.procedural import layout, surroundings
 from detector.simulators.procedural.layout import Curve, TrackPath
-from detector.simulators.procedural.rolling_stock import TRAILER_PAINTS, pick
+from detector.simulators.procedural.rolling_stock import TRAILER_PAINTS, one_of, pick
 from detector.simulators.procedural.spec import (
     SPLITS,
     Area,
@@ -261,7 +261,7 @@ def _tracks(
     beds = [
         site.surface(r, (0.5, 1.3), site.curve.heading_deg if rng.random() < 0.4 else None) for r in bed_ramps
     ]
-    sleepers = str(rng.choice(["concrete", "wood", "wood", "steel", "hidden"]))
+    sleepers = one_of(rng, "concrete wood wood steel hidden")
     contrast = {"concrete": 0.28, "wood": -0.22, "steel": -0.1, "hidden": 0.0}[sleepers] * rng.uniform(
         0.3, 1.2
     )
@@ -285,7 +285,7 @@ def _tracks(
                 ballast_width_m=width,
                 sleepers=sleepers,
                 sleeper_contrast=contrast,
-                rail=str(rng.choice(["shiny", "used", "rusty"])) if own else rail,
+                rail=one_of(rng, "shiny used rusty") if own else rail,
                 stain=float(np.clip(stain + rng.normal(0, 0.08), 0.0, 0.6)),
                 overgrown=float(np.clip(weeds * rng.uniform(0.0, 2.2), 0.0, 0.85)),
                 blotchy=blotchy,
@@ -410,8 +410,8 @@ def _beside(site: SceneDraft, shape: str, low: float, high: float, *, sparse: bo
             d = start + rng.uniform(-0.5, 2.0)
             surroundings.fill_side(site, side, d + surroundings.warehouses(site, side, d), reach)
         elif shape == "terminal":
-            first = surroundings.choose(rng, _TERMINAL)
-            d = start + surroundings.choose(rng, surroundings.THIN)(site, side, start)
+            first = pick(rng, _TERMINAL)
+            d = start + pick(rng, surroundings.THIN)(site, side, start)
             surroundings.fill_side(site, side, d + first(site, side, d), reach)
         else:
             surroundings.fill_side(site, side, start, reach)
@@ -489,7 +489,7 @@ def _rhythms(site: SceneDraft, offsets: np.ndarray, low: float, high: float) -> 
         site.crossings.append(Marking(line, wide, colour, dash, rest, strength))
     for side, start in ((1.0, high), (-1.0, -low)):
         if rng.random() < 0.12:
-            surroundings.choose(rng, _GREEN_WALLS)(site, side, start + rng.uniform(-0.8, 3.0))
+            pick(rng, _GREEN_WALLS)(site, side, start + rng.uniform(-0.8, 3.0))
 
 
 def _island_platforms(site: SceneDraft, offsets: np.ndarray) -> None:
@@ -544,7 +544,7 @@ def _spanning(site: SceneDraft, pictures: tuple[BackgroundPatch, ...]) -> None:
             0.0,
             rng.uniform(55, 125),
             (320.0, wide, rng.uniform(5.5, 8.0)),
-            str(rng.choice(["asphalt", "concrete_dark", "concrete", "asphalt_worn"])),
+            one_of(rng, "asphalt concrete_dark concrete asphalt_worn"),
             over=True,
         )
     if rng.random() < 0.08:
@@ -578,14 +578,14 @@ def _rail_free(
     if kind == "waterway":
         start = s.canal(site, 1.0, 0.0)
     elif kind == "strips":
-        start = s.road(site, 1.0, 0.0) if rng.random() < 0.5 else s.choose(rng, s.THIN)(site, 1.0, 0.0)
+        start = s.road(site, 1.0, 0.0) if rng.random() < 0.5 else pick(rng, s.THIN)(site, 1.0, 0.0)
     limit = reach if not pictures else rng.uniform(10.0, 60.0)
     for side, d in ((1.0, start), (-1.0, 0.0)):
         if table is None:
             s.fill_side(site, side, d, limit, thin=int(rng.integers(2, 7)) if kind == "strips" else None)
             continue
         while d < limit:
-            d += s.choose(rng, table)(site, side, d) + float(rng.choice([0.0, 0.0, 3.0, 10.0]))
+            d += pick(rng, table)(site, side, d) + float(rng.choice([0.0, 0.0, 3.0, 10.0]))
     if rng.random() < 0.25:  # a second road across everything
         across = layout.random_curve(rng, size, straight=0.8)
         site.curve = across
@@ -613,7 +613,7 @@ def _loose_boxes(site: SceneDraft) -> None:
     rng = site.rng
     for _ in range(int(rng.integers(3, 25))):
         x, y = rng.uniform(0, site.size_m[0]), rng.uniform(0, site.size_m[1])
-        kind = str(rng.choice(["trailer", "container", "truck", "bus"]))
+        kind = one_of(rng, "trailer container truck bus")
         site.put(
             kind,
             x,

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from detector.simulators.procedural.layout import Curve
+from detector.simulators.procedural.layout import Curve, as_points
 from detector.simulators.procedural.materials import rgb
 from detector.simulators.procedural.rolling_stock import (
     CAR_PAINTS,
     CONTAINER_PAINTS,
     TRAILER_PAINTS,
+    one_of,
     pick,
     tinted,
     weighted,
@@ -81,7 +82,7 @@ class SceneDraft:
     cover: list[Ground] = field(default_factory=list)
     crossings: list[Ground] = field(default_factory=list)
     props: list[Prop] = field(default_factory=list)
-    pool: dict[tuple[str, str], int] = field(default_factory=dict)
+    pool: dict[tuple[str, int], int] = field(default_factory=dict)
     paints: dict[tuple[str, int], Colour] = field(default_factory=dict)
 
     # ------------------------------------------------------------------ surfaces
@@ -99,15 +100,9 @@ class SceneDraft:
         """A surface of given materials with a chance tint."""
         rng = self.rng
         level = float(np.exp(rng.normal(0.0, 0.16)))
-        r, g, b = np.clip(rng.normal(level, 0.045, 3), 0.4, 1.8)
-        return Surface(
-            ramp,
-            rng.uniform(*contrast),
-            rng.uniform(0.15, 0.85),
-            streak_deg,
-            (float(r), float(g), float(b)),
-            self.seed(),
-        )
+        r, g, b = np.clip(rng.normal(level, 0.045, 3), 0.4, 1.8).tolist()
+        spread, coarse = rng.uniform(*contrast), rng.uniform(0.15, 0.85)
+        return Surface(ramp, spread, coarse, streak_deg, (r, g, b), self.seed())
 
     def _one(self, table: _Ramps) -> tuple[str, ...]:
         options = table[self.weather.season]
@@ -199,30 +194,19 @@ class SceneDraft:
         if seed is None and kind in _POOLED:
             # Vehicles and boxes of a place come from a few designs, which saves drawing each one anew.
             k = int(self.rng.integers(6))
-            seed = self.pool.setdefault((kind, str(k)), self.seed())
-            colour = colour or self.paints.setdefault(
-                (material, k), tinted(material, (1.0, 1.0, 1.0), self.rng, 0.12)
-            )
+            seed = self.pool.setdefault((kind, k), self.seed())
+            colour = colour or self.paints.setdefault((material, k), self.paint(material))
         r = 0.5 * math.hypot(size[0], size[1]) + size[2]
         if not (-r < x < self.size_m[0] + r and -r < y < self.size_m[1] + r):
             return
         snow = self.weather.snow * self.rng.uniform(0.4, 1.0) if self.weather.snow > 0 else 0.0
-        self.props.append(
-            Prop(
-                kind,
-                x,
-                y,
-                angle_deg,
-                size[0],
-                size[1],
-                size[2],
-                colour or tinted(material, (1.0, 1.0, 1.0), self.rng, 0.12),
-                material,
-                self.seed() if seed is None else seed,
-                over,
-                snow,
-            )
-        )
+        colour = colour or self.paint(material)
+        seed = self.seed() if seed is None else seed
+        self.props.append(Prop(kind, x, y, angle_deg, *size, colour, material, seed, over, snow))
+
+    def paint(self, material: str) -> Colour:
+        """A material's colour with a chance tint."""
+        return tinted(material, (1.0, 1.0, 1.0), self.rng, 0.12)
 
     def near(self, s: float, d: float, margin_m: float = 12.0) -> bool:
         """Whether a place along the curve is in or near the scene."""
@@ -233,19 +217,16 @@ class SceneDraft:
         """The range of stations that can lie in the scene."""
         return (-self.curve.reach_m, self.curve.reach_m)
 
+    def mark(self, d: float, width_m: float, colour: Colour, strength: float) -> None:
+        """A line along the curve at offset `d`."""
+        self.cover.append(Marking(self.curve.line(d), width_m, colour, strength=strength))
+
     def scrub(
         self, polygon: tuple[Point, ...], cover: tuple[float, float], height_m: tuple[float, float]
     ) -> None:
         """Bushes or crowns over part of a polygon."""
-        self.cover.append(
-            Area(
-                "scrub",
-                polygon,
-                self.leaves(),
-                bump_m=self.rng.uniform(*height_m),
-                cover=self.rng.uniform(*cover),
-            )
-        )
+        leaves, bump = self.leaves(), self.rng.uniform(*height_m)
+        self.cover.append(Area("scrub", polygon, leaves, bump_m=bump, cover=self.rng.uniform(*cover)))
 
     def wear(self, d0: float, d1: float, per_m2: float = 1 / 500) -> None:
         """Repairs, stains, tyre marks and cracks on a hard band between two offsets."""
@@ -260,9 +241,8 @@ class SceneDraft:
             kind = rng.random()
             if kind < 0.4:  # a patch of other asphalt or concrete
                 e, f = rng.uniform(1.0, 14.0), rng.uniform(0.8, 6.0)
-                self.cover.append(
-                    Area("patch", self.curve.band(d, min(d + f, high), s, s + e), self.hard(), 0.3)
-                )
+                band = self.curve.band(d, min(d + f, high), s, s + e)
+                self.cover.append(Area("patch", band, self.hard(), 0.3))
             else:
                 dark = kind < 0.8
                 turn = rng.normal(0.0, 0.35) + (math.pi / 2 if rng.random() < 0.3 else 0.0)
@@ -270,14 +250,13 @@ class SceneDraft:
                 s1 = float(np.clip(s + reach * math.cos(turn), a, b))
                 d1_ = float(np.clip(d + reach * math.sin(turn), low, high))
                 tone = (0.03, 0.03, 0.03) if dark else (0.35, 0.34, 0.33)
-                self.cover.append(
-                    Marking(
-                        (self.curve.xy(s, d), self.curve.xy(s1, d1_)),
-                        float(rng.choice([0.2, 0.4, 1.0, 2.5])),
-                        tone,
-                        strength=rng.uniform(0.08, 0.4),
-                    )
-                )
+                line = self.curve.xy(s, d), self.curve.xy(s1, d1_)
+                wide = float(rng.choice([0.2, 0.4, 1.0, 2.5]))
+                self.cover.append(Marking(line, wide, tone, strength=rng.uniform(0.08, 0.4)))
+
+    def band(self, kind: str, d0: float, d1: float, surface: Surface, rough_m: float = 0.0) -> None:
+        """An area between two offsets, as long as the curve."""
+        self.cover.append(Area(kind, self.curve.band(d0, d1), surface, rough_m))
 
     def part(self, shortest_m: float) -> tuple[float, float]:
         """A chance stretch of stations, often the whole."""
@@ -329,30 +308,16 @@ def _slopes(site: SceneDraft, side: float) -> tuple[float, float]:
 
 def _tone(surface: Surface, factor: float) -> Surface:
     r, g, b = surface.tint
-    return Surface(
-        surface.ramp,
-        surface.contrast,
-        surface.coarse,
-        surface.streak_deg,
-        (r * factor, g * factor, b * factor),
-        surface.seed,
-    )
+    return replace(surface, tint=(r * factor, g * factor, b * factor))
 
 
 def embankment(site: SceneDraft, side: float, d: float) -> float:
     """A slope up or down beside the bed, lit or shaded as a whole."""
     w = site.rng.uniform(2.0, 7.0)
     bright, dark = _slopes(site, side)
-    site.strip(
-        "embankment",
-        side * (d + w / 2),
-        w,
-        _tone(
-            site.green() if site.rng.random() < 0.6 else site.bare(),
-            bright if site.rng.random() < 0.5 else dark,
-        ),
-        0.8,
-    )
+    surface = site.green() if site.rng.random() < 0.6 else site.bare()
+    lit = bright if site.rng.random() < 0.5 else dark
+    site.strip("embankment", side * (d + w / 2), w, _tone(surface, lit), 0.8)
     return w
 
 
@@ -363,19 +328,12 @@ def service_road(site: SceneDraft, side: float, d: float) -> float:
     gap = rng.uniform(0.0, 2.0)
     middle = side * (d + gap + w / 2)
     paved = rng.random() < 0.35
-    site.strip(
-        "service_road",
-        middle,
-        w,
-        site.asphalt(site.curve.heading_deg) if paved else site.bare(),
-        0.0 if paved else 0.5,
-    )
+    surface = site.asphalt(site.curve.heading_deg) if paved else site.bare()
+    site.strip("service_road", middle, w, surface, 0.0 if paved else 0.5)
     if not paved and rng.random() < 0.7:
-        tone = rgb(str(rng.choice(["soil_light", "gravel", "sand", "mud"])))
+        tone = rgb(one_of(rng, "soil_light gravel sand mud"))
         for offset in (-0.85, 0.85):
-            site.cover.append(
-                Marking(site.curve.line(middle + offset), 0.55, tone, strength=rng.uniform(0.2, 0.6))
-            )
+            site.mark(middle + offset, 0.55, tone, rng.uniform(0.2, 0.6))
     for s in _stations(site, 0.02):
         _road_vehicle(site, s, middle, bool(rng.random() < 0.4))
     return gap + w
@@ -396,7 +354,7 @@ def wall(site: SceneDraft, side: float, d: float) -> float:
     rng = site.rng
     w = rng.uniform(0.2, 0.6)
     h = rng.uniform(1.2, 4.5)
-    tone = str(rng.choice(["concrete", "concrete_dark", "grey_dark", "brown", "leaf_dark", "concrete_light"]))
+    tone = one_of(rng, "concrete concrete_dark grey_dark brown leaf_dark concrete_light")
     a, b = site.part(30.0)
     line = site.curve.line(side * (d + 0.5 + w / 2), a, b)
     site.cover.append(Strip("wall", line, w, site.surface((tone, tone), (0.1, 0.5)), 0.0, h))
@@ -407,14 +365,7 @@ def fence(site: SceneDraft, side: float, d: float) -> float:
     """A fence: a faint line with posts."""
     rng = site.rng
     at = side * (d + rng.uniform(0.3, 1.5))
-    site.cover.append(
-        Marking(
-            site.curve.line(at),
-            0.2,
-            rgb(str(rng.choice(["grey_light", "grey_dark", "brown"]))),
-            strength=rng.uniform(0.45, 1.3),
-        )
-    )
+    site.mark(at, 0.2, rgb(one_of(rng, "grey_light grey_dark brown")), rng.uniform(0.45, 1.3))
     return 2.0
 
 
@@ -422,16 +373,10 @@ def pipes(site: SceneDraft, side: float, d: float) -> float:
     """Parallel pipelines or cable troughs."""
     rng = site.rng
     n = int(rng.integers(1, 5))
-    tone = str(rng.choice(["grey_light", "galvanised", "white", "rust", "grey", "concrete"]))
+    tone = one_of(rng, "grey_light galvanised white rust grey concrete")
     for i in range(n):
-        site.strip(
-            "pipe",
-            side * (d + 1.0 + 0.9 * i),
-            rng.uniform(0.3, 0.7),
-            site.surface((tone, tone), (0.05, 0.3)),
-            0.0,
-            0.8,
-        )
+        w, surface = rng.uniform(0.3, 0.7), site.surface((tone, tone), (0.05, 0.3))
+        site.strip("pipe", side * (d + 1.0 + 0.9 * i), w, surface, 0.0, 0.8)
     return n * 0.9 + 1.5
 
 
@@ -450,18 +395,11 @@ def canal(site: SceneDraft, side: float, d: float) -> float:
         site.strip("bank", side * (d + bank), rng.uniform(0.3, 0.8), site.concrete())
     if w > 12.0 and rng.random() < 0.5:
         for s in _stations(site, 0.012):
-            length = rng.uniform(18.0, 75.0)
-            wide = rng.uniform(4.5, 11.0)
+            length, wide = rng.uniform(18.0, 75.0), rng.uniform(4.5, 11.0)
             if wide < w * 0.7:
                 lane = side * (d + bank + wide / 2 + 0.6 + rng.uniform(0.0, w - wide - 1.0))
-                site.prop(
-                    "barge",
-                    s,
-                    lane,
-                    0.0,
-                    (length, wide, 2.0),
-                    pick(rng, weighted("rust 2 grey 1 red_oxide 1 soot 1")),
-                )
+                paint = pick(rng, weighted("rust 2 grey 1 red_oxide 1 soot 1"))
+                site.prop("barge", s, lane, 0.0, (length, wide, 2.0), paint)
     return 2 * bank + w
 
 
@@ -479,28 +417,15 @@ def _road_vehicle(site: SceneDraft, s: float, d: float, heavy: bool, turn: float
     rng = site.rng
     if not site.near(s, d):
         return
-    if heavy:
-        if rng.random() < 0.25:
-            site.prop("bus", s, d, turn, (rng.uniform(10.5, 14.5), 2.55, 3.1), pick(rng, TRAILER_PAINTS))
-            return
-        length = rng.uniform(12.0, 16.5)
-        site.prop(
-            "truck",
-            s,
-            d,
-            turn,
-            (length, rng.uniform(2.4, 2.6), rng.uniform(3.4, 4.1)),
-            pick(rng, TRAILER_PAINTS if rng.random() < 0.6 else CONTAINER_PAINTS),
-        )
+    if not heavy:
+        size = rng.uniform(3.8, 5.2), rng.uniform(1.7, 2.0), rng.uniform(1.4, 1.9)
+        site.prop("car", s, d, turn, size, pick(rng, CAR_PAINTS))
+    elif rng.random() < 0.25:
+        site.prop("bus", s, d, turn, (rng.uniform(10.5, 14.5), 2.55, 3.1), pick(rng, TRAILER_PAINTS))
     else:
-        site.prop(
-            "car",
-            s,
-            d,
-            turn,
-            (rng.uniform(3.8, 5.2), rng.uniform(1.7, 2.0), rng.uniform(1.4, 1.9)),
-            pick(rng, CAR_PAINTS),
-        )
+        size = rng.uniform(12.0, 16.5), rng.uniform(2.4, 2.6), rng.uniform(3.4, 4.1)
+        paint = pick(rng, TRAILER_PAINTS if rng.random() < 0.6 else CONTAINER_PAINTS)
+        site.prop("truck", s, d, turn, size, paint)
 
 
 def road(site: SceneDraft, side: float, d: float) -> float:
@@ -513,46 +438,24 @@ def road(site: SceneDraft, side: float, d: float) -> float:
     w = lanes * lane + 2 * shoulder
     middle = side * (d + gap + w / 2)
     if rng.random() < 0.5:  # kerb or gravel shoulder
-        site.strip(
-            "kerb",
-            middle,
-            w + rng.uniform(0.5, 3.0),
-            site.concrete() if rng.random() < 0.5 else site.bare(),
-            0.2,
-        )
-    site.strip(
-        "road", middle, w, site.asphalt(site.curve.heading_deg) if rng.random() < 0.85 else site.concrete()
-    )
+        wide = w + rng.uniform(0.5, 3.0)
+        site.strip("kerb", middle, wide, site.concrete() if rng.random() < 0.5 else site.bare(), 0.2)
+    surface = site.asphalt(site.curve.heading_deg) if rng.random() < 0.85 else site.concrete()
+    site.strip("road", middle, w, surface)
     site.wear(middle - w / 2, middle + w / 2, 1 / 300)
     white = rgb("line_white")
     strength = rng.uniform(0.2, 0.9)
     if rng.random() < 0.7:
         for e in (-1.0, 1.0):
-            site.cover.append(
-                Marking(site.curve.line(middle + e * lanes * lane / 2), 0.15, white, strength=strength)
-            )
+            site.mark(middle + e * lanes * lane / 2, 0.15, white, strength)
     for i in range(1, lanes):
         tone = rgb("line_yellow") if 2 * i == lanes and rng.random() < 0.5 else white
         solid = 2 * i == lanes and rng.random() < 0.5
-        site.cover.append(
-            Marking(
-                site.curve.line(middle + (i - lanes / 2) * lane),
-                0.15,
-                tone,
-                0.0 if solid else 3.0,
-                9.0,
-                strength,
-            )
-        )
+        line = site.curve.line(middle + (i - lanes / 2) * lane)
+        site.cover.append(Marking(line, 0.15, tone, 0.0 if solid else 3.0, 9.0, strength))
     if lanes >= 4 and rng.random() < 0.5:  # a median
-        site.strip(
-            "median",
-            middle,
-            rng.uniform(0.6, 3.0),
-            site.green() if rng.random() < 0.6 else site.concrete(),
-            0.0,
-            0.2,
-        )
+        wide, surface = rng.uniform(0.6, 3.0), site.green() if rng.random() < 0.6 else site.concrete()
+        site.strip("median", middle, wide, surface, 0.0, 0.2)
     trees = rng.random()
     if trees < 0.35:  # an avenue, or a planted median
         rows = (middle,) if trees < 0.12 and lanes >= 4 else (middle - w / 2 - 1.0, middle + w / 2 + 1.0)
@@ -581,7 +484,7 @@ def trailer_rows(site: SceneDraft, side: float, d: float) -> float:
     rng = site.rng
     rows = int(rng.choice([1, 1, 2, 3]))
     turn = float(rng.choice([90.0, 90.0, 90.0, 60.0, 45.0]))
-    kind = str(rng.choice(["trailer", "trailer", "trailer", "truck", "bus"]))
+    kind = one_of(rng, "trailer trailer trailer truck bus")
     length = float(
         rng.choice([6.5, 9.0, 12.2, 13.6, 14.6, 16.2]) if kind == "trailer" else rng.uniform(9.0, 16.5)
     )
@@ -603,15 +506,12 @@ def trailer_rows(site: SceneDraft, side: float, d: float) -> float:
             if rng.random() < fill:
                 if site.near(s, at):
                     paint = fleet if uniform else pick(rng, TRAILER_PAINTS)
-                    one = length * float(rng.choice([1.0, 1.0, 1.0, 0.85]))
-                    site.prop(
-                        kind,
-                        s,
-                        at + rng.normal(0, 0.35),
-                        turn + rng.normal(0, 1.0),
-                        (one, 2.55, 3.2 if kind == "bus" else 3.9),
-                        paint,
+                    size = (
+                        length * float(rng.choice([1.0, 1.0, 1.0, 0.85])),
+                        2.55,
+                        3.2 if kind == "bus" else 3.9,
                     )
+                    site.prop(kind, s, at + rng.normal(0, 0.35), turn + rng.normal(0, 1.0), size, paint)
                 s += pitch * rng.uniform(0.95, 1.08)
             else:
                 s += pitch * rng.uniform(1.0, 6.0)
@@ -627,21 +527,15 @@ def trailer_line(site: SceneDraft, side: float, d: float) -> float:
     _lot(site, side, d, w)
     for i in range(lines):
         at = side * (d + 3.5 + i * 3.6)
-        kind = str(rng.choice(["trailer", "truck", "container", "bus"]))
-        length = float(rng.choice([6.1, 12.2, 13.6, 14.6]))
+        kind = one_of(rng, "trailer truck container bus")
+        size = float(rng.choice([6.1, 12.2, 13.6, 14.6])), 2.5, 2.7 if kind == "container" else 3.8
+        paints = CONTAINER_PAINTS if kind == "container" else TRAILER_PAINTS
         a, b = site.part(30.0)
         s = a
         while s < b:
             if rng.random() < 0.85 and site.near(s, at):
-                site.prop(
-                    kind,
-                    s,
-                    at + rng.normal(0, 0.15),
-                    rng.normal(0, 0.8),
-                    (length, 2.5, 2.7 if kind == "container" else 3.8),
-                    pick(rng, CONTAINER_PAINTS if kind == "container" else TRAILER_PAINTS),
-                )
-            s += length + rng.uniform(0.4, 4.0)
+                site.prop(kind, s, at + rng.normal(0, 0.15), rng.normal(0, 0.8), size, pick(rng, paints))
+            s += size[0] + rng.uniform(0.4, 4.0)
     return w
 
 
@@ -649,7 +543,7 @@ def _lot(site: SceneDraft, side: float, d: float, width_m: float) -> None:
     """A paved or gravelled area under parked things."""
     hard = site.rng.random() < 0.75
     surface = site.hard() if hard else site.bare()
-    site.cover.append(Area("lot", site.curve.band(side * d, side * (d + width_m)), surface, 0.0))
+    site.band("lot", side * d, side * (d + width_m), surface)
     if hard:
         site.wear(side * d, side * (d + width_m))
 
@@ -658,15 +552,15 @@ def car_park(site: SceneDraft, side: float, d: float) -> float:
     """Rows of parked cars: a customers' car park with aisles, or new cars packed bumper to bumper."""
     rng = site.rng
     dense = rng.random() < 0.45
-    modules = int(rng.choice([1, 2, 3])) if not dense else int(rng.choice([2, 3, 4]))
-    slot = rng.uniform(4.8, 5.6) if not dense else rng.uniform(4.7, 5.3)
-    pitch = rng.uniform(2.35, 2.8) if not dense else rng.uniform(2.05, 2.5)
-    aisle = rng.uniform(5.5, 8.0) if not dense else float(rng.choice([0.6, 3.5, 6.5]))
+    modules = int(rng.choice([2, 3, 4] if dense else [1, 2, 3]))
+    slot = rng.uniform(4.7, 5.3) if dense else rng.uniform(4.8, 5.6)
+    pitch = rng.uniform(2.05, 2.5) if dense else rng.uniform(2.35, 2.8)
+    aisle = float(rng.choice([0.6, 3.5, 6.5])) if dense else rng.uniform(5.5, 8.0)
     rows = 2 * modules
     w = modules * (2 * slot + aisle) + 2.0
     _lot(site, side, d, w)
-    along = rng.random() < (0.15 if not dense else 0.35)  # cars parallel to the curve instead of across
-    fill = float(rng.choice([0.15, 0.5, 0.8, 0.97])) if not dense else float(rng.choice([0.85, 0.97, 1.0]))
+    along = rng.random() < (0.35 if dense else 0.15)  # cars parallel to the curve instead of across
+    fill = float(rng.choice([0.85, 0.97, 1.0] if dense else [0.15, 0.5, 0.8, 0.97]))
     paints: tuple[tuple[str, float], ...] = CAR_PAINTS
     if dense and rng.random() < 0.5:
         paints = (("white", 4.0), ("silver", 3.0), ("black", 3.0), (pick(rng, CAR_PAINTS), 3.0))
@@ -679,8 +573,8 @@ def car_park(site: SceneDraft, side: float, d: float) -> float:
     for r in range(rows):
         middle = side * (at + slot / 2)
         step = slot if along else pitch
-        tracks = (middle,) if not along else (middle - 1.2, middle + 1.2)
-        marks: list[Point] = []
+        tracks = (middle - 1.2, middle + 1.2) if along else (middle,)
+        marks: list[tuple[Point, ...]] = []
         for lane in tracks:
             s = a
             while s < b:
@@ -688,24 +582,13 @@ def car_park(site: SceneDraft, side: float, d: float) -> float:
                     if rng.random() < fill:
                         m, seed = bank[int(rng.integers(len(bank)))]
                         turn = (0.0 if along else 90.0) + (180.0 if rng.random() < 0.5 else 0.0)
-                        site.prop(
-                            "car",
-                            s,
-                            lane + rng.normal(0, 0.15),
-                            turn,
-                            (4.5, 1.8, 1.5),
-                            m,
-                            colours[m],
-                            seed=seed,
-                        )
+                        at_d = lane + rng.normal(0, 0.15)
+                        site.prop("car", s, at_d, turn, (4.5, 1.8, 1.5), m, colours[m], seed=seed)
                     if lined and not along:
-                        p = site.curve.at(
-                            np.array([s + step / 2] * 2), np.array([middle - slot / 2, middle + slot / 2])
-                        )
-                        marks += [(float(p[0, 0]), float(p[0, 1])), (float(p[1, 0]), float(p[1, 1]))]
+                        ends = np.array([middle - slot / 2, middle + slot / 2])
+                        marks.append(as_points(site.curve.at(np.full(2, s + step / 2), ends)))
                 s += step
-        for p0, p1 in zip(marks[::2], marks[1::2], strict=True):
-            site.cover.append(Marking((p0, p1), 0.12, white, strength=0.45))
+        site.cover += [Marking(line, 0.12, white, strength=0.45) for line in marks]
         at += slot + (aisle if r % 2 == 0 else 0.0)
     return w
 
@@ -728,10 +611,8 @@ def container_stacks(site: SceneDraft, side: float, d: float) -> float:
         s = a
         while s < b:
             if rng.random() < fill and site.near(s, at):
-                level = int(rng.integers(1, high + 1))
-                site.prop(
-                    "container", s, at, 0.0, (size, 2.44, 2.6 * level), bank[int(rng.integers(len(bank)))]
-                )
+                stack = size, 2.44, 2.6 * int(rng.integers(1, high + 1))
+                site.prop("container", s, at, 0.0, stack, bank[int(rng.integers(len(bank)))])
             s += size + rng.uniform(0.45, 1.3) + (6.0 if rng.random() < 0.04 else 0.0)
     return w + lane
 
@@ -759,20 +640,13 @@ def warehouses(site: SceneDraft, side: float, d: float) -> float:
         if rng.random() < 0.3:
             paint = pick(rng, _ROOFS)
         at = side * (d + apron + deep / 2)
-        site.prop(
-            "building", s + n / 2, at, 0.0, (n, deep * rng.uniform(0.75, 1.0), rng.uniform(5.0, 11.0)), paint
-        )
+        size = n, deep * rng.uniform(0.75, 1.0), rng.uniform(5.0, 11.0)
+        site.prop("building", s + n / 2, at, 0.0, size, paint)
         if apron > 10.0:
             for q in np.arange(s + 3.0, s + n - 3.0, rng.uniform(3.5, 5.0)):
                 if rng.random() < 0.5 and site.near(float(q), at):
-                    site.prop(
-                        "trailer",
-                        float(q),
-                        side * (d + apron - 6.9),
-                        90.0,
-                        (13.0, 2.5, 3.9),
-                        pick(rng, TRAILER_PAINTS),
-                    )
+                    dock = side * (d + apron - 6.9)
+                    site.prop("trailer", float(q), dock, 90.0, (13.0, 2.5, 3.9), pick(rng, TRAILER_PAINTS))
         s += n + float(rng.choice([1.0, 6.0, 15.0, 35.0]))
     return apron + deep + 2.0
 
@@ -793,14 +667,8 @@ def long_roofs(site: SceneDraft, side: float, d: float) -> float:
         s = a + rng.uniform(0, 8)
         while s < b:
             if site.near(s + unit / 2, at, unit / 2 + 10) and rng.random() < 0.92:
-                site.prop(
-                    "building",
-                    s + unit / 2,
-                    at,
-                    0.0,
-                    (unit, deep, h),
-                    paint if rng.random() < 0.85 else pick(rng, _ROOFS),
-                )
+                roof = paint if rng.random() < 0.85 else pick(rng, _ROOFS)
+                site.prop("building", s + unit / 2, at, 0.0, (unit, deep, h), roof)
             s += unit + float(rng.choice([0.4, 1.5, 4.0]))
     return rows * (deep + gap) + 1.0
 
@@ -815,37 +683,17 @@ def sheds(site: SceneDraft, side: float, d: float) -> float:
         at = side * (d + rng.uniform(1.5, w - 1.0))
         kind = rng.random()
         if kind < 0.5:
-            site.prop(
-                "building",
-                s,
-                at,
-                float(rng.choice([0.0, 90.0, rng.uniform(0, 180)])),
-                (rng.uniform(2.5, 13.0), rng.uniform(2.2, 6.0), rng.uniform(2.2, 4.0)),
-                pick(rng, _ROOFS),
-            )
+            turn = float(rng.choice([0.0, 90.0, rng.uniform(0, 180)]))
+            size = rng.uniform(2.5, 13.0), rng.uniform(2.2, 6.0), rng.uniform(2.2, 4.0)
+            site.prop("building", s, at, turn, size, pick(rng, _ROOFS))
         elif kind < 0.8:
-            tone = str(
-                rng.choice(
-                    [
-                        "timber",
-                        "concrete",
-                        "tarp_white",
-                        "tarp_blue",
-                        "rust",
-                        "logs",
-                        "grey_light",
-                        "ballast_light",
-                    ]
-                )
-            )
+            tone = one_of(rng, "timber concrete tarp_white tarp_blue rust logs grey_light ballast_light")
             n = int(rng.integers(1, 9))
             size = (rng.uniform(1.0, 8.0), rng.uniform(0.8, 2.6), rng.uniform(0.4, 2.0))
             for i in range(n):
                 site.prop("slab", s + i * (size[0] + 0.4), at, rng.normal(0, 1.5), size, tone)
         else:
-            tone = str(
-                rng.choice(["coal", "aggregate", "sand", "soil", "ballast_fresh", "ore_red", "snow_old"])
-            )
+            tone = one_of(rng, "coal aggregate sand soil ballast_fresh ore_red snow_old")
             r = rng.uniform(3.0, 12.0)
             site.prop("pile", s, at, rng.uniform(0, 180), (r * 1.6, r, r * 0.25), tone)
     return w
@@ -864,14 +712,9 @@ def houses(site: SceneDraft, side: float, d: float) -> float:
     for s in np.arange(a, b, pitch):
         if rng.random() < 0.88:
             size = (rng.uniform(8.0, min(pitch - 1.0, 18.0)), rng.uniform(7.0, 11.0), rng.uniform(3.0, 7.0))
-            site.prop(
-                "building",
-                float(s),
-                side * (d + w * 0.5 + rng.normal(0, 1.0)),
-                float(rng.choice([0.0, 90.0])) + rng.normal(0, 2.0),
-                size,
-                pick(rng, _ROOFS),
-            )
+            at = side * (d + w * 0.5 + rng.normal(0, 1.0))
+            turn = float(rng.choice([0.0, 90.0])) + rng.normal(0, 2.0)
+            site.prop("building", float(s), at, turn, size, pick(rng, _ROOFS))
         if rng.random() < 0.5:
             tree(site, float(s) + pitch / 2, side * (d + w * rng.uniform(0.1, 0.9)))
     return w
@@ -905,7 +748,7 @@ def platform(site: SceneDraft, side: float, d: float) -> float:
     surface = site.concrete() if rng.random() < 0.7 else site.asphalt(site.curve.heading_deg)
     site.cover.append(Area("platform", site.curve.band(side * d, side * (d + w), a, b), surface, 0.0, h))
     for e in (0.4, w - 0.4):
-        tone = rgb(str(rng.choice(["line_white", "line_yellow", "concrete_light"])))
+        tone = rgb(one_of(rng, "line_white line_yellow concrete_light"))
         site.cover.append(
             Marking(site.curve.line(side * (d + e), a, b), 0.2, tone, strength=rng.uniform(0.2, 0.9))
         )
@@ -1075,12 +918,6 @@ WIDE: BandTable = (
 )
 
 
-def choose(rng: np.random.Generator, table: BandTable) -> Band:
-    """A band drawn by weight."""
-    weights = np.array([w for _, w in table])
-    return table[int(rng.choice(len(table), p=weights / weights.sum()))][0]
-
-
 def fill_side(
     site: SceneDraft, side: float, start_m: float, reach_m: float, *, thin: int | None = None
 ) -> None:
@@ -1092,18 +929,14 @@ def fill_side(
     d = start_m
     left = int(rng.integers(0, 4)) if thin is None else thin
     while d < reach_m:
-        if left > 0:
-            d += choose(rng, THIN)(site, side, d)
-            left -= 1
-        else:
-            d += choose(rng, WIDE)(site, side, d)
-            left = int(rng.integers(0, 3))
+        d += pick(rng, THIN if left > 0 else WIDE)(site, side, d)
+        left = left - 1 if left > 0 else int(rng.integers(0, 3))
 
 
 def masts(site: SceneDraft, d: float, pitch_m: float, height_m: float, arm_m: float) -> None:
     """Catenary or light masts in a row."""
     rng = site.rng
-    tone = str(rng.choice(["grey_light", "grey", "grey_dark"]))
+    tone = one_of(rng, "grey_light grey grey_dark")
     colour = rgb(tone)
     for s in np.arange(-site.curve.reach_m + rng.uniform(0, pitch_m), site.curve.reach_m, pitch_m):
         site.prop(
