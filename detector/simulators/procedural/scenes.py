@@ -76,47 +76,31 @@ _BEDS = (
 
 # What stands beside a goods terminal's tracks, and what fills scenes without a railway.
 _TERMINAL: BandTable = (
-    (surroundings.car_park, 3.0),
-    (surroundings.container_stacks, 2.0),
-    (surroundings.trailer_rows, 2.0),
-    (surroundings.warehouses, 2.0),
-    (surroundings.trailer_line, 1.0),
-)
-_GREEN_WALLS: BandTable = ((surroundings.hedge, 2.0), (surroundings.tree_row, 2.0), (surroundings.woods, 1.0))
+    (surroundings.car_park, 3.0), (surroundings.container_stacks, 2.0), (surroundings.trailer_rows, 2.0),
+    (surroundings.warehouses, 2.0), (surroundings.trailer_line, 1.0),
+)  # fmt: skip
+_GREEN_WALLS: BandTable = (
+    (surroundings.hedge, 2.0), (surroundings.tree_row, 2.0), (surroundings.woods, 1.0),
+)  # fmt: skip
 _FILLINGS: dict[str, BandTable] = {
     "lots": (
-        (surroundings.car_park, 4.0),
-        (surroundings.trailer_rows, 3.0),
-        (surroundings.trailer_line, 2.5),
-        (surroundings.container_stacks, 2.0),
-        (surroundings.warehouses, 2.0),
-        (surroundings.long_roofs, 2.0),
-        (surroundings.greenhouses, 1.0),
-        (surroundings.road, 1.0),
+        (surroundings.car_park, 4.0), (surroundings.trailer_rows, 3.0), (surroundings.trailer_line, 2.5),
+        (surroundings.container_stacks, 2.0), (surroundings.warehouses, 2.0),
+        (surroundings.long_roofs, 2.0), (surroundings.greenhouses, 1.0), (surroundings.road, 1.0),
         (surroundings.storage_tanks, 0.5),
     ),
     "blocks": (
-        (surroundings.houses, 3.0),
-        (surroundings.warehouses, 2.0),
-        (surroundings.long_roofs, 2.0),
-        (surroundings.road, 4.0),
-        (surroundings.car_park, 1.0),
-        (surroundings.tree_row, 1.0),
+        (surroundings.houses, 3.0), (surroundings.warehouses, 2.0), (surroundings.long_roofs, 2.0),
+        (surroundings.road, 4.0), (surroundings.car_park, 1.0), (surroundings.tree_row, 1.0),
         (surroundings.platform, 0.6),
     ),
     "open": (
-        (surroundings.field_, 4.0),
-        (surroundings.woods, 2.0),
-        (surroundings.verge, 1.0),
-        (surroundings.ditch, 2.0),
-        (surroundings.service_road, 2.0),
-        (surroundings.tree_row, 2.0),
-        (surroundings.footpath, 2.0),
-        (surroundings.canal, 1.0),
-        (surroundings.bare_yard, 1.0),
+        (surroundings.field_, 4.0), (surroundings.woods, 2.0), (surroundings.verge, 1.0),
+        (surroundings.ditch, 2.0), (surroundings.service_road, 2.0), (surroundings.tree_row, 2.0),
+        (surroundings.footpath, 2.0), (surroundings.canal, 1.0), (surroundings.bare_yard, 1.0),
         (surroundings.wall, 0.5),
     ),
-}
+}  # fmt: skip
 
 
 def random_weather(rng: np.random.Generator, *, snow_share: float = 0.35) -> Weather:
@@ -130,10 +114,7 @@ def random_weather(rng: np.random.Generator, *, snow_share: float = 0.35) -> Wea
 
 def random_light(rng: np.random.Generator, *, low_share: float = 0.0) -> tuple[Sun, ViewGeometry]:
     """Where the sun stands and the sensor looks; `low_share` is how often the sun is made to stand low."""
-    if rng.random() < 0.85:
-        azimuth = rng.normal(170.0, 35.0) % 360.0
-    else:
-        azimuth = rng.uniform(0.0, 360.0)
+    azimuth = rng.normal(170.0, 35.0) % 360.0 if rng.random() < 0.85 else rng.uniform(0.0, 360.0)
     elevation = float(np.clip(rng.beta(2.2, 2.2) * 62.0 + 12.0, 12.0, 74.0))
     if low_share > 0.0 and rng.random() < low_share:
         elevation = rng.uniform(10.0, 30.0)

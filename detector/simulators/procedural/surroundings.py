@@ -887,35 +887,14 @@ Band = Callable[[SceneDraft, float, float], float]
 BandTable = tuple[tuple[Band, float], ...]
 
 THIN: BandTable = (
-    (verge, 4.0),
-    (ditch, 3.0),
-    (embankment, 2.0),
-    (service_road, 3.5),
-    (footpath, 2.5),
-    (wall, 1.5),
-    (fence, 1.5),
-    (pipes, 0.6),
-    (tree_row, 1.6),
-    (hedge, 2.2),
-    (platform, 0.8),
-)
+    (verge, 4.0), (ditch, 3.0), (embankment, 2.0), (service_road, 3.5), (footpath, 2.5), (wall, 1.5),
+    (fence, 1.5), (pipes, 0.6), (tree_row, 1.6), (hedge, 2.2), (platform, 0.8),
+)  # fmt: skip
 WIDE: BandTable = (
-    (road, 3.0),
-    (canal, 1.6),
-    (trailer_rows, 1.8),
-    (trailer_line, 1.2),
-    (car_park, 2.2),
-    (container_stacks, 1.3),
-    (warehouses, 2.6),
-    (long_roofs, 1.4),
-    (sheds, 2.0),
-    (houses, 1.2),
-    (greenhouses, 0.5),
-    (storage_tanks, 0.5),
-    (woods, 1.2),
-    (field_, 2.4),
-    (bare_yard, 1.8),
-)
+    (road, 3.0), (canal, 1.6), (trailer_rows, 1.8), (trailer_line, 1.2), (car_park, 2.2),
+    (container_stacks, 1.3), (warehouses, 2.6), (long_roofs, 1.4), (sheds, 2.0), (houses, 1.2),
+    (greenhouses, 0.5), (storage_tanks, 0.5), (woods, 1.2), (field_, 2.4), (bare_yard, 1.8),
+)  # fmt: skip
 
 
 def fill_side(
