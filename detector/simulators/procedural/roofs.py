@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from detector.simulators.procedural.materials import encode, rgb
 from detector.simulators.procedural.rolling_stock import CAR_PAINTS, CONTAINER_PAINTS, one_of, pick
-from detector.simulators.procedural.sheet import U8, Patch, Sheet, noise, paint_livery
+from detector.simulators.procedural.sheet import U8, Patch, Sheet, bumps, noise, paint_livery
 from detector.simulators.procedural.spec import Colour, Prop, Sun, Wagon
 
 PX_PER_M = 10.0  # vehicles
@@ -64,7 +64,7 @@ def _gondola(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Gene
         fill = rng.uniform(0.55, 1.08)
         at = s.box(end, length - end, wall, width - wall)
         h, n = s.height[at].shape
-        tex = noise("cloudy" if w.load != "scrap" else "fine", w.seed, h, n).astype(np.float32) / 128.0 - 1.0
+        tex = bumps("cloudy" if w.load != "scrap" else "fine", w.seed, h, n)
         heaps = int(rng.integers(1, 5))
         x = np.linspace(0, heaps * math.pi, n)
         along = np.abs(np.sin(x)) ** 0.5 if heaps > 1 else np.ones(n)
@@ -102,22 +102,15 @@ def _box(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generato
     if style.random() < 0.4:  # ends of another colour
         d = style.uniform(0.25, 0.8)
         f = style.uniform(0.5, 1.4)
-        s.shade(0, d, 0, w.width_m, f)
-        s.shade(w.length_m - d, w.length_m, 0, w.width_m, f)
+        s.shade_ends(d, f)
     if style.random() < 0.35:  # roof hatches of grain box cars
         n = int(style.integers(2, 6))
         for x in np.linspace(1.5, w.length_m - 1.5, n):
-            s.fill(
-                x - 0.4,
-                x + 0.4,
-                w.width_m / 2 - 0.4,
-                w.width_m / 2 + 0.4,
-                _scaled(w.colour, style.uniform(0.4, 1.6)),
-            )
+            tone, mid = _scaled(w.colour, style.uniform(0.4, 1.6)), w.width_m / 2
+            s.fill(x - 0.4, x + 0.4, mid - 0.4, mid + 0.4, tone)
     if style.random() < 0.4:  # eaves
         e = style.uniform(0.1, 0.3)
-        s.shade(0, w.length_m, 0, e, 0.75)
-        s.shade(0, w.length_m, w.width_m - e, w.width_m, 0.75)
+        s.shade_sides(e, 0.75)
 
 
 def _autorack(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
@@ -127,16 +120,14 @@ def _autorack(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Gen
     if kind < 0.5:  # roof sheet brighter than the side rails or the other way round
         e = style.uniform(0.25, 0.7)
         f = float(style.uniform(0.45, 0.85) if style.random() < 0.75 else style.uniform(1.1, 1.35))
-        s.shade(0, w.length_m, 0, e, f)
-        s.shade(0, w.length_m, w.width_m - e, w.width_m, f)
+        s.shade_sides(e, f)
     elif kind < 0.75:
         half = style.uniform(0.2, 0.6)
         s.shade(0, w.length_m, w.width_m / 2 - half, w.width_m / 2 + half, style.uniform(0.6, 1.3))
     if style.random() < 0.5:
         d = style.uniform(0.3, 1.5)
         f = style.uniform(0.5, 1.2)
-        s.shade(0, d, 0, w.width_m, f)
-        s.shade(w.length_m - d, w.length_m, 0, w.width_m, f)
+        s.shade_ends(d, f)
     if style.random() < 0.4:  # panels replaced over the years
         for x in np.arange(0, w.length_m, w.length_m / int(style.integers(3, 9))):
             s.shade(x, x + w.length_m / 9, 0, w.width_m, rng.uniform(0.85, 1.12))
@@ -183,8 +174,7 @@ def _flat(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generat
     s.shade(0, w.length_m, w.width_m - side, w.width_m, style.uniform(0.6, 1.3))
     bulkhead = style.random() < 0.25
     if bulkhead:
-        s.fill(0, 0.35, 0, w.width_m, w.colour, 3.6)
-        s.fill(w.length_m - 0.35, w.length_m, 0, w.width_m, w.colour, 3.6)
+        s.fill_ends(0.35, w.colour, 3.6)
     deck = 1.25
     length, width = w.length_m, w.width_m
     if w.load in {"timber", "logs"}:
@@ -208,14 +198,8 @@ def _flat(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generat
         x = 1.0
         while x < length - 2.0:
             d = rng.uniform(1.0, 4.0)
-            s.fill(
-                x,
-                min(x + d, length - 0.5),
-                0.5,
-                width - 0.5,
-                _scaled(w.load_colour, rng.uniform(0.6, 1.5)),
-                deck + rng.uniform(0.3, 1.6),
-            )
+            tone = _scaled(w.load_colour, rng.uniform(0.6, 1.5))
+            s.fill(x, min(x + d, length - 0.5), 0.5, width - 0.5, tone, deck + rng.uniform(0.3, 1.6))
             x += d + rng.uniform(0.3, 2.5)
     elif w.load == "vehicles":
         x = 0.4
@@ -330,13 +314,12 @@ def _hopper(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Gener
             xb = end + (length - 2 * end) * i / bays
             s.fill(xb - 0.1, xb + 0.1, wall, width - wall, w.colour, w.height_m - 0.1)
     else:
-        tex = noise("cloudy", w.seed, h, n).astype(np.float32) / 128.0 - 1.0
+        tex = bumps("cloudy", w.seed, h, n)
         mound = np.outer(np.cos(np.linspace(-1.2, 1.2, h)), 0.6 + 0.4 * np.abs(np.sin(np.pi * x)))
         s.height[at] = w.height_m - 0.5 + 0.7 * mound + 0.2 * tex
         s.rgb[at] = encode(w.load_colour) * (1.0 + 0.3 * tex + 0.2 * (mound - 0.6))[..., None]
     if end > 0.5:  # slope sheets at the ends
-        s.shade(0, end, 0, width, 0.7)
-        s.shade(length - end, length, 0, width, 0.7)
+        s.shade_ends(end, 0.7)
         s.height[s.box(0, end, 0, width)] = 2.0
         s.height[s.box(length - end, length, 0, width)] = 2.0
 
@@ -374,7 +357,7 @@ def _covered_hopper(
 
 def _tarp(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
     s.across(_roof_profile(sun, w.angle_deg, style.uniform(8.0, 40.0)))
-    folds = noise("cloudy", w.seed, s.h, s.w).astype(np.float32) / 128.0 - 1.0
+    folds = bumps("cloudy", w.seed, s.h, s.w)
     s.rgb *= (1.0 + 0.25 * folds)[..., None]
     y = np.linspace(-1, 1, s.h)
     s.height += (0.25 * folds - 0.5 * (y**2)[:, None]).astype(np.float32)
@@ -386,8 +369,7 @@ def _tarp(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generat
             s.fill(a, b, 0, w.width_m, rgb("rust"), 1.3)
     if style.random() < 0.3:
         e = style.uniform(0.1, 0.3)
-        s.fill(0, w.length_m, 0, e, rgb("rust"), 2.0)
-        s.fill(0, w.length_m, w.width_m - e, w.width_m, rgb("rust"), 2.0)
+        s.fill_sides(e, rgb("rust"), 2.0)
 
 
 def _locomotive(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Generator, sun: Sun) -> None:
@@ -395,8 +377,7 @@ def _locomotive(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.G
     if style.random() < 0.5:  # hood unit: narrow long hood, walkways, a cab
         walk = style.uniform(0.35, 0.6)
         deck = _scaled(rgb("grey_dark"), style.uniform(0.6, 1.6))
-        s.fill(0, length, 0, walk, deck, 1.5)
-        s.fill(0, length, width - walk, width, deck, 1.5)
+        s.fill_sides(walk, deck, 1.5)
         s.fill(0, style.uniform(0.6, 1.4), 0, width, deck, 1.5)
         s.fill(length - style.uniform(0.6, 1.4), length, 0, width, deck, 1.5)
         c0 = style.uniform(1.5, length * 0.4)
@@ -406,8 +387,7 @@ def _locomotive(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.G
     else:  # full-width body, perhaps electric
         s.across(_roof_profile(sun, w.angle_deg, style.uniform(15, 35)))
         nose = style.uniform(0.4, 1.8)
-        s.shade(0, nose, 0, width, 0.75)
-        s.shade(length - nose, length, 0, width, 0.75)
+        s.shade_ends(nose, 0.75)
         roof = _scaled(rgb("grey"), style.uniform(0.4, 1.4))
         if style.random() < 0.6:
             s.fill(nose + 0.8, length - nose - 0.8, 0.35, width - 0.35, roof)
@@ -439,8 +419,7 @@ def _coach(s: Sheet, w: Wagon, rng: np.random.Generator, style: np.random.Genera
     e = style.uniform(0.2, 0.5)
     s.shade(0, w.length_m, 0, e, style.uniform(0.6, 1.1))
     s.shade(0, w.length_m, w.width_m - e, w.width_m, style.uniform(0.6, 1.1))
-    s.shade(0, 0.5, 0, w.width_m, 0.7)
-    s.shade(w.length_m - 0.5, w.length_m, 0, w.width_m, 0.7)
+    s.shade_ends(0.5, 0.7)
 
 
 def _multiple_unit(
@@ -488,8 +467,7 @@ def _multiple_unit(
         paint = rgb(pick(style, CONTAINER_PAINTS))
         b = style.uniform(0.2, 0.5)
         s.fill(0, length, mid - b, mid + b, paint)
-    s.shade(0, 0.25, 0, width, 0.75)
-    s.shade(length - 0.25, length, 0, width, 0.75)
+    s.shade_ends(0.25, 0.75)
     if w.load.startswith("cab"):
         nose = style.uniform(0.8, 4.0)
         paint = rgb(pick(style, CONTAINER_PAINTS)) if style.random() < 0.5 else w.colour
@@ -571,8 +549,7 @@ def _trailer(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
         s.ribs(rng.uniform(0.5, 2.0), rng.uniform(-0.15, 0.12))
     if rng.random() < 0.3:
         s.fill(0, rng.uniform(0.2, 0.8), 0.2, p.width_m - 0.2, rgb("grey_dark"), 2.6)
-    s.shade(0, p.length_m, 0, 0.12, 0.8)
-    s.shade(0, p.length_m, p.width_m - 0.12, p.width_m, 0.8)
+    s.shade_sides(0.12, 0.8)
 
 
 def _bus(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
@@ -585,8 +562,7 @@ def _boxes(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     """A single container or a stack of them."""
     pitch = float(rng.choice([0.3, 0.6]))
     s.ribs(pitch, -0.08)
-    s.shade(0, 0.15, 0, p.width_m, 0.75)
-    s.shade(p.length_m - 0.15, p.length_m, 0, p.width_m, 0.75)
+    s.shade_ends(0.15, 0.75)
 
 
 def _building(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
@@ -610,10 +586,8 @@ def _building(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
         s.rgb *= np.where(near, prof[0], prof[2]).astype(np.float32)[:, None, None]
     else:  # flat, with parapet and machines
         edge = rng.uniform(0.3, 0.9)
-        s.shade(0, length, 0, edge, 1.2)
-        s.shade(0, length, width - edge, width, 1.2)
-        s.shade(0, edge, 0, width, 1.2)
-        s.shade(length - edge, length, 0, width, 1.2)
+        s.shade_sides(edge, 1.2)
+        s.shade_ends(edge, 1.2)
         for _ in range(int(rng.poisson(length * width / 220.0))):
             x, y0 = rng.uniform(1, length), rng.uniform(1, width)
             d, e = rng.uniform(0.8, 3.5), rng.uniform(0.8, 3.0)
@@ -644,8 +618,7 @@ def _canopy(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
 
 def _overpass(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     edge = rng.uniform(0.4, 1.2)
-    s.shade(0, p.length_m, 0, edge, 1.25)
-    s.shade(0, p.length_m, p.width_m - edge, p.width_m, 1.25)
+    s.shade_sides(edge, 1.25)
     x = 0.0
     while x < p.length_m:
         s.fill(x, x + 3.0, p.width_m / 2 - 0.1, p.width_m / 2 + 0.1, rgb("line_white"))
@@ -686,7 +659,7 @@ def _pile(s: Sheet, p: Prop, rng: np.random.Generator, sun: Sun) -> None:
     """A heap of bulk goods."""
     y, x = np.mgrid[-1 : 1 : s.h * 1j, -1 : 1 : s.w * 1j]
     dome = np.clip(1.0 - np.hypot(x, y) ** 1.5, 0.0, 1.0).astype(np.float32)
-    tex = noise("cloudy", p.seed, s.h, s.w).astype(np.float32) / 128.0 - 1.0
+    tex = bumps("cloudy", p.seed, s.h, s.w)
     s.height[:] = p.height_m * dome * (1.0 + 0.3 * tex)
     light = _roof_profile(sun, p.angle_deg, 30.0, s.h)[:, None]
     s.rgb *= (light * (1.0 + 0.25 * tex))[..., None].astype(np.float32)
@@ -723,8 +696,8 @@ def tree_patch(prop: Prop, sun: Sun) -> Patch:
     scale = COARSE_PX_PER_M
     n = max(5, round(prop.length_m * scale))
     y, x = np.mgrid[-1 : 1 : n * 1j, -1 : 1 : n * 1j]
-    lump = noise("cloudy", prop.seed, n, n).astype(np.float32) / 128.0 - 1.0
-    fine = noise("fine", prop.seed >> 4, n, n).astype(np.float32) / 128.0 - 1.0
+    lump = bumps("cloudy", prop.seed, n, n)
+    fine = bumps("fine", prop.seed >> 4, n, n)
     r = np.hypot(x, y) + 0.55 * lump + 0.25 * fine
     dome = np.sqrt(np.clip(1.0 - r**2, 0.0, 1.0)).astype(np.float32)
     height = prop.height_m * (0.4 + 0.6 * dome) + 0.5 * fine

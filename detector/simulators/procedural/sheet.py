@@ -64,6 +64,26 @@ class Sheet:
         at = self.box(x0, x1, y0, y1)
         self.rgb[at] *= factor
 
+    def shade_ends(self, depth_m: float, factor: float) -> None:
+        """Brighten or darken both ends."""
+        self.shade(0, depth_m, 0, self.width_m, factor)
+        self.shade(self.length_m - depth_m, self.length_m, 0, self.width_m, factor)
+
+    def shade_sides(self, depth_m: float, factor: float) -> None:
+        """Brighten or darken both long sides."""
+        self.shade(0, self.length_m, 0, depth_m, factor)
+        self.shade(0, self.length_m, self.width_m - depth_m, self.width_m, factor)
+
+    def fill_ends(self, depth_m: float, colour: Colour, height_m: float) -> None:
+        """Paint both ends."""
+        self.fill(0, depth_m, 0, self.width_m, colour, height_m)
+        self.fill(self.length_m - depth_m, self.length_m, 0, self.width_m, colour, height_m)
+
+    def fill_sides(self, depth_m: float, colour: Colour, height_m: float) -> None:
+        """Paint both long sides."""
+        self.fill(0, self.length_m, 0, depth_m, colour, height_m)
+        self.fill(0, self.length_m, self.width_m - depth_m, self.width_m, colour, height_m)
+
     def across(self, profile: NDArray[np.float64] | F32) -> None:
         """Multiply by a profile over the width."""
         y = np.linspace(0.0, len(profile) - 1.0, self.h)
@@ -141,6 +161,11 @@ def noise(name: str, seed: int, height: int, width: int) -> NDArray[np.uint8]:
     rows = (np.arange(y, y + height)) % _SIZE
     cols = (np.arange(x, x + width)) % _SIZE
     return base[rows[:, None], cols[None, :]]
+
+
+def bumps(name: str, seed: int, height: int, width: int) -> F32:
+    """The same as numbers from -1 to 1."""
+    return noise(name, seed, height, width).astype(np.float32) / 128.0 - 1.0
 
 
 def streaks(angle_deg: float, seed: int, height: int, width: int) -> NDArray[np.uint8]:

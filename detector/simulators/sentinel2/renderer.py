@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from detector.simulators.procedural.layout import footprint
 from detector.simulators.procedural.materials import MATERIALS
-from detector.simulators.procedural.sheet import noise
+from detector.simulators.procedural.sheet import bumps, noise
 from detector.simulators.procedural.spec import Area, Consist, Prop, SceneSpec, Strip, Surface, Wagon
 from detector.simulators.procedural.yards import Yard, surfaces_of
 from geo.grid import Grid
@@ -138,7 +138,7 @@ def draw_ground(yard: Yard, rng: np.random.Generator) -> Ground:
         cv2.polylines(mask, [sheet.points(track.line)], False, 255, thick, cv2.LINE_AA, 4)
         sheet.lay(mask, track.ballast)
         here = mask > 0
-        dirt = noise("patchy", track.ballast.seed ^ 0x55AA, *sheet.shape).astype(np.float32) / 128.0 - 1.0
+        dirt = bumps("patchy", track.ballast.seed ^ 0x55AA, *sheet.shape)
         shade = 1.0 - 0.5 * track.stain - 0.3 * track.blotchy * dirt
         sheet.bare[:, here] *= np.clip(shade[here], 0.35, 1.5)
         if track.overgrown > 0:
@@ -444,12 +444,12 @@ class CoarseYard:
 
     def _moisture(self, sky: AcquisitionConditions, rng: np.random.Generator) -> F32:
         h, w = self.size
-        lasting = noise("patchy", self.yard.spec.seed, h, w).astype(np.float32) / 128.0 - 1.0
-        today = noise("patchy", int(rng.integers(1 << 24)), h, w).astype(np.float32) / 128.0 - 1.0
+        lasting = bumps("patchy", self.yard.spec.seed, h, w)
+        today = bumps("patchy", int(rng.integers(1 << 24)), h, w)
         uneven = self.parameters.patchiness * (0.6 * lasting + 0.4 * today)
         dark = 0.35 * sky.wet * np.clip(1.0 + uneven, 0.0, 1.8) * self.ground.thirst
         # Small things move: dust, oil, tyres, stacks. Patches of twenty to sixty metres, each band alike.
-        local = noise("cloudy", int(rng.integers(1 << 24)), h, w).astype(np.float32) / 128.0 - 1.0
+        local = bumps("cloudy", int(rng.integers(1 << 24)), h, w)
         return np.asarray(np.clip(1.0 - dark, 0.3, 1.0) * np.exp(3.0 * self.parameters.change * local))[None]
 
     def _snowed(self, values: F32, sky: AcquisitionConditions, rng: np.random.Generator) -> F32:
