@@ -24,9 +24,9 @@ from shapely.geometry import mapping, shape
 from shapely.geometry.base import BaseGeometry
 
 from aoi.check import slugify
-from aoi.datum import datum_doubt, has_no_place
 from aoi.errors import AreaError, InputError
 from aoi.files import decoded, parse_json, read_bytes
+from aoi.geodesy import datum_doubt, has_no_place
 
 __all__ = ["area_document_of", "bbox_document", "has_roles", "is_bbox"]
 
@@ -389,8 +389,7 @@ def _tracks(
     lines: Iterable[tuple[LineString, Mapping[str, Any]]], outlines: list[BaseGeometry], name: str
 ) -> Iterator[tuple[str, LineString]]:
     """Lines as tracks: cut at the boundary, each with an id of its own."""
-    from aoi.clipping import clip
-    from aoi.railway_lines import RailLine
+    from aoi.railway_lines import RailLine, clip
 
     if not all(one.is_valid for one in outlines):
         return  # whoever checks the boundary says so

@@ -4,12 +4,12 @@ GDAL reads more than two hundred formats, and some of them are no images but des
 web services, catalogues, other files, programs. Nothing that a user is given may make a request or lead out
 of its own folder by itself. So:
 
-- only the drivers of an allow-list open a file, whatever it claims to be (`RASTERS`, `VECTORS`);
-- a description is read by us first (`check_references`): what points to the network or out of the folder tree
-  of the file is refused, with the name of the file and of what it points to;
-- GDAL's remote file systems are shut for every opening (`SHUT`), and so is Python in VRT files;
-- in processes of ours (the command line), the drivers that aren't allowed don't exist (`shut_gdal`), since
-  GDAL opens side files (overviews, masks) with any driver that there is.
+- only the drivers of an allow-list open a file, whatever it claims to be (`RASTERS`, `VECTORS`); - a
+description is read by us first (`check_references`): what points to the network or out of the folder tree of
+the file is refused, with the name of the file and of what it points to; - GDAL's remote file systems are shut
+for every opening (`SHUT`), and so is Python in VRT files; - in processes of ours (the command line), the
+drivers that aren't allowed don't exist (`shut_gdal`), since GDAL opens side files (overviews, masks) with any
+driver that there is.
 
 Two copies of GDAL may be loaded, those of rasterio and of pyogrio; both read the process's environment.
 """
@@ -26,7 +26,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aoi.environment import set_variables
 from aoi.files import real_path
 from aoi.references import RefusedFileError, check_references
 
@@ -138,7 +137,7 @@ def shut_gdal() -> None:
 
     For programs of ours, before rasterio or pyogrio are imported; a program that imports railwatch as a
     library keeps its drivers. What the environment said before is not asked, but kept for other programs that
-    are started from here (`aoi.environment`).
+    are started from here (`aoi.gdal`).
     """
     options = {**SHUT, "GDAL_SKIP": _skip_list(), "PROJ_NETWORK": "OFF"}
     # No copy of GDAL has all of the drivers that are to be skipped, and each says so: pyogrio's on stderr, as
@@ -303,3 +302,32 @@ def _skip_list() -> str:
 def unexpected_driver(name: str) -> bool:
     """Whether a driver is neither allowed nor known to be skipped, for the tests."""
     return name not in {*RASTERS, *VECTORS, *_INNER} and name not in _skip_list().split(",")
+
+
+_before: dict[str, str | None] = {}
+
+
+def set_variables(values: Mapping[str, str]) -> None:
+    """Set variables that libraries read when they are loaded.
+
+    What they were before is kept for other programs that are started from here (`outer_environment`).
+
+    Example:
+        >>> set_variables({"RAILWATCH_EXAMPLE": "1"})
+        >>> os.environ["RAILWATCH_EXAMPLE"], "RAILWATCH_EXAMPLE" in outer_environment()
+        ('1', False)
+    """
+    for name, value in values.items():
+        _before.setdefault(name, os.environ.get(name))
+        os.environ[name] = value
+
+
+def outer_environment() -> dict[str, str]:
+    """The environment as it was before `set_variables`, for programs of the user's own."""
+    outer = dict(os.environ)
+    for name, value in _before.items():
+        if value is None:
+            outer.pop(name, None)
+        else:
+            outer[name] = value
+    return outer

@@ -12,7 +12,6 @@ from shapely.geometry.base import BaseGeometry
 
 from aoi import geodesy as ground
 from aoi.area_import import area_document_of
-from aoi.clipping import clip
 from aoi.errors import AreaError
 from aoi.io import (
     area_from_document,
@@ -24,7 +23,7 @@ from aoi.io import (
     write_document,
 )
 from aoi.model import AreaOfInterest, Source
-from aoi.railway_lines import RailLine, Railways, read_railways
+from aoi.railway_lines import RailLine, Railways, clip, read_railways
 
 __all__ = ["TrackImport", "import_tracks", "put_tracks", "with_tracks"]
 

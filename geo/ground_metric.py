@@ -21,7 +21,7 @@ from pyproj import Geod, Transformer
 from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
 
-from aoi.datum import DatumDoubt, datum_doubt, has_no_place
+from aoi.geodesy import DatumDoubt, datum_doubt, has_no_place
 from geo.errors import SceneError
 
 FloatArray = npt.NDArray[np.float64]
@@ -90,7 +90,7 @@ def is_local(crs: CRS) -> bool:
 
 
 def doubt_at(crs: CRS, xy: npt.ArrayLike, path: Path) -> DatumDoubt | None:
-    """What is doubtful about the WGS84 place of a point, see `aoi.datum.datum_doubt`.
+    """What is doubtful about the WGS84 place of a point, see `aoi.geodesy.datum_doubt`.
 
     Raises:
         SceneError: The CRS can't be brought to WGS84.

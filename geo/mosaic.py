@@ -20,7 +20,7 @@ from rasterio.warp import reproject, transform_bounds
 from geo.coverage import area_in_pixels
 from geo.errors import SceneError
 from geo.ground_metric import apply_affine, composed
-from geo.pixels import PixelReader, PixelSource, RawPixels
+from geo.rendering import PixelReader, PixelSource, RawPixels
 from geo.resample import Window
 from geo.scene import Scene, scene_id
 
@@ -163,7 +163,7 @@ class MosaicReader:
     readers: dict[int, PixelReader] = field(default_factory=dict)
 
     def read(self, window: Window, shape: tuple[int, int] | None = None) -> RawPixels:
-        """Read a window that lies inside the mosaic; see `geo.pixels.PixelReader`."""
+        """Read a window that lies inside the mosaic; see `geo.rendering.PixelReader`."""
         x0, y0, x1, y1 = window
         numbers: npt.NDArray[Any] | None = None
         valid = np.zeros((y1 - y0, x1 - x0), np.bool_)

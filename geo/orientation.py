@@ -14,7 +14,7 @@ import numpy as np
 from affine import Affine
 
 from geo.ground_metric import FloatArray, composed
-from geo.pixels import PixelReader, PixelSource, RawPixels
+from geo.rendering import PixelReader, PixelSource, RawPixels
 from geo.resample import Window
 from geo.scene import Scene
 

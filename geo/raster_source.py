@@ -1,26 +1,110 @@
-"""The pixels of one file that GDAL reads, by window, and which of them are valid."""
+"""Files as GDAL opens them, their pixels by window, and which of these are missing ground.
+
+Some of an image only looks like missing ground. Programs that write four bands of bytes without being told
+what they are call the fourth one alpha, though it may be near infrared; and a picture stretched for the eye
+holds the number that a file calls nodata wherever something is black. Both would take dark wagons out of the
+picture.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
-from geo.dataset import first_line, opened
+from aoi.gdal import RefusedFileError, open_raster
 from geo.errors import SceneError
-from geo.pixels import RawPixels
+from geo.file_tree import zip_member
+from geo.image_files import foreign_format, header_beside
+from geo.rendering import RawPixels
 from geo.resample import Window
-from geo.transparency import hole_px, missing_ground
+from geo.sentinel2.formats.product_names import parse_product_name
+
+__all__ = [
+    "LARGEST_HOLE_M",
+    "hole_px",
+    "is_mask",
+    "may_be_a_colour",
+    "missing_ground",
+]
+
+# Those that are made of other files.
+MOSAICS = ("VRT", "DIMAP", "TIL")
+
+_GDAL_OPTIONS = {
+    # A JPEG cut short is an error, not a grey area.
+    "GDAL_ERROR_ON_LIBJPEG_WARNING": True,
+    # The short cut for reading a whole PNG at once doesn't notice that the file has been cut short.
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": False,
+    # A raw file (ENVI, .bil) shorter than its header says is an error, not black ground.
+    "RAW_CHECK_FILE_SIZE": True,
+}
+
+
+@contextmanager
+def opened(path: Path, *, quiet: bool = False, placed: bool = True) -> Iterator[DatasetReader]:
+    """An open image, with GDAL set up in this thread.
+
+    Args:
+        path: The file.
+        quiet: Whether the image is known to have a position, so that rasterio won't warn of having none.
+        placed: Whether its position is wanted. Without, PROJ opens no database for this thread, which takes
+            longer than to open the image.
+    """
+    options = _GDAL_OPTIONS if placed else {**_GDAL_OPTIONS, "GDAL_GEOREF_SOURCES": "NONE"}
+    member = zip_member(path)
+    name = path if member is None else member.gdal
+    with ExitStack() as stack:
+        try:
+            image = stack.enter_context(open_raster(name, options=options, quiet=quiet and placed))
+        except RefusedFileError as error:
+            raise SceneError(str(error)) from error
+        except (RasterioError, OSError) as error:
+            raise SceneError(_unreadable(path)) from error
+        yield image
+
+
+def _unreadable(path: Path) -> str:
+    if zip_member(path) is not None:
+        return (
+            f"{path}: can't be read as an image: it is cut short, damaged or in a format that isn't an image"
+        )
+    if not path.exists():
+        return f"{path}: there is no such file"
+    if parse_product_name(path.name) is not None and (path.is_dir() or path.suffix.lower() == ".zip"):
+        return (
+            f"{path}: is a whole Sentinel-2 product and no image; single wagons can't be seen at 10 m, but "
+            "railwatch run estimates from it how much of an area's tracks is occupied"
+        )
+    if path.is_dir():
+        return f"{path}: is a folder, not an image"
+    if path.stat().st_size == 0:
+        return f"{path}: the file is empty"
+    known = foreign_format(path)
+    if known is not None:
+        return f"{path}: {known}"
+    header = header_beside(path)
+    if header is not None:
+        return f"{path}: the file is cut short or damaged: it holds less than its header {header} says"
+    return f"{path}: can't be read as an image: it is cut short, damaged or in a format that isn't an image"
+
+
+def first_line(error: Exception) -> str:
+    """What GDAL said, for the middle of a sentence."""
+    cause = error.__cause__ or error
+    return (str(cause).strip().splitlines() or [type(cause).__name__])[0].rstrip(".")
+
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +131,7 @@ class RasterSource:
             lay their parts by.
         parts: The files that the pixels come from.
         hole: Pixels across and down of the largest hole that isn't missing ground, where ``nodata`` is also a
-            colour; None where it isn't. See `geo.transparency`.
+            colour; None where it isn't. See `geo.raster_source`.
     """
 
     path: Path
@@ -91,7 +175,7 @@ class RasterReader:
     image: DatasetReader
 
     def read(self, window: Window, shape: tuple[int, int] | None = None) -> RawPixels:
-        """Read a window that lies inside the image; see `geo.pixels.PixelReader`."""
+        """Read a window that lies inside the image; see `geo.rendering.PixelReader`."""
         source = self.source
         x0, y0, x1, y1 = window
         area = RasterioWindow(x0, y0, x1 - x0, y1 - y0)
@@ -172,3 +256,79 @@ def _colour_table(image: DatasetReader, band: int) -> npt.NDArray[np.uint8]:
     for index, colour in entries.items():
         table[index] = colour
     return table
+
+
+LARGEST_HOLE_M = 20.0
+"""Nodata that no square of this side, metres, fits into isn't missing ground: wagons, shadows, and specks.
+
+Gaps in images (borders, the space between strips) are hundreds of metres wide; a wagon is 3 m wide, three
+black rows of wagons side by side are 13 m."""
+
+# The share of a mask's pixels that are wholly shown or wholly not. The rest are the rims of a turned image.
+# Near infrared that was stretched for the eye has 2 to 25% of its pixels at the ends.
+_AT_THE_ENDS = 0.9
+
+
+def is_mask(alpha: npt.NDArray[Any]) -> bool:
+    """Whether a band that a file calls alpha is one, by a sample of its pixels.
+
+    A mask holds two numbers (0, and 1 or 255 or whatever is the most), or one of them; a picture holds many.
+
+    Args:
+        alpha: Numbers from all over the band.
+
+    Example:
+        >>> is_mask(np.array([0, 255, 255, 255]))
+        True
+        >>> is_mask(np.arange(256))
+        False
+    """
+    values, counts = np.unique(alpha, return_counts=True)
+    if len(values) <= 2:
+        return True
+    ends = counts[0] * (values[0] == 0) + counts[-1]
+    return bool(ends >= _AT_THE_ENDS * alpha.size)
+
+
+def may_be_a_colour(nodata: float | None, dtype: np.dtype[Any]) -> bool:
+    """Whether a nodata number also is one that a picture holds: the darkest or brightest of its type."""
+    if nodata is None or not np.issubdtype(dtype, np.unsignedinteger):
+        return False
+    return nodata in (0.0, 255.0, float(np.iinfo(dtype).max))
+
+
+def hole_px(gsd_xy_m: tuple[float, float], step: tuple[float, float] = (1.0, 1.0)) -> tuple[int, int]:
+    """`LARGEST_HOLE_M` in pixels across and down, for pixels ``step`` times as large: odd, at least 3."""
+    x, y = (
+        max(3, 2 * math.ceil(LARGEST_HOLE_M / (2 * gsd * size)) + 1)
+        for gsd, size in zip(gsd_xy_m, step, strict=True)
+    )
+    return x, y
+
+
+def missing_ground(
+    nodata: npt.NDArray[np.bool_], hole: tuple[int, int], beyond: tuple[bool, bool, bool, bool]
+) -> npt.NDArray[np.bool_]:
+    """Of pixels that hold the nodata number, those that are missing ground: what a hole's square fits into.
+
+    Args:
+        nodata: (h, w), with ``hole - 1`` pixels more around what is asked about, as far as the image reaches.
+        hole: Width and height of the square, pixels.
+        beyond: Whether the image ends at the left, top, right and bottom side: what lies beyond has no data
+            either, so that a narrow border is missing ground.
+
+    Returns:
+        (h, w). What it says of a pixel doesn't depend on where the window lies.
+    """
+    if not nodata.any():
+        return nodata
+    left, top, right, bottom = (side * each for side, each in zip(beyond, hole * 2, strict=True))
+    padded = cv2.copyMakeBorder(
+        nodata.astype(np.uint8), top, bottom, left, right, cv2.BORDER_CONSTANT, value=1
+    )
+    # An opening by a square. Outside the padded window nothing is known: taken as shown for what needs it, so
+    # that a pixel inside is decided by its own surroundings.
+    kernel = np.ones((hole[1], hole[0]), np.uint8)
+    opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    height, width = nodata.shape
+    return np.asarray(opened[top : top + height, left : left + width] > 0)

@@ -22,13 +22,12 @@ from rasterio.crs import CRS
 from shapely import Polygon, segmentize
 from shapely.geometry import box
 
-from aoi.datum import DatumDoubt
+from aoi.geodesy import DatumDoubt
 from geo.errors import SceneError
+from geo.file_tree import open_binary
 from geo.ground_metric import FloatArray, GroundMetric, apply_affine, doubt_at, to_lonlat
-from geo.pixels import PixelReader, PixelSource, RawPixels
-from geo.rendering import Stretch, paint
+from geo.rendering import PixelReader, PixelSource, RawPixels, Stretch, paint
 from geo.resample import Axis, Resampler, Window
-from geo.zipped import open_binary
 
 log = logging.getLogger(__name__)
 

@@ -30,8 +30,7 @@ from geo.boxes import scale_boxes
 from geo.coverage import area_in_pixels
 from geo.errors import SceneError
 from geo.ground_metric import FloatArray
-from geo.pixels import PixelReader
-from geo.rendering import Stretch, paint
+from geo.rendering import PixelReader, Stretch, paint
 from geo.resample import Axis, Resampler, Window
 from geo.scene import Scene
 

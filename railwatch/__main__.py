@@ -15,8 +15,7 @@ def main() -> int:
     # Imports make some 100,000 objects that all stay. Every 700 of them Python would search for cycles.
     gc.set_threshold(50_000, 10, 10)
     try:
-        from aoi.environment import set_variables
-        from aoi.gdal import shut_gdal
+        from aoi.gdal import set_variables, shut_gdal
 
         shut_gdal()
         if "OPENBLAS_NUM_THREADS" not in os.environ:

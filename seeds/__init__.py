@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 from seeds.claims import ClaimRow, load_claims, read_claims
-from seeds.errors import PublishedError
-from seeds.published import comparable, load_published, read_rows
-from seeds.row import COLUMNS, PublishedRow
+from seeds.published import COLUMNS, PublishedRow, comparable, load_published, read_rows
+from seeds.tables import PublishedError
 
 __all__ = [
     "COLUMNS",

@@ -5,28 +5,24 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from seeds.errors import PublishedError
-from seeds.published import read_bundled_or_given
-from seeds.row import RowError, _day, _one_of, _read_by, _slug, _url, _whole
-
-__all__ = [
-    "CLAIM_STATEMENTS",
-    "CLAIM_UNITS",
-    "ROUTES",
-    "ClaimRow",
-    "load_claims",
-    "parse_claim",
-    "read_claims",
-]
+from seeds.tables import (
+    RowError,
+    as_frame,
+    cell,
+    one_of,
+    read_checked,
+    read_day,
+    read_slug,
+    read_url,
+    read_whole,
+)
 
 CLAIM_UNITS = ("containers", "shells_152mm", "shells", "tonnes", "wagons", "trains")
 CLAIM_STATEMENTS = ("exact", "approximate", "interval", "at_least", "up_to")
@@ -35,10 +31,6 @@ ROUTES = ("sea", "rail", "sea_and_rail", "unknown")
 _TABLE = "published_claims.csv"
 _DATES = ("published", "period_start", "period_end")
 _QUANTITIES = ("quantity_low", "quantity_high")
-
-
-def _text(text: str) -> str:
-    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,23 +57,23 @@ class ClaimRow:
         site: Names of the areas whose counts it may be set beside, separated by semicolons; empty for any.
     """
 
-    id: str = field(metadata=_read_by(_slug))
-    made_by: str = field(metadata=_read_by(_text))
-    published: date = field(metadata=_read_by(_day))
-    period_start: date | None = field(default=None, metadata=_read_by(_day))
-    period_end: date = field(metadata=_read_by(_day))
-    statement: str = field(metadata=_read_by(_one_of(*CLAIM_STATEMENTS)))
-    quantity_low: int | None = field(default=None, metadata=_read_by(_whole))
-    quantity_high: int | None = field(default=None, metadata=_read_by(_whole))
-    unit: str = field(metadata=_read_by(_one_of(*CLAIM_UNITS)))
-    route: str = field(default="unknown", metadata=_read_by(_one_of(*ROUTES)))
-    with_claim: str = field(default="", metadata=_read_by(_slug))
-    corroboration: str = field(metadata=_read_by(_one_of("primary", "secondary")))
-    via: str = field(default="", metadata=_read_by(_text))
-    title: str = field(metadata=_read_by(_text))
-    url: str = field(metadata=_read_by(_url))
-    note: str = field(default="", metadata=_read_by(_text))
-    site: str = field(default="", metadata=_read_by(_text))
+    id: str = field(metadata=cell(read_slug))
+    made_by: str = field(metadata=cell(str))
+    published: date = field(metadata=cell(read_day))
+    period_start: date | None = field(metadata=cell(read_day), default=None)
+    period_end: date = field(metadata=cell(read_day))
+    statement: str = field(metadata=cell(one_of(*CLAIM_STATEMENTS)))
+    quantity_low: int | None = field(metadata=cell(read_whole), default=None)
+    quantity_high: int | None = field(metadata=cell(read_whole), default=None)
+    unit: str = field(metadata=cell(one_of(*CLAIM_UNITS)))
+    route: str = field(metadata=cell(one_of(*ROUTES)), default="unknown")
+    with_claim: str = field(metadata=cell(read_slug, name="with"), default="")
+    corroboration: str = field(metadata=cell(one_of("primary", "secondary")))
+    via: str = field(metadata=cell(str), default="")
+    title: str = field(metadata=cell(str))
+    url: str = field(metadata=cell(read_url))
+    note: str = field(metadata=cell(str), default="")
+    site: str = field(metadata=cell(str), default="")
 
     def __post_init__(self) -> None:
         if self.period_start is not None and self.period_end < self.period_start:
@@ -104,9 +96,6 @@ class ClaimRow:
             raise RowError("it is secondary, yet doesn't say by whom it was reported")
 
 
-_COLUMNS = {"with" if each.name == "with_claim" else each.name: each for each in fields(ClaimRow)}
-
-
 def load_claims(path: Path | None = None) -> pd.DataFrame:
     """The public claims, one row a claimed quantity.
 
@@ -123,12 +112,7 @@ def load_claims(path: Path | None = None) -> pd.DataFrame:
     Raises:
         PublishedError: If the table can't be read or a row is wrong.
     """
-    records: list[dict[str, Any]] = [asdict(row) for row in read_claims(path)]
-    frame = pd.DataFrame.from_records(records, columns=[each.name for each in fields(ClaimRow)])
-    for column in _DATES:
-        frame[column] = pd.to_datetime(frame[column]).astype("datetime64[s]")
-    for column in _QUANTITIES:
-        frame[column] = frame[column].astype("float64")
+    frame = as_frame(ClaimRow, read_claims(path), dates=_DATES, numbers=_QUANTITIES)
     return frame.sort_values(["published", "id"], ignore_index=True)
 
 
@@ -144,57 +128,11 @@ def read_claims(path: Path | None = None) -> list[ClaimRow]:
     Raises:
         PublishedError: At the first thing that is wrong; the message names the file and the line.
     """
-    name = _TABLE if path is None else str(path)
-    needed = [column for column, each in _COLUMNS.items() if each.default is MISSING]
-    table = read_bundled_or_given(path, _TABLE, needed)
-    _check_header(name, list(table.columns))
-    rows: dict[str, ClaimRow] = {}
-    lines: dict[str, int] = {}
-    for cells in table:
-        try:
-            row = parse_claim(dict(cells))
-            if row.id in rows:
-                raise RowError(f"its id {row.id!r} is taken already, in line {lines[row.id]}")
-        except RowError as error:
-            raise PublishedError(f"{name}: line {cells.line}: {error}") from error
-        rows[row.id], lines[row.id] = row, cells.line
-    for row in rows.values():
-        if not row.with_claim:
-            continue
-        other = rows.get(row.with_claim)
-        if other is None or other is row or other.with_claim or other.made_by != row.made_by:
-            raise PublishedError(
-                f"{name}: line {lines[row.id]}: its 'with' names {row.with_claim!r}, which is no first claim "
-                "of the same speaker"
-            )
-    return list(rows.values())
+    return read_checked(ClaimRow, path, _TABLE, _reference_fault)
 
 
-def parse_claim(cells: Mapping[str, str]) -> ClaimRow:
-    """Reads a row.
-
-    Args:
-        cells: Text by column; columns with a default may be missing or empty.
-
-    Raises:
-        RowError: At the first thing that is wrong with it.
-    """
-    values: dict[str, Any] = {}
-    for column, each in _COLUMNS.items():
-        text = (cells.get(column) or "").strip()
-        if text:
-            try:
-                values[each.name] = each.metadata["read"](text)
-            except RowError as error:
-                raise RowError(f"its {column} {error}") from error
-        elif each.default is MISSING:
-            raise RowError(f"it has no {column}")
-    return ClaimRow(**values)
-
-
-def _check_header(name: str, header: list[str]) -> None:
-    for column in header:
-        if column not in _COLUMNS:
-            near = difflib.get_close_matches(column, _COLUMNS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise PublishedError(f"{name}: has an unknown column {column!r}{hint}")
+def _reference_fault(row: ClaimRow, rows: Mapping[str, ClaimRow]) -> str | None:
+    other = rows.get(row.with_claim)
+    if row.with_claim and (other is None or other is row or other.with_claim or other.made_by != row.made_by):
+        return f"its 'with' names {row.with_claim!r}, which is no first claim of the same speaker"
+    return None

@@ -11,15 +11,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
+from aoi.errors import AreaError
 from geo.errors import SceneError
 from geo.grid import Grid
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
+
+__all__ = ["boundary_in"]
 
 PIXEL_M = 10.0
 """Side of a pixel of the bands that wagons are looked for in, metres."""
@@ -227,3 +231,26 @@ class ChipOnDisk:
             Whatever its reader raises where it can't be read.
         """
         return self.reader()
+
+
+def boundary_in(crs: CRS, area: AreaOfInterest) -> shapely.Geometry | None:
+    """An area's boundary in a CRS, None where the CRS doesn't reach it."""
+    key = (area.digest, area.crs, crs.to_wkt())
+    if key not in _boundaries:
+        if len(_boundaries) >= _MOST_BOUNDARIES:
+            _boundaries.clear()
+        _boundaries[key] = _transformed(crs, area)
+    return _boundaries[key]
+
+
+# An archive has hundreds of products in the same two zones; a transformation takes 30 ms to set up.
+_boundaries: dict[tuple[str, str, str], shapely.Geometry | None] = {}
+_MOST_BOUNDARIES = 64
+
+
+def _transformed(crs: CRS, area: AreaOfInterest) -> shapely.Geometry | None:
+    try:
+        boundary = area.to_crs(crs).boundary
+    except AreaError:
+        return None
+    return boundary if np.isfinite(boundary.bounds).all() and boundary.area > 0 else None

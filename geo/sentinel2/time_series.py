@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.sentinel2.chip import Chip, ChipSource
-from geo.sentinel2.clear_sky.assess import ClearSkyAssessment, assess
+from geo.sentinel2.clear_sky import ClearSkyAssessment, assess
 from geo.sentinel2.composite import (
     LEAST_HISTORY,
     MOST_COMPARED,
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 BANDS = ("B02", "B03", "B04", "B08")
 Judge = Callable[..., ClearSkyAssessment]
-"""Says what of a date is clear; takes what `geo.sentinel2.clear_sky.assess.assess` takes."""
+"""Says what of a date is clear; takes what `geo.sentinel2.clear_sky.assess` takes."""
 LARGEST_RESIDUAL_M = 2.0
 """Standard error of the registration beyond which a date doesn't stand in the history of others, metres.
 

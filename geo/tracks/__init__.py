@@ -4,10 +4,9 @@
 knows where the evidence comes from: a network's map, boxes of a store, or a drawing in a test.
 """
 
-from geo.tracks.evidence import Evidence, TrackObservation, combine
+from geo.grid import PlaneGrid
+from geo.tracks.evidence import Evidence, Sightings, TrackObservation, combine
 from geo.tracks.fit import CentreLine, FitRules, fit_centre_lines
-from geo.tracks.plane import PlaneGrid
-from geo.tracks.sightings import Sightings
 
 __all__ = [
     "CentreLine",

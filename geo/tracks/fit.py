@@ -20,11 +20,9 @@ from scipy import ndimage, sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from geo.tracks.evidence import Evidence
+from geo.tracks.evidence import Evidence, heap
 from geo.tracks.polylines import angles, axis_difference, beside, normals, resampled, runs, smoothed, stations
-from geo.tracks.ridges import Ridges, find_ridges
-from geo.tracks.sightings import heap
-from geo.tracks.tracing import TraceRules, trace
+from geo.tracks.ridges import Ridges, TraceRules, find_ridges, trace
 
 __all__ = ["CentreLine", "FitRules", "fit_centre_lines"]
 

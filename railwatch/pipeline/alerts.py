@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import filelock
 
-from aoi.environment import outer_environment
 from aoi.files import write_bytes
+from aoi.gdal import outer_environment
 from railwatch.errors import ConfigError, StoreError
 from railwatch.store.observation import iso
 

@@ -19,14 +19,13 @@ from aoi import AreaOfInterest
 from aoi.errors import InputError
 from aoi.files import real_path
 from geo import Scene, open_scene
-from geo.dates_in_names import absurd
-from geo.file_formats import images_at
-from geo.file_tree import FolderFileTree, is_unfinished
+from geo.file_tree import FolderFileTree, is_unfinished, zip_member
+from geo.filename_metadata import absurd
+from geo.image_files import images_at
 from geo.sentinel2.constellation import OCCUPANCY_PRODUCTS
-from geo.zipped import zip_member
 from railwatch.config import SceneSettings
+from railwatch.file_table import Dates
 from railwatch.pipeline.acquisitions import Candidate, Skipped, once_each
-from railwatch.pipeline.declared import Dates
 from railwatch.store.observation import Observation
 
 __all__ = ["COARSEST_GSD_M", "Candidate", "Dates", "Skipped", "find_scenes", "open_dated", "select"]

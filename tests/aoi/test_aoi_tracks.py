@@ -28,9 +28,8 @@ from shapely import LineString, Polygon
 from aoi import AreaError, load_area
 from aoi import geodesy as ground
 from aoi.check import check_document
-from aoi.clipping import clip
 from aoi.io import bundled_folder
-from aoi.railway_lines import RailLine, Railways
+from aoi.railway_lines import RailLine, Railways, clip
 from aoi.track_import import import_tracks, with_tracks
 
 AREA = shapely.box(*BOX)

@@ -16,7 +16,7 @@ from rasterio.crs import CRS
 
 from geo.grid import Grid
 from geo.sentinel2.chip import Chip
-from geo.sentinel2.clear_sky.assess import ClearSkyAssessment
+from geo.sentinel2.clear_sky import ClearSkyAssessment
 from geo.sentinel2.site import Site, draw_polygon, draw_tracks, frame_of
 
 BANDS = ("B02", "B03", "B04", "B08")

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo.dates_in_names import absurd, date_in_name, parse_time
-from geo.filename_metadata import acquisition_time, sensor_name
+from geo.filename_metadata import absurd, acquisition_time, date_in_name, parse_time, sensor_name
 
 
 def utc(*parts: int) -> dt.datetime:

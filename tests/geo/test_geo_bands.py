@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from geo.raster import choose_bands
+from geo.opening import choose_bands
 
 GREY = ["gray", "undefined", "undefined", "undefined"]
 

@@ -320,7 +320,7 @@ def test_rotated_pixels_have_their_size(tmp_path: Path) -> None:
 def test_a_large_image_in_strips_gets_advice(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("geo.raster._LARGE", 1000)
+    monkeypatch.setattr("geo.opening._LARGE", 1000)
     open_scene(
         write(tmp_path / "tiles.tif", texture(64, 64), tiled=True, blockxsize=16, blockysize=16, **placed())
     )

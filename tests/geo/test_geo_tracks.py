@@ -22,10 +22,9 @@ from geo.tracks import (
     combine,
     fit_centre_lines,
 )
-from geo.tracks.alignment import align, line_layer
+from geo.tracks.evidence import align, line_layer
 from geo.tracks.polylines import beside, resampled, runs, smoothed, stations
-from geo.tracks.ridges import find_ridges
-from geo.tracks.tracing import trace
+from geo.tracks.ridges import find_ridges, trace
 
 AREA = AreaOfInterest("yard", "Yard", shapely.box(8.5, 47.4, 8.503, 47.402))
 SIZE = (140, 200)

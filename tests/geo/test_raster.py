@@ -15,13 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS
 
-from aoi.datum import datum_doubt
+from aoi.geodesy import datum_doubt
 from geo import Scene, SceneError, TileGrid, open_scene, tiles, valid_fraction
-from geo.file_formats import foreign_format, images_at
 from geo.ground_metric import composed
+from geo.image_files import foreign_format, images_at, parse_crs
 from geo.orientation import upright
-from geo.sidecars import parse_crs
-from geo.transparency import is_mask
+from geo.raster_source import is_mask
 
 # ---- coordinate reference systems ------------------------------------------------------------------
 

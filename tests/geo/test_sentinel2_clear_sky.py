@@ -9,7 +9,7 @@ import pytest
 from clear_scenes import BANDS, CLOUD, FROST, RUST, SHAPE, SNOW, WHITE, Place, blobs, texture
 from numpy.typing import NDArray
 
-from geo.sentinel2.clear_sky.assess import ClearSkyAssessment, ClearSkyThresholds, assess
+from geo.sentinel2.clear_sky import ClearSkyAssessment, ClearSkyThresholds, assess
 
 SEEDS = range(6)
 

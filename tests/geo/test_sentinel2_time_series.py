@@ -14,7 +14,7 @@ from affine import Affine
 from dated_ground import SHAPE, all_clear, archive, chip, ground, site, with_wagons
 
 from geo.sentinel2.chip import Chip, ChipOnDisk
-from geo.sentinel2.clear_sky.assess import assess
+from geo.sentinel2.clear_sky import assess
 from geo.sentinel2.composite import LEAST_HISTORY
 from geo.sentinel2.coregistration import PRIOR_SD_M
 from geo.sentinel2.site import shadow_of_a_metre

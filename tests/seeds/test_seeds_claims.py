@@ -9,8 +9,8 @@ import pytest
 
 from aoi.errors import InputError
 from seeds import PublishedError, load_claims, read_claims
-from seeds.claims import CLAIM_STATEMENTS, CLAIM_UNITS, ROUTES, parse_claim
-from seeds.row import RowError
+from seeds.claims import CLAIM_STATEMENTS, CLAIM_UNITS, ROUTES, ClaimRow
+from seeds.tables import RowError, parse_row
 
 GOOD = {
     "id": "me-2024-02-01-containers",
@@ -127,9 +127,9 @@ def test_tables_that_cant_be_read(tmp_path: Path) -> None:
 
 
 def test_a_row_alone() -> None:
-    row = parse_claim(GOOD)
+    row = parse_row(ClaimRow, GOOD)
     assert row.quantity_high is None
     cells: dict[str, Any] = GOOD | {"period_start": ""}
-    assert parse_claim(cells).period_start is None
+    assert parse_row(ClaimRow, cells).period_start is None
     with pytest.raises(RowError, match="no period_end"):
-        parse_claim(GOOD | {"period_end": ""})
+        parse_row(ClaimRow, GOOD | {"period_end": ""})

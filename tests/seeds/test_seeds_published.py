@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from aoi import area_names
 from aoi.errors import InputError
 from seeds import COLUMNS, PublishedError, comparable, load_published, read_rows
-from seeds.row import COVERS, PRECISIONS, STATEMENTS, UNITS, RowError, parse_row
+from seeds.published import COVERS, PRECISIONS, STATEMENTS, UNITS, PublishedRow
+from seeds.tables import RowError, parse_row
 
 GOOD = {
     "id": "yard-2024-01-02-me",
@@ -292,7 +293,7 @@ cells = st.fixed_dictionaries(
 def test_a_row_is_right_or_refused_in_words(change: dict[str, str]) -> None:
     values: dict[str, Any] = {**GOOD, **change}
     try:
-        row = parse_row(values)
+        row = parse_row(PublishedRow, values)
     except RowError:
         return
     if row.count_low is not None and row.count_high is not None:

@@ -21,9 +21,7 @@ from geo.errors import Refusal, SceneError
 from geo.file_tree import FileTree, ZipFileTree, parent
 from geo.filename_metadata import acquisition_time, sensor_name
 from geo.ground_metric import apply_affine, doubt_at
-from geo.sentinel2.formats.band_names import ENGINE_INDEX, band_name, described, last_band, stacked
 from geo.sentinel2.formats.declaration import Declaration, Declared, parse_declaration
-from geo.sentinel2.formats.gdal_tags import ProductTags, product_tags
 from geo.sentinel2.formats.product import (
     EIGHT_BITS,
     QUANTIFICATION,
@@ -45,7 +43,18 @@ from geo.sentinel2.formats.product_names import (
 )
 from geo.sentinel2.formats.radiometric_offset import decide, floors
 from geo.sentinel2.formats.raster_band import header, sample
-from geo.sentinel2.formats.recognise import TEN_METRES, ExportImage, pixel_m
+from geo.sentinel2.formats.recognise import (
+    ENGINE_INDEX,
+    TEN_METRES,
+    ExportImage,
+    ProductTags,
+    band_name,
+    described,
+    last_band,
+    pixel_m,
+    product_tags,
+    stacked,
+)
 
 log = logging.getLogger(__name__)
 

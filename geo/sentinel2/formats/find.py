@@ -14,8 +14,7 @@ from aoi.files import real_path
 from geo.errors import Refusal, SceneError
 from geo.file_tree import FileTree, FolderFileTree, ZipFileTree, below, joined
 from geo.sentinel2.formats.metadata_cache import MetadataCache, Opened
-from geo.sentinel2.formats.planetscope_names import SceneFiles, strips
-from geo.sentinel2.formats.product_names import DECLARATION, aws_roots, safe_roots
+from geo.sentinel2.formats.product_names import DECLARATION, SceneFiles, aws_roots, safe_roots, strips
 from geo.sentinel2.formats.recognise import recognised
 
 if TYPE_CHECKING:

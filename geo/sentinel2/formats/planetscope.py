@@ -20,8 +20,7 @@ from typing import Any
 from geo.errors import Refusal, SceneError
 from geo.file_tree import FileTree
 from geo.sentinel2.constellation import PLANETSCOPE, SIMULATED
-from geo.sentinel2.formats.band_names import described
-from geo.sentinel2.formats.planetscope_names import SceneFiles
+from geo.sentinel2.formats.esa_xml import XmlTexts, finite_number, parsed_xml
 from geo.sentinel2.formats.product import (
     EIGHT_BITS,
     NO_DATA,
@@ -31,11 +30,10 @@ from geo.sentinel2.formats.product import (
     build_product,
     lacking,
 )
-from geo.sentinel2.formats.product_names import TEN_METRE_BANDS, iso_time
-from geo.sentinel2.formats.raster_band import Header, header
-from geo.sentinel2.formats.usable_data_mask import BANDS as MASK_BANDS
-from geo.sentinel2.formats.usable_data_mask import MASK
-from geo.sentinel2.formats.xml_texts import XmlTexts, finite_number, parsed_xml
+from geo.sentinel2.formats.product_names import TEN_METRE_BANDS, SceneFiles, iso_time
+from geo.sentinel2.formats.raster_band import BANDS as MASK_BANDS
+from geo.sentinel2.formats.raster_band import MASK, Header, header
+from geo.sentinel2.formats.recognise import described
 
 __all__ = ["open_strip"]
 
@@ -63,7 +61,7 @@ def open_strip(tree: FileTree, scenes: Sequence[SceneFiles]) -> tuple[list[Produ
 
     Args:
         tree: The files.
-        scenes: Of the strip, as `geo.sentinel2.formats.planetscope_names.strips` finds them.
+        scenes: Of the strip, as `geo.sentinel2.formats.product_names.strips` finds them.
 
     Returns:
         A product with all frames, two where some are of reflectance at the ground and others at the top of

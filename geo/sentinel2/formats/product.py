@@ -24,12 +24,10 @@ from rasterio.warp import transform_geom
 from geo.errors import SceneError
 from geo.grid import Grid
 from geo.ground_metric import apply_affine
-from geo.sentinel2.area_outline import boundary_in
-from geo.sentinel2.chip import Chip, chip_grid
+from geo.sentinel2.chip import Chip, boundary_in, chip_grid
 from geo.sentinel2.constellation import SIMULATED, constellation_of
 from geo.sentinel2.formats.product_names import SWIR_BAND, TEN_METRE_BANDS
-from geo.sentinel2.formats.raster_band import Header, averaged, placed
-from geo.sentinel2.formats.usable_data_mask import MASK, classes_of
+from geo.sentinel2.formats.raster_band import MASK, Header, averaged, classes_of, placed
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest

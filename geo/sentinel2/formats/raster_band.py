@@ -25,6 +25,8 @@ from geo.errors import SceneError
 from geo.grid import Grid
 from geo.ground_metric import apply_affine
 
+__all__ = ["BANDS", "MASK", "classes_of"]
+
 log = logging.getLogger(__name__)
 
 # Only formats that hold pixels themselves. A ".jp2" of a cropped product is often a GeoTIFF.
@@ -332,3 +334,37 @@ def _read(
 
 def _damaged(path: str) -> SceneError:
     return SceneError(f"{path}: its pixels can't be read: the file is cut short or damaged")
+
+
+MASK = "UDM2"
+"""Name of a usable data mask among the bands of a product."""
+BANDS = 8
+_UNUSABLE = 8
+# Band to class of Sen2Cor's scene classification; later ones stand over earlier ones.
+_CLASSES = {1: 5, 2: 11, 3: 3, 4: 10, 5: 9, 6: 9}
+_NOTHING, _DEFECTIVE = 0, 1
+_NO_IMAGE, _CLOUD = 1, 2  # bits of the older mask
+
+
+def classes_of(path: str, grid: Grid) -> NDArray[np.uint8]:
+    """Scene classification (H, W) on a grid, by the nearest pixel; 0 where there is no image.
+
+    Args:
+        path: Of the mask, as GDAL names it.
+        grid: The cells.
+
+    Raises:
+        SceneError: It can't be read.
+    """
+
+    def band(index: int) -> NDArray[np.uint8]:
+        values, _ = placed(path, index, grid.crs, grid.transform, grid.shape, nearest=True)
+        return np.nan_to_num(values).astype(np.uint8)
+
+    found = np.full(grid.shape, _NOTHING, np.uint8)
+    for index, meaning in _CLASSES.items():
+        found[band(index) > 0] = meaning
+    unusable = band(_UNUSABLE)
+    found[(unusable & ~np.uint8(_NO_IMAGE | _CLOUD)) > 0] = _DEFECTIVE
+    found[(unusable & _NO_IMAGE) > 0] = _NOTHING
+    return found

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from railwatch.history import Record
-    from railwatch.history.events import Event
+    from railwatch.history.history import Event
 
 
 _LINE_MM = SMALL_PT * 0.3528 * 1.35

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detector.intervals import Z90
+from detector import Z90
 from railwatch.pages.charts.style import BLACK, BLUE, GREY, LIGHT, METHOD_MARKS, SMALL_PT, PageStyle, drawing
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aoi import AreaOfInterest
+from detector.wagons.rakes import rakes_of
 from geo.ground_metric import apply_affine
 from railwatch import words
 from railwatch.errors import StoreError
 from railwatch.history.history import is_sentinel
-from railwatch.history.rakes import rakes_of
 from railwatch.pages.pictures import rings, scale_bar
 from railwatch.pages.report.graphics import element, grouped, rounded
 from railwatch.store.georeference import Georeference, placement_of

@@ -11,11 +11,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.sentinel2.clear_sky.clouds import blue_excess, contrast_left, find_clouds
-from geo.sentinel2.clear_sky.inputs import BLUE, RED, ClearSkyInputs, prepared_inputs
-from geo.sentinel2.clear_sky.neighbourhood import Mask, grown
-from geo.sentinel2.clear_sky.shadows import find_shadows
-from geo.sentinel2.clear_sky.thresholds import ClearSkyThresholds
+from geo.sentinel2.clear_sky_inputs import (
+    BLUE,
+    RED,
+    ClearSkyInputs,
+    ClearSkyThresholds,
+    Mask,
+    grown,
+    prepared_inputs,
+)
+from geo.sentinel2.clear_sky_masks import blue_excess, contrast_left, find_clouds, find_shadows
 
 __all__ = ["ClearSkyAssessment", "ClearSkyThresholds", "assess"]
 

@@ -1,1 +1,0 @@
-"""Is an area clear on a date: cloud, shadow, snow, haze, gaps."""
