@@ -23,8 +23,6 @@ from shapely.geometry.base import BaseGeometry
 
 from aoi.errors import AreaError
 
-__all__ = ["WGS84", "AreaOfInterest", "Mask", "Source", "Track", "Zone"]
-
 WGS84 = "OGC:CRS84"
 """Longitude, latitude on WGS84, in this order: the only reference system of GeoJSON."""
 

@@ -27,7 +27,6 @@ from geo.scene import Scene, scene_id
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
 
-__all__ = ["mosaic", "unlike"]
 
 # Grids whose pixels lie this near to each other, in pixels, are one: pixels are copied and not interpolated.
 _SAME_PX = 1e-3

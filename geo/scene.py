@@ -8,7 +8,7 @@ import logging
 import math
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,19 +39,6 @@ _WHOLE_ROWS_PX = 8192
 # Rows of pixels held at once when a whole scene has to be searched for a valid one.
 _SEARCH_PIXELS = 4_000_000
 _SHA_BLOCK = 1 << 20
-
-
-@dataclass(frozen=True)
-class OpenOptions:
-    """What the caller of `geo.open_scene` declares about an image; None means "as the image says"."""
-
-    gsd_m: float | None = None
-    when: dt.datetime | None = None
-    sensor: str | None = None
-    bands: Sequence[int] | None = None
-    stretch: Stretch | None = None
-    nodata: float | None = None
-    crs: str | int | None = None
 
 
 @dataclass(frozen=True)

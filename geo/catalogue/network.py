@@ -24,8 +24,6 @@ import urllib3
 from geo.catalogue.addresses import GuardedAdapter, Policy, redacted
 from geo.errors import NetworkError, UnavailableError
 
-__all__ = ["Network", "Policy", "RequestTally", "ServerAnswer", "redacted"]
-
 log = logging.getLogger(__name__)
 
 USER_AGENT = "railwatch (+https://pypi.org/project/railwatch)"

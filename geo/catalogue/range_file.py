@@ -7,10 +7,9 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from geo.catalogue.network import Network, RequestTally, redacted
+from geo.catalogue.addresses import redacted
+from geo.catalogue.network import Network, RequestTally
 from geo.errors import NetworkError, UnavailableError
-
-__all__ = ["RangeFile"]
 
 FIRST_BYTES = 32768
 """Fetched at the start: the header of most COGs."""

@@ -20,11 +20,10 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from geo.catalogue.network import Network, RequestTally, redacted
+from geo.catalogue.addresses import redacted
+from geo.catalogue.network import Network, RequestTally
 from geo.catalogue.range_file import Range, RangeFile
 from geo.errors import NetworkError, SceneError
-
-__all__ = ["RemoteImage", "Shape", "measure_remote", "open_remote"]
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _JP2 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from aoi import AreaOfInterest
     from geo.catalogue.profiles import Collection
 
-__all__ = ["LeftOut", "RemoteScene", "choose", "scenes_of"]
 
 _LEVELS = {"L2A": 0, "L1C": 1}
 _SAME_SHARE = 0.01

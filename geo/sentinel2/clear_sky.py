@@ -22,8 +22,6 @@ from geo.sentinel2.clear_sky_inputs import (
 )
 from geo.sentinel2.clear_sky_masks import blue_excess, contrast_left, find_clouds, find_shadows
 
-__all__ = ["ClearSkyAssessment", "ClearSkyThresholds", "assess"]
-
 _SCL_SNOW = 11
 _DEFAULT = ClearSkyThresholds()
 

@@ -20,19 +20,6 @@ from scipy import ndimage
 
 from geo.grid import PlaneGrid
 
-__all__ = [
-    "REACH_M",
-    "Evidence",
-    "Sightings",
-    "TrackObservation",
-    "TrackPoints",
-    "align",
-    "combine",
-    "heap",
-    "line_layer",
-    "map_layer",
-]
-
 Float = NDArray[np.float64]
 
 # Standard deviation of the soft line that a wagon's middle leaves, metres: about what a middle is off.
@@ -65,14 +52,7 @@ class Sightings(NamedTuple):
     @classmethod
     def joined(cls, parts: Sequence[Sightings]) -> Sightings:
         """Those of several observations."""
-        whole = [cls.none(), *parts]
-        return cls(
-            np.concatenate([part.xy for part in whole]),
-            np.concatenate([part.angle for part in whole]),
-            np.concatenate([part.length_m for part in whole]),
-            np.concatenate([part.score for part in whole]),
-            np.concatenate([part.observation for part in whole]),
-        )
+        return cls._make(np.concatenate(field) for field in zip(cls.none(), *parts, strict=True))
 
     @classmethod
     def from_polygons(
@@ -101,9 +81,7 @@ class Sightings(NamedTuple):
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Sightings:
         """Some of them."""
-        return Sightings(
-            self.xy[rows], self.angle[rows], self.length_m[rows], self.score[rows], self.observation[rows]
-        )
+        return self._make(field[rows] for field in self)
 
 
 def _corners(polygon: shapely.Polygon) -> Float:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aoi.errors import InputError
-from geo.catalogue.network import Network, Policy, RequestTally
+from geo.catalogue.addresses import Policy
+from geo.catalogue.network import Network, RequestTally
 from geo.catalogue.profiles import profile_of
 from geo.catalogue.remote_scene import LeftOut, RemoteScene, choose, scenes_of
 from geo.catalogue.stac_search import search

@@ -29,7 +29,6 @@ from geo.file_tree import FileTree, FolderFileTree
 if TYPE_CHECKING:
     from geo.sentinel2.formats.product import Band, Product
 
-__all__ = ["MetadataCache", "Opened"]
 
 log = logging.getLogger(__name__)
 

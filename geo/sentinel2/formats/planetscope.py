@@ -35,8 +35,6 @@ from geo.sentinel2.formats.raster_band import BANDS as MASK_BANDS
 from geo.sentinel2.formats.raster_band import MASK, Header, header
 from geo.sentinel2.formats.recognise import described
 
-__all__ = ["open_strip"]
-
 _ORDER = (
     "order the surface reflectance (asset ortho_analytic_4b_sr or ortho_analytic_8b_sr) with its ortho_udm2"
 )
