@@ -52,7 +52,8 @@ class Sightings(NamedTuple):
     @classmethod
     def joined(cls, parts: Sequence[Sightings]) -> Sightings:
         """Those of several observations."""
-        return cls._make(np.concatenate(field) for field in zip(cls.none(), *parts, strict=True))
+        fields: list[Any] = [np.concatenate(one) for one in zip(cls.none(), *parts, strict=True)]
+        return cls(*fields)
 
     @classmethod
     def from_polygons(
@@ -81,7 +82,8 @@ class Sightings(NamedTuple):
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Sightings:
         """Some of them."""
-        return self._make(field[rows] for field in self)
+        fields: list[Any] = [field[rows] for field in self]
+        return Sightings(*fields)
 
 
 def _corners(polygon: shapely.Polygon) -> Float:

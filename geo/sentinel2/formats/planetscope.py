@@ -134,7 +134,7 @@ def _opened(tree: FileTree, scene: SceneFiles, path: Path, files: tuple[Path, ..
         kind="PSScene",
         level="SR" if surface else "TOA",
         platform=f"{simulated}{PLANETSCOPE.name} {scene.satellite}",
-        when=scene.when,
+        datetime=scene.when,
         clock="tile",
         relative_orbit=None,
         baseline=None,
