@@ -34,15 +34,6 @@ _SAME_PX = 1e-3
 _KERNEL_PX = 4
 # What is kept beside the area, metres: for the detector's halo, and for pictures.
 _MARGIN_M = 150.0
-_LIKE_GSD = 1.2
-
-
-def unlike(one: Scene, other: Scene) -> bool:
-    """Whether two scenes can't be laid together: other bands, another type of numbers, another fineness."""
-    ratio = one.gsd_m / other.gsd_m
-    return (one.channels, one.dtype) != (other.channels, other.dtype) or not (
-        1 / _LIKE_GSD <= ratio <= _LIKE_GSD
-    )
 
 
 def mosaic(scenes: Sequence[Scene], area: AreaOfInterest) -> Scene:
@@ -52,7 +43,7 @@ def mosaic(scenes: Sequence[Scene], area: AreaOfInterest) -> Scene:
     lie on the same grid, else brought to it by the cubic kernel.
 
     Args:
-        scenes: With a position, in the order of preference; not `unlike` one another.
+        scenes: With a position, in the order of preference; all `Scene.like` one another.
         area: In longitude and latitude; touched by the scenes. What lies further than 150 m from it is left
             out.
 

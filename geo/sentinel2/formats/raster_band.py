@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -23,8 +24,10 @@ from rasterio.windows import Window
 from aoi.gdal import open_raster, raster_descriptions, raster_tags
 from aoi.references import RefusedFileError
 from geo.errors import SceneError
-from geo.grid import Grid
 from geo.ground_metric import apply_affine
+
+if TYPE_CHECKING:
+    from geo.grid import Grid
 
 log = logging.getLogger(__name__)
 
