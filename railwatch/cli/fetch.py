@@ -141,7 +141,7 @@ def fetch(
         for area in areas:
             planned = plan(area, options, out)
             if dry_run:
-                from railwatch.fetch.estimate import estimate
+                from railwatch.fetch.plan import estimate
 
                 plans.append((planned, estimate(planned)))
                 continue

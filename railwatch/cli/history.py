@@ -51,7 +51,7 @@ def compare(
     Each count is set against a look-back window that ends some days before it. The rule behind the words
     is written in docs/verdicts.md; --json gives all its figures.
     """
-    from railwatch.history.filter import COLUMNS, filtered
+    from railwatch.history.combined import COLUMNS, filtered
     from railwatch.history.sources import read_sources
     from railwatch.store.areas import choose_settings
     from railwatch.store.observation import current

@@ -59,7 +59,7 @@ def chart(
     as_json: JsonOption = False,
 ) -> None:
     """Draw the history of a place as [bold]PNG, SVG or PDF[/bold], for print and for colour-blind readers."""
-    from railwatch.history.events import read_events
+    from railwatch.history.history import read_events
     from railwatch.history.sources import read_sources
     from railwatch.pages.charts.draw import draw_chart
     from railwatch.pages.charts.style import PageStyle, format_of, write_chart
@@ -144,7 +144,7 @@ def report(
     It loads nothing and sends nothing: mail it, or put it on a USB stick. SOURCE_DATE_EPOCH fixes the time
     that it gives as that of its making; all else depends on the store alone.
     """
-    from railwatch.history.events import read_events
+    from railwatch.history.history import read_events
     from railwatch.history.sources import read_sources
     from railwatch.pages.claims import load_assumptions
     from railwatch.pages.report import write_report

@@ -157,7 +157,7 @@ def propose(
     from railwatch.config import load_config
     from railwatch.history.sources import read_sources
     from railwatch.review import proposals
-    from railwatch.review.low_score_rakes import looked_for, low_score_observations, reviewable
+    from railwatch.review.next_review import looked_for, low_score_observations, reviewable
     from railwatch.store.areas import choose_settings
 
     base = load_config(config).store if store is None and config is not None else store

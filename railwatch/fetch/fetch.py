@@ -17,8 +17,7 @@ from geo.catalogue.profiles import profile_of, signer_of
 from geo.catalogue.remote_scene import RemoteScene
 from geo.errors import UnavailableError
 from railwatch.errors import StoreError
-from railwatch.fetch.plan import FetchOptions, Plan
-from railwatch.fetch.scene_folder import SceneFolder
+from railwatch.fetch.plan import FetchOptions, Plan, SceneFolder
 from railwatch.pipeline.engine import Threads
 from railwatch.pipeline.find_scenes import unexpected
 from railwatch.store.observation import iso

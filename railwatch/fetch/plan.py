@@ -1,26 +1,39 @@
-"""What a search of an archive has found for an area, and what of it is to be fetched."""
+"""What a search of an archive has found for an area, what of it is to be fetched, at what cost, and where to.
+
+Scenes lie in ``OUT/<area>-<window>/<acquisition>_<tile>_<level>.tif`` with a ``.json`` beside each; OUT is a
+path or an fsspec URL such as ``s3://bucket/scenes``. The window's digest changes with the area's boundary. A
+scene is there when its ``.json`` is. ``.empty`` marks one that has no pixel in the area, so that it isn't
+asked for again.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from aoi.errors import InputError
+from aoi.files import write_text
 from geo.catalogue.addresses import Policy
+from geo.catalogue.cog import EmptyScene
+from geo.catalogue.cut import Cut, cut_scene, measure_scene, sweep, window_key
 from geo.catalogue.network import Network, RequestTally
-from geo.catalogue.profiles import profile_of
+from geo.catalogue.profiles import profile_of, signer_of
 from geo.catalogue.remote_scene import LeftOut, RemoteScene, choose, scenes_of
 from geo.catalogue.stac_search import search
-from railwatch.fetch.scene_folder import SceneFolder
+from railwatch.errors import StoreError
+from railwatch.store.observation import slug
+from railwatch.store.remote import filesystem, is_url
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
 
-__all__ = ["FetchOptions", "Plan", "parse_hosts", "parse_time", "plan"]
+__all__ = ["FetchOptions", "Plan", "SceneFolder", "estimate", "parse_hosts", "parse_time", "plan"]
 
 TOKEN = "RAILWATCH_STAC_TOKEN"
 """Environment variable with a bearer token for the STAC API of ``--source URL``."""
@@ -200,3 +213,113 @@ def parse_hosts(given: Sequence[str]) -> frozenset[str]:
         if not one or "/" in one or "@" in one:
             raise InputError(f"--allow-host wants a host or host:port, not {one!r}")
     return hosts
+
+
+log = logging.getLogger(__name__)
+
+_EMPTY = ".empty"
+
+
+@dataclass(frozen=True)
+class SceneFolder:
+    """Where the scenes of one area are kept.
+
+    Attributes:
+        location: A path or an fsspec URL.
+    """
+
+    location: str
+
+    @classmethod
+    def of(cls, out: str | Path, area: AreaOfInterest) -> SceneFolder:
+        """The folder of an area below the one that a user names."""
+        return cls(f"{str(out).rstrip('/')}/{slug(area.name)}-{window_key(area)[:8]}")
+
+    def held(self) -> frozenset[str]:
+        """Stems of the scenes that are there, and of those that are known to be empty.
+
+        Raises:
+            StoreError: The folder can't be listed.
+        """
+        names = self._names()
+        stems = {name.removesuffix(".json") for name in names if name.endswith(".json")}
+        whole = {stem for stem in stems if f"{stem}.tif" in names}
+        return frozenset(whole | {name.removesuffix(_EMPTY) for name in names if name.endswith(_EMPTY)})
+
+    def _names(self) -> set[str]:
+        try:
+            if not is_url(self.location):
+                return {path.name for path in Path(self.location).glob("[!.]*")}
+            fs, path = filesystem(self.location)
+            fs.invalidate_cache()
+            return {str(one).rpartition("/")[2] for one in fs.ls(path, detail=False)}
+        except FileNotFoundError:
+            return set()
+        except OSError as error:
+            raise StoreError(f"{self.location} can't be listed: {_said(error)}.") from error
+
+    def take(
+        self,
+        network: Network,
+        scenes: Sequence[RemoteScene],
+        area: AreaOfInterest,
+        sign: Callable[[str], str],
+    ) -> Cut:
+        """Fetch a scene and keep it.
+
+        Raises:
+            NetworkError, SceneError: It can't be had or used.
+            EmptyScene: It has no pixel in the area, which is kept in mind.
+            StoreError: The folder can't be written.
+        """
+        try:
+            if not is_url(self.location):
+                sweep(Path(self.location))
+                return cut_scene(network, scenes, area, Path(self.location), sign=sign)
+            with TemporaryDirectory(prefix="railwatch-fetch-") as name:
+                cut = cut_scene(network, scenes, area, Path(name), sign=sign)
+                fs, path = filesystem(self.location)
+                for file in (cut.image, cut.item):
+                    fs.put_file(str(file), f"{path}/{file.name}")
+                return cut
+        except EmptyScene:
+            self._mark_empty(scenes[0].stem)
+            raise
+        except OSError as error:
+            raise StoreError(f"{self.location} can't be written: {_said(error)}.") from error
+
+    def _mark_empty(self, stem: str) -> None:
+        if is_url(self.location):
+            fs, path = filesystem(self.location)
+            fs.pipe_file(f"{path}/{stem}{_EMPTY}", b"no pixel in the area\n")
+        else:
+            write_text(Path(self.location) / f"{stem}{_EMPTY}", "no pixel in the area\n")
+
+
+def _said(error: Any) -> str:
+    return str(getattr(error, "strerror", None) or error or type(error).__name__).rstrip(".")
+
+
+def estimate(planned: Plan) -> dict[str, Any]:
+    """Estimate requests and bytes; the headers of the latest scene are read, and none of its pixels.
+
+    Args:
+        planned: By `railwatch.fetch.plan`.
+
+    Returns:
+        ``scenes``, and about how many ``requests`` and ``bytes``; None where the images have no list of
+        tiles.
+
+    Raises:
+        NetworkError: The headers can't be had.
+    """
+    number = len(planned.scenes)
+    if not number:
+        return {"scenes": 0, "requests": 0, "bytes": 0}
+    network = planned.options.network()
+    sign = signer_of(profile_of(planned.options.source), network)
+    with TemporaryDirectory(prefix="railwatch-fetch-") as name:
+        one = measure_scene(network, planned.scenes[-1][0], planned.area, Path(name), sign=sign)
+    if one is None:
+        return {"scenes": number, "requests": None, "bytes": None}
+    return {"scenes": number, "requests": one.requests * number, "bytes": one.bytes * number}

@@ -1,22 +1,27 @@
-"""What the charts of one place are drawn from."""
+"""What is known of a place: observations and published counts as records, events, and the history to draw.
+
+Verdicts, charts, pages and calibrations rest on the records of `Gathered`; charts and pages are made from a
+`History`.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
-from typing import TYPE_CHECKING
+from datetime import UTC, date
+from pathlib import Path
+from typing import Any
 
-from railwatch.history import Record, Verdict, VerdictSettings, foremost
-from railwatch.history.events import Event
-from railwatch.history.filter import Filtered, filtered
-from railwatch.history.gathered import Gathered
-from railwatch.history.record import is_simulated
-from railwatch.store.observation import Observation
+import pandas as pd
 
-if TYPE_CHECKING:
-    import pandas as pd
+from aoi.errors import InputError
+from aoi.tables import read_table
+from railwatch.history.combined import Filtered, filtered
+from railwatch.history.record import Kind, Record, from_observation, is_simulated
+from railwatch.history.settings import VerdictSettings
+from railwatch.history.verdict import Verdict, foremost
+from railwatch.store.observation import Observation, current
 
 UNSEEN_DAYS = 183
 """A longer time without an image is shown as unseen: half a year."""
@@ -229,3 +234,161 @@ def _years(years: Sequence[int]) -> str:
         else:
             runs.append([year])
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+class EventsError(InputError):
+    """An events file that can't be read."""
+
+
+@dataclass(frozen=True, order=True)
+class Event:
+    """Something that happened.
+
+    Attributes:
+        day: When.
+        label: What, in a few words.
+    """
+
+    day: date
+    label: str
+
+
+def read_events(path: Path) -> list[Event]:
+    """Read events from a CSV with the columns ``date`` (ISO) and ``label``.
+
+    Args:
+        path: The file; see `aoi.tables.read_table`.
+
+    Returns:
+        The events, oldest first, each once.
+
+    Raises:
+        EventsError: If the file can't be read, or a row lacks a date or a label.
+    """
+    events: set[Event] = set()
+    for row in read_table(path, ("date", "label"), EventsError):
+        label = row["label"]
+        if not row["date"] and not label:
+            continue
+        try:
+            day = date.fromisoformat(row["date"])
+        except ValueError as error:
+            raise EventsError(f"{row.where}: {row['date']!r} isn't a date like 2023-09-13") from error
+        if not label:
+            raise EventsError(f"{row.where}: the event of {day} has no label")
+        events.add(Event(day, " ".join(label.split())))
+    return sorted(events)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Observations and published counts of one or several places as records.
+
+    Attributes:
+        observations: What is held to be true of our own, oldest first: of several results for a scene the
+            newest, and reviewed ones in the place of what they correct.
+        own: Their records, in the same order.
+        machine: Records of the newest results by machine and of the reviewed ones beside them: a machine's
+            count and its reviewed one are the best pairs to calibrate methods on.
+        published: Records of the published counts.
+    """
+
+    observations: tuple[Observation, ...]
+    own: tuple[Record, ...]
+    machine: tuple[Record, ...]
+    published: tuple[Record, ...]
+
+    @classmethod
+    def of(
+        cls,
+        observations: Iterable[Observation],
+        published: pd.DataFrame | None,
+        settings: VerdictSettings,
+    ) -> Gathered:
+        """Turn observations, in any order, and published rows (of `seeds.comparable`) into records."""
+        given = list(observations)
+        held = tuple(current(given, reviewed=True))
+        records = {one.id: from_observation(one, settings) for one in given}
+        return cls(
+            observations=held,
+            own=tuple(records[one.id] for one in held),
+            machine=tuple(records[one.id] for one in current(given)),
+            published=() if published is None else tuple(published_records(published, settings)),
+        )
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Our own records and the published ones, oldest first."""
+        return tuple(sorted((*self.own, *self.published), key=lambda one: (one.when, one.id)))
+
+
+_KINDS: Mapping[str, Kind] = {
+    "exact": "count",
+    "approximate": "count",
+    "interval": "range",
+    "at_least": "at least",
+    "at_most": "at most",
+    "ceiling": "ceiling",
+    "length_only": "at least",
+}
+
+
+def published_records(rows: pd.DataFrame, settings: VerdictSettings) -> list[Record]:
+    """Return published rows as records.
+
+    Rows that set no number, repeat another or have no date are passed over. Trains of which only the
+    length is known are a lower bound: their length in the longest cars that are about.
+
+    Args:
+        rows: Rows in the form of `seeds.load_published`, of one site each.
+        settings: The error of a published count and of a ceiling.
+    """
+    records = []
+    for row in rows.to_dict("records"):
+        kind = _KINDS.get(str(row["statement"]))
+        value, low, high = _figures(row, settings)
+        start, end = pd.Timestamp(row["image_date_start"]), pd.Timestamp(row["image_date_end"])
+        if kind is None or value is None or row["duplicate_of"] or pd.isna(start) or ";" in str(row["site"]):
+            continue
+        if kind != "ceiling" and start != end:
+            continue
+        sd = settings.method("published").sd(value)
+        if kind == "ceiling":
+            sd = max(settings.ceiling_sd_share * value, 1.0)
+        records.append(
+            Record(
+                id=str(row["id"]),
+                aoi=str(row["site"]),
+                when=start.to_pydatetime().replace(tzinfo=UTC),
+                until=end.to_pydatetime().replace(tzinfo=UTC),
+                kind=kind,
+                method="published",
+                value=value,
+                low=low,
+                high=high,
+                sd_below=sd,
+                sd_above=sd,
+                source=str(row["publisher"]),
+                scene=str(row["url"]),
+                approximate=row["statement"] != "exact",
+            )
+        )
+    return records
+
+
+def _figures(
+    row: Mapping[Hashable, Any], settings: VerdictSettings
+) -> tuple[float | None, float | None, float | None]:
+    """The value, low and high of a row; None where the statement sets none."""
+    low, high = _number(row["count_low"]), _number(row["count_high"])
+    if row["statement"] == "length_only":
+        length = _number(row["length_m_low"])
+        least = None if length is None else length / settings.car_length_m[2]
+        return least, least, None
+    if low is not None and high is not None:
+        return (low + high) / 2.0, low, high
+    return (high if low is None else low), low, high
+
+
+def _number(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)

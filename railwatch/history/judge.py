@@ -12,16 +12,23 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from railwatch.history.combined import METHODS, Together, pooled
 from railwatch.history.coverage import Coverage, coverage
-from railwatch.history.distribution import distributions_for
-from railwatch.history.gathered import Gathered
+from railwatch.history.history import Gathered
 from railwatch.history.matchups import calibrate
-from railwatch.history.posterior import ObservedCounts, Posterior
-from railwatch.history.record import Record, observations_of, stored_method
-from railwatch.history.rule import Figures, as_printed, basis_of, word_for
+from railwatch.history.posterior import ObservedCounts, Posterior, distributions_for
+from railwatch.history.record import Record, most_precise, observations_of, stored_method
 from railwatch.history.settings import VerdictSettings
-from railwatch.history.together import METHODS, Together, pooled
-from railwatch.history.verdict import RANK, HistoryMaximum, Verdict, Word
+from railwatch.history.verdict import (
+    RANK,
+    Figures,
+    HistoryMaximum,
+    Verdict,
+    Word,
+    as_printed,
+    basis_of,
+    word_for,
+)
 from railwatch.history.words import with_sentence
 
 if TYPE_CHECKING:
@@ -211,7 +218,7 @@ class PlaceHistory:
         self.observations = observations_of(self.records)
         self.days = [observation[0].day for observation in self.observations]
         # Asked for again in the window of every date after it.
-        self._points = [_best(observation) for observation in self.observations]
+        self._points = [most_precise(observation) for observation in self.observations]
         self._bounded = [any(record.bounded for record in observation) for observation in self.observations]
         self.missing = sorted(
             {record.day for record in self.records if record.kind == "missing"} - set(self.days)
@@ -375,7 +382,7 @@ class PlaceHistory:
         seen = coverage(
             [observation[0].day for observation in observations],
             np.array([np.nan if one is None else one.value for one in points], dtype=np.float64),
-            np.array([np.nan if one is None else _variance(one) for one in points], dtype=np.float64),
+            np.array([np.nan if one is None else one.variance for one in points], dtype=np.float64),
             start=start,
             end=end,
             abstained=sum(start <= day <= end for day in self.missing),
@@ -440,16 +447,6 @@ class PlaceHistory:
             return line.apply(record)
         shares = (self.settings.method(name).bias_share for name in (record.method, method))
         return record.widened(math.hypot(*shares))
-
-
-def _best(observation: Sequence[Record]) -> Record | None:
-    """The record that says most precisely how many there were, or None if there are only bounds."""
-    points = [record.as_point() for record in observation if record.kind in ("count", "range")]
-    return min(points, key=lambda one: (one.sd_below + one.sd_above, one.id), default=None)
-
-
-def _variance(record: Record) -> float:
-    return ((record.sd_below + record.sd_above) / 2.0) ** 2
 
 
 def _speaking(observations: Sequence[Sequence[Record]]) -> list[Record]:

@@ -230,8 +230,8 @@ def _line(pairs: Sequence[tuple[Record, Record]]) -> Calibration:
     """
     y = np.array([one.value for one, _ in pairs], dtype=np.float64)
     x = np.array([other.value for _, other in pairs], dtype=np.float64)
-    y_variance = np.array([_variance(one) for one, _ in pairs])
-    x_variance = np.array([_variance(other) for _, other in pairs])
+    y_variance = np.array([one.variance for one, _ in pairs])
+    x_variance = np.array([other.variance for _, other in pairs])
     gain, offset, scatter = 1.0, 0.0, 0.0
     covariance: FloatArray = np.eye(2)
     prior = np.array([_GAIN_PRIOR_SD**-2, _OFFSET_PRIOR_SD**-2])
@@ -276,7 +276,3 @@ def _scatter(residual: FloatArray, variance: FloatArray) -> float:
     """Variance about the line beyond the known errors (a moment estimate, not below 0)."""
     free = max(residual.size - 2, 1)
     return max(float((residual**2 - variance).sum()) / free, 0.0)
-
-
-def _variance(record: Record) -> float:
-    return ((record.sd_below + record.sd_above) / 2.0) ** 2

@@ -4,6 +4,9 @@ The number of cars on a day is N ~ NegBin(mean mu(month), dispersion k), with
 log mu = a + A cos(2 pi (month - phase) / 12). The posterior over (a, k, A, phase) is summed over a grid,
 so that what a short history doesn't know about its own distribution widens what it expects. "No season" (A =
 0) has half of the prior, so that a season counts as far as the observations support it.
+
+The distributions are tabulated once a process. Then each past observation costs one row, and every window's
+posterior is a weighted sum of rows: no optimiser, no random numbers, the same answer on every machine.
 """
 
 from __future__ import annotations
@@ -11,15 +14,94 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri
+from scipy.special import gammaln, ndtr, ndtri
 
-from railwatch.history.distribution import LOG_MEAN_STEP, CountDistributions
-from railwatch.history.record import FloatArray, Record, lower_tail, upper_tail
+from railwatch.history.record import FloatArray, Record, lower_tail, most_precise, upper_tail
 from railwatch.history.settings import VerdictSettings
+
+LOG_MEAN_STEP = 0.06
+_LOG_MEAN_LOW = math.log(0.05)
+_SIZES = np.exp(np.linspace(math.log(0.1), math.log(60.0), 24))
+_SINGLE = 96
+_GROWTH = 0.025
+
+# A yard's mean is somewhere between a car and a few hundred: wide, but not so wide that a ceiling alone
+# would mean an empty yard.
+_PRIOR_MEAN, _PRIOR_MEAN_SD = math.log(10.0), 1.5
+# Counts of parked vehicles scatter more than Poisson; k near 2 with a factor of e either way.
+_PRIOR_SIZE, _PRIOR_SIZE_SD = math.log(2.0), 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class CountDistributions:
+    """Negative binomial distributions over a grid of parameters.
+
+    Attributes:
+        cars: Numbers of cars that stand for the bins: every number up to 96, then bins 2.5% wide, (B,).
+        log_mean: Grid of log means, (U,), in steps of ``LOG_MEAN_STEP``.
+        log_prior: Log prior over (log mean, log dispersion), (U, K).
+        mass: Probability of each bin under each distribution, (U, K, B); the last bin holds all beyond.
+        vague: A distribution that knows nothing: probability falls as 1 / (n + 1), (B,).
+    """
+
+    cars: FloatArray
+    log_mean: FloatArray
+    log_prior: FloatArray
+    mass: FloatArray
+    vague: FloatArray
+
+
+def distributions_for(highest: float) -> CountDistributions:
+    """Return the distributions whose grid reaches well past the highest count of a series.
+
+    The grid grows in steps of four, so that a verdict doesn't hang on the exact highest count.
+    """
+    top = 4000
+    while top < 4.0 * highest:
+        top *= 4
+    return _tabulated(top)
+
+
+@lru_cache(maxsize=2)
+def _tabulated(top: int) -> CountDistributions:
+    edges = [float(n) - 0.5 for n in range(_SINGLE + 1)]
+    while edges[-1] < top:
+        edges.append(edges[-1] + max(1.0, round(_GROWTH * edges[-1])))
+    borders = np.array(edges)
+    width = np.diff(borders)
+    cars = (borders[:-1] + borders[1:]) / 2.0
+    log_mean = np.arange(_LOG_MEAN_LOW, math.log(top / 2.0), LOG_MEAN_STEP)
+    mean = np.exp(log_mean)[:, None, None]
+    size = _SIZES[None, :, None]
+    n = cars[None, None, :]
+    log_mass = (
+        gammaln(n + size)
+        - gammaln(size)
+        - gammaln(n + 1.0)
+        + size * np.log(size / (size + mean))
+        + n * np.log(mean / (size + mean))
+        + np.log(width)
+    )
+    mass = np.exp(log_mass)
+    mass[..., -1] += np.clip(1.0 - mass.sum(axis=-1), 0.0, None)
+    mass /= mass.sum(axis=-1, keepdims=True)
+    log_prior = (
+        -0.5 * ((log_mean[:, None] - _PRIOR_MEAN) / _PRIOR_MEAN_SD) ** 2
+        - 0.5 * ((np.log(_SIZES)[None, :] - _PRIOR_SIZE) / _PRIOR_SIZE_SD) ** 2
+    )
+    vague = width / (cars + 1.0)
+    return CountDistributions(
+        cars=cars,
+        log_mean=log_mean,
+        log_prior=log_prior,
+        mass=mass,
+        vague=vague / vague.sum(),
+    )
+
 
 IntArray = npt.NDArray[np.int64]
 
@@ -37,12 +119,9 @@ _AMPLITUDE_SD = 0.6
 def _seasons() -> tuple[IntArray, FloatArray]:
     """Return each seasonal shape as steps of log mean a month, (S, 12), and its log prior, (S,)."""
     months = np.arange(12)
-    shapes = [np.zeros(12)]
-    weights = [0.0]
-    for amplitude in _AMPLITUDES:
-        for phase in range(12):
-            shapes.append(amplitude * np.cos(2.0 * np.pi * (months - phase) / 12.0))
-            weights.append(math.exp(-0.5 * (amplitude / _AMPLITUDE_SD) ** 2))
+    waves = [(amplitude, phase) for amplitude in _AMPLITUDES for phase in range(12)]
+    shapes = [np.zeros(12), *(a * np.cos(2.0 * np.pi * (months - phase) / 12.0) for a, phase in waves)]
+    weights = [0.0, *(math.exp(-0.5 * (a / _AMPLITUDE_SD) ** 2) for a, _ in waves)]
     prior = np.array(weights) / sum(weights)
     prior[0] = 1.0
     return np.rint(np.array(shapes) / LOG_MEAN_STEP).astype(np.int64), np.log(prior / 2.0)
@@ -57,8 +136,7 @@ class _Distribution:
     """Posterior of a window's distribution.
 
     Attributes:
-        by_size: Predictive distribution for each dispersion and month, times the dispersion's weight, (K, 12,
-            B).
+        by_size: Predictive distribution for each dispersion and month, times its weight, (K, 12, B).
         size_weights: Posterior of the dispersion, (K,).
         season_weight: Posterior probability of a season.
     """
@@ -77,11 +155,10 @@ class ObservedCounts:
     """The clear observations of one place, tabulated once; every window of them is then cheap.
 
     Attributes:
-        distributions: The grid of distributions.
+        distributions: The grid.
         ordinals: Day of each observation, (n,).
         months: Month of each, 0-11, (n,).
         counts: Best count of each, NaN where only a bound is known, (n,).
-        variances: Error variance of each, (n,).
         like: Likelihood of each number of cars, its largest value 1, (n, B).
         log_like: Log-likelihood under each distribution, (n, U, K).
         tail: Probability of a look at least as high, for each true number; NaN for bounds, (n, B).
@@ -96,31 +173,22 @@ class ObservedCounts:
         """
         self.distributions = distributions
         size = distributions.cars.size
-        self.ordinals = np.array(
-            [observation[0].day.toordinal() for observation in observations], dtype=np.float64
-        )
-        self.months: IntArray = np.array(
-            [observation[0].day.month - 1 for observation in observations], dtype=np.int64
-        )
-        self.counts = np.full(len(observations), np.nan)
-        self.variances = np.full(len(observations), np.nan)
-        self.like = np.empty((len(observations), size))
-        self.tail = np.full((len(observations), size), np.nan)
+        days = [observation[0].day for observation in observations]
+        self.ordinals = np.array([day.toordinal() for day in days], dtype=np.float64)
+        self.months: IntArray = np.array([day.month - 1 for day in days], dtype=np.int64)
+        number = len(observations)
+        self.counts = np.full(number, np.nan)
+        self.like, self.tail = np.empty((number, size)), np.full((number, size), np.nan)
         for row, observation in enumerate(observations):
             log_like = np.sum([record.log_likelihood(distributions.cars) for record in observation], axis=0)
             self.like[row] = np.exp(log_like - log_like.max())
-            points = [record.as_point() for record in observation if record.kind in ("count", "range")]
-            if points:
-                best = min(points, key=lambda record: (record.sd_below + record.sd_above, record.id))
-                self.counts[row] = cast(float, best.value)
-                self.variances[row] = ((best.sd_below + best.sd_above) / 2.0) ** 2
+            best = most_precise(observation)
+            if best is not None and best.value is not None:
+                self.counts[row] = best.value
                 self.tail[row] = upper_tail(best, distributions.cars)
         flat = distributions.mass.reshape(-1, size)
         log_like = np.log(np.maximum(self.like @ flat.T, _TINY))
-        self.log_like = log_like.reshape(len(observations), *distributions.log_prior.shape)
-
-    def __len__(self) -> int:
-        return int(self.ordinals.size)
+        self.log_like = log_like.reshape(number, *distributions.log_prior.shape)
 
     def fit(
         self,
@@ -322,12 +390,7 @@ class Posterior:
         return _share(float(truth @ beaten) / float(truth.sum()))
 
     def quantiles(self, month: int, shares: Sequence[float]) -> list[float]:
-        """Return quantiles of the true number of cars expected in a month.
-
-        Args:
-            month: 1-12.
-            shares: Between 0 and 1.
-        """
+        """Return quantiles (of shares between 0 and 1) of the number of cars expected in a month (1-12)."""
         under = np.cumsum(self.expected[month - 1])
         bins = np.minimum(np.searchsorted(under, shares), self.distributions.cars.size - 1)
         return [float(self.distributions.cars[index]) for index in bins]

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_ndtr, ndtr
 
-from detector.intervals import Z90
+from detector import Z90
 from railwatch import words
 from railwatch.history.settings import MethodError, VerdictSettings
 
@@ -96,6 +96,11 @@ class Record:
     def bounded(self) -> bool:
         """Whether it says how many cars there were at most, so that it counts as an observation."""
         return self.kind in ("count", "range", "at most")
+
+    @property
+    def variance(self) -> float:
+        """The error's variance, of both sides together, in cars squared."""
+        return ((self.sd_below + self.sd_above) / 2.0) ** 2
 
     def log_likelihood(self, cars: FloatArray) -> FloatArray:
         """Return the log-likelihood of true numbers of cars, up to a constant.
@@ -335,8 +340,20 @@ def errors_of(count: float, low: float | None, high: float | None, error: Method
     return below, above
 
 
+def count_interval(count: float) -> tuple[float, float]:
+    """Return the 90% interval of a reviewer's count where the reviewer gives none, in whole cars."""
+    half = Z90 * VerdictSettings().method("reviewed").sd(count)
+    return float(max(0, math.ceil(count - half - 0.5))), float(math.floor(count + half + 0.5))
+
+
 def _range(low: float, value: float, high: float, sd: float, common: Mapping[str, Any]) -> Record:
     return Record(kind="range", value=value, low=low, high=high, sd_below=sd, sd_above=sd, **common)
+
+
+def most_precise(observation: Iterable[Record]) -> Record | None:
+    """Return the record that says most precisely how many there were, as a point; None if all are bounds."""
+    points = [record.as_point() for record in observation if record.kind in ("count", "range")]
+    return min(points, key=lambda one: (one.sd_below + one.sd_above, one.id), default=None)
 
 
 def observations_of(records: Iterable[Record]) -> list[list[Record]]:

@@ -15,8 +15,7 @@ from shapely.geometry import shape
 from aoi import AreaOfInterest, area_names, load_area
 from aoi.errors import InputError
 from railwatch.errors import StoreError
-from railwatch.history.gathered import Gathered
-from railwatch.history.history import History
+from railwatch.history.history import Gathered, History
 from railwatch.history.judge import verdicts_on
 from railwatch.history.matchups import Matchup, matchups
 from railwatch.history.settings import VerdictSettings

@@ -14,8 +14,8 @@ from railwatch import words
 from railwatch.history.verdict import FEW_IMAGES, HistoryMaximum, Verdict
 
 if TYPE_CHECKING:
+    from railwatch.history.combined import Together
     from railwatch.history.record import Record
-    from railwatch.history.together import Together
 
 __all__ = [
     "caveats",

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from aoi.settings import bind, fields_of, read_toml, setting, settings_table
 from railwatch.errors import ConfigError
 from railwatch.history import Record, VerdictSettings, from_observation
-from railwatch.history.published import published_records
+from railwatch.history.history import published_records
 from railwatch.history.record import observations_of
 from railwatch.store.observation import current
 

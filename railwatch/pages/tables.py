@@ -10,7 +10,7 @@ Counts, one row an observation or published count (`COUNT_COLUMNS`):
 ``count_open`` ...                 freight cars of each type, "unknown" last; empty where types aren't told
 ``occupied_length_m``              track length under counted cars, with ``_low_m`` and ``_high_m``
 ``filtered_count``, ``_low``,      an image of ten metres combined with those before it, see
-``_high``                          `railwatch.history.filter`; empty for other methods
+``_high``                          `railwatch.history.combined`; empty for other methods
 ``clear_fraction``                 share (0-1) of the visible area that is seen
 ``hidden_fraction``                share (0-1) of the area under masks
 ``abstained``, ``reason``          whether and why there is no count
@@ -53,10 +53,10 @@ import pandas as pd
 import shapely
 
 from aoi.tables import guarded
-from detector.wagons.car_types import TYPE_NAMES
+from detector.wagons.categories import TYPE_NAMES
 from railwatch.history import from_observation
-from railwatch.history.filter import COLUMNS as FILTERED
-from railwatch.history.filter import filtered
+from railwatch.history.combined import COLUMNS as FILTERED
+from railwatch.history.combined import filtered
 from railwatch.history.record import stored_method
 from railwatch.store.areas import area_version
 from railwatch.store.observation import Observation, iso

@@ -24,8 +24,8 @@ from geo.filename_metadata import absurd
 from geo.image_files import images_at
 from geo.sentinel2 import OCCUPANCY_PRODUCTS
 from railwatch.config import SceneSettings
+from railwatch.file_table import Dates
 from railwatch.pipeline.acquisitions import Candidate, Skipped, once_each
-from railwatch.pipeline.declared import Dates
 from railwatch.store.observation import Observation
 
 __all__ = ["COARSEST_GSD_M", "Candidate", "Dates", "Skipped", "find_scenes", "open_dated", "select"]

@@ -203,7 +203,7 @@ def _here(path: str | Path) -> Path:
     url = as_url(path)
     if url is None:
         return Path(path)
-    from railwatch.store.mirror import Mirror
+    from railwatch.store.remote import Mirror
 
     mirror = Mirror.open(url)
     mirror.pull()

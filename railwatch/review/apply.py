@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from aoi import AreaOfInterest
 from aoi.io import area_from_document
-from detector import Detections
-from detector.wagons.car_types import UNKNOWN
-from detector.wagons.detections import frame_of
+from detector.wagons.categories import UNKNOWN
+from detector.wagons.detections import Detections, frame_of
 from geo import Scene
 from geo.boxes import map_to_boxes
 from geo.ground_metric import apply_affine
 from railwatch.errors import ReviewError
+from railwatch.history.record import count_interval
 from railwatch.pages.pictures import boxes as evidence
 from railwatch.pipeline.count_area import AreaCount, count_area
 from railwatch.review.corrections import (
@@ -38,10 +38,8 @@ from railwatch.review.corrections import (
     compared,
     read_corrections,
 )
-from railwatch.review.find import area_of, find_observation, latest_review, reviewed_by_hand
+from railwatch.review.find import area_of, find_observation, find_scene, latest_review, reviewed_by_hand
 from railwatch.review.geopackage import pixel_transform
-from railwatch.review.image_cut import find_scene
-from railwatch.review.interval import count_interval
 from railwatch.store.observation import Observation, geometry_json, interval_json, iso, observation_id
 from railwatch.store.store import Store
 from railwatch.version import __version__

@@ -20,9 +20,35 @@ from aoi import AreaOfInterest
 from aoi.gdal import list_layers, read_vector
 from aoi.geodesy import local_metres
 from railwatch.errors import ReviewError
-from railwatch.review.layers import BOXES, FACTS, FORMAT
 
-__all__ = ["Changes", "Corrected", "Corrections", "compared", "read_corrections"]
+__all__ = [
+    "AREA_LAYERS",
+    "BOXES",
+    "FACTS",
+    "FORMAT",
+    "GEOMETRY",
+    "Changes",
+    "Corrected",
+    "Corrections",
+    "compared",
+    "read_corrections",
+]
+
+BOXES = "boxes"
+"""The layer to correct."""
+
+FACTS = "facts"
+"""The table that says which observation it is, in two columns ``key`` and ``value``."""
+
+AREA_LAYERS = ("boundary", "zones", "tracks", "masks")
+"""The layers of the area, to look at."""
+
+GEOMETRY = "geom"
+"""Name of the geometry column of all layers."""
+
+FORMAT = 1
+"""Version of this layout. A reader refuses higher ones."""
+
 
 CATEGORIES = ("freight", "locomotive", "coach")
 

@@ -29,9 +29,8 @@ from geo import Scene
 from geo.boxes import box_corners
 from railwatch.errors import ReviewError
 from railwatch.pages.qgis_style import SymbolStyle, box_style, plain_style, write_styles
-from railwatch.review.find import area_of, find_observation, reviewed_by_hand
-from railwatch.review.image_cut import find_scene, write_cut
-from railwatch.review.layers import AREA_LAYERS, BOXES, FACTS, FORMAT, GEOMETRY
+from railwatch.review.corrections import AREA_LAYERS, BOXES, FACTS, FORMAT, GEOMETRY
+from railwatch.review.find import area_of, find_observation, find_scene, reviewed_by_hand, write_cut
 from railwatch.store.observation import Observation, iso
 from railwatch.store.store import EVIDENCE, Store
 from railwatch.version import __version__

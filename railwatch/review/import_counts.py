@@ -22,8 +22,8 @@ from aoi.errors import InputError
 from aoi.files import read_bytes
 from aoi.tables import parse_number, read_table
 from railwatch.errors import ReviewError
+from railwatch.history.record import count_interval
 from railwatch.review.apply import Applied, set_count
-from railwatch.review.interval import count_interval
 from railwatch.store.observation import (
     IMPORTED_SENSOR,
     Observation,

@@ -14,33 +14,41 @@ highest observations matter most, so for the few highest of that window
     change of the foremost verdict  =  sum over N of  P(N) |rank(foremost with N in its history) - rank(now)|
 
 is added. The sum is the expected change in ranks; ties go to the wider interval. The distribution of N is
-taken at
-`_POINTS` equally probable values. It is the expected value of a perfect review with a loss of one a rank.
+taken at `_POINTS` equally probable values. It is the expected value of a perfect review with a loss of one a
+rank.
+
+Beside these, whatever the verdict, stand rakes whose boxes score low. What is wrong is wrong for a rake at a
+time (a wall, a row of containers, a train in the shadow), so that their mean score is looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from detector.wagons.rakes import rakes_of
 from railwatch.history import RANK, PlaceHistory, Record, Verdict, VerdictSettings, from_observation
 from railwatch.history import foremost as foremost_of
+from railwatch.history.history import published_records
 from railwatch.history.judge import corrected, finished, judge, q_value
-from railwatch.history.published import published_records
-from railwatch.history.record import errors_of
+from railwatch.history.record import count_interval, errors_of
 from railwatch.review.find import preferred
-from railwatch.review.interval import count_interval
 from railwatch.store.observation import Observation, current, iso
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Proposal", "proposals"]
+    from railwatch.history.sources import Sources
+    from railwatch.store.observation import Observation
+    from railwatch.store.store import Store
+
+__all__ = ["Proposal", "looked_for", "low_score_observations", "proposals", "reviewable"]
 
 _POINTS = 20
 _BEARING = 3
@@ -59,7 +67,6 @@ class Proposal:
         own_change: Expected change of its own verdict, in ranks.
         foremost_change: Expected change of the foremost verdict, in ranks.
         outcomes: The words that a review could lead to, with their probabilities, most probable first.
-        foremost: The verdict that the second figure is about, if it isn't 0.
         reason: Why to look, in a sentence.
     """
 
@@ -68,12 +75,11 @@ class Proposal:
     own_change: float
     foremost_change: float
     outcomes: tuple[tuple[str, float], ...]
-    foremost: Verdict | None
     reason: str
 
     @property
     def change(self) -> float:
-        """Expected change in ranks, both together."""
+        """Of both together."""
         return self.own_change + self.foremost_change
 
     def to_json(self) -> dict[str, Any]:
@@ -131,7 +137,7 @@ def proposals(
     verdicts = [
         finished(one, places[one.aoi].second_observation, chosen) for one in corrected(drafts, chosen)
     ]
-    foremost = {aoi: _said(foremost_of(one for one in verdicts if one.aoi == aoi)) for aoi in places}
+    foremost = {aoi: foremost_of(one for one in verdicts if one.aoi == aoi) for aoi in places}
     found = []
     for position, verdict in enumerate(verdicts):
         observation = by_id[verdict.record.id]
@@ -144,7 +150,7 @@ def proposals(
         )
         head = foremost[verdict.aoi]
         bearing = 0.0
-        if head is not None and _bears(verdict.record, head, verdicts):
+        if head is not None and head.verdict != "cannot say" and _bears(verdict.record, head, verdicts):
             bearing = _bearing(observation, verdict.record, head, places[verdict.aoi], chosen)
         if own_change + bearing < _LEAST:
             continue
@@ -156,20 +162,23 @@ def proposals(
                 own_change=own_change,
                 foremost_change=bearing,
                 outcomes=ordered,
-                foremost=head if bearing > 0 else None,
                 reason=_reason(verdict, ordered, own_change, bearing, head),
             )
         )
-    found.sort(key=lambda one: (-one.change, -_width(one.observation), one.observation.id))
+
+    def first(proposal: Proposal) -> tuple[float, float, str]:
+        one = proposal.observation
+        return -proposal.change, (one.count_low or 0.0) - (one.count_high or 0.0), one.id
+
+    found.sort(key=first)
     return found if limit is None else found[:limit]
 
 
 def values_of(observation: Observation, points: int, settings: VerdictSettings) -> NDArray[np.float64]:
-    """Return equally probable values of what a reviewer would count, given the machine's count.
+    """Return equally probable values of what a reviewer would count, (points,), ascending, whole cars.
 
-    The two-piece normal distribution of the machine's interval, cut off at 0, at the middles of ``points``
-    equal shares; ``(points,)``, ascending, whole cars. What the scene doesn't show a reviewer doesn't see
-    either.
+    The two-piece normal distribution of the machine's interval, cut off at 0. What the scene doesn't show a
+    reviewer doesn't see either.
     """
     value = observation.count or 0.0
     error = settings.method(observation.method)
@@ -186,12 +195,7 @@ def as_reviewed(observation: Observation, value: float, settings: VerdictSetting
     """Return the record that a reviewer's count of a scene would be."""
     low, high = count_interval(value)
     review = replace(
-        observation,
-        method="reviewed",
-        review_of=observation.id,
-        count=value,
-        count_low=low,
-        count_high=high,
+        observation, method="reviewed", review_of=observation.id, count=value, count_low=low, count_high=high
     )
     return from_observation(review, settings)
 
@@ -206,13 +210,12 @@ def _outcomes(
     """The words that a look at one date could lead to, with their probabilities."""
     record = drafts[position].record
     # The correction for many dates looks at no later one, and back no further than a year.
-    first = position
+    first = last = position
     while first and (record.day - drafts[first - 1].record.day).days < settings.family_days:
         first -= 1
-    last = position
     while last + 1 < len(drafts) and drafts[last + 1].record.day == record.day:
         last += 1
-    others = [one for one in drafts[first : last + 1] if one is not drafts[position]]
+    others = [*drafts[first:position], *drafts[position + 1 : last + 1]]
     upper = [one.probability_exceedance for one in others if one.probability_exceedance is not None]
     lower = [one.probability_shortfall for one in others if one.probability_shortfall is not None]
     outcomes: dict[str, float] = {}
@@ -228,10 +231,6 @@ def _outcomes(
         word = finished(draft, place.second_observation, settings).verdict
         outcomes[word] = outcomes.get(word, 0.0) + float(count) / _POINTS
     return outcomes
-
-
-def _said(verdict: Verdict | None) -> Verdict | None:
-    return None if verdict is None or verdict.verdict == "cannot say" else verdict
 
 
 def _bears(record: Record, head: Verdict, verdicts: Sequence[Verdict]) -> bool:
@@ -266,18 +265,8 @@ def _rank(word: str) -> int:
     return RANK["typical"] if word == "cannot say" else RANK[word]  # type: ignore[index]
 
 
-def _width(observation: Observation) -> float:
-    if observation.count_low is None or observation.count_high is None:
-        return 0.0
-    return observation.count_high - observation.count_low
-
-
 def _reason(
-    verdict: Verdict,
-    outcomes: Sequence[tuple[str, float]],
-    own: float,
-    bearing: float,
-    head: Verdict | None,
+    verdict: Verdict, outcomes: Sequence[tuple[str, float]], own: float, bearing: float, head: Verdict | None
 ) -> str:
     others = [f"{word} {share:.0%}" for word, share in outcomes if word != verdict.verdict]
     said = []
@@ -288,3 +277,124 @@ def _reason(
             f"is among the highest before {head.record.day}, whose verdict ({head.verdict}) rests on it"
         )
     return "; ".join(said)
+
+
+MEAN_SCORE = 0.6
+"""A rake whose boxes have a smaller mean score is doubtful: of five boxes two are expected to be wrong."""
+LEAST_BOXES = 3
+"""Fewer boxes are no rake."""
+
+
+@dataclass(frozen=True)
+class LowScoreRake:
+    """A rake whose boxes have a low mean score.
+
+    Attributes:
+        boxes: How many boxes it has.
+        mean_score: Their mean score.
+        track: The track on which most of them stand, if they stand on one.
+        lon: Of its middle, degrees.
+        lat: Of its middle, degrees.
+    """
+
+    boxes: int
+    mean_score: float
+    track: str | None
+    lon: float
+    lat: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        digits = {"mean_score": 3, "lon": 6, "lat": 6}
+        return asdict(self) | {name: round(getattr(self, name), number) for name, number in digits.items()}
+
+
+@dataclass(frozen=True)
+class LowScoreObservation:
+    """A machine's observation with rakes of low scores, the longest first."""
+
+    observation: Observation
+    rakes: tuple[LowScoreRake, ...]
+
+    @property
+    def sentence(self) -> str:
+        """What is doubtful, in words."""
+        rake, more = self.rakes[0], len(self.rakes) - 1
+        where = f" on track {rake.track}" if rake.track is not None else ""
+        rest = "" if not more else f", and {more} more {'row' if more == 1 else 'rows'}"
+        return (
+            f"is doubtful whatever the verdict: {rake.boxes} boxes in a row{where} have a mean score of "
+            f"{rake.mean_score:.2f} ({rake.lat:.5f}, {rake.lon:.5f}){rest}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        one = self.observation
+        return {
+            "id": one.id,
+            "aoi": one.aoi,
+            "datetime": iso(one.datetime),
+            "file": one.provenance.get("file"),
+            "count": one.count,
+            "doubtful_rakes": [rake.to_json() for rake in self.rakes],
+        }
+
+
+def reviewable(observations: Iterable[Observation]) -> list[Observation]:
+    """Return the machine's counts that a person can check by eye and nobody has, oldest first."""
+    told = current(observations, reviewed=True)
+    return [one for one in told if one.method == "wagons" and one.count is not None]
+
+
+def low_score_observations(
+    sources: Sources, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[LowScoreObservation]:
+    """Return the unreviewed observations of a store with rakes of low scores.
+
+    Args:
+        sources: The store's history.
+        progress: Told of every observation.
+
+    Returns:
+        Those with the most such boxes first.
+
+    Raises:
+        StoreError: If boxes can't be read.
+    """
+    if sources.store is None:
+        return []
+    candidates = reviewable(sources.observations)
+    found = []
+    for number, one in enumerate(candidates):
+        progress(number, len(candidates))
+        if rakes := _low_score_rakes(sources.store, one):
+            found.append(LowScoreObservation(one, tuple(rakes)))
+    progress(len(candidates), len(candidates))
+    return sorted(found, key=lambda one: (-sum(rake.boxes for rake in one.rakes), one.observation.id))
+
+
+def looked_for(looked_at: int, changing: int, doubted: int) -> str:
+    """Return what was looked for and found, in a sentence or two."""
+    noun, change = "count" if looked_at == 1 else "counts", changing or "none"
+    more = "no other has" if not doubted else f"{doubted} more {'has' if doubted == 1 else 'have'}"
+    return (
+        f"Of {looked_at} {noun} that nobody has reviewed, a look at {change} is expected to change a "
+        f"verdict; {more} a row of {LEAST_BOXES} boxes or more with a mean score under {MEAN_SCORE:g}. "
+        "Images of 10 m can't be checked by eye."
+    )
+
+
+def _low_score_rakes(store: Store, observation: Observation) -> list[LowScoreRake]:
+    """The rakes of an observation with a mean score under `MEAN_SCORE`, the longest first."""
+    boxes = store.detections(observation.id)
+    if boxes is None or boxes.crs is None or "counted" not in boxes:
+        return []
+    found = []
+    for rake in rakes_of(boxes):
+        rows = list(rake.rows)
+        mean = float(boxes["score"].to_numpy(np.float64)[rows].mean())
+        if rake.cars < LEAST_BOXES or mean >= MEAN_SCORE:
+            continue
+        middle = shapely.union_all(boxes.geometry.iloc[rows].to_crs("EPSG:4326").to_numpy()).centroid
+        found.append(LowScoreRake(rake.cars, mean, rake.track or None, middle.x, middle.y))
+    return sorted(found, key=lambda one: (-one.boxes, one.mean_score, one.lon))

@@ -26,9 +26,8 @@ from aoi.files import write_bytes
 from aoi.io import area_document, area_from_document, load_area, read_document
 from railwatch.config import RunConfig, load_config
 from railwatch.errors import StoreError
-from railwatch.store.mirror import Mirror
 from railwatch.store.observation import iso
-from railwatch.store.remote import as_url
+from railwatch.store.remote import Mirror, as_url
 
 __all__ = [
     "AREAS",

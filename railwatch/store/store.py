@@ -36,7 +36,6 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -51,13 +50,13 @@ from railwatch.store.areas import area_files, keep_area
 from railwatch.store.georeference import placement_of
 from railwatch.store.index import INDEX, read_index, read_stamps, write_index
 from railwatch.store.observation import FORMAT_VERSION, PREFIX, Observation, current, iso, slug
-from railwatch.store.remote import as_url
+from railwatch.store.remote import Mirror, as_url, shown
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
     from aoi import AreaOfInterest
-    from detector import Detections
+    from detector.wagons.detections import Detections
     from railwatch.config import RunConfig
 
 __all__ = ["DETECTIONS", "EVIDENCE", "IMAGE", "Damaged", "Store"]
@@ -105,13 +104,18 @@ class Damaged:
 class Store:
     """A folder of observations; make one with `Store.open`.
 
+    Of a store behind a URL the items' JSON is brought here when it is opened or listed; pictures and boxes
+    when they are asked for; the pixels of Sentinel-2 dates by `pull`. What is made here goes there by `push`.
+
     Attributes:
         path: The folder.
         damaged: The items that the last listing couldn't read.
+        mirror: Between the folder and the URL that it stands for, or None.
     """
 
     path: Path
     damaged: tuple[Damaged, ...] = ()
+    mirror: Mirror | None = None
     _read: dict[str, tuple[tuple[int, int], Observation]] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -128,25 +132,25 @@ class Store:
                 newer railwatch wrote it, or it can't be read or made.
         """
         url = as_url(path)
-        if url is not None:
-            # By name: the remote store rests on this one, which knows nothing else of it.
-            remote: type[Store] = import_module("railwatch.store.remote_store").RemoteStore
-            return remote.open_url(url, create)
-        store = cls(Path(path))
-        store.prepare(create=create, tidy=tidy)
+        if url is None:
+            store = cls(Path(path))
+            store._prepare(create=create, tidy=tidy)
+            return store
+        mirror = Mirror.open(url)
+        mirror.pull([COLLECTION])
+        known = (mirror.folder / COLLECTION).exists()
+        if not known and not create:
+            raise StoreError(f"There is no store at {shown(url)}; 'railwatch run' makes one.")
+        mirror.pull(["items"], endings=(".json",))
+        mirror.pull(["areas"])
+        store = cls(mirror.folder, mirror=mirror)
+        store._prepare(create=True, tidy=tidy)
+        if not known:
+            store.push()
         return store
 
-    @classmethod
-    def open_url(cls, url: str, create: bool = True) -> Store:
-        """Open the store at a URL; the remote store says how."""
-        raise StoreError(f"{url}: a folder's store can't be opened by URL")
-
-    def prepare(self, *, create: bool, tidy: bool = True) -> None:
-        """Make the folder if it isn't there, and check that it is a store that this railwatch knows.
-
-        Raises:
-            StoreError: See `open`.
-        """
+    def _prepare(self, *, create: bool, tidy: bool) -> None:
+        """Make the folder if it isn't there, and check that it is a store that this railwatch knows."""
         with _explained(self.path, "open"):
             if self.path.exists() and not self.path.is_dir():
                 raise StoreError(f"{self.path} is a file, so it can't be a store.")
@@ -162,10 +166,17 @@ class Store:
     @property
     def location(self) -> str:
         """What a user calls it: its path, or its URL."""
-        return str(self.path)
+        return str(self.path) if self.mirror is None else self.mirror.url
 
     def pull(self) -> None:
-        """Bring here what others have made, where the store lies elsewhere."""
+        """Bring here what others have made, items and pixels, where the store lies elsewhere.
+
+        Raises:
+            StoreError: It can't be read.
+        """
+        if self.mirror is not None:
+            self.mirror.pull(["items"], endings=(".json",))
+            self.mirror.pull(["areas", "chips", "alerts.json", "watch.json"])
 
     def push(self) -> None:
         """Put there what was made here, where the store lies elsewhere.
@@ -173,6 +184,8 @@ class Store:
         Raises:
             StoreError: It can't be written.
         """
+        if self.mirror is not None:
+            self.mirror.push()
 
     @property
     def charts(self) -> Path:
@@ -209,6 +222,8 @@ class Store:
         Raises:
             StoreError: If the folder can't be listed.
         """
+        if self.mirror is not None:
+            self.mirror.pull(["items"], endings=(".json",))
         found = self._all(aoi)
         if aoi is not None:
             found = [observation for observation in found if observation.aoi == aoi]
@@ -251,6 +266,8 @@ class Store:
         # An item may come from somebody else: its assets lie in its own folder and nowhere else, and a link
         # doesn't make another place of it.
         path = self._items / id / Path(given).name
+        if self.mirror is not None:
+            self.mirror.fetch(f"items/{id}/{path.name}")
         if not path.is_file():
             return None
         if path.resolve() != self._items.resolve() / id / path.name:

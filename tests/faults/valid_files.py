@@ -289,13 +289,13 @@ def _read_distances(path: Path) -> object:
 
 
 def _read_dates(path: Path) -> object:
-    from railwatch.pipeline.declared import Dates
+    from railwatch.file_table import Dates
 
     return Dates.read(path)
 
 
 def _read_events(path: Path) -> object:
-    from railwatch.history.events import read_events
+    from railwatch.history.history import read_events
 
     return read_events(path)
 

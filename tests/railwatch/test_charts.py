@@ -22,8 +22,7 @@ from shapely import LineString, Polygon, box
 import seeds
 from aoi import AreaOfInterest, Track
 from railwatch.history import compare
-from railwatch.history.events import Event, EventsError, read_events
-from railwatch.history.history import History, is_sentinel
+from railwatch.history.history import Event, EventsError, History, is_sentinel, read_events
 from railwatch.pages.charts.calendar import draw_calendar
 from railwatch.pages.charts.series import draw_series
 from railwatch.pages.charts.style import ChartError, PageStyle, to_bytes, write_chart

@@ -24,10 +24,10 @@ from geo.errors import NetworkError
 from railwatch.cli._tables import telling
 from railwatch.cli.fetch import _news as news
 from railwatch.config import load_config
-from railwatch.fetch import count_ahead
-from railwatch.fetch.count_ahead import CountAhead
+from railwatch.fetch import watch
 from railwatch.fetch.fetch import fetch
 from railwatch.fetch.plan import FetchOptions, parse_time, plan
+from railwatch.fetch.watch import CountAhead
 from railwatch.pipeline.run import run
 from railwatch.store.store import Store
 
@@ -272,8 +272,8 @@ def test_watch_observations_again_from_where_it_was(there, yard, tmp_path, railw
 
 def test_watch_counts_what_has_come_while_the_rest_is_fetched(there, yard, tmp_path, railwatch, monkeypatch):
     """The same observations as of a run after the fetch, each made once, and all of them new."""
-    monkeypatch.setattr(count_ahead, "_WORTH", 4)
-    monkeypatch.setattr(count_ahead, "_AT_ONCE", 3)
+    monkeypatch.setattr(watch, "_WORTH", 4)
+    monkeypatch.setattr(watch, "_AT_ONCE", 3)
     sent, answer = [], CountAhead._answer
     monkeypatch.setattr(
         CountAhead, "_answer", lambda self, before: (sent.append(before), answer(self, before))

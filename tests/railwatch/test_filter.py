@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from making import START, abstained, observation
 
-from railwatch.history.filter import COLUMNS, filtered, forward
+from railwatch.history.combined import COLUMNS, filtered, forward
 from railwatch.store.observation import Observation
 
 

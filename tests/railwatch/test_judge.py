@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import seeds
 from railwatch.history import RANK, Record, Verdict, VerdictSettings, compare, judge
-from railwatch.history.published import published_records
-from railwatch.history.rule import Figures, basis_of, word_for
+from railwatch.history.history import published_records
+from railwatch.history.verdict import Figures, basis_of, word_for
 from railwatch.store.observation import Observation
 
 SETTINGS = VerdictSettings()

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from making import observation
 from yards import UTM, Yard, detections_of
 
+from detector.wagons.rakes import rakes_of
 from geo import open_scene
-from railwatch.history.rakes import rakes_of
 from railwatch.history.sources import read_sources
 from railwatch.pipeline.count_area import count_area
 from railwatch.review import set_count
-from railwatch.review.low_score_rakes import looked_for, low_score_observations, reviewable
+from railwatch.review.next_review import looked_for, low_score_observations, reviewable
 from railwatch.store.store import Store
 
 YARD = Yard()

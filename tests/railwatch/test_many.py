@@ -21,7 +21,7 @@ from railwatch.pipeline.engine import Dask, Processes, Serial, Threads, engine_o
 from railwatch.pipeline.many import load_areas, run_areas, run_many, tasks_of
 from railwatch.pipeline.run import look_for
 from railwatch.store.areas import choose_settings
-from railwatch.store.mirror import CACHE, Mirror
+from railwatch.store.remote import CACHE, Mirror
 from railwatch.store.store import PRODUCTS, Store
 
 DATES = 7

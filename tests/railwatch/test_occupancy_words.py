@@ -15,7 +15,7 @@ from making import START, observation
 
 from railwatch.config import RunConfig
 from railwatch.history import VerdictSettings, compare, from_observation
-from railwatch.history.filter import COLUMNS
+from railwatch.history.combined import COLUMNS
 from railwatch.history.history import History
 from railwatch.history.sources import Sources
 from railwatch.pages.charts.series import draw_series

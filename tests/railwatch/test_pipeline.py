@@ -21,8 +21,8 @@ from rasterio.warp import calculate_default_transform, reproject
 from yards import BrightDetector, Yard
 
 from aoi import AreaOfInterest, Mask
-from detector import Detections
 from detector.errors import ResolutionError
+from detector.wagons.detections import Detections
 from detector.wagons.track_sight import TrackSight
 from geo import Scene
 from geo.tiles import TileGrid, tiles
@@ -96,7 +96,7 @@ def test_every_scene_becomes_an_observation(tmp_path: Path) -> None:
 
 def test_the_history_is_gathered_and_judged_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Verdicts, chart and page rest on one gathering and one judging of the history."""
-    from railwatch.history import gathered, record
+    from railwatch.history import history, record
 
     # The package's own name "judge" is the function.
     judge = importlib.import_module("railwatch.history.judge")
@@ -115,9 +115,9 @@ def test_the_history_is_gathered_and_judged_once(tmp_path: Path, monkeypatch: py
         records.append(one.id)
         return record.from_observation(one, *args)
 
-    monkeypatch.setattr(gathered.Gathered, "of", counted("gathered", gathered.Gathered.of))
+    monkeypatch.setattr(history.Gathered, "of", counted("gathered", history.Gathered.of))
     monkeypatch.setattr(judge, "judge", counted("judged", judge.judge))
-    monkeypatch.setattr(gathered, "from_observation", noted)
+    monkeypatch.setattr(history, "from_observation", noted)
     result = count(series(tmp_path / "scenes"), tmp_path / "store", conclude=True)
     assert result.charts
     assert result.report is not None

@@ -15,8 +15,7 @@ from scipy.stats import nbinom, norm
 from railwatch.errors import ConfigError
 from railwatch.history import Record, VerdictSettings, calibrate
 from railwatch.history.coverage import coverage, dwell_days, effective_observations
-from railwatch.history.distribution import distributions_for
-from railwatch.history.posterior import ObservedCounts
+from railwatch.history.posterior import ObservedCounts, distributions_for
 from railwatch.history.record import errors_of, lower_tail, observations_of, upper_tail
 
 SETTINGS = VerdictSettings()

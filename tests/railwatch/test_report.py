@@ -21,7 +21,7 @@ from PIL import Image
 from report_stores import HOSTILE, hostile_store, observation, picture, yard_store
 
 from railwatch.history import RANK
-from railwatch.history.events import Event
+from railwatch.history.history import Event
 from railwatch.history.sources import read_sources
 from railwatch.pages.claims import DISCLAIMER, load_assumptions
 from railwatch.pages.report import ReportError, build, write_report

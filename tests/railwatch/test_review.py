@@ -24,7 +24,7 @@ from aoi.io import area_document, area_from_document, write_document
 from railwatch.config import RunConfig
 from railwatch.history import compare
 from railwatch.history.history import History
-from railwatch.history.record import from_observation
+from railwatch.history.record import count_interval, from_observation
 from railwatch.history.settings import VerdictSettings
 from railwatch.pipeline.run import run
 from railwatch.review import (
@@ -36,9 +36,8 @@ from railwatch.review import (
     proposals,
     set_count,
 )
+from railwatch.review.corrections import BOXES, FACTS
 from railwatch.review.geopackage import pixel_transform
-from railwatch.review.interval import count_interval
-from railwatch.review.layers import BOXES, FACTS
 from railwatch.review.next_review import as_reviewed, values_of
 from railwatch.store.observation import Observation
 from railwatch.store.store import Store

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from railwatch.history import VerdictSettings
+from railwatch.history.combined import pooled
 from railwatch.history.judge import judge
 from railwatch.history.record import Record, upper_tail
-from railwatch.history.together import pooled
 from railwatch.history.verdict import RANK, Verdict
 from railwatch.history.words import finding
 

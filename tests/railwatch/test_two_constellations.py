@@ -11,7 +11,7 @@ import pytest
 
 from detector.tensor_file import read_card
 from railwatch.history import VerdictSettings
-from railwatch.history.filter import filtered
+from railwatch.history.combined import filtered
 from railwatch.history.history import History
 from railwatch.history.judge import PlaceHistory, compare
 from railwatch.history.record import from_observation, method_of, stored_method

@@ -15,7 +15,7 @@ from PIL import Image
 from report_stores import observation
 from shapely import Polygon, affinity, box
 
-from railwatch.history.rakes import rakes_of
+from detector.wagons.rakes import rakes_of
 from railwatch.pages.report.facts import trust_tables
 from railwatch.pages.where import Coordinates, countries_near, locator
 from railwatch.store.georeference import Georeference

@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 from report_stores import hostile_store, observation, yard_store
 
-from railwatch.history.events import Event
+from railwatch.history.history import Event
 from railwatch.history.sources import read_sources
 from railwatch.pages.report import write_report
 from railwatch.store.georeference import Georeference

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
-from railwatch.history.events import Event
-from railwatch.history.history import History
+from railwatch.history.history import Event, History
 from railwatch.pages.charts import ChartKind
 from railwatch.pages.charts.calendar import draw_calendar
 from railwatch.pages.charts.series import GAP_DAYS, draw_series

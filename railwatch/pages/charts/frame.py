@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from railwatch.history import Record
-    from railwatch.history.events import Event
+    from railwatch.history.history import Event
 
 __all__ = [
     "draw_inset",

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from matplotlib.patches import Patch
 
     from railwatch.history import Record, Verdict
-    from railwatch.history.filter import Filtered
+    from railwatch.history.combined import Filtered
     from railwatch.history.history import History
 
 __all__ = [

@@ -22,7 +22,7 @@ from aoi.files import write_bytes
 from railwatch.config import RunConfig
 from railwatch.errors import ReportError
 from railwatch.history import RANK
-from railwatch.history.events import Event
+from railwatch.history.history import Event
 from railwatch.history.sources import Sources
 from railwatch.pages.charts.frame import numbered
 from railwatch.pages.charts.series import GAP_DAYS

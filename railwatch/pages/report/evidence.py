@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aoi import AreaOfInterest
+from detector.wagons.rakes import rakes_of
 from railwatch import words
 from railwatch.errors import StoreError
 from railwatch.history.history import is_sentinel
-from railwatch.history.rakes import rakes_of
 from railwatch.pages.pictures.boxes import round_length
 from railwatch.pages.report.graphics import element, grouped, rounded
 from railwatch.store.georeference import Georeference, placement_of

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from railwatch.history import RANK, Calibration, Record, Verdict, calibrate, from_observation
-from railwatch.history.events import Event
-from railwatch.history.history import History
+from railwatch.history.history import Event, History
 from railwatch.history.matchups import METHODS_BY_PRECISION
 from railwatch.history.sources import Sources
 from railwatch.store.observation import Observation, slug

@@ -26,7 +26,7 @@ from railwatch.version import __version__
 from seeds import load_claims
 
 if TYPE_CHECKING:
-    from railwatch.history.filter import Filtered
+    from railwatch.history.combined import Filtered
     from railwatch.pages.claims import Assumptions, ClaimsPage
     from railwatch.pages.report.gather import Entry, ReportedArea
     from railwatch.pages.report.graphics import EncodedPicture

@@ -1,34 +1,108 @@
-"""Observations of a standing state combined: a filtered series beside that of the single observations.
+"""Images of 10 m combined: those of one build-up judged as one, and a filtered series beside the single ones.
 
-Wagons stand for days, and observations of ten metres come every few days with errors of many cars. What the
-observations before a date say of it is carried on to it by a local-level model (a random walk; Harvey 1989,
-Forecasting, Structural Time Series Models and the Kalman Filter) and joined with the date's own observation.
-How fast the walk goes isn't fixed: filters of several speeds run side by side, weighted by how well each has
-foretold the observations so far. An observation that no walk explains begins anew: between two observations
-the yard may have been emptied and filled, so that a build-up isn't smoothed away.
+Wagons stand for days, and images of 10 m come every few days, each with an error of 20 cars and more.
 
-The filter runs forward: a later observation never changes what it says of an earlier date. Verdicts don't use
-it.
+**Judged as one** (`Together`): images of one method within a month, each of them high by itself, are taken
+together, with the smaller error of their mean, against the same history. How much their errors have in common
+(the yard, its cars' colours) doesn't shrink with their number. The study in ``docs/verdict-study.md`` counts
+the false alarms of this rule with those of single images.
+
+**Filtered** (`filtered`): what the observations before a date say of it is carried on to it by a local-level
+model (a random walk; Harvey 1989, Forecasting, Structural Time Series Models and the Kalman Filter) and
+joined with the date's own observation. How fast the walk goes isn't fixed: filters of several speeds run side
+by side, weighted by how well each has foretold the observations so far. An observation that no walk explains
+begins anew: between two observations the yard may have been emptied and filled, so that a build-up isn't
+smoothed away. The filter runs forward: a later observation never changes what it says of an earlier date.
+Verdicts don't use it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.intervals import Z90
-from railwatch.history import VerdictSettings
-from railwatch.history.record import errors_of, method_of
+from detector import Z90
+from railwatch.history.record import OCCUPANCY, PLANETSCOPE_OCCUPANCY, Record, errors_of, method_of
+from railwatch.history.settings import VerdictSettings
 from railwatch.store.observation import Observation
 
-__all__ = ["COLUMNS", "METHOD", "Filtered", "filtered", "forward"]
+__all__ = ["COLUMNS", "METHODS", "Filtered", "Together", "filtered", "forward", "pooled"]
 
-METHOD = "occupancy"
-"""Only the observations of this method are combined: their errors are large and their dates near."""
+METHODS = (OCCUPANCY, PLANETSCOPE_OCCUPANCY)
+"""Only images of one of these methods are joined: their errors are large and their dates near."""
+
+
+@dataclass(frozen=True)
+class Together:
+    """The mean of a run of images that ends with the date judged, and what the history says to it.
+
+    Attributes:
+        records: The images, oldest first, the date's own last.
+        mean: Their mean count as a record of the date, with the mean's error.
+        record: Probability that the true count is above the window's true maximum.
+        record_margin: That it is above it by the factor asked of a short record.
+        exceedance: Probability that a mean of so many images is as high, if nothing has changed.
+        q_exceedance: The same, corrected for the dates of its family; None until that is done.
+    """
+
+    records: tuple[Record, ...]
+    mean: Record
+    record: float
+    record_margin: float
+    exceedance: float
+    q_exceedance: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values (days ISO, counts in cars)."""
+        return {
+            "ids": [one.id for one in self.records],
+            "dates": [one.day.isoformat() for one in self.records],
+            "counts": [one.value for one in self.records],
+            "mean": _rounded(self.mean.value, 1),
+            "mean_low": _rounded(self.mean.low, 1),
+            "mean_high": _rounded(self.mean.high, 1),
+            "probability_record": _rounded(self.record),
+            "probability_record_margin": _rounded(self.record_margin),
+            "probability_exceedance": _rounded(self.exceedance),
+            "q_exceedance": _rounded(self.q_exceedance),
+        }
+
+
+def pooled(records: Sequence[Record], settings: VerdictSettings) -> Record:
+    """Return the mean of some images as one record of the last one's date.
+
+    Args:
+        records: Counts with errors (see `Record.as_point`), oldest first.
+        settings: Gives the share of the error variance that the images have in common.
+    """
+    common, number = settings.common_error_share, len(records)
+    shrunk = math.sqrt(common + (1.0 - common) / number)
+
+    def error(sds: Sequence[float]) -> float:
+        return shrunk * math.sqrt(math.fsum(sd * sd for sd in sds) / number)
+
+    value = math.fsum(one.value or 0.0 for one in records) / number
+    below, above = error([one.sd_below for one in records]), error([one.sd_above for one in records])
+    return replace(
+        records[-1],
+        kind="count",
+        value=value,
+        low=max(value - Z90 * below, 0.0),
+        high=value + Z90 * above,
+        sd_below=below,
+        sd_above=above,
+    )
+
+
+def _rounded(value: float | None, digits: int = 6) -> float | None:
+    return None if value is None else round(float(value), digits)
+
 
 _SPEEDS = np.geomspace(0.3, 10.0, 8)  # of the walk, cars after a day
 _STAND_DAYS = 30.0  # a state that is as old as this has been replaced with a probability of 1 - 1/e
@@ -81,10 +155,10 @@ def filtered(
         By observation id, for every observation of ten metres with a count; none for a series of a single
         one.
     """
-    error = (settings or VerdictSettings()).method(METHOD)
+    error = (settings or VerdictSettings()).method(OCCUPANCY)
     areas: dict[tuple[str, str], list[Observation]] = {}
     for one in observations:
-        if one.method == METHOD and one.count is not None:
+        if one.method == OCCUPANCY and one.count is not None:
             areas.setdefault((one.aoi, method_of(one)), []).append(one)
     found = {}
     for (_, method), series in areas.items():
