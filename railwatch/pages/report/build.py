@@ -22,7 +22,6 @@ from aoi.files import write_bytes
 from railwatch import words
 from railwatch.config import RunConfig
 from railwatch.errors import ReportError
-from railwatch.history import RANK
 from railwatch.history.history import Event
 from railwatch.history.sources import Sources
 from railwatch.pages.charts.frame import numbered
@@ -41,7 +40,7 @@ from railwatch.pages.report.facts import (
     trust_tables,
     zone_titles,
 )
-from railwatch.pages.report.gather import Entry, ReportedArea, gather
+from railwatch.pages.report.gather import ReportedArea, gather
 from railwatch.pages.report.graphics import EncodedPicture, encode
 from railwatch.pages.report.parts import (
     citation_of,
@@ -290,7 +289,7 @@ def _by_importance(places: Sequence[ReportedArea]) -> list[str]:
     foremost = {place.headline.key for place in places if place.headline is not None}
     latest = {place.latest.key for place in places if place.latest is not None}
     cards.sort(key=lambda card: card.observation.datetime, reverse=True)
-    cards.sort(key=lambda card: -rank(card.entry))
+    cards.sort(key=lambda card: -card.entry.rank)
     cards.sort(key=lambda card: (card.entry.key not in foremost, card.entry.key not in latest))
     return list(dict.fromkeys(str(card.picture_of) for card in cards))
 
@@ -298,11 +297,6 @@ def _by_importance(places: Sequence[ReportedArea]) -> list[str]:
 def _missing_pictures(place: ReportedArea, pictures: Mapping[str, EncodedPicture]) -> int:
     wanted = {card.picture_of for card in place.cards if card.picture_of is not None}
     return len(wanted - set(pictures))
-
-
-def rank(entry: Entry) -> int:
-    """Return how high a verdict an entry has, for sorting; -2 for none."""
-    return RANK[entry.verdict.verdict] if entry.verdict is not None and entry.record.value is not None else -2
 
 
 def _description(places: Sequence[ReportedArea]) -> str:
@@ -323,14 +317,13 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        n=_coordinate, g=lambda value: f"{value:g}", metres=metres, unbracketed=lambda text: text.strip("[]")
+        g=lambda value: f"{value:g}", metres=metres, unbracketed=lambda text: text.strip("[]")
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
     environment.globals.update(
         words=words,
         say=page_words,
         iso=iso,
-        rank=rank,
         events_of=_events,
         gap_days=GAP_DAYS,
         locator=locator,
@@ -360,15 +353,9 @@ def _asset(name: str) -> str:
 
 def _policy(css: str, js: str) -> str:
     """Return the content security policy: nothing from the network, only our own style and script."""
-    return "; ".join(
-        (
-            "default-src 'none'",
-            "img-src data:",
-            f"style-src {_source_hash(css)}",
-            f"script-src {_source_hash(js)}",
-            "base-uri 'none'",
-            "form-action 'none'",
-        )
+    return (
+        f"default-src 'none'; img-src data:; style-src {_source_hash(css)}; script-src {_source_hash(js)}; "
+        "base-uri 'none'; form-action 'none'"
     )
 
 
@@ -396,8 +383,3 @@ def _default_comparison(place: ReportedArea) -> tuple[str, str]:
         return keys[0], keys[min(1, len(keys) - 1)]
     before = [one for one in with_picture[:position] if one.record.value is not None]
     return (before[-1].key if before else keys[position - 1]), keys[position]
-
-
-def _coordinate(value: float) -> str:
-    """Return a coordinate with two decimals at most."""
-    return f"{float(value):.2f}".rstrip("0").rstrip(".") or "0"
