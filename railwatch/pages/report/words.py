@@ -35,7 +35,7 @@ from railwatch.words import cars as cars_of
 from railwatch.words import interval as between
 
 if TYPE_CHECKING:
-    from railwatch.history import Calibration, HistoryMaximum, Record, Verdict
+    from railwatch.history import Calibration, Record, Verdict
     from railwatch.pages.report.gather import Card, ReportedArea
 
 __all__ = [
@@ -152,7 +152,7 @@ def caveats_of(verdict: Verdict) -> list[str]:
     return [f"{sentence_case(one)}." for one in caveats(verdict)]
 
 
-def maximum(top: HistoryMaximum) -> str:
+def maximum(top: Record) -> str:
     """Return who knows the highest of the window, and from when."""
     if top.kind == "ceiling":
         source = f"{top.source} gives it" if top.source else "given"
