@@ -6,7 +6,7 @@ its file has both, so that the index may be old, or missing, and nothing that wa
 is written when a store has grown by enough.
 
 Other readers (rustac, DuckDB, QGIS) find the columns of the stac-geoparquet specification 1.0; the
-observation itself stands in ``railwatch:document``. ``collection.json`` is for STAC readers: it links all items.
+observation itself stands in ``railwatch:document``. ``collection.json`` links all items for STAC readers.
 """
 
 from __future__ import annotations
@@ -208,8 +208,9 @@ def write_collection(path: Path, observations: list[Observation], areas: list[Pa
         OSError: It can't be written.
     """
     shapes = {json.dumps(one.geometry) for one in observations if one.geometry is not None}
-    whole = shapely.total_bounds(shapely.from_geojson(sorted(shapes))).tolist()
-    bounds = whole if shapes else [-180.0, -90.0, 180.0, 90.0]
+    bounds = [-180.0, -90.0, 180.0, 90.0]
+    if shapes:
+        bounds = shapely.total_bounds(shapely.from_geojson(sorted(shapes))).tolist()
     times: list[datetime | None] = [one.datetime for one in observations] or [None]
     values = {name: sorted({str(getattr(one, name)) for one in observations}) for name in _SUMMARISED}
     collection = pystac.Collection(
@@ -227,14 +228,14 @@ def write_collection(path: Path, observations: list[Observation], areas: list[Pa
         link = pystac.Link("item", f"./items/{one.id}/{one.id}.json", pystac.MediaType.GEOJSON)
         link.extra_fields["datetime"] = iso(one.datetime)
         collection.add_link(link)
-    for path in areas:
+    for area in areas:
         asset = pystac.Asset(
-            href=f"./{path.as_posix()}",
-            title=f"The area {path.parent.name}, version {path.stem}",
+            href=f"./{area.as_posix()}",
+            title=f"The area {area.parent.name}, version {area.stem}",
             media_type=pystac.MediaType.GEOJSON,
             roles=["metadata"],
         )
-        collection.add_asset(f"area-{path.parent.name}-{path.stem}", asset)
+        collection.add_asset(f"area-{area.parent.name}-{area.stem}", asset)
     write_bytes(path, json_text(collection.to_dict(include_self_link=False, transform_hrefs=False)))
 
 
