@@ -28,8 +28,6 @@ from aoi.errors import AreaError, InputError
 from aoi.files import decoded, parse_json, read_bytes
 from aoi.geodesy import datum_doubt, has_no_place
 
-__all__ = ["area_document_of", "bbox_document", "has_roles", "is_bbox"]
-
 _log = logging.getLogger(__name__)
 
 _WGS84 = "OGC:CRS84"

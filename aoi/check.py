@@ -25,8 +25,6 @@ from shapely.geometry.base import BaseGeometry
 from aoi import geodesy as ground
 from aoi.model import AreaOfInterest, Mask, Source, Track, Zone
 
-__all__ = ["CheckResult", "Problem", "check_document", "doubts", "slugify"]
-
 Level = Literal["error", "warning"]
 
 ROLES = ("boundary", "track", "zone", "mask")

@@ -24,25 +24,6 @@ from typing import Any
 
 from aoi.errors import InputError
 
-__all__ = [
-    "decoded",
-    "fsync_file",
-    "fsync_folder",
-    "parse_json",
-    "parse_toml",
-    "read_bytes",
-    "real_path",
-    "replacing",
-    "safe_name",
-    "sweep",
-    "temporary_beside",
-    "whole_archive",
-    "whole_database",
-    "whole_parquet",
-    "write_bytes",
-    "write_text",
-]
-
 _PREFIX = ".tmp-"
 _STALE_AFTER_S = 7 * 24 * 3600
 _LONGEST_NAME = 120

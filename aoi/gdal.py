@@ -32,20 +32,6 @@ from aoi.references import RefusedFileError, check_references
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
-__all__ = [
-    "RASTERS",
-    "SHUT",
-    "VECTORS",
-    "RefusedFileError",
-    "attribute_rows",
-    "list_layers",
-    "open_raster",
-    "raster_descriptions",
-    "raster_tags",
-    "read_vector",
-    "shut_gdal",
-    "vector_info",
-]
 
 RASTERS = (
     "GTiff",

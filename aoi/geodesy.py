@@ -28,20 +28,6 @@ from pyproj.transformer import TransformerGroup
 from shapely import LineString, Polygon
 from shapely.geometry.base import BaseGeometry
 
-__all__ = [
-    "NEGLIGIBLE_M",
-    "TOLERABLE_M",
-    "DatumDoubt",
-    "area_m2",
-    "datum_doubt",
-    "distance_m",
-    "extent_m",
-    "has_no_place",
-    "length_m",
-    "local_metres",
-    "rectangle",
-]
-
 _GEOD = Geod(ellps="WGS84")
 
 # A hundred-millionth of a degree is a millimetre: finer than anything drawn here.

@@ -22,8 +22,6 @@ from pathlib import Path
 from aoi.errors import InputError
 from aoi.files import decoded, read_bytes
 
-__all__ = ["Row", "Table", "guarded", "parse_number", "read_table"]
-
 _SEPARATORS = (",", ";", "\t", "|")
 _SPACES = re.compile(r"[\s'\u2019]+")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")

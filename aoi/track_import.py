@@ -25,8 +25,6 @@ from aoi.io import (
 from aoi.model import AreaOfInterest, Source
 from aoi.railway_lines import RailLine, Railways, clip, read_railways
 
-__all__ = ["TrackImport", "import_tracks", "put_tracks", "with_tracks"]
-
 
 @dataclass(frozen=True)
 class TrackImport:

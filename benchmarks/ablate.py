@@ -27,7 +27,7 @@ from detector.training.config import WagonTraining
 from detector.training.loop import fit as fit_network
 from detector.training.metrics import summarise
 from detector.training.shards import LabelledTile, Shard, find_shards, write_shard
-from detector.training.wagon_task import WagonTask
+from detector.training.wagon_recipe import WagonTask
 from detector.wagons import weights as weights_file
 from detector.wagons.detector import WagonDetector
 

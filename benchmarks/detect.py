@@ -20,7 +20,7 @@ import rasterio
 import torch
 from affine import Affine
 
-from detector import WagonDetector
+from detector.wagons.detector import WagonDetector
 from geo import open_scene, resample_image
 from railwatch.selftest.samples import bundled
 

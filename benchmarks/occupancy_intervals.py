@@ -32,7 +32,7 @@ import pandas as pd
 import sentinel2_yards
 
 from aoi import load_area
-from detector.occupancy.conformal import ConformalScaling, fit_stretch
+from detector.occupancy.estimate import ConformalScaling, fit_stretch
 from detector.occupancy.estimator import OccupancyEstimator
 from detector.training.occupancy_recipe import stretch_of
 from detector.training.occupancy_sites import simulate_series

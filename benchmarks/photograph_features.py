@@ -32,8 +32,9 @@ from detector.training.metrics import clip_boxes
 from detector.training.shards import LabelledTile
 from detector.training.tiles import simulate_tiles
 from detector.wagons.boxes import match
+from detector.wagons.categories import COACH, FREIGHT
 from detector.wagons.detector import WagonDetector
-from detector.wagons.rakes import COACH, FREIGHT, rakes
+from detector.wagons.rakes import rakes
 from geo.tiles import WORK_GSD_M
 
 WEIGHTS = "models/efficientnet-lite0-57934424.pth"

@@ -30,8 +30,8 @@ from detector.labels.image import LabelledImage
 from detector.training.evaluate_wagons import failure_sheet, on_images
 from detector.training.metrics import Scored, average_precision, judge_picture
 from detector.wagons.boxes import as_boxes
+from detector.wagons.categories import CATEGORIES
 from detector.wagons.detector import WagonDetector
-from detector.wagons.maps import CATEGORIES
 
 IOU = 0.3
 FREIGHT = CATEGORIES.index("freight")

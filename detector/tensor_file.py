@@ -1,6 +1,7 @@
 """Weights on disk: safetensors with a card beside them, and nothing that could run code.
 
-No tensor library is imported: arrays are numpy's, and `detector.state_dict` carries them into a network.
+Arrays are numpy's, so that reading them needs no tensor library; `arrays_of` and `fill` carry them out of and
+into a network of torch's.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aoi.files import parse_json, read_bytes, write_bytes, write_text
 from detector.errors import WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -152,3 +157,29 @@ def read_card(path: Path) -> dict[str, Any]:
     if not isinstance(card, dict):
         raise WeightsError(f"{card_path}: not a card of weights")
     return card
+
+
+def arrays_of(module: torch.nn.Module, beginning: str = "") -> Arrays:
+    """The floating-point tensors of a module as arrays, their names after a beginning such as "network."."""
+    return {
+        beginning + name: values.detach().cpu().float().numpy()
+        for name, values in module.state_dict().items()
+        if values.dtype.is_floating_point
+    }
+
+
+def fill(module: torch.nn.Module, arrays: Mapping[str, NDArray[np.float32]], beginning: str = "") -> None:
+    """Give a module its tensors, whose names begin with a prefix.
+
+    Raises:
+        KeyError, RuntimeError: One is missing or has another shape.
+    """
+    import torch
+
+    own = module.state_dict()
+    # The counters of batch normalisation play no part in inference and aren't stored.
+    state = {
+        name: torch.tensor(arrays[beginning + name]) if values.dtype.is_floating_point else values
+        for name, values in own.items()
+    }
+    module.load_state_dict(state)

@@ -20,8 +20,6 @@ from typing import IO, Protocol
 from aoi.files import real_path
 from geo.errors import SceneError
 
-__all__ = ["ZipMember", "entries", "images_in_zip", "members", "open_binary", "zip_member"]
-
 log = logging.getLogger(__name__)
 
 _HIDDEN = re.compile(r"(^|/)(__MACOSX/|[.~])")

@@ -20,14 +20,13 @@ from rasterio.warp import reproject, transform_bounds
 from geo.coverage import area_in_pixels
 from geo.errors import SceneError
 from geo.ground_metric import apply_affine, composed
-from geo.rendering import PixelReader, PixelSource, RawPixels
+from geo.rendering import PixelReader, RawPixels
 from geo.resample import Window
 from geo.scene import Scene, scene_id
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
 
-__all__ = ["mosaic", "unlike"]
 
 # Grids whose pixels lie this near to each other, in pixels, are one: pixels are copied and not interpolated.
 _SAME_PX = 1e-3
@@ -35,15 +34,6 @@ _SAME_PX = 1e-3
 _KERNEL_PX = 4
 # What is kept beside the area, metres: for the detector's halo, and for pictures.
 _MARGIN_M = 150.0
-_LIKE_GSD = 1.2
-
-
-def unlike(one: Scene, other: Scene) -> bool:
-    """Whether two scenes can't be laid together: other bands, another type of numbers, another fineness."""
-    ratio = one.gsd_m / other.gsd_m
-    return (one.channels, one.dtype) != (other.channels, other.dtype) or not (
-        1 / _LIKE_GSD <= ratio <= _LIKE_GSD
-    )
 
 
 def mosaic(scenes: Sequence[Scene], area: AreaOfInterest) -> Scene:
@@ -53,7 +43,7 @@ def mosaic(scenes: Sequence[Scene], area: AreaOfInterest) -> Scene:
     lie on the same grid, else brought to it by the cubic kernel.
 
     Args:
-        scenes: With a position, in the order of preference; not `unlike` one another.
+        scenes: With a position, in the order of preference; all `Scene.like` one another.
         area: In longitude and latitude; touched by the scenes. What lies further than 150 m from it is left
             out.
 
@@ -65,12 +55,9 @@ def mosaic(scenes: Sequence[Scene], area: AreaOfInterest) -> Scene:
     """
     first = scenes[0]
     assert first.crs is not None
-    members = tuple(
-        _Member(one.path, one.source, one.crs, one.transform, one.width, one.height) for one in scenes
-    )
-    outlines = [_bounds_px(first, one) for one in members]
-    whole = _union(outlines)
-    wanted = _outline_px(first, area)
+    outlines = np.array([_bounds_px(first, one) for one in scenes])
+    whole = (*outlines[:, :2].min(axis=0), *outlines[:, 2:].max(axis=0))
+    wanted = area_in_pixels(first, area).bounds
     margin = [_MARGIN_M / gsd for gsd in first.gsd_xy_m]
     left = math.floor(max(whole[0], wanted[0] - margin[0]))
     top = math.floor(max(whole[1], wanted[1] - margin[1]))
@@ -79,7 +66,7 @@ def mosaic(scenes: Sequence[Scene], area: AreaOfInterest) -> Scene:
     if left >= right or top >= bottom:
         raise SceneError(f"{first.path}: the area {area.name} doesn't touch the scene")
     transform = composed(first.transform, Affine.translation(left, top))
-    source = MosaicSource(members, first.crs, transform, right - left, bottom - top, first.channels)
+    source = MosaicSource(tuple(scenes), first.crs, transform, right - left, bottom - top, first.channels)
     return Scene.build(
         path=first.path,
         id=scene_id(first.path, [Path(name) for name in source.files()]),
@@ -107,18 +94,6 @@ def _own_warnings(scene: Scene) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class _Member:
-    """One of the files."""
-
-    path: Path
-    source: PixelSource
-    crs: CRS | None
-    transform: Affine
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
 class MosaicSource:
     """The pixels of several files on one grid; see `mosaic`.
 
@@ -131,7 +106,7 @@ class MosaicSource:
         channels: Number of planes that reading gives.
     """
 
-    members: tuple[_Member, ...]
+    members: tuple[Scene, ...]
     crs: CRS
     transform: Affine
     width: int
@@ -240,7 +215,7 @@ class MosaicReader:
         return self.readers[index]
 
 
-def _lattice_shift(member: _Member, grid: MosaicSource) -> tuple[int, int] | None:
+def _lattice_shift(member: Scene, grid: MosaicSource) -> tuple[int, int] | None:
     """Column and row of a file at the grid's first pixel, if their pixels are the same ones."""
     if member.crs != grid.crs:
         return None
@@ -254,7 +229,7 @@ def _lattice_shift(member: _Member, grid: MosaicSource) -> tuple[int, int] | Non
     return round(x), round(y)
 
 
-def _bounds_px(grid: Scene, member: _Member) -> tuple[float, float, float, float]:
+def _bounds_px(grid: Scene, member: Scene) -> tuple[float, float, float, float]:
     """A file's bounds in the pixels of a scene."""
     corners = apply_affine(
         member.transform, [(0, 0), (member.width, 0), (0, member.height), (member.width, member.height)]
@@ -270,13 +245,3 @@ def _bounds_px(grid: Scene, member: _Member) -> tuple[float, float, float, float
     pixels = grid.map_to_pixel(corners)
     (left, top), (right, bottom) = pixels.min(axis=0), pixels.max(axis=0)
     return float(left), float(top), float(right), float(bottom)
-
-
-def _outline_px(scene: Scene, area: AreaOfInterest) -> tuple[float, float, float, float]:
-    left, top, right, bottom = area_in_pixels(scene, area).bounds
-    return left, top, right, bottom
-
-
-def _union(boxes: Sequence[tuple[float, float, float, float]]) -> tuple[float, float, float, float]:
-    low, high = np.array(boxes)[:, :2].min(axis=0), np.array(boxes)[:, 2:].max(axis=0)
-    return float(low[0]), float(low[1]), float(high[0]), float(high[1])

@@ -18,8 +18,6 @@ from geo.rendering import PixelReader, PixelSource, RawPixels
 from geo.resample import Window
 from geo.scene import Scene
 
-__all__ = ["Upright", "upright"]
-
 
 @dataclass(frozen=True)
 class _Turn:

@@ -23,21 +23,14 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
-from aoi.gdal import RefusedFileError, open_raster
+from aoi.gdal import open_raster
+from aoi.references import RefusedFileError
 from geo.errors import SceneError
 from geo.file_tree import zip_member
 from geo.image_files import foreign_format, header_beside
 from geo.rendering import RawPixels
 from geo.resample import Window
 from geo.sentinel2.formats.product_names import parse_product_name
-
-__all__ = [
-    "LARGEST_HOLE_M",
-    "hole_px",
-    "is_mask",
-    "may_be_a_colour",
-    "missing_ground",
-]
 
 # Those that are made of other files.
 MOSAICS = ("VRT", "DIMAP", "TIL")

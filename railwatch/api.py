@@ -88,8 +88,8 @@ def detect(
         >>> wagons.attrs["images"][0]["count"] == (wagons["category"] == "freight").sum()
         np.True_
     """
-    from detector import WagonDetector
     from detector.wagons.detections import joined
+    from detector.wagons.detector import WagonDetector
     from geo import open_scene
 
     given = [Path(images)] if isinstance(images, str | PathLike) else [Path(each) for each in images]

@@ -30,8 +30,9 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from aoi.files import write_text
-from detector.simulators import CATEGORY_NAMES, Rendered, SceneSpec, render, sensors, yard_series
+from detector.simulators import Rendered, SceneSpec, render, sensors, yard_series
 from detector.simulators.write import COUNTED_VISIBILITY
+from detector.wagons.categories import CATEGORIES
 
 SEED = 20261122
 SIZE_M = (320.0, 200.0)
@@ -154,7 +155,7 @@ def _tile(folder: Path, sample: SampleDate, seen: Rendered, boundary: shapely.Po
     boxes = [
         {
             "pixel_box": [round(float(value), 2) for value in seen.boxes[row]],
-            "category": CATEGORY_NAMES[int(seen.category[row])],
+            "category": CATEGORIES[int(seen.category[row])],
             "type": seen.wagon_type[row],
             "inside": bool(inside[row]),
             "visible": bool(visible[row]),

@@ -22,12 +22,12 @@ from torch.nn.functional import avg_pool2d, conv2d, max_pool2d, pad
 
 from detector.wagons import weights
 from detector.wagons.boxes import as_boxes
-from detector.wagons.decode import MAP_FEATURES
+from detector.wagons.categories import CATEGORIES
+from detector.wagons.decode import MAP_FEATURES, STRIDE, TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX, Maps
 from detector.wagons.detector import WagonDetector
-from detector.wagons.map_network import TorchMaps
-from detector.wagons.maps import CATEGORIES, STRIDE, TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX, Maps
 from detector.wagons.network import WagonNet
 from detector.wagons.rescoring import FEATURES, Rescorer, shapes
+from detector.wagons.weights import TorchMaps
 
 WIDTH_PX = 6.0
 LENGTHS_PX = (20.0, 56.0)

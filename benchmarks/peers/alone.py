@@ -12,19 +12,17 @@ import scene as scenes
 def main() -> None:
     """Count the wagons of a whole raster once and print clock and memory, those of the process included."""
     raster, threads = sys.argv[1], int(sys.argv[2])
-    from detector.openvino_forms import find
+    from detector.backends import find
     from detector.tensor_file import located
     from detector.wagons.detector import WagonDetector
-    from detector.wagons.map_network import OpenVinoMaps
-    from detector.wagons.weights import SHIPPED, load_head
+    from detector.wagons.weights import SHIPPED, OpenVinoMaps, load_head
     from geo import open_scene
 
     with located(None, SHIPPED) as path:
         head = load_head(path)
         forms = find(path, head.checksum)
         assert forms is not None
-        assert forms.preferred is not None
-        detector = WagonDetector(head, network=OpenVinoMaps(forms.forms[forms.preferred], threads))
+        detector = WagonDetector(head, network=OpenVinoMaps(next(iter(forms.forms.values())), threads))
     began, cpu = time.perf_counter(), time.process_time()
     found = detector.detect(open_scene(raster))
     clock = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}

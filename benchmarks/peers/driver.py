@@ -150,7 +150,7 @@ def deepforest(model: nn.Module, raster: str, setting: str) -> int:
 def railwatch(model: nn.Module, raster: str, setting: str) -> int:
     """railwatch's tiles and suppression around the same network; oriented boxes from the oracle.
 
-    Weights lie channel by channel, as `detector.wagons.map_network.TorchMaps` lays them. Windows are at most
+    Weights lie channel by channel, as `detector.wagons.weights.TorchMaps` lays them. Windows are at most
     as large as the peers', and the network takes them at their own size.
     """
     from concurrent.futures import ThreadPoolExecutor

@@ -9,11 +9,4 @@ from detector.labels.image import LabelledImage
 from detector.labels.names import SYNONYMS
 from detector.labels.reading import READERS, WRITERS, read_labels, write_labels
 
-__all__ = [
-    "READERS",
-    "SYNONYMS",
-    "WRITERS",
-    "LabelledImage",
-    "read_labels",
-    "write_labels",
-]
+__all__ = ["READERS", "SYNONYMS", "WRITERS", "LabelledImage", "read_labels", "write_labels"]

@@ -20,10 +20,9 @@ from shapely import Polygon
 from detector.errors import LabelError
 from detector.labels.files import member, number, numbers, read_json, relative, write_json
 from detector.labels.find_images import LabelImage
-from detector.labels.image import LabelledImage
-from detector.labels.oriented_boxes import Context, DrawnLabel, polygon, upright
+from detector.labels.image import Context, DrawnLabel, LabelledImage, polygon, upright
 from detector.wagons.boxes import box_corners
-from detector.wagons.maps import CATEGORIES
+from detector.wagons.categories import CATEGORIES
 
 
 def read(files: Sequence[Path], context: Context) -> list[LabelledImage]:

@@ -13,11 +13,9 @@ import numpy as np
 
 from detector.errors import LabelError
 from detector.labels.files import number, numbers, read_text, write_text
-from detector.labels.folders import area_boxes, label_files
-from detector.labels.image import LabelledImage
-from detector.labels.oriented_boxes import Context, DrawnLabel, polygon
+from detector.labels.image import Context, DrawnLabel, LabelledImage, area_boxes, label_files, polygon
 from detector.wagons.boxes import box_corners
-from detector.wagons.maps import CATEGORIES
+from detector.wagons.categories import CATEGORIES
 
 HEADERS = ("imagesource:", "gsd:", "acquisition dates:")
 

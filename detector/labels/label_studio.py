@@ -21,11 +21,10 @@ import shapely
 from detector.errors import LabelError
 from detector.labels.files import member, number, numbers, read_json, relative, write_json
 from detector.labels.find_images import SUFFIXES, LabelImage
-from detector.labels.image import LabelledImage
+from detector.labels.image import Context, DrawnLabel, LabelledImage, polygon
 from detector.labels.names import says_ignored
-from detector.labels.oriented_boxes import Context, DrawnLabel, polygon
 from detector.wagons.boxes import box_corners
-from detector.wagons.maps import CATEGORIES
+from detector.wagons.categories import CATEGORIES
 
 LOCAL_FILES = "/data/local-files/?d="
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-(.+)$")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from detector.errors import LabelError
-from detector.wagons.maps import CATEGORIES
+from detector.wagons.categories import CATEGORIES
 
 IGNORE: Final = -1
 """Meaning of a class that marks an area in which nothing is known."""

@@ -19,8 +19,7 @@ from shapely import Polygon
 from detector.errors import LabelError
 from detector.labels.files import member, number, read_json
 from detector.labels.find_images import LabelImage
-from detector.labels.image import LabelledImage
-from detector.labels.oriented_boxes import Context, DrawnLabel, polygon
+from detector.labels.image import Context, DrawnLabel, LabelledImage, polygon
 from detector.wagons.boxes import as_boxes, box_corners
 
 

@@ -34,9 +34,8 @@ from aoi.errors import InputError
 from detector.errors import LabelError
 from detector.labels.files import member, number, numbers, read_json, relative, write_json
 from detector.labels.find_images import LabelImage, open_image
-from detector.labels.image import MINIMUM_VISIBILITY, LabelledImage
-from detector.labels.oriented_boxes import Context, DrawnLabel, polygon
-from detector.wagons.maps import CATEGORIES
+from detector.labels.image import MINIMUM_VISIBILITY, Context, DrawnLabel, LabelledImage, polygon
+from detector.wagons.categories import CATEGORIES
 from geo import Scene, boxes_to_map
 
 logger = logging.getLogger(__name__)

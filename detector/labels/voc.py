@@ -21,10 +21,9 @@ from defusedxml.common import DefusedXmlException
 
 from detector.errors import LabelError
 from detector.labels.files import number, read_text, write_text
-from detector.labels.image import LabelledImage
-from detector.labels.oriented_boxes import Context, DrawnLabel, polygon, upright
+from detector.labels.image import Context, DrawnLabel, LabelledImage, polygon, upright
 from detector.wagons.boxes import box_corners
-from detector.wagons.maps import CATEGORIES
+from detector.wagons.categories import CATEGORIES
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -126,7 +125,7 @@ def write(images: Sequence[LabelledImage], path: Path) -> None:
     Raises:
         LabelError: It can't be written, or two images have one name.
     """
-    from detector.labels.folders import label_files
+    from detector.labels.image import label_files
 
     for image, file in label_files(images, path, ".xml"):
         write_text(file, _document(image))
@@ -135,7 +134,7 @@ def write(images: Sequence[LabelledImage], path: Path) -> None:
 def _document(image: LabelledImage) -> str:
     from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-    from detector.labels.folders import area_boxes
+    from detector.labels.image import area_boxes
 
     def add(parent: Element, values: dict[str, Any]) -> None:
         for key, value in values.items():

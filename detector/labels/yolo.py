@@ -21,11 +21,17 @@ from shapely import Polygon
 from detector.errors import LabelError
 from detector.labels.files import numbers, read_text, write_text
 from detector.labels.find_images import LabelImage
-from detector.labels.folders import area_boxes, label_files
-from detector.labels.image import LabelledImage
-from detector.labels.oriented_boxes import Context, DrawnLabel, polygon, upright
+from detector.labels.image import (
+    Context,
+    DrawnLabel,
+    LabelledImage,
+    area_boxes,
+    label_files,
+    polygon,
+    upright,
+)
 from detector.wagons.boxes import box_corners
-from detector.wagons.maps import CATEGORIES
+from detector.wagons.categories import CATEGORIES
 
 logger = logging.getLogger(__name__)
 

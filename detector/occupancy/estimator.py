@@ -9,11 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.intervals import Z90
+from detector import Z90
 from detector.occupancy.estimate import FigureInterval, OccupancyEstimate, Pitch
 from detector.occupancy.inputs import CHANNELS, FIRST_MASK, Inputs, inputs_of
-from detector.occupancy.runners import OccupancyRunner, RawAnswer, load
-from detector.occupancy.weights import OccupancyHead
+from detector.occupancy.weights import OccupancyHead, OccupancyRunner, RawAnswer, load_runner
 from geo.sentinel2.chip import PIXEL_M
 from geo.sentinel2.site import Site
 from geo.sentinel2.time_series import DatedImage
@@ -72,7 +71,7 @@ class OccupancyEstimator:
             WeightsError: They can't be used.
             InputError: The device or the backend isn't to be had.
         """
-        return cls(*load(path, device, backend))
+        return cls(*load_runner(path, device, backend))
 
     @property
     def pitch(self) -> Pitch:
@@ -268,12 +267,7 @@ class OccupancyEstimator:
         return budget
 
     def _warnings(
-        self,
-        image: DatedImage,
-        site: Site,
-        count: FigureInterval,
-        given: Inputs,
-        tracks: bool,
+        self, image: DatedImage, site: Site, count: FigureInterval, given: Inputs, tracks: bool
     ) -> tuple[str, ...]:
         found = []
         if count.value > self.weights.trusted_to:

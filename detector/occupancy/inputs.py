@@ -187,9 +187,7 @@ def make_inputs(
 
 
 def past_planes(
-    stack: NDArray[np.float32] | None,
-    suns: Sequence[tuple[float, float] | None],
-    median: NDArray[np.float32],
+    stack: NDArray[np.float32] | None, suns: Sequence[tuple[float, float] | None], median: NDArray[np.float32]
 ) -> PastBands:
     """Planes of past dates.
 

@@ -142,10 +142,10 @@ def mosaic(
     same = sorted((p for p in options if p.kind == first.kind), key=lambda p: abs(p.number - first.number))[
         :8
     ]
-    side = 256 * PICTURE_GSD_M * float(rng.uniform(0.97, 1.1))
+    side = 256 * PICTURE_GSD_M * rng.uniform(0.97, 1.1)
     step = side - 6.0
     turns = int(rng.integers(4))
-    x0, y0 = -float(rng.uniform(0, step)), -float(rng.uniform(0, step))
+    x0, y0 = -rng.uniform(0, step), -rng.uniform(0, step)
     out: list[BackgroundPatch] = []
     y = y0
     while y < size_m[1]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.simulators.procedural.sensors import Rendered
-from detector.simulators.procedural.spec import COACH, FREIGHT, LOCOMOTIVE
+from detector.wagons.categories import COACH, FREIGHT, LOCOMOTIVE
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -115,21 +115,17 @@ def wagon(rng: np.random.Generator, length: float | None = None) -> Callable[[],
     """A design of wagons; each call makes one of it."""
     shape = str(rng.choice(["tub", "load", "box", "barrel", "saddle", "crates"]))
     length = length or float(rng.choice([rng.uniform(10.5, 15), rng.uniform(13, 19), rng.uniform(18, 28)]))
-    width = float(rng.uniform(2.75, 3.2))
-    top = float(rng.uniform(2.6, 4.6))
+    width = rng.uniform(2.75, 3.2)
+    top = rng.uniform(2.6, 4.6)
     paint = _tone(rng, 0.04, 0.6, 0.25)
-    spread = float(rng.uniform(0.02, 0.35))
-    pitch = float(rng.uniform(0.8, 3.0))
-    arch = float(rng.uniform(0, 0.5))
+    spread = rng.uniform(0.02, 0.35)
+    pitch = rng.uniform(0.8, 3.0)
+    arch = rng.uniform(0, 0.5)
     cargo = _tone(rng, 0.03, 0.4)
 
     def one() -> Body:
         colour = np.clip(paint * np.float32(math.exp(rng.normal(0, spread))), 0.01, 0.95)
-        fill, dirt, phase = (
-            float(rng.uniform(0.4, 1.1)),
-            float(rng.uniform(0.05, 0.3)),
-            float(rng.uniform(0, 9)),
-        )
+        fill, dirt, phase = (rng.uniform(0.4, 1.1), rng.uniform(0.05, 0.3), rng.uniform(0, 9))
         seed = rng.uniform(1, 9, 4)
 
         def surface(u: F32, v: F32) -> Surface:
@@ -191,7 +187,7 @@ def _coach(rng: np.random.Generator, engine: bool) -> Body:
     length = float(rng.uniform(12, 22) if engine else rng.uniform(20, 26.5))
     paint = _tone(rng, 0.05, 0.5, 0.4)
     places = rng.uniform(-length / 2, length / 2, 4)
-    narrow = float(rng.uniform(0.9, 1.5)) if engine else 1.5
+    narrow = rng.uniform(0.9, 1.5) if engine else 1.5
 
     def surface(u: F32, v: F32) -> Surface:
         height = 3.9 + 0.4 * np.cos(math.pi * v / 3.0)
@@ -250,7 +246,7 @@ def random_relief(rng: np.random.Generator, *, size_m: float = 144.0, kind: str 
         np.asarray(0.05 * _fractal(rng, size, 0.8), np.float32),
         np.asarray(np.clip(ground, 0.01, 0.9), np.float32),
     )
-    angle = float(rng.uniform(0, 2 * math.pi))
+    angle = rng.uniform(0, 2 * math.pi)
     bend = 0.0 if rng.random() < 0.5 else float(rng.choice([-1, 1]) / rng.uniform(250, 1200))
     middle = rng.uniform(0.3, 0.7, 2) * size_m
     s = np.arange(-size_m, size_m, 0.2)
@@ -265,7 +261,7 @@ def random_relief(rng: np.random.Generator, *, size_m: float = 144.0, kind: str 
         _stripe(relief, axis, right, low, high, paint)
     design = wagon(rng)
     steel = _tone(rng, 0.06, 0.4)
-    busy = float(rng.uniform(0.2, 1.0))
+    busy = rng.uniform(0.2, 1.0)
     for offset in offsets:
         line = axis + right * offset
         relief.tracks.append(line[::10])
@@ -285,8 +281,8 @@ def _flat_strips(rng: np.random.Generator, offsets: F64) -> list[tuple[float, fl
         strips.append((offsets[0] - 3.0, offsets[-1] + 3.0, _tone(rng, 0.07, 0.25)))
     edge = offsets[-1] + 3 if len(offsets) else 0.0
     for _ in range(int(rng.integers(0, 4))):
-        width = float(rng.uniform(0.5, 12))
-        at = float(rng.uniform(1, 40)) * float(rng.choice([-1, 1])) + math.copysign(edge, rng.normal())
+        width = rng.uniform(0.5, 12)
+        at = rng.uniform(1, 40) * float(rng.choice([-1, 1])) + math.copysign(edge, rng.normal())
         strips.append((at, at + width, _tone(rng, 0.03, 0.4)))
     return strips
 
@@ -329,15 +325,15 @@ def _train(
 ) -> Callable[[], Body]:
     """Strings along a line (points each 0.2 m of the axis); gives the last design."""
     along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
-    at = float(rng.uniform(0, 40))
+    at = rng.uniform(0, 40)
     while at < along[-1] - 30:
         if rng.random() > busy:
-            at += float(rng.uniform(20, 80))
+            at += rng.uniform(20, 80)
             continue
         if rng.random() < 0.6:
             design = wagon(rng)
         kind = rng.random()
-        gap = float(rng.uniform(0.2, 0.9))
+        gap = rng.uniform(0.2, 0.9)
         for number in range(int(rng.integers(1, 18))):
             if rng.random() < 0.12:
                 design = wagon(rng)
@@ -349,7 +345,7 @@ def _train(
                 break
             relief.put(body, float(line[place, 0]), float(line[place, 1]), math.degrees(heading[place]))
             at += body.length_m + gap
-        at += float(rng.uniform(3, 60))
+        at += rng.uniform(3, 60)
     return design
 
 
@@ -384,16 +380,16 @@ def _surroundings(
                 if rng.random() < 0.15:
                     continue
                 if thing == "sheds":
-                    length = float(rng.uniform(10, 38))
-                    relief.put(Body(length, depth, _roof(depth, float(rng.uniform(3, 9)), paint)), x, y, turn)
+                    length = rng.uniform(10, 38)
+                    relief.put(Body(length, depth, _roof(depth, rng.uniform(3, 9), paint)), x, y, turn)
                 elif thing == "trees":
-                    relief.put(_crown(rng, depth / 2 * float(rng.uniform(0.6, 1.1))), x, y, turn)
+                    relief.put(_crown(rng, depth / 2 * rng.uniform(0.6, 1.1)), x, y, turn)
                 elif thing == "heaps":
                     relief.put(_crown(rng, depth / 2), x, y, turn)
                 else:
                     length, width, top = (4.4, 1.8, 1.5) if thing == "cars" else (13.0, 2.5, 3.6)
                     relief.put(Body(length, width, _flat(_tone(rng, 0.03, 0.7, 0.3), top)), x, y, turn + 90)
-            at += way * (depth + float(rng.uniform(1, 12)))
+            at += way * (depth + rng.uniform(1, 12))
 
 
 def _roof(depth: float, top: float, paint: F32) -> Callable[[F32, F32], Surface]:
@@ -411,7 +407,7 @@ def look_at(relief: Relief, rng: np.random.Generator, *, gsd_m: float | None = N
         rng: Source of chance.
         gsd_m: Ground sampling distance; drawn from 0.3 to 1.0 m if not given.
     """
-    elevation, azimuth = math.radians(float(rng.uniform(16, 65))), float(rng.uniform(0, 2 * math.pi))
+    elevation, azimuth = math.radians(rng.uniform(16, 65)), rng.uniform(0, 2 * math.pi)
     towards = np.array([math.cos(azimuth), math.sin(azimuth)])
     height = relief.height
     gy, gx = np.gradient(np.clip(height, -1, 30), PX_M)
@@ -425,24 +421,24 @@ def look_at(relief: Relief, rng: np.random.Generator, *, gsd_m: float | None = N
         move = np.array([[1, 0, -shift[0]], [0, 1, -shift[1]]])
         ahead = cv2.warpAffine(height, move, height.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
         dark = np.maximum(dark, np.clip((ahead - step * rise - height) * 3, 0, 1))
-    sky = float(rng.uniform(0.12, 0.45))
+    sky = rng.uniform(0.12, 0.45)
     lit = sky + (1 - sky) * light / math.sin(elevation) * (1 - dark)
     radiance = relief.colour * np.asarray(lit, np.float32)[..., None]
-    slant = math.tan(math.radians(min(abs(float(rng.normal(0, 12))), 28)))
-    view = float(rng.uniform(0, 2 * math.pi))
+    slant = math.tan(math.radians(min(abs(rng.normal(0, 12)), 28)))
+    view = rng.uniform(0, 2 * math.pi)
     lean = np.array([math.cos(view), math.sin(view)]) * slant
     radiance = _leaning(radiance, height, lean)
-    wanted = gsd_m or float(rng.uniform(*_GSD_M))
+    wanted = gsd_m or rng.uniform(*_GSD_M)
     side = int(height.shape[0] * PX_M / wanted)
     gsd = height.shape[0] * PX_M / side
-    blurred = cv2.GaussianBlur(radiance, (0, 0), float(rng.uniform(0.25, 0.65)) * gsd / PX_M)
+    blurred = cv2.GaussianBlur(radiance, (0, 0), rng.uniform(0.25, 0.65) * gsd / PX_M)
     seen = cv2.resize(blurred, (side, side), interpolation=cv2.INTER_AREA)
     seen = seen + rng.normal(0, rng.uniform(0.001, 0.008), seen.shape)
-    seen = seen * float(rng.uniform(0.8, 1)) + float(rng.uniform(0, 0.05)) * np.array([0.8, 0.9, 1.1])
+    seen = seen * rng.uniform(0.8, 1) + rng.uniform(0, 0.05) * np.array([0.8, 0.9, 1.1])
     if rng.random() < 0.2:
         seen = np.repeat(seen.mean(axis=2, keepdims=True), 3, axis=2)
-    white = np.quantile(seen, float(rng.uniform(0.97, 0.999)))
-    shown = np.clip(seen / max(white, 0.15), 0, 1) ** float(rng.uniform(0.45, 0.8)) * 255
+    white = np.quantile(seen, rng.uniform(0.97, 0.999))
+    shown = np.clip(seen / max(white, 0.15), 0, 1) ** rng.uniform(0.45, 0.8) * 255
     boxes = [
         (x + lean[0] * h / 2, y + lean[1] * h / 2, length, width, a % 180)
         for x, y, length, width, a, h in relief.boxes

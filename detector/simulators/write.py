@@ -23,10 +23,10 @@ from pyproj import Transformer
 from rasterio.transform import Affine
 
 from aoi.files import replacing, write_text
+from detector.simulators import pictures
 from detector.simulators.backgrounds import BackgroundLibrary
-from detector.simulators.images import pictures
 from detector.simulators.procedural.sensors import Rendered
-from detector.simulators.procedural.spec import CATEGORY_NAMES, FREIGHT
+from detector.wagons.categories import CATEGORIES, FREIGHT
 from geo import boxes_to_map, open_scene
 
 DEFAULT_CRS = "EPSG:32631"
@@ -182,7 +182,7 @@ def _labels(rendered: Rendered, path: Path, crs: str) -> str:
             },
             "properties": {
                 "score": 1.0,
-                "category": CATEGORY_NAMES[int(rendered.category[i])],
+                "category": CATEGORIES[int(rendered.category[i])],
                 "length_m": round(float(placed.length_m[i]), 3),
                 "width_m": round(float(placed.width_m[i]), 3),
                 "azimuth_deg": round(float(placed.azimuth_deg[i]), 3),
@@ -285,10 +285,7 @@ def simulate_folder(
             backgrounds=backgrounds,
             gsd_m=[gsd_m],
         )
-        origin = (
-            DEFAULT_ORIGIN_M[0] + pitch * (i % columns),
-            DEFAULT_ORIGIN_M[1] - pitch * (i // columns),
-        )
+        origin = (DEFAULT_ORIGIN_M[0] + pitch * (i % columns), DEFAULT_ORIGIN_M[1] - pitch * (i // columns))
         rows.append(write_scene(seen, out / f"scene-{i:05d}", origin_m=origin))
         if progress is not None:
             progress(i + 1, scenes)

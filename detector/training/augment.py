@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from detector.labels.image import MINIMUM_VISIBILITY
 from detector.training.shards import LabelledTile
 from detector.wagons.boxes import Boxes, as_boxes
-from detector.wagons.maps import STRIDE
+from detector.wagons.decode import STRIDE
 
 SCALES = (0.89, 1.18)
 
@@ -111,11 +111,11 @@ def _reprocess(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np
     """What providers do to a finished picture: sharpen, blur, compress it once more."""
     kind = rng.random()
     if kind < 0.12:
-        soft = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.7, 1.5)))
-        amount = float(rng.uniform(0.4, 1.8))
+        soft = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.7, 1.5))
+        amount = rng.uniform(0.4, 1.8)
         image = np.asarray(cv2.addWeighted(image, 1.0 + amount, soft, -amount, 0.0), dtype=np.uint8)
     elif kind < 0.20:
-        image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 0.9))), dtype=np.uint8)
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 0.9)), dtype=np.uint8)
     if rng.random() < 0.12:
         code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 85))])[1]
         image = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), dtype=np.uint8)

@@ -15,15 +15,39 @@ from scipy.optimize import minimize
 
 from detector.training.calibrate_wagons import MATCH_IOU, detect_tiles
 from detector.training.shards import LabelledTile
-from detector.training.type_task import NO_TYPE, type_numbers
 from detector.wagons.boxes import Boxes, match
-from detector.wagons.car_types import TYPE_NAMES, TYPES
+from detector.wagons.categories import FREIGHT, NOT_TYPED, TYPE_NAMES, TYPES
 from detector.wagons.detector import WagonDetector
-from detector.wagons.rakes import FREIGHT
 from detector.wagons.type_network import TypeNetwork, TypeOdds, cut_outs, decided, of_rakes, probabilities
 
 GSD_EDGES_M = (0.0, 0.5, 0.7, 0.9, 1.2)
 THRESHOLDS = np.round(np.arange(0.30, 0.996, 0.01), 2)
+
+
+TYPE_OF: dict[str, str] = {
+    # the main simulator
+    **dict.fromkeys(("gondola_empty", "gondola_loaded", "hopper"), "open"),
+    **dict.fromkeys(("box", "autorack", "covered_hopper", "tarp"), "covered"),
+    **dict.fromkeys(("flat", "container_flat", "well"), "flat_or_container"),
+    "tank": "tank",
+    # the collage, and the relief, which is for scoring only
+    **dict.fromkeys(("tub", "heap"), "open"),
+    **dict.fromkeys(("van", "long van", "hatches", "sheet"), "covered"),
+    **dict.fromkeys(("deck", "boxes"), "flat_or_container"),
+    "cylinder": "tank",
+    "load": "open",
+    "saddle": "covered",
+    "barrel": "tank",
+    "crates": "flat_or_container",
+    # the solids, which are drawn by type
+    **{name: name for name in TYPES},
+}
+"""The type of each freight car that the simulators of the training draw."""
+
+
+def type_numbers(names: Sequence[str], types: dict[str, str] = TYPE_OF) -> NDArray[np.int64]:
+    """The index of the type of each of a simulator's vehicles, `NOT_TYPED` for what is no freight car."""
+    return np.array([TYPES.index(types[n]) if n in types else NOT_TYPED for n in names], np.int64)
 
 
 class TypedScene(NamedTuple):
@@ -32,7 +56,7 @@ class TypedScene(NamedTuple):
     Attributes:
         boxes: ``(N, 5)`` in work pixels.
         logs: ``(N, 4)`` log probabilities of each car by itself.
-        true: ``(N,)`` index of its true type, `NO_TYPE` where the box is on no freight car of a known type.
+        true: ``(N,)`` index of its true type, `NOT_TYPED` where the box is on no freight car of a known type.
         gsd_m: Of the picture.
     """
 
@@ -53,8 +77,8 @@ def typed_scenes(
         drawn = (found.category == FREIGHT) & (found.probability >= detector.threshold)
         boxes = found.boxes[drawn]
         hits = match(boxes, found.probability[drawn], tile.boxes, MATCH_IOU)
-        true = np.full(len(boxes), NO_TYPE, np.int64)
-        kinds = np.where(tile.ignored, NO_TYPE, type_numbers(tile.meta["types"]))
+        true = np.full(len(boxes), NOT_TYPED, np.int64)
+        kinds = np.where(tile.ignored, NOT_TYPED, type_numbers(tile.meta["types"]))
         true[hits.predicted] = kinds[hits.true]
         logs = network.log_probabilities(cut_outs(tile.image, boxes), boxes)
         out.append(TypedScene(boxes, logs, true, gsd_m))
@@ -71,7 +95,7 @@ def fit_odds(scenes: Sequence[TypedScene], accuracy: float) -> TypeOdds:
     own = np.concatenate([s.logs for s in scenes])
     rake = np.concatenate([of_rakes(s.logs, s.boxes) for s in scenes])
     true = np.concatenate([s.true for s in scenes])
-    known = true != NO_TYPE
+    known = true != NOT_TYPED
     own, rake, true = own[known], rake[known], true[known]
     # Every type counts alike: how often each stands in a yard differs from yard to yard.
     weight = 1.0 / np.maximum(1, np.bincount(true, minlength=len(TYPES)))[true]
@@ -100,7 +124,7 @@ def figures(scenes: Sequence[TypedScene], odds: TypeOdds) -> dict[str, Any]:
     true = np.concatenate([s.true for s in scenes])
     said = np.concatenate([decided(s.logs, s.boxes, odds) for s in scenes])
     gsd = np.concatenate([np.full(len(s.true), s.gsd_m) for s in scenes])
-    known = true != NO_TYPE
+    known = true != NOT_TYPED
     by_gsd = {}
     for low, high in pairwise(GSD_EDGES_M):
         rows = known & (gsd >= low) & (gsd < high)

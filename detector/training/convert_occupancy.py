@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from detector.errors import WeightsError
 from detector.occupancy.inputs import CHANNELS, Inputs, PastBands
 from detector.occupancy.network import OccupancyNet, Past
-from detector.occupancy.runners import OpenVinoOccupancy, TorchOccupancy
-from detector.occupancy.weights import OccupancyWeights
+from detector.occupancy.weights import OccupancyWeights, OpenVinoOccupancy, TorchOccupancy
 from detector.training.quantise import convert, write_forms, written
 
 __all__ = ["LIMIT", "convert_occupancy", "largest_difference"]

@@ -19,9 +19,9 @@ from detector.simulators.sentinel2.clouds import cirrus, cumulus, shadow_only
 from detector.simulators.sentinel2.independent import StripYard
 from detector.simulators.sentinel2.renderer import random_sky
 from detector.training import occupancy_scores as scores
-from detector.training.occupancy_predictions import answers
 from detector.training.occupancy_recipe import make_sites, stretch_of
 from detector.training.occupancy_samples import stored_sites
+from detector.training.occupancy_scores import answers
 from detector.training.occupancy_sites import SimulatedSite, Truth, clear_dates, simulate_series, strip_series
 from geo.sentinel2.clear_sky import assess
 from geo.sentinel2.site import Site
@@ -188,7 +188,7 @@ def _levels(number: int) -> list[float]:
     """How many cars are to stand in a yard, date by date."""
     rng = np.random.default_rng([_EVENT_SEED, number])
     return [
-        float(np.clip(rng.normal(19.4, 7.2), 4, 40)) if i < _USUAL_IMAGES else float(rng.normal(73, 4))
+        float(np.clip(rng.normal(19.4, 7.2), 4, 40)) if i < _USUAL_IMAGES else rng.normal(73, 4)
         for i in range(_USUAL_IMAGES + _EVENT_IMAGES)
     ]
 

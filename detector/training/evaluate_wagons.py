@@ -20,9 +20,9 @@ from detector.training.calibrate_wagons import detect_tiles, score
 from detector.training.metrics import Scored, counting_rows, judge_picture, summarise
 from detector.training.tiles import simulate_tiles
 from detector.wagons.boxes import as_boxes, box_corners
+from detector.wagons.categories import CATEGORIES
 from detector.wagons.detections import Detections
 from detector.wagons.detector import WagonDetector
-from detector.wagons.maps import CATEGORIES
 from geo import Scene, open_scene, resample_image
 from geo.tiles import WORK_GSD_M
 

@@ -1,7 +1,7 @@
 """Fit a network: one plain loop for every detector, which anyone can repeat, stop and resume.
 
 What is particular to a detector is a `Task`: its network, its stream of batches and the terms of its loss.
-`detector.training.wagon_task`, `occupancy_task` and `type_task` are those there are.
+`detector.training.wagon_recipe`, `occupancy_task` and `type_task` are those there are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from aoi.files import replacing, whole_archive, write_text
-from detector.device import choose_device, fast_dtype
+from detector.backends import choose_device, fast_dtype
 from detector.errors import LabelError
 from detector.training.config import TrainSettings
 

@@ -1,4 +1,4 @@
-"""The weights as a STAC Item of the machine learning model extension, so that catalogues can list them.
+"""Weights as STAC Items of the machine learning model extension, so that catalogues can list them.
 
 https://github.com/stac-extensions/mlm, version 1.4.0: what goes in, what comes out, how it was made.
 """
@@ -16,7 +16,10 @@ import pystac
 from torch import nn
 
 from aoi.files import write_text
-from detector.wagons.maps import CATEGORIES, STRIDE
+from detector.occupancy.inputs import CHANNELS
+from detector.occupancy.network import OccupancyNet
+from detector.wagons.categories import CATEGORIES
+from detector.wagons.decode import STRIDE
 from detector.wagons.rescoring import Rescorer
 from geo.tiles import WORK_GSD_M
 
@@ -134,7 +137,7 @@ def weights_item(
     return item
 
 
-def write_item(card: Mapping[str, Any], weights: Path, network: nn.Module, judge: Rescorer) -> Path:
+def write_wagon_item(card: Mapping[str, Any], weights: Path, network: nn.Module, judge: Rescorer) -> Path:
     """Write the item beside the weights as ``NAME.stac.json``, for what the weights fill."""
     fitted = (values for name, values in judge.arrays().items() if name.startswith("layers."))
     parameters = sum(each.numel() for each in network.parameters()) + sum(each.size for each in fitted)
@@ -147,3 +150,66 @@ def save_item(item: pystac.Item, weights: Path) -> Path:
     document = item.to_dict(include_self_link=False, transform_hrefs=False)
     write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     return path
+
+
+def write_occupancy_item(card: Mapping[str, Any], weights: Path, network: OccupancyNet) -> Path:
+    """Write the item beside the weights as ``NAME.stac.json``.
+
+    Args:
+        card: Of the weights, with ``sha256``.
+        weights: The file.
+        network: What it fills.
+    """
+    name = f"railwatch-{card['name']}-{card['version']}"
+    properties: dict[str, Any] = {
+        "title": f"railwatch {card['name']} {card['version']}",
+        "description": str(card.get("task", "")),
+        "license": "Apache-2.0",
+        "mlm:name": name,
+        "mlm:architecture": "residual blocks at 10, 20 and 40 m with one dense head",
+        "mlm:tasks": ["regression"],
+        "mlm:framework": "PyTorch",
+        "mlm:total_parameters": sum(each.numel() for each in network.parameters()),
+        "mlm:pretrained": False,
+        "mlm:pretrained_source": None,
+        "mlm:accelerator": None,
+        "mlm:accelerator_constrained": False,
+        "mlm:batch_size_suggestion": 1,
+        "mlm:input": [
+            {
+                "name": "a date, its background and the tracks in the yard's frame, cells of 10 m",
+                "bands": [{"name": band} for band in ("B02", "B03", "B04", "B08")],
+                "input": {
+                    "shape": [_ANY, len(CHANNELS), _ANY, _ANY],
+                    "dim_order": ["batch", "channel", "height", "width"],
+                    "data_type": "float32",
+                },
+                "description": ", ".join(CHANNELS),
+                "pre_processing_function": {
+                    "format": "python",
+                    "expression": "detector.occupancy.inputs:inputs_of",
+                },
+            }
+        ],
+        "mlm:output": [
+            {
+                "name": "metres of occupied track in each cell",
+                "tasks": ["regression"],
+                "result": {
+                    "shape": [_ANY, _ANY, _ANY],
+                    "dim_order": ["batch", "height", "width"],
+                    "data_type": "float32",
+                },
+                "post_processing_function": {
+                    "format": "python",
+                    "expression": "detector.occupancy.estimator:OccupancyEstimator.estimate",
+                },
+            }
+        ],
+        "mlm:hyperparameters": {
+            "pitch_m": card.get("pitch_m"),
+            "trusted_to": card.get("trusted_to"),
+            "steps": card.get("training", {}).get("steps"),
+        },
+    }
+    return save_item(weights_item(card, weights, properties, "Network"), weights)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.context import SpawnProcess
@@ -12,20 +13,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from detector.errors import LabelError
 from detector.occupancy import weights as weights_file
-from detector.occupancy.conformal import ConformalScaling, fit_stretch
-from detector.occupancy.estimate import Pitch
-from detector.occupancy.network import OccupancyNet
+from detector.occupancy.estimate import ConformalScaling, Pitch, fit_stretch
+from detector.occupancy.network import OccupancyNet, Occupied
 from detector.training import occupancy_scores as scores
-from detector.training.config import OccupancyRecipe, as_json
-from detector.training.loop import fit, load_average, read_log
-from detector.training.occupancy_item import write_item
-from detector.training.occupancy_predictions import answers
-from detector.training.occupancy_samples import stored_sites
+from detector.training.config import OccupancyRecipe, OccupancyTraining, as_json
+from detector.training.loop import AheadOfTime, fit, load_average, read_log
+from detector.training.model_item import write_occupancy_item
+from detector.training.occupancy_samples import CAR_M, Batches, SampleBatch, stored_sites
+from detector.training.occupancy_scores import answers
 from detector.training.occupancy_sites import STRIP_SEEDS, site_path, write_site, write_strip_site
-from detector.training.occupancy_task import OccupancyTask
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +169,7 @@ def write_weights(recipe: OccupancyRecipe, network: OccupancyNet, folder: Path, 
     card["figures"] = {"validation": scores.by_count(seen).to_dict("records"), "slope": scores.slope(seen)}
     path = out / f"{recipe.name}.safetensors"
     checksum = weights_file.save(path, network, card)
-    write_item({**card, "sha256": checksum}, path, network)
+    write_occupancy_item({**card, "sha256": checksum}, path, network)
     return path
 
 
@@ -246,3 +248,116 @@ def stretch_of(card: dict[str, Any]) -> tuple[ConformalScaling, ConformalScaling
         ConformalScaling.from_json(card["count_stretch"]),
         Pitch(float(mean), float(sd)),
     )
+
+
+SIZE = (32, 128)
+"""Rows and columns of a training sample, cells of 10 m."""
+
+
+@dataclass(frozen=True)
+class OccupancyTask:
+    """The occupancy network for `detector.training.loop.fit`.
+
+    Attributes:
+        folder: Where the simulated sites lie (`detector.training.occupancy_sites.write_site`).
+        config: Settings of the training.
+    """
+
+    folder: Path
+    config: OccupancyTraining
+
+    def network(self) -> OccupancyNet:
+        """Return a network at its random start."""
+        return OccupancyNet()
+
+    def _samples(self, split: str) -> Batches:
+        return Batches(
+            self.folder,
+            split,
+            batch_size=self.config.batch_size,
+            size=SIZE,
+            seed=self.config.seed,
+            trackless=self.config.trackless,
+        )
+
+    def batches(self, first_step: int) -> Iterator[SampleBatch]:
+        """Return an endless stream of batches.
+
+        Raises:
+            LabelError: There is nothing to train on.
+        """
+        return iter(AheadOfTime(self._samples("train").batch, first_step))
+
+    def held_out(self, number: int) -> list[SampleBatch]:
+        """Return batches of validation sites; none before there is one."""
+        if not any(self.folder.glob("val-*[0-9].npz")):
+            return []
+        samples = self._samples("val")
+        return [samples.batch(step) for step in range(number)]
+
+    def losses(
+        self, network: OccupancyNet, batch: SampleBatch, device: torch.device, dtype: torch.dtype
+    ) -> dict[str, Tensor]:
+        """Return the terms of the loss."""
+        planes = batch.planes.to(device).contiguous(memory_format=torch.channels_last)
+        region, cells = batch.region.to(device), batch.cells.to(device)
+        with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
+            said = network(planes, region, batch.past and batch.past.to(device))
+        return losses(said, region, cells)
+
+    def total(self, terms: dict[str, Tensor]) -> Tensor:
+        """Return the weighted sum of the terms."""
+        return total_loss(terms)
+
+
+WEIGHTS = {"length": 1.0, "cells": 1.0, "stretches": 0.5, "doubt": 0.2}
+_TAIL = 0.05  # of either side of a 90% interval
+
+
+def losses(said: Occupied, region: Tensor, cells: Tensor) -> dict[str, Tensor]:
+    """The unweighted terms of the loss, by name.
+
+    The length term is a square, so that it seeks the mean. It is scaled by what the network itself says and
+    not by the truth: dividing by the truth would reward answers below the mean.
+
+    Args:
+        said: By the network.
+        region: (B, h, w) weight with which a cell counts.
+        cells: (B, h, w) metres of occupied track.
+    """
+    truth = cells.sum(dim=(1, 2)) / CAR_M
+    length = said.length_m / CAR_M
+    scale = length.detach() + 4.0
+    miss = (length - truth) ** 2 / scale
+    terms = {"length": torch.where(miss > 50.0, 10.0 * miss.clamp(min=1e-6).sqrt() - 20.7, miss).mean()}
+    shown = said.density * (region > 0)
+    for name, window in (("cells", 3), ("stretches", 9)):
+        terms[name] = _cells(shown, cells, (region > 0).float(), window)
+    rest = (cells.sum(dim=(1, 2)) - said.length_m.detach()) / CAR_M
+    above, below = rest - said.above_m / CAR_M, rest + said.below_m / CAR_M
+    upper = torch.maximum((1 - _TAIL) * above, -_TAIL * above)
+    lower = torch.maximum(_TAIL * below, -(1 - _TAIL) * below)
+    terms["doubt"] = ((upper + lower) / scale.sqrt()).mean()
+    return terms
+
+
+def _cells(shown: Tensor, cells: Tensor, where: Tensor, window: int) -> Tensor:
+    """How wrong the sums over windows are, in cars."""
+    difference = _sums(shown - cells, window) / CAR_M
+    level = _sums(shown.detach(), window) / CAR_M
+    weight = (_sums(where, window) > 0).float()
+    each = weight * difference**2 / (level + 0.3)
+    return each.sum() / weight.sum().clamp(min=1.0) * 4.0
+
+
+def _sums(plane: Tensor, window: int) -> Tensor:
+    """Sums over square windows of cells, every second window."""
+    pooled = avg_pool2d(
+        plane[:, None], window, stride=max(1, window // 3), padding=window // 2, count_include_pad=True
+    )
+    return pooled[:, 0] * window * window
+
+
+def total_loss(terms: dict[str, Tensor]) -> Tensor:
+    """The weighted sum that is minimised."""
+    return torch.stack([WEIGHTS[name] * value for name, value in terms.items()]).sum()

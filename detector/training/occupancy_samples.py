@@ -178,7 +178,7 @@ def random_paint(rng: np.random.Generator) -> NDArray[np.float32]:
     gain = np.exp(rng.normal(0.0, 0.12) + rng.normal(0.0, 0.07, 4))
     mixed = np.eye(4)
     if rng.random() < 0.5:
-        share = float(rng.uniform(0.0, 0.3))
+        share = rng.uniform(0.0, 0.3)
         mixed = (1 - share) * mixed + share * np.eye(4)[rng.permutation(4)]
     return (gain[:, None] * mixed).astype(np.float32)
 
@@ -193,7 +193,7 @@ def weathered(values: F32, rng: np.random.Generator) -> F32:
         if rng.random() < _WEATHER:
             light = 1.0 + rng.normal(0.0, 0.02) + rng.normal(0.0, 0.01, 4)
             depth = rng.normal(0.0, 0.07) * (1.0 + rng.normal(0.0, 0.2, 4))
-            patches = _smooth(values.shape[-2:], float(rng.uniform(2.0, 8.0)), rng)
+            patches = _smooth(values.shape[-2:], rng.uniform(2.0, 8.0), rng)
             for band, one in enumerate(date):
                 one *= np.float32(light[band]) + np.float32(depth[band]) * patches
     return out

@@ -1,16 +1,22 @@
-"""How good occupancy answers are: errors by true count, slope, coverage, detection, a yard's build-up."""
+"""What the occupancy network says of stored images, and how good it is.
+
+Errors by true count, slope, coverage, detection, a yard's build-up.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
-from detector.occupancy.conformal import ConformalScaling
-from detector.occupancy.estimate import Pitch
+from detector.occupancy.estimate import ConformalScaling, Pitch
+from detector.occupancy.network import OccupancyNet, Past
+from detector.training.occupancy_samples import FIGURES, StoredSite, sample_of
 
 BANDS = ((0, 0), (1, 5), (6, 20), (21, 50), (51, 100), (101, 150), (151, 400))
 BOUNDS = {(1, 5): 4.2, (6, 20): 5.4, (21, 50): 9.3, (51, 100): 9.7, (101, 150): 15.5}
@@ -161,3 +167,53 @@ def build_up(usual: Mapping[int, Sequence[float]], event: Mapping[int, Sequence[
         "rise_seen_in_one_look": float(relative.mean()),
         "rise_seen_within_three": float(np.mean(relative_three)),
     }
+
+
+_BATCH = 8
+
+
+@torch.inference_mode()
+def answers(
+    sites: Sequence[StoredSite],
+    network: OccupancyNet,
+    *,
+    tracks: bool = True,
+    device: str = "cpu",
+    rows: Callable[[StoredSite], Sequence[int]] | None = None,
+    progress: Callable[[int, int], Any] | None = None,
+) -> pd.DataFrame:
+    """Raw answers to the images of stored sites.
+
+    Args:
+        sites: Simulated sites.
+        network: The network.
+        tracks: Whether the track lines are shown.
+        device: Where the network runs.
+        rows: Which images of a site; all by default.
+        progress: Called with sites done and in all.
+
+    Returns:
+        A row an image: ``site`` (a number), ``row``, the columns of `FIGURES`, and in metres ``said``,
+        ``below`` and ``above``.
+    """
+    found = []
+    for number, site in enumerate(sites):
+        if progress is not None:
+            progress(number, len(sites))
+        chosen = list(range(len(site.images))) if rows is None else list(rows(site))
+        for start in range(0, len(chosen), _BATCH):
+            part = chosen[start : start + _BATCH]
+            samples = [sample_of(site, row, tracks=tracks) for row in part]
+            planes = torch.from_numpy(np.stack([s.planes for s in samples])).to(device)
+            region = torch.from_numpy(np.stack([s.region for s in samples])).to(device)
+            past = Past.of([s.past for s in samples])
+            said = network(planes, region, past and past.to(device))
+            lengths = [x.double().cpu().numpy() for x in (said.length_m, said.below_m, said.above_m)]
+            for k, row in enumerate(part):
+                values = dict(zip(FIGURES, site.figures[row].tolist(), strict=True))
+                values |= {"site": number, "row": row}
+                values |= dict(zip(("said", "below", "above"), (float(x[k]) for x in lengths), strict=True))
+                found.append(values)
+    if progress is not None:
+        progress(len(sites), len(sites))
+    return pd.DataFrame(found)

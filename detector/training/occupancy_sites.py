@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from aoi.files import replacing, whole_archive
-from detector.simulators.procedural.spec import FREIGHT, Consist
+from detector.simulators.procedural.spec import Consist
 from detector.simulators.procedural.yards import Traffic, random_yard
 from detector.simulators.sentinel2.independent import StripYard
 from detector.simulators.sentinel2.renderer import (
@@ -29,6 +29,7 @@ from detector.simulators.sentinel2.renderer import (
     random_sky,
     sun_at,
 )
+from detector.wagons.categories import FREIGHT
 from geo.grid import Grid
 from geo.ground_metric import apply_affine
 from geo.sentinel2.chip import Chip
@@ -83,10 +84,10 @@ class SimulatedSite:
         to_pixels = ~coarse.lattice.transform
         lines = [shapely.LineString(apply_affine(to_pixels, p.points)) for p in yard.paths]
         body = shapely.union_all([shapely.LineString(p.points) for p in yard.paths])
-        loose = float(rng.uniform(5.0, 30.0))
+        loose = rng.uniform(5.0, 30.0)
         shape = body.buffer(loose, cap_style="flat") if rng.random() < 0.5 else body.convex_hull.buffer(loose)
         w, h = yard.spec.size_m
-        cut = float(rng.uniform(5.0, 60.0))
+        cut = rng.uniform(5.0, 60.0)
         shape = shape.intersection(shapely.box(cut, 15.0, w - cut, h - 15.0)).simplify(1.0)
         if shape.geom_type != "Polygon":
             shape = max(shape.geoms, key=lambda part: part.area)
@@ -180,8 +181,8 @@ def _cells(pixels: NDArray[np.float64], frame: Grid) -> F32:
 
 def clear_dates(rng: np.random.Generator, number: int, *, years: float | None = None) -> list[dt.datetime]:
     """Dates of clear acquisitions, ascending."""
-    span = 365.0 * (float(rng.uniform(0.5, 3.0)) if years is None else years)
-    start = dt.datetime(2019, 1, 1, 2, 30, tzinfo=dt.UTC) + dt.timedelta(days=float(rng.uniform(0, 365)))
+    span = 365.0 * (rng.uniform(0.5, 3.0) if years is None else years)
+    start = dt.datetime(2019, 1, 1, 2, 30, tzinfo=dt.UTC) + dt.timedelta(days=rng.uniform(0, 365))
     days = np.sort(rng.choice(max(int(span / 2.5), number), number, replace=False)) * 2.5
     return [start + dt.timedelta(days=float(d)) for d in days]
 
@@ -274,11 +275,7 @@ class StripSeries:
 
 
 def strip_series(
-    seed: int,
-    number: int,
-    *,
-    dates: int = 26,
-    targets: Callable[[int], float | None] = lambda index: None,
+    seed: int, number: int, *, dates: int = 26, targets: Callable[[int], float | None] = lambda index: None
 ) -> StripSeries:
     """Simulate a yard of the independent simulator on some clear dates; equal seeds give equal ones.
 

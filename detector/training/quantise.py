@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from aoi.errors import InputError
 from aoi.files import write_bytes, write_text
-from detector.openvino_forms import FORMAT, Form, import_openvino, left_out, list_path
+from detector.backends import FORMAT, Form, import_openvino, left_out, list_path
 from detector.training.calibrate_wagons import detect_tiles, score
 from detector.training.metrics import Scored, summarise
 from detector.training.rounding import EXACT, on_steps
@@ -37,8 +37,7 @@ from detector.training.shards import LabelledTile
 from detector.training.tiles import simulate_tiles
 from detector.wagons.boxes import match
 from detector.wagons.detector import WagonDetector
-from detector.wagons.map_network import OpenVinoMaps, TorchMaps
-from detector.wagons.weights import Weights
+from detector.wagons.weights import OpenVinoMaps, TorchMaps, Weights
 
 __all__ = [
     "LIMITS",
@@ -238,10 +237,7 @@ def _sure(scored: Scored, threshold: float) -> Scored:
 
     rows = scored.probability >= threshold
     return replace(
-        scored,
-        boxes=scored.boxes[rows],
-        probability=scored.probability[rows],
-        category=scored.category[rows],
+        scored, boxes=scored.boxes[rows], probability=scored.probability[rows], category=scored.category[rows]
     )
 
 

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from aoi.files import replacing, whole_archive
 from detector.errors import LabelError
-from detector.training.targets import IGNORED
+from detector.training.losses import IGNORED
 from detector.wagons.boxes import Boxes, as_boxes
-from detector.wagons.maps import STRIDE
+from detector.wagons.decode import STRIDE
 from geo.tiles import WORK_GSD_M
 
 logger = logging.getLogger(__name__)

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 from time import sleep
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from detector.errors import LabelError
 from detector.labels import read_labels
-from detector.training.calibrate_wagons import finish
-from detector.training.config import WagonData, WagonRecipe, as_json, background_folder
-from detector.training.hard_negatives import make_hard_shards
-from detector.training.label_tiles import tiles_of, whole_tile
-from detector.training.loop import fit, load_average, read_log
-from detector.training.model_item import write_item
-from detector.training.rescorer import untrained
-from detector.training.shards import LabelledTile, Shard, find_shards, write_shard
-from detector.training.tiles import make_shards, simulate_tiles
-from detector.training.turned_tiles import turned_tiles
-from detector.training.wagon_task import WagonTask
+from detector.training.augment import random_view
+from detector.training.calibrate_wagons import finish, untrained
+from detector.training.config import WagonData, WagonRecipe, WagonTraining, as_json, background_folder
+from detector.training.label_tiles import tiles_of, turned_tiles, whole_tile
+from detector.training.loop import AheadOfTime, fit, load_average, read_log
+from detector.training.losses import Targets, draw, losses, stack, total_loss
+from detector.training.model_item import write_wagon_item
+from detector.training.shards import LabelledTile, Shard, find_shards, take_up, write_shard
+from detector.training.tiles import make_hard_shards, make_shards, simulate_tiles
 from detector.wagons import weights as weights_file
 from detector.wagons.network import WagonNet
 
@@ -203,7 +205,7 @@ def write_weights(
     card = {**finished.card, "training": training, "figures": {"validation": figures}}
     path = out / f"{recipe.name}.safetensors"
     checksum = weights_file.save(path, finished.network, finished.judge, card)
-    write_item({**card, "sha256": checksum}, path, finished.network, finished.judge)
+    write_wagon_item({**card, "sha256": checksum}, path, finished.network, finished.judge)
     return path
 
 
@@ -242,3 +244,138 @@ def _wait_for(folder: Path, shards: int, worker: Any) -> None:
                 f"{folder}: the simulator stopped before it had made {shards} shards; see the messages above"
             )
         sleep(1.0)
+
+
+class Batch(NamedTuple):
+    """Views for one step."""
+
+    image: Tensor  # (B, 3, H, W) uint8
+    targets: Targets
+
+
+class Views:
+    """Seeded batches of views drawn from the shards of some folders.
+
+    Shards that appear while the training runs are taken up, so that the simulator can work beside the
+    network.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        config: WagonTraining,
+        *,
+        own: Path | None = None,
+        hard: Path | None = None,
+    ):
+        self.folders = folders
+        self.config = config
+        self.shards: list[Shard] = []
+        self.hard_folder = hard
+        self.hard: list[Shard] = []
+        self.own = [Shard(p) for p in find_shards(own)] if own is not None else []
+        self._searched = -math.inf
+
+    def _search(self) -> None:
+        if time.monotonic() - self._searched < 60 and (self.shards or self.own):
+            return
+        self._searched = time.monotonic()
+        for folder in self.folders:
+            take_up(self.shards, folder)
+        if self.hard_folder is not None:
+            take_up(self.hard, self.hard_folder)
+        if not self.shards and not self.own:
+            names = ", ".join(str(f) for f in self.folders)
+            raise LabelError(f"{names}: no training shards here")
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step: the same shards, step and seed give the same one.
+
+        Raises:
+            LabelError: There are no shards.
+        """
+        self._search()
+        config = self.config
+        rng = np.random.default_rng([config.seed, step])
+        images, targets = [], []
+        for _ in range(config.batch_size):
+            view = random_view(self._tile(rng), rng, config.view_px)
+            images.append(torch.from_numpy(np.ascontiguousarray(view.image.transpose(2, 0, 1))))
+            targets.append(
+                draw(view.boxes, view.category, view.ignored, view.track, (config.view_px, config.view_px))
+            )
+        return Batch(torch.stack(images), stack(targets))
+
+    def _tile(self, rng: np.random.Generator) -> LabelledTile:
+        mine = rng.random() < self.config.own_share
+        shards = self.own if self.own and (mine or not self.shards) else self.shards
+        if self.hard and shards is self.shards and rng.random() < self.config.hard_share:
+            shards = self.hard
+        tile = _one_of(shards, rng)
+        if shards is self.shards and not len(tile.boxes) and rng.random() < self.config.empty_redrawn:
+            tile = _one_of(shards, rng)
+        return tile
+
+
+def _one_of(shards: list[Shard], rng: np.random.Generator) -> LabelledTile:
+    """By tile and not by shard, so that a small shard's tiles aren't seen more often than others."""
+    number = int(rng.integers(sum(len(s) for s in shards)))
+    for shard in shards:
+        if number < len(shard):
+            return shard[number]
+        number -= len(shard)
+    raise AssertionError("a tile number beyond the last shard")
+
+
+@dataclass(frozen=True)
+class WagonTask:
+    """The wagon detector for `detector.training.loop.fit`.
+
+    Attributes:
+        folders: Where the shards lie.
+        config: Settings of the training.
+        own: Folder of shards of the user's own tiles.
+        hard: Folder of shards of hard negatives, searched again and again like ``folders``.
+        check: Folder of validation shards, for the held-out score; it may come to be while the training runs.
+    """
+
+    folders: Sequence[Path]
+    config: WagonTraining
+    own: Path | None = None
+    hard: Path | None = None
+    check: Path | None = None
+
+    def network(self) -> WagonNet:
+        """Return a network at its random start."""
+        return WagonNet()
+
+    def batches(self, first_step: int) -> Iterator[Batch]:
+        """Return an endless stream of batches.
+
+        Raises:
+            LabelError: There is nothing to train on.
+        """
+        return iter(
+            AheadOfTime(Views(self.folders, self.config, own=self.own, hard=self.hard).batch, first_step)
+        )
+
+    def held_out(self, number: int) -> list[Batch]:
+        """Return batches of validation shards; none before there is one."""
+        if self.check is None or not find_shards(self.check):
+            return []
+        views = Views([self.check], self.config)
+        return [views.batch(step) for step in range(number)]
+
+    def losses(
+        self, network: WagonNet, batch: Batch, device: torch.device, dtype: torch.dtype
+    ) -> dict[str, Tensor]:
+        """Return the terms of the loss."""
+        image = batch.image.to(device, non_blocking=True).float().div_(255)
+        targets = Targets(*(t.to(device, non_blocking=True) for t in batch.targets))
+        with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
+            maps = network(image.contiguous(memory_format=torch.channels_last))
+        return losses(maps, targets)
+
+    def total(self, terms: dict[str, Tensor]) -> Tensor:
+        """Return the weighted sum of the terms."""
+        return total_loss(terms)

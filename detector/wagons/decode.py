@@ -1,15 +1,18 @@
-"""From the network's maps to candidate wagons, each with what the maps say around it."""
+"""The wagon network's maps, and from them to candidate wagons, each with what the maps say around it.
+
+Nothing here imports a tensor library, so that counting needs none.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.wagons.boxes import Boxes
-from detector.wagons.maps import CATEGORIES, F32, STRIDE, TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX, Maps
+from detector.wagons.categories import CATEGORIES
 from geo import Tile
 
 LENGTH_RANGE_PX = (12.0, 64.0)  # 6 m to 32 m: nothing on rails that we count is shorter or longer
@@ -100,10 +103,7 @@ def decode(maps: Maps[F32], *, minimum_heat: float, maximum: int) -> tuple[list[
         length, width = (
             np.clip(np.exp(np.clip(values, -3, 3)) * typical, *limits)
             for values, typical, limits in zip(
-                size,
-                (TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX),
-                (LENGTH_RANGE_PX, WIDTH_RANGE_PX),
-                strict=True,
+                size, (TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX), (LENGTH_RANGE_PX, WIDTH_RANGE_PX), strict=True
             )
         )
         boxes = np.stack([centre[0], centre[1], length, width, theta], axis=1)
@@ -212,3 +212,55 @@ def owned_by(tile: Tile, candidates: Candidates) -> Candidates:
     column = np.clip((x - left).astype(int), 0, tile.valid.shape[1] - 1)
     row = np.clip((y - top).astype(int), 0, tile.valid.shape[0] - 1)
     return moved.take(inside & tile.valid[row, column])
+
+
+STRIDE = 4
+# Regression starts from a typical wagon, so that the first predictions are sensible: 15 m x 3 m.
+TYPICAL_LENGTH_PX = 30.0
+TYPICAL_WIDTH_PX = 6.0
+
+Array = TypeVar("Array")
+F32 = NDArray[np.float32]
+
+
+class Maps(NamedTuple, Generic[Array]):
+    """The network's output; every map is ``(B, C, H / 4, W / 4)``, float32 logits unless said otherwise.
+
+    Tensors where the network is trained, numpy arrays where wagons are counted.
+    """
+
+    heat: Array  # C=1, logit of a wagon's centre in this cell
+    offset: Array  # C=2, centre minus cell centre, in cells (x, y)
+    angle: Array  # C=2, cos and sin of twice the angle of the long axis
+    size: Array  # C=2, log of length and width over the typical ones
+    category: Array  # C=3, logits
+    mask: Array  # C=1, logit of a cell covered by a wagon
+    track: Array  # C=1, logit of a cell on a railway track
+
+
+CHANNELS = (1, 2, 2, 2, len(CATEGORIES), 1, 1)
+"""Channels of each of the maps, in their order."""
+
+
+def split(whole: F32) -> Maps[F32]:
+    """The maps of one array ``(B, 12, h, w)`` that holds them one after the other; views, no copies."""
+    ends = np.cumsum(CHANNELS)
+    return Maps(*(whole[:, end - size : end] for size, end in zip(CHANNELS, ends, strict=True)))
+
+
+def mirrored(maps: Maps[F32], *axes: int) -> Maps[F32]:
+    """What the maps of a picture say of its mirror image.
+
+    Args:
+        maps: Of the picture.
+        axes: 3 to swap left and right, 2 to swap up and down, both for half a turn.
+    """
+    for axis in axes:
+        flipped = Maps(*(np.flip(field, axis) for field in maps))
+        # Along the axis the offset changes its sign, and so does the sine of twice the angle.
+        sign = np.array([-1.0 if axis == 3 else 1.0, -1.0 if axis == 2 else 1.0], np.float32)
+        turn = np.array([1.0, -1.0], np.float32)
+        maps = flipped._replace(
+            offset=flipped.offset * sign[:, None, None], angle=flipped.angle * turn[:, None, None]
+        )
+    return maps

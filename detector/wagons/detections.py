@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from aoi.errors import InputError
 from aoi.files import replacing, whole_database, whole_parquet, write_text
+from detector.wagons import check_target
 from detector.wagons.boxes import Boxes, as_boxes
-from detector.wagons.car_types import UNKNOWN, count_by_type, type_names
+from detector.wagons.categories import CATEGORIES, UNKNOWN, count_by_type, type_names
 from detector.wagons.count_interval import CountInterval, CountModel
-from detector.wagons.maps import CATEGORIES
-from detector.wagons.output_file import check_target
 from detector.wagons.track_sight import TrackSight
 from geo.boxes import box_corners
 

@@ -15,21 +15,18 @@ from aoi import AreaOfInterest
 from detector.errors import ResolutionError, WeightsError
 from detector.wagons import TILE_PX
 from detector.wagons.boxes import Boxes, suppress
-from detector.wagons.car_types import NOT_TYPED
+from detector.wagons.categories import FREIGHT, NOT_TYPED
 from detector.wagons.count_interval import CountModel
-from detector.wagons.decode import Candidates, decode, owned_by
+from detector.wagons.decode import F32, STRIDE, Candidates, Maps, decode, mirrored, owned_by
 from detector.wagons.detections import BoxTable, Detections, image_name
-from detector.wagons.map_network import MapNetwork, torch_maps
-from detector.wagons.map_network import load as load_network
-from detector.wagons.maps import F32, STRIDE, Maps, mirrored
-from detector.wagons.rakes import FREIGHT, FreightOdds, category_probability
+from detector.wagons.rakes import FreightOdds, category_probability
 from detector.wagons.rescoring import Rescorer, features
 from detector.wagons.track_sight import RailwayWatch, TrackSight
 from detector.wagons.type_network import CandidateCuts, shipped_types
-from detector.wagons.weights import Weights, WeightsHead
+from detector.wagons.weights import MapNetwork, Weights, WeightsHead, load_network, torch_maps
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
 from geo.orientation import Upright, upright
-from geo.sentinel2.constellation import OCCUPANCY_PRODUCTS
+from geo.sentinel2 import OCCUPANCY_PRODUCTS
 from geo.tiles import HALO_PX, WORK_GSD_M, batches
 
 logger = logging.getLogger(__name__)
@@ -274,11 +271,7 @@ class WagonDetector:
         return out
 
     def candidates(
-        self,
-        images: list[NDArray[np.uint8]],
-        minimum_heat: float = MINIMUM_HEAT,
-        *,
-        careful: bool = False,
+        self, images: list[NDArray[np.uint8]], minimum_heat: float = MINIMUM_HEAT, *, careful: bool = False
     ) -> tuple[list[Candidates], bool]:
         """Candidates of images of one shape ``(H, W, 3)`` at 0.5 m, H and W multiples of 32."""
         return self._decoded(self.maps(images, careful=careful), minimum_heat)

@@ -17,7 +17,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import BasicBlock
 from torchvision.ops import FeaturePyramidNetwork
 
-from detector.wagons.maps import CATEGORIES, Maps
+from detector.wagons.categories import CATEGORIES
+from detector.wagons.decode import Maps
 
 WIDTHS = (32, 64, 128, 192, 256)
 PYRAMID_CHANNELS = 64

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from aoi.geodesy import local_metres
 from detector.wagons.boxes import Boxes, near_pairs
+from detector.wagons.categories import COACH, FREIGHT, LOCOMOTIVE
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -24,7 +25,6 @@ METRE_PX = 2.0
 COUPLED_GAP_M = (-2.5, 4.0)  # between the ends of two coupled bodies, with the error of both lengths
 ACROSS_M = 1.3
 TURN_DEG = 9.0
-FREIGHT, LOCOMOTIVE, COACH = 0, 1, 2
 
 
 def coupled(boxes: Boxes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -91,7 +91,7 @@ def features(candidates: Candidates, source_gsd_m: float) -> NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Rescorer:
-    """Features to a probability: standardised, one hidden layer. `detector.training.rescorer` fits it.
+    """Features to a probability: one hidden layer. `detector.training.calibrate_wagons` fits it.
 
     Attributes:
         mean: ``(F,)`` of the features.

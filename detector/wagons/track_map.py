@@ -18,8 +18,8 @@ import shapely
 from numpy.typing import NDArray
 
 from aoi import AreaOfInterest
+from detector.wagons.decode import F32, STRIDE, Maps
 from detector.wagons.detector import WagonDetector
-from detector.wagons.maps import F32, STRIDE, Maps
 from geo import Scene, Tile, TileGrid
 from geo.orientation import upright
 from geo.tiles import HALO_PX, WORK_GSD_M

@@ -16,7 +16,7 @@ from pyproj import Transformer
 
 from aoi import AreaOfInterest
 from aoi.geodesy import local_metres
-from detector.wagons.maps import F32, STRIDE, Maps
+from detector.wagons.decode import F32, STRIDE, Maps
 from geo import Scene, Tile, TileGrid
 
 __all__ = ["STEP_M", "RailwayWatch", "TrackSight"]

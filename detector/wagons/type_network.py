@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from detector.errors import WeightsError
 from detector.tensor_file import load_tensors, located
 from detector.wagons.boxes import Boxes
-from detector.wagons.car_types import TYPES
+from detector.wagons.categories import TYPES
 from detector.wagons.rakes import rakes
 
 FORMAT = "railwatch-types-1"

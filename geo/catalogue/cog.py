@@ -19,8 +19,6 @@ from geo.catalogue.remote_scene import RemoteScene
 from geo.errors import SceneError
 from geo.ground_metric import apply_affine
 
-__all__ = ["BESIDE_PX", "Bounds", "EmptyScene", "tags_of", "window_in", "write_cog"]
-
 BESIDE_PX = 8
 """Pixels beside a window that a kernel may reach into where the image lies on another grid."""
 

@@ -33,9 +33,10 @@ from rasterio.merge import merge
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
+from geo.catalogue.addresses import redacted
 from geo.catalogue.cog import Bounds, EmptyScene, tags_of, window_in, write_cog
 from geo.catalogue.cut_sentinel2 import cut_sentinel2, measure_sentinel2
-from geo.catalogue.network import Network, RequestTally, redacted
+from geo.catalogue.network import Network, RequestTally
 from geo.catalogue.remote_image import measure_remote, open_remote
 from geo.catalogue.remote_scene import RemoteScene
 from geo.errors import SceneError
@@ -44,16 +45,6 @@ from geo.sentinel2.formats.stac_item import FETCHED
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
 
-__all__ = [
-    "Cut",
-    "EmptyScene",
-    "cut_fine",
-    "cut_scene",
-    "measure_fine",
-    "measure_scene",
-    "sweep",
-    "window_key",
-]
 
 _KEPT = (
     "s2:", "sat:", "view:", "eo:", "grid:", "mgrs:", "processing:", "earthsearch:", "product:", "eopf:",

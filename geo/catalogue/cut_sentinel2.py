@@ -33,7 +33,6 @@ from geo.sentinel2.formats.stac_item import Asset, ItemMetadata
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
 
-__all__ = ["cut_sentinel2", "measure_sentinel2"]
 
 _SAMPLE_PX = 512
 """Rows and columns of the sample by which offsets are decided."""

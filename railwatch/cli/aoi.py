@@ -243,7 +243,7 @@ def _from_images(
     as_json: bool,
 ) -> None:
     from aoi import load_area
-    from detector import WagonDetector
+    from detector.wagons.detector import WagonDetector
     from railwatch.pipeline.fit_tracks import tracks_from_images
 
     # a wrong area is said before the network is loaded

@@ -72,7 +72,7 @@ def detect(
     if tile_px % 32:
         _common.fail(f"--tile-px {tile_px}: must be a multiple of 32")
     if out is not None:
-        from detector.wagons.output_file import check_target
+        from detector.wagons import check_target
 
         check_target(out)
     if weights is not None and not weights.is_file():

@@ -114,7 +114,7 @@ def wagons(
     if not labels and negatives is None and not scenes:
         _common.fail("nothing to score on: name label files, --negatives DIR or --scenes N")
     from detector.labels import read_labels
-    from detector.simulators.images import SIMULATORS
+    from detector.simulators import SIMULATORS
     from railwatch.cli.detect import read_distances
 
     if simulator not in SIMULATORS:
@@ -130,8 +130,8 @@ def wagons(
     if negatives is not None:
         labelled += read_labels(negatives, gsd_m=gsd, gsd_table=distances, format="negatives")
     # After what may be refused: they take seconds to import.
-    from detector import WagonDetector
     from detector.training.evaluate_wagons import Case, failure_sheet, on_images, on_simulated, tables
+    from detector.wagons.detector import WagonDetector
 
     detector = WagonDetector.load(weights, device)
     cases: list[Case] = []

@@ -80,8 +80,8 @@ def validate(
 
     The wagon detector on fine images, and the occupancy estimator on Sentinel-2 products.
     """
-    from detector import WagonDetector
     from detector.occupancy.estimator import OccupancyEstimator
+    from detector.wagons.detector import WagonDetector
     from railwatch.selftest.samples import bundled, bundled_products
     from railwatch.selftest.validate import validate as run_validation
     from railwatch.selftest.validate import validate_occupancy

@@ -193,8 +193,7 @@ def simulate(
             _common.fail("--shards are to learn wagons from, and wagons are not learned from the solids")
         _shards(out, shards, seed, split, simulator, backgrounds, as_json)
         return
-    from detector.simulators import BackgroundLibrary
-    from detector.simulators.images import SIMULATORS
+    from detector.simulators import SIMULATORS, BackgroundLibrary
     from detector.simulators.write import simulate_folder
 
     kinds = SIMULATORS[simulator]

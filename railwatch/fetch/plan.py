@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from aoi.errors import InputError
 from aoi.files import write_text
+from geo.catalogue.addresses import Policy
 from geo.catalogue.cog import EmptyScene
 from geo.catalogue.cut import Cut, cut_scene, measure_scene, sweep, window_key
-from geo.catalogue.network import Network, Policy, RequestTally
+from geo.catalogue.network import Network, RequestTally
 from geo.catalogue.profiles import profile_of, signer_of
 from geo.catalogue.remote_scene import LeftOut, RemoteScene, choose, scenes_of
 from geo.catalogue.stac_search import search

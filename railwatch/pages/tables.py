@@ -53,7 +53,7 @@ import pandas as pd
 import shapely
 
 from aoi.tables import guarded
-from detector.wagons.car_types import TYPE_NAMES
+from detector.wagons.categories import TYPE_NAMES
 from railwatch.history import from_observation
 from railwatch.history.combined import COLUMNS as FILTERED
 from railwatch.history.combined import filtered

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from aoi import AreaOfInterest
 from aoi.geodesy import local_metres
-from detector.wagons.car_types import count_by_type
+from detector.wagons.categories import count_by_type
 from railwatch.history.settings import CAR_LENGTH_M
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-    from detector import Detections
     from detector.wagons.count_interval import CountInterval
+    from detector.wagons.detections import Detections
 
 __all__ = ["TRACK_REACH_M", "AreaCount", "count_area", "hidden_share", "visible_area"]
 

@@ -22,7 +22,7 @@ from geo import Scene, open_scene
 from geo.file_tree import FolderFileTree, is_unfinished, zip_member
 from geo.filename_metadata import absurd
 from geo.image_files import images_at
-from geo.sentinel2.constellation import OCCUPANCY_PRODUCTS
+from geo.sentinel2 import OCCUPANCY_PRODUCTS
 from railwatch.config import SceneSettings
 from railwatch.file_table import Dates
 from railwatch.pipeline.acquisitions import Candidate, Skipped, once_each

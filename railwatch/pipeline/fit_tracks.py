@@ -25,7 +25,7 @@ from railwatch.store.observation import current, iso
 from railwatch.store.store import Store
 
 if TYPE_CHECKING:
-    from detector import WagonDetector
+    from detector.wagons.detector import WagonDetector
 
 __all__ = ["FITTED", "FittedTrack", "TrackFit", "TrackSource", "tracks_from_images", "tracks_from_store"]
 

@@ -37,7 +37,7 @@ from railwatch.store.store import PRODUCTS, Store
 from railwatch.version import __version__
 
 if TYPE_CHECKING:
-    from detector import Detections
+    from detector.wagons.detections import Detections
     from geo.sentinel2.formats.product import Product
     from railwatch.history import Verdict
     from railwatch.history.sources import Sources
@@ -60,7 +60,7 @@ METHOD = "wagons"
 
 
 class Detector(Protocol):
-    """What counts wagons; `detector.WagonDetector` is one.
+    """What counts wagons; `detector.wagons.detector.WagonDetector` is one.
 
     Its name, version and checksum are part of an observation's id: another model is other work.
     """
@@ -695,7 +695,7 @@ def _percent(share: float) -> str:
 
 
 def _load(config: RunConfig) -> Detector:
-    from detector import WagonDetector
+    from detector.wagons.detector import WagonDetector
 
     settings = config.detector
     weights = None if settings.weights is None else Path(settings.weights)

@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 
 from aoi import AreaOfInterest
 from aoi.io import area_from_document
-from detector import Detections
-from detector.wagons.car_types import UNKNOWN
-from detector.wagons.detections import frame_of
+from detector.wagons.categories import UNKNOWN
+from detector.wagons.detections import Detections, frame_of
 from geo import Scene
 from geo.boxes import map_to_boxes
 from geo.ground_metric import apply_affine

@@ -43,7 +43,7 @@ from numpy.typing import NDArray
 
 from aoi.errors import InputError
 from detector.training.metrics import Scored, judge_picture
-from detector.wagons.maps import CATEGORIES
+from detector.wagons.categories import CATEGORIES
 from geo import Scene, open_scene
 from railwatch.config import load_config
 from railwatch.pipeline import Progress
@@ -55,7 +55,7 @@ from railwatch.store.observation import iso
 from railwatch.store.store import Store
 
 if TYPE_CHECKING:
-    from detector import Detections
+    from detector.wagons.detections import Detections
 
 __all__ = [
     "MINIMUM_IOU",

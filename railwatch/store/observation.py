@@ -87,7 +87,7 @@ class Observation:
         count: Freight cars in the area, or None when abstained.
         count_low: Lower end of the 90% interval.
         count_high: Upper end of the 90% interval.
-        count_by_type: Freight cars of each type (`detector.wagons.car_types.TYPE_NAMES`), which add up to
+        count_by_type: Freight cars of each type (`detector.wagons.categories.TYPE_NAMES`), which add up to
             the count; None where types aren't told.
         lower_bound: True where count and length are the least there can be: above the range in which they
             can be trusted.

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
     from aoi import AreaOfInterest
-    from detector import Detections
+    from detector.wagons.detections import Detections
     from railwatch.config import RunConfig
 
 __all__ = ["DETECTIONS", "EVIDENCE", "IMAGE", "Fault", "Store"]

@@ -16,7 +16,7 @@ from shapely import Polygon
 
 from detector.labels import LabelledImage
 from detector.wagons.boxes import box_corners
-from detector.wagons.maps import CATEGORIES
+from detector.wagons.categories import CATEGORIES
 from geo import Scene, open_scene
 
 WIDTH, HEIGHT = 400, 300

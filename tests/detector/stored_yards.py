@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from detector.occupancy import weights
-from detector.occupancy.conformal import ConformalScaling
+from detector.occupancy.estimate import ConformalScaling
 from detector.occupancy.network import OccupancyNet
 from detector.training.occupancy_samples import FIGURES, StoredSite
 

@@ -18,9 +18,9 @@ from detector.training.calibrate_wagons import (
     fit,
     score,
     truth_of,
+    untrained,
 )
 from detector.training.metrics import Scored
-from detector.training.rescorer import untrained
 from detector.training.shards import LabelledTile
 from detector.wagons import weights
 from detector.wagons.boxes import as_boxes

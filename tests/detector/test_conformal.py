@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.occupancy.conformal import EDGES, ConformalScaling, fit_stretch
+from detector.occupancy.estimate import EDGES, ConformalScaling, fit_stretch
 
 
 def world(seed: int, sites: int, *, images: int = 30, width: float = 1.0, site_sd: float = 0.3):

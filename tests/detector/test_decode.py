@@ -7,8 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.wagons.decode import LENGTH_RANGE_PX, MAP_FEATURES, WIDTH_RANGE_PX, Candidates, decode
-from detector.wagons.maps import F32, TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX, Maps
+from detector.wagons.decode import (
+    F32,
+    LENGTH_RANGE_PX,
+    MAP_FEATURES,
+    TYPICAL_LENGTH_PX,
+    TYPICAL_WIDTH_PX,
+    WIDTH_RANGE_PX,
+    Candidates,
+    Maps,
+    decode,
+)
 
 CELLS = 64
 COLUMN = {name: i for i, name in enumerate(MAP_FEATURES)}

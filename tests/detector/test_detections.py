@@ -18,10 +18,10 @@ from PIL import Image
 from pyproj import Transformer
 
 from aoi.errors import InputError
+from detector.wagons import WRITERS
 from detector.wagons.boxes import as_boxes
 from detector.wagons.count_interval import CountModel
 from detector.wagons.detections import COLUMNS, Detections, check_target, frame_of, write
-from detector.wagons.output_file import WRITERS
 from geo import Scene, boxes_to_map, open_scene
 
 BOXES = [[60.0, 40.0, 28.0, 6.0, 20.0], [30.0, 70.0, 40.0, 6.0, 90.0], [100.0, 20.0, 30.0, 6.0, 170.0]]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aoi.errors import InputError
-from detector.device import choose_device, fast_dtype
+from detector.backends import choose_device, fast_dtype
 
 
 def test_auto_takes_what_there_is():

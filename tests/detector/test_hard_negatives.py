@@ -9,9 +9,9 @@ import pytest
 import torch
 from painted import bright_wagons, bright_weights
 
-from detector.training import hard_negatives as mining
-from detector.training.hard_negatives import hardest, hardness, make_hard_shards
+from detector.training import tiles as mining
 from detector.training.shards import LabelledTile, Shard, find_shards
+from detector.training.tiles import hardest, hardness, make_hard_shards
 from detector.wagons import weights
 from detector.wagons.boxes import as_boxes
 from detector.wagons.detector import WagonDetector

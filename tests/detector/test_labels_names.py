@@ -11,7 +11,7 @@ from detector.errors import LabelError
 from detector.labels import READERS, SYNONYMS, read_labels
 from detector.labels.names import IGNORE, SKIP, ClassNames, says_ignored
 from detector.simulators.write import simulate_folder
-from detector.wagons.maps import CATEGORIES
+from detector.wagons.categories import CATEGORIES
 
 
 def test_the_documentation_lists_the_names_and_formats(repository: Path) -> None:

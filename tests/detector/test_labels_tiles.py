@@ -16,9 +16,15 @@ from PIL import Image
 
 from detector.errors import LabelError
 from detector.labels import LabelledImage
-from detector.training.label_tiles import ignore_areas, strips, tiles_of, visible_share, whole_tile
+from detector.training.label_tiles import (
+    ignore_areas,
+    strips,
+    tiles_of,
+    turned_tiles,
+    visible_share,
+    whole_tile,
+)
 from detector.training.shards import Shard, write_shard
-from detector.training.turned_tiles import turned_tiles
 from detector.wagons.boxes import box_corners
 from geo import SceneError
 

@@ -9,10 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from detector.training.losses import WEIGHTS, centre_focal_loss, losses, total_loss
-from detector.training.targets import IGNORED, Targets, draw, stack
+from detector.training.losses import (
+    IGNORED,
+    WEIGHTS,
+    Targets,
+    centre_focal_loss,
+    draw,
+    losses,
+    stack,
+    total_loss,
+)
 from detector.wagons.boxes import as_boxes
-from detector.wagons.maps import Maps
+from detector.wagons.decode import Maps
 
 SIZE = 128
 

@@ -8,7 +8,7 @@ import pystac
 from painted import bright_weights
 from pystac.extensions.mlm import MLMExtension, TaskType
 
-from detector.training.model_item import model_item, write_item
+from detector.training.model_item import model_item, write_wagon_item
 from detector.wagons import weights
 
 
@@ -22,7 +22,7 @@ def test_the_item_says_what_the_card_says(tmp_path):
     path = bright_weights(tmp_path, name="bright", version="3", trained="2026-11-22T10:00:00Z")
     loaded = weights.load(path)
     item = pystac.Item.from_dict(
-        json.loads(write_item(loaded.card, path, loaded.network, loaded.judge).read_text("utf-8"))
+        json.loads(write_wagon_item(loaded.card, path, loaded.network, loaded.judge).read_text("utf-8"))
     )
     assert (item.id, item.geometry) == ("railwatch-bright-3", None)
     described = MLMExtension.ext(item)

@@ -16,8 +16,8 @@ from affine import Affine
 from rasterio.crs import CRS
 from stored_yards import CARD, PITCH_M, untrained_weights
 
+from detector import Z90
 from detector.errors import WeightsError
-from detector.intervals import Z90
 from detector.occupancy import weights
 from detector.occupancy.estimate import FigureInterval, Pitch
 from detector.occupancy.estimator import WIDEST_WITHOUT_TRACKS_M, OccupancyEstimator, _uninformative
@@ -376,10 +376,10 @@ def test_openvino_answers_as_torch_does(converted, history):
 
 
 def test_the_shipped_form_is_of_the_shipped_weights():
-    from detector.occupancy.runners import OpenVinoOccupancy, TorchOccupancy, load
+    from detector.occupancy.weights import OpenVinoOccupancy, TorchOccupancy, load_runner
     from detector.training.convert_occupancy import LIMIT, largest_difference
 
-    head, run = load(device="cpu")
+    head, run = load_runner(device="cpu")
     assert isinstance(run, OpenVinoOccupancy)
     assert largest_difference(TorchOccupancy(weights.load(head.path).network, "cpu"), run) < LIMIT
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.occupancy.network import Occupied
-from detector.training.occupancy_losses import WEIGHTS, losses, total_loss
+from detector.training.occupancy_recipe import WEIGHTS, losses, total_loss
 
 SIZE = (12, 24)
 

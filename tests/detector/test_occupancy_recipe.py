@@ -21,6 +21,7 @@ from detector.training.config import OccupancyData, OccupancyRecipe, OccupancyTr
 from detector.training.loop import fit as fit_network
 from detector.training.loop import load_average
 from detector.training.occupancy_recipe import (
+    OccupancyTask,
     calibration,
     follow,
     level,
@@ -28,7 +29,6 @@ from detector.training.occupancy_recipe import (
     stretch_of,
     write_weights,
 )
-from detector.training.occupancy_task import OccupancyTask
 
 SMALL = OccupancyTraining(steps=2, batch_size=2, warmup_steps=1, threads=1, log_steps=1)
 

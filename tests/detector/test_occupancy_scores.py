@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from detector.occupancy.conformal import ConformalScaling
-from detector.occupancy.estimate import Pitch
+from detector.occupancy.estimate import ConformalScaling, Pitch
 from detector.training import occupancy_scores as scores
 from detector.training.evaluate_occupancy import BY_COUNT, BY_COUNT_BLIND, Study, to_markdown
 from detector.training.occupancy_recipe import trusted_range

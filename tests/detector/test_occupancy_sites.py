@@ -13,14 +13,14 @@ from stored_yards import PITCH_M, stored_yard, untrained_weights
 
 from detector.occupancy.network import OccupancyNet
 from detector.occupancy.weights import load
-from detector.simulators.procedural.spec import FREIGHT
 from detector.simulators.sentinel2.renderer import random_sky
 from detector.training import occupancy_scores as scores
 from detector.training.evaluate_occupancy import read_ground
-from detector.training.occupancy_predictions import answers
 from detector.training.occupancy_recipe import stretch_of
 from detector.training.occupancy_samples import FIGURES, StoredSite, sample_of
+from detector.training.occupancy_scores import answers
 from detector.training.occupancy_sites import SimulatedSite, clear_dates, everything_clear, write_site
+from detector.wagons.categories import FREIGHT
 from geo.ground_metric import apply_affine
 from geo.sentinel2.site import draw_polygon
 

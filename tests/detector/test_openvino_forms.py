@@ -15,17 +15,16 @@ import torch
 from painted import bright_net, bright_wagons, bright_weights
 
 from aoi.errors import InputError
-from detector import backends, openvino_forms
-from detector.backends import choose
+from detector import backends
+from detector.backends import OpenVinoNetwork, choose, find, list_path
 from detector.errors import WeightsError
-from detector.openvino_forms import OpenVinoNetwork, find, list_path
 from detector.training import quantise
 from detector.training.shards import LabelledTile
 from detector.wagons import weights
 from detector.wagons.boxes import as_boxes
 from detector.wagons.detector import WagonDetector
-from detector.wagons.map_network import OpenVinoMaps, TorchMaps
 from detector.wagons.network import fused
+from detector.wagons.weights import OpenVinoMaps, TorchMaps
 from geo import open_scene
 
 CENTRES = [(42, 42), (122, 90), (42, 122)]
@@ -76,7 +75,7 @@ def test_a_form_draws_the_boxes_of_the_weights(made, tmp_path):
 
 def test_the_list_says_how_the_forms_compare(made):
     card = json.loads(list_path(made).read_text(encoding="utf-8"))
-    assert card["format"] == openvino_forms.FORMAT
+    assert card["format"] == backends.FORMAT
     assert card["weights_sha256"] == hashlib.sha256(made.read_bytes()).hexdigest()
     assert set(card["forms"]) == set(card["parity"]) == {"int8", "float32"}
     assert card["parity"]["float32"]["boxes"] == 3
@@ -125,7 +124,7 @@ def test_a_changed_or_missing_form_is_refused(copied, ending):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    form = openvino_forms.Form(
+    form = backends.Form(
         "int8",
         copied.with_suffix(".int8.xml"),
         copied.with_suffix(".int8.bin"),
@@ -168,7 +167,7 @@ def test_numbers_that_are_no_numbers_are_refused(copied):
         one.name: hashlib.sha256(one.read_bytes()).hexdigest()
         for one in (path, copied.with_suffix(".float32.xml"))
     }
-    form = openvino_forms.Form("float32", copied.with_suffix(".float32.xml"), path, sums)
+    form = backends.Form("float32", copied.with_suffix(".float32.xml"), path, sums)
     with pytest.raises(WeightsError, match="aren't finite"):
         OpenVinoNetwork(form)
 
@@ -178,7 +177,7 @@ def test_text_in_place_of_a_graph_is_refused(copied):
     graph.write_text("<net><layers></layers>")
     sums = {one.name: hashlib.sha256(one.read_bytes()).hexdigest() for one in (graph, numbers)}
     with pytest.raises(WeightsError, match="OpenVINO can't read it"):
-        OpenVinoNetwork(openvino_forms.Form("int8", graph, numbers, sums))
+        OpenVinoNetwork(backends.Form("int8", graph, numbers, sums))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +210,7 @@ def test_the_shipped_forms_are_the_shipped_weights(repository):
     for form in forms.forms.values():
         form.read()
     assert forms.card["parity"]["float32"]["equal"]
-    parity = forms.card["parity"][forms.preferred]
+    parity = forms.card["parity"][next(iter(forms.forms))]
     assert abs(parity["f1"] - parity["f1_reference"]) < 0.003
     text = forms.forms["int8"].graph.read_text()
     assert "/tmp/" not in text
@@ -220,16 +219,16 @@ def test_the_shipped_forms_are_the_shipped_weights(repository):
 
 def test_what_runs_is_chosen_by_what_is_there(monkeypatch):
     monkeypatch.setattr(backends, "gpu_seen", lambda: False)
-    assert choose("auto", "auto", ("int8", "float32"), weights="w", preferred="int8")[:2] == (
+    assert choose("auto", "auto", ("int8", "float32"), weights="w")[:2] == (
         "openvino",
         "cpu",
     )
-    assert choose("auto", "cpu", None, weights="w") == ("torch", "cpu", None)
+    assert choose("auto", "cpu", (), weights="w") == ("torch", "cpu", None)
     assert choose("torch", "cpu", ("int8",), weights="w") == ("torch", "cpu", None)
     monkeypatch.setattr(backends.platform, "machine", lambda: "arm64")
-    assert choose("auto", "cpu", ("int8", "float32"), weights="w", preferred="int8").form == "float32"
+    assert choose("auto", "cpu", ("int8", "float32"), weights="w").form == "float32"
     monkeypatch.setattr(backends.platform, "machine", lambda: "AMD64")
-    assert choose("auto", "cpu", ("int8", "float32"), weights="w", preferred="int8").form == "int8"
+    assert choose("auto", "cpu", ("int8", "float32"), weights="w").form == "int8"
     monkeypatch.setattr(backends, "gpu_seen", lambda: True)
     assert choose("auto", "auto", ("int8",), weights="w").device == "auto"
     assert choose("auto", "auto", ("int8",), weights="w").backend == "torch"
@@ -249,7 +248,7 @@ def test_what_runs_is_chosen_by_what_is_there(monkeypatch):
 )
 def test_what_is_not_to_be_had_is_refused(backend, device, message):
     with pytest.raises(InputError, match=message):
-        choose(backend, device, None, weights="w.safetensors")
+        choose(backend, device, (), weights="w.safetensors")
 
 
 def test_importing_openvino_brings_no_telemetry():
@@ -257,7 +256,7 @@ def test_importing_openvino_brings_no_telemetry():
     import sys
 
     code = (
-        "import sys; from detector.openvino_forms import import_openvino; import_openvino(); "
+        "import sys; from detector.backends import import_openvino; import_openvino(); "
         "sys.exit(any(n.startswith(('openvino_telemetry', 'openvino.tools.ovc')) for n in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,7 +10,7 @@ import rasterio
 from affine import Affine
 from rasterio.windows import Window
 
-from detector import WagonDetector
+from detector.wagons.detector import WagonDetector
 from geo import open_scene
 from geo.ground_metric import composed
 from railwatch.selftest.samples import bundled

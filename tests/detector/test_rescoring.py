@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.training.augment import transform_boxes
-from detector.training.rescorer import RescorerNet, fit_judge, mean_judge
+from detector.training.calibrate_wagons import RescorerNet, fit_judge, mean_judge
 from detector.wagons import rescoring
 from detector.wagons.boxes import as_boxes
 from detector.wagons.decode import MAP_FEATURES, Candidates

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from detector.errors import LabelError
+from detector.training.losses import IGNORED
 from detector.training.shards import LabelledTile, Shard, find_shards, track_map, write_shard
-from detector.training.targets import IGNORED
 from detector.wagons.boxes import as_boxes
 
 

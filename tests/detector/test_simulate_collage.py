@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.simulators.collage.canvas import PX_M, Canvas, Vehicle, rectangle, ribbon
+from detector.simulators.collage.canvas import PX_M, Canvas, Vehicle, photograph, rectangle, ribbon
 from detector.simulators.collage.cutouts import LENGTHS_M, WEIGHTS, Cutout, cutout, random_paint
-from detector.simulators.collage.photograph import photograph
 from detector.simulators.collage.scene import KINDS, random_collage
-from detector.simulators.procedural.spec import COACH, FREIGHT, LOCOMOTIVE
 from detector.training.tiles import to_tile
+from detector.wagons.categories import COACH, FREIGHT, LOCOMOTIVE
 
 SIDE_M = 40.0
 

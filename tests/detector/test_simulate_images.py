@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detector.simulators.images import SIMULATORS, pictures
+from detector.simulators import SIMULATORS, pictures
 
 
 @pytest.mark.parametrize("simulator", SIMULATORS)

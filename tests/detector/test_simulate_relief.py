@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.simulators.procedural.spec import FREIGHT
 from detector.simulators.relief import PX_M, Body, Relief, look_at, random_relief, wagon
+from detector.wagons.categories import FREIGHT
 
 SIDE_M = 40.0
 

@@ -17,12 +17,12 @@ from detector.simulators import (
     BackgroundLibrary,
     SceneSpec,
     degrade,
+    pictures,
     random_scene,
     render,
     render_scene,
     sensors,
 )
-from detector.simulators.images import pictures
 from detector.simulators.procedural.roofs import wagon_patch
 from detector.simulators.procedural.spec import (
     Consist,

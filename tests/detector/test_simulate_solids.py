@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from detector.simulators.images import pictures
+from detector.simulators import pictures
 from detector.simulators.solids.cars import LENGTHS_M, PX_M, car_solid
 from detector.simulators.solids.strip import RailStrip, lit, photographed, random_solids, random_strip
-from detector.wagons.car_types import TYPES
+from detector.wagons.categories import TYPES
 from geo.boxes import box_corners
 
 SEEDS = range(60)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from detector.simulators.procedural.layout import clear_runs
-from detector.simulators.procedural.spec import FREIGHT
 from detector.simulators.procedural.yards import MOST_TRACKS, Traffic, Yard, random_yard
+from detector.wagons.categories import FREIGHT
 
 
 @pytest.fixture(scope="module")

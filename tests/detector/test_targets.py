@@ -9,10 +9,9 @@ from best_match import match_best
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.training.targets import IGNORED, REGRESSION_HEAT, Targets, draw, stack
+from detector.training.losses import IGNORED, REGRESSION_HEAT, Targets, draw, stack
 from detector.wagons.boxes import as_boxes, rotated_iou
-from detector.wagons.decode import decode
-from detector.wagons.maps import STRIDE, Maps
+from detector.wagons.decode import STRIDE, Maps, decode
 
 SIZE = 256
 CELLS = SIZE // STRIDE

@@ -14,7 +14,7 @@ from PIL import Image
 from simulated_yard import SIZE_M, SimulatedYard, write_yard
 
 from aoi import Mask
-from detector import WagonDetector
+from detector.wagons.detector import WagonDetector
 from detector.wagons.track_map import look_for_tracks
 from geo import SceneError, open_scene
 from geo.tracks import PlaneGrid, TrackObservation

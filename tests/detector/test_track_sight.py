@@ -16,8 +16,8 @@ from shapely import LineString, box, transform
 
 from aoi import AreaOfInterest, Track
 from aoi.geodesy import local_metres
-from detector import WagonDetector
-from detector.wagons.maps import STRIDE, Maps
+from detector.wagons.decode import STRIDE, Maps
+from detector.wagons.detector import WagonDetector
 from detector.wagons.track_sight import STEP_M, RailwayWatch, TrackSight
 from geo import Scene, TileGrid, open_scene, tiles
 from railwatch.selftest.samples import bundled

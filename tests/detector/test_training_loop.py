@@ -18,9 +18,9 @@ from detector.errors import LabelError
 from detector.training.config import OccupancyTraining, WagonTraining
 from detector.training.loop import AheadOfTime, draw_curves, fit, learning_rate, load_average, update_average
 from detector.training.losses import WEIGHTS
-from detector.training.occupancy_task import OccupancyTask
+from detector.training.occupancy_recipe import OccupancyTask
 from detector.training.shards import LabelledTile, track_map, write_shard
-from detector.training.wagon_task import Views, WagonTask
+from detector.training.wagon_recipe import Views, WagonTask
 from detector.wagons.boxes import as_boxes
 from detector.wagons.network import WagonNet
 

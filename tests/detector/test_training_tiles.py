@@ -8,8 +8,8 @@ import pytest
 from detector.simulators import Rendered, random_scene, render
 from detector.training import tiles as prepare
 from detector.training.config import TILE_PX
+from detector.training.losses import IGNORED
 from detector.training.shards import Shard, find_shards
-from detector.training.targets import IGNORED
 from detector.training.tiles import make_shards, simulate_tiles, to_tile
 
 

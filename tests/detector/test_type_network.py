@@ -12,8 +12,8 @@ import torch
 
 from detector.errors import WeightsError
 from detector.tensor_file import save_tensors
-from detector.training.type_task import TypeNet, jittered
-from detector.wagons.car_types import TYPE_NAMES, TYPES, UNKNOWN, count_by_type
+from detector.training.types_recipe import TypeNet, jittered
+from detector.wagons.categories import TYPE_NAMES, TYPES, UNKNOWN, count_by_type
 from detector.wagons.type_network import (
     COLUMNS,
     FORMAT,

@@ -11,11 +11,11 @@ from painted import bright_wagons
 
 from detector.errors import LabelError
 from detector.training import types_recipe
-from detector.training.calibrate_types import TypedScene, figures, fit_odds
+from detector.training.calibrate_types import TYPE_OF, TypedScene, figures, fit_odds, type_numbers
 from detector.training.config import TypesData, TypesRecipe, TypesTraining, read_recipe
 from detector.training.shards import LabelledTile, track_map, write_shard
-from detector.training.type_task import NO_TYPE, TYPE_OF, CutOuts, type_numbers
-from detector.wagons.car_types import TYPES, UNKNOWN
+from detector.training.types_recipe import CutOuts
+from detector.wagons.categories import NOT_TYPED, TYPES, UNKNOWN
 from detector.wagons.type_network import TypeNetwork, TypeOdds
 
 SETTINGS = TypesTraining(steps=2, batch_size=8, warmup_steps=1, threads=1, log_steps=1)
@@ -48,7 +48,7 @@ def test_every_freight_car_of_the_simulators_has_a_type():
     freight = {*FREIGHT_TYPES, *WEIGHTS} - {"carriage"}
     assert freight <= set(TYPE_OF)
     assert set(TYPE_OF.values()) == set(TYPES)
-    assert type_numbers(["tank", "coach", "heap"]).tolist() == [TYPES.index("tank"), NO_TYPE, 0]
+    assert type_numbers(["tank", "coach", "heap"]).tolist() == [TYPES.index("tank"), NOT_TYPED, 0]
 
 
 def test_batches_are_seeded_and_hold_freight_cars_alone(shards):
@@ -105,7 +105,7 @@ def test_the_threshold_is_the_lowest_that_is_right_often_enough():
 def test_figures_say_what_is_called_what():
     boxes = np.array([[0.0, 100.0 * k, 28, 6, 0] for k in range(3)])
     logs = np.log([[0.9, 0.05, 0.03, 0.02], [0.1, 0.8, 0.05, 0.05], [0.3, 0.25, 0.25, 0.2]])
-    scene = TypedScene(boxes, logs, np.array([0, 2, NO_TYPE]), 0.6)
+    scene = TypedScene(boxes, logs, np.array([0, 2, NOT_TYPED]), 0.6)
     found = figures([scene], TypeOdds(1.0, 0.0, 0.5))
     assert (found["cars"], found["typed"], found["right"], found["no_car"]) == (2, 1.0, 0.5, 0.0)
     assert found["by_gsd"] == {"0.5 to 0.7 m": {"cars": 2, "typed": 1.0, "right": 0.5}}

@@ -24,7 +24,7 @@ from detector.errors import ResolutionError
 from detector.wagons.boxes import as_boxes
 from detector.wagons.decode import Candidates, owned_by
 from detector.wagons.detector import HALO_PX, WagonDetector
-from detector.wagons.map_network import TorchMaps
+from detector.wagons.weights import TorchMaps
 from geo import Scene, SceneError, TileGrid, open_scene
 
 EAST, NORTH = 632_000.0, 4_698_000.0

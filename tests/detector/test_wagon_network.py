@@ -7,8 +7,8 @@ import pytest
 import torch
 from painted import bright_net, bright_wagons
 
-from detector.wagons.decode import decode
-from detector.wagons.maps import CATEGORIES, CHANNELS, STRIDE, Maps, mirrored, split
+from detector.wagons.categories import CATEGORIES
+from detector.wagons.decode import CHANNELS, STRIDE, Maps, decode, mirrored, split
 from detector.wagons.network import WagonNet, fused
 
 

@@ -14,7 +14,7 @@ from painted import bright_net, bright_weights, heat_judge
 from safetensors.torch import save_file
 
 from detector.errors import WeightsError
-from detector.training.rescorer import RescorerNet, untrained
+from detector.training.calibrate_wagons import RescorerNet, untrained
 from detector.wagons import weights
 from detector.wagons.detector import WagonDetector
 from detector.wagons.network import WagonNet

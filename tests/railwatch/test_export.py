@@ -20,7 +20,7 @@ from making import abstained, observation, picture
 from typer.testing import CliRunner
 from yards import Yard, detections_of
 
-from detector.wagons.car_types import TYPE_NAMES
+from detector.wagons.categories import TYPE_NAMES
 from geo import open_scene
 from railwatch.cli import app
 from railwatch.config import RunConfig

@@ -21,8 +21,8 @@ from rasterio.warp import calculate_default_transform, reproject
 from yards import BrightDetector, Yard
 
 from aoi import AreaOfInterest, Mask
-from detector import Detections
 from detector.errors import ResolutionError
+from detector.wagons.detections import Detections
 from detector.wagons.track_sight import TrackSight
 from geo import Scene
 from geo.tiles import TileGrid, tiles

@@ -15,9 +15,8 @@ from affine import Affine
 from pyproj import Transformer
 
 from aoi import AreaOfInterest, Mask, Track, Zone
-from detector import Detections
-from detector.wagons.detections import frame_of
-from detector.wagons.maps import CATEGORIES
+from detector.wagons.categories import CATEGORIES
+from detector.wagons.detections import Detections, frame_of
 from geo import Scene, boxes_to_map, valid_fraction
 from railwatch.selftest.samples import Samples
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.simulators.procedural.spec import COACH, FREIGHT, LOCOMOTIVE
+from detector.wagons.categories import COACH, FREIGHT, LOCOMOTIVE
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
@@ -114,11 +114,7 @@ def random_paint(rng: np.random.Generator, kind: str, near: F32, lit: float) -> 
     """The design of a rake of vehicles of one kind."""
     low, high = LENGTHS_M[kind]
     return Paint(
-        body_colour(rng, near),
-        float(rng.uniform(low, high)),
-        lit,
-        float(rng.uniform(0.5, 2.6)),
-        int(rng.integers(1 << 30)),
+        body_colour(rng, near), rng.uniform(low, high), lit, rng.uniform(0.5, 2.6), int(rng.integers(1 << 30))
     )
 
 
@@ -364,7 +360,7 @@ def _boxes(body: _VehicleDrawing) -> float:
             wave = 1 + np.float32(body.rng.uniform(0, 0.12)) * np.sin(2 * np.pi * body.along / 0.5)
             body.times(np.where(place, wave, 1.0).astype(np.float32))
             top = 3.9
-        at += length + float(body.rng.uniform(0.05, 0.6))
+        at += length + body.rng.uniform(0.05, 0.6)
     return float(top)
 
 

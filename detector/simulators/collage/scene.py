@@ -186,7 +186,7 @@ def random_collage(
     elif kind not in KINDS:
         raise ValueError(f"no kind of scene {kind!r}; known are {', '.join(KINDS)}")
     side = round(size_m / PX_M)
-    elevation = float(rng.uniform(14, 68))
+    elevation = rng.uniform(14, 68)
     azimuth, lean_azimuth = rng.uniform(0, 2 * math.pi, 2)
     lean = math.tan(math.radians(float(abs(rng.normal(0, 13)))))
     lean = min(lean, 0.6)
@@ -204,7 +204,7 @@ def random_collage(
     )
     spine = _Spine(
         rng.uniform(0.2, 0.8, 2) * size_m,
-        float(rng.uniform(0, 2 * math.pi)),
+        rng.uniform(0, 2 * math.pi),
         0.0 if rng.random() < 0.55 else float(rng.choice([-1, 1]) / rng.uniform(180, 1500)),
     )
     low, high = _railway(scene, rng, spine, size_m, split) if kind != "no rail" else (-2.0, 2.0)
@@ -225,7 +225,7 @@ def _snow(scene: Canvas, rng: np.random.Generator) -> None:
 
 def _offsets(rng: np.random.Generator, number: int) -> F64:
     """Distances of tracks from the spine: even, with wider gaps here and there."""
-    step = float(rng.uniform(4.2, 6.2))
+    step = rng.uniform(4.2, 6.2)
     gaps = np.where(rng.random(number) < 0.12, rng.uniform(2, 9, number), 0.0) + step
     offsets = np.cumsum(gaps)
     return np.asarray(offsets - offsets.mean() + rng.uniform(-15, 15))
@@ -245,13 +245,13 @@ def _railway(
     if rng.random() < (0.92 if "yard" in scene.kind else 0.7):
         margin = rng.uniform(1.8, 6)
         scene.strip(axis, low - margin, high + margin, bed if rng.random() < 0.6 else _any(rng, GROUNDS),
-                    grain=float(rng.uniform(0.02, 0.09)), seed=int(rng.integers(1 << 30)))  # fmt: skip
+                    grain=rng.uniform(0.02, 0.09), seed=int(rng.integers(1 << 30)))  # fmt: skip
     lines: list[tuple[F64, F64, float, float]] = []
     for i, offset in enumerate(offsets):
         first, last = -reach, reach
         shift = np.zeros(len(s))
         if number > 2 and i and rng.random() < 0.35:  # joins its neighbour
-            at, way = float(rng.uniform(-0.6, 0.6)) * size_m, float(rng.choice([-1.0, 1.0]))
+            at, way = rng.uniform(-0.6, 0.6) * size_m, float(rng.choice([-1.0, 1.0]))
             along = np.clip((s - at) * way / rng.uniform(35, 70), 0, 1)
             shift = (offsets[i - 1] - offset) * along**2 * (3 - 2 * along)
             first, last = (first, at) if way > 0 else (at, last)
@@ -276,10 +276,10 @@ def _permanent_way(scene: Canvas, rng: np.random.Generator, lines: list[F64], be
     gauge = float(rng.choice([1.435, 1.52]))
     scene.gauge_mm = round(1000 * gauge)
     paved = rng.random() < 0.12  # rails in asphalt or weeds
-    width = float(rng.uniform(2.3, 3.6))
+    width = rng.uniform(2.3, 3.6)
     sleeper = _jitter(rng, bed * np.float32(rng.uniform(0.55, 1.35)))
     rail = _jitter(rng, np.float32(rng.uniform(0.12, 0.85)) * np.ones(3, np.float32))
-    spacing = float(rng.uniform(0.55, 0.7))
+    spacing = rng.uniform(0.55, 0.7)
     with_sleepers = rng.random() < 0.6
     for line in lines:
         if not paved:
@@ -334,7 +334,7 @@ def _painted_strips(scene: Canvas, rng: np.random.Generator, axis: F64, low: flo
         for _ in range(int(rng.integers(0, 4))):
             width = float(rng.choice([0.4, 1.5, 3.0, 4.5, 7.0, 14.0]) * rng.uniform(0.8, 1.3))
             tone = _any(rng, GROUNDS) * np.float32(rng.choice([0.35, 0.7, 1.0, 1.5]))
-            grain, seed = float(rng.uniform(0.01, 0.12)), int(rng.integers(1 << 30))
+            grain, seed = rng.uniform(0.01, 0.12), int(rng.integers(1 << 30))
             near, far = sorted((way * at, way * (at + width)))
             scene.strip(axis, near, far, np.clip(tone, 0.02, 0.95), grain=grain, seed=seed)
             at += width + rng.uniform(0, 9)
@@ -408,7 +408,7 @@ def _string(
     paint = random_paint(rng, kind, near, lit)
     if trade is not None:
         paint = replace(paint, hue=_jitter(rng, trade.tone))
-    gap = float(rng.uniform(0.3, 1.3))
+    gap = rng.uniform(0.3, 1.3)
     used = 0.0
     if rng.random() < 0.15:
         out.append((cutout(rng, "engine", random_paint(rng, "engine", near, lit)), 0.0))
@@ -434,7 +434,7 @@ def _trains(
     trade: _OneTrade | None,
 ) -> None:
     """Strings of vehicles on the tracks, shadows first."""
-    full = float(rng.beta(1.3, 1.0))
+    full = rng.beta(1.3, 1.0)
     sun = scene.shadow / np.linalg.norm(scene.shadow)
     margin = 25.0
     fleets: list[Paint] | None = None
@@ -445,10 +445,10 @@ def _trains(
         track = _CollageTrack.of(line)
         reach = 0.85 * size_m
         at, last = (float(np.interp(e, s, track.length)) for e in (max(first, -reach), min(last, reach)))
-        at += float(rng.uniform(0, 30))
+        at += rng.uniform(0, 30)
         while at < last - 12:
             if rng.random() > full:
-                at += float(rng.uniform(15, 90))
+                at += rng.uniform(15, 90)
                 continue
             long = 2 * size_m
             short = long if trade or fleets else rng.uniform(14, 60)
@@ -465,11 +465,11 @@ def _trains(
                     where = Vehicle(x, y, angle, length, width, piece.height_m, piece.category, piece.name)
                     parked.append((piece, where))
                 at += gap + length
-            at += float(rng.uniform(2, 50))
+            at += rng.uniform(2, 50)
     bases = [rectangle(v.centre, v.length_m, v.width_m, v.angle_deg) for _, v in parked]
     scene.dim(*(scene.cast(base, v.height_m) for base, (_, v) in zip(bases, parked, strict=True)))
     for piece, vehicle in parked:
-        scene.park(piece, vehicle, float(rng.uniform(0.4, 0.95)))
+        scene.park(piece, vehicle, rng.uniform(0.4, 0.95))
 
 
 @dataclass(frozen=True)
@@ -510,14 +510,9 @@ def _beside(
             at += depth + rng.uniform(0.5, 14)
     if rng.random() < 0.08 and not without:
         across = rectangle(
-            spine.origin,
-            size_m * 3,
-            float(rng.uniform(7, 16)),
-            math.degrees(spine.angle) + rng.uniform(60, 120),
+            spine.origin, size_m * 3, rng.uniform(7, 16), math.degrees(spine.angle) + rng.uniform(60, 120)
         )
-        spans.append(
-            (across, float(rng.uniform(5.5, 8)), _jitter(rng, np.array([0.5, 0.5, 0.5], np.float32)))
-        )
+        spans.append((across, rng.uniform(5.5, 8), _jitter(rng, np.array([0.5, 0.5, 0.5], np.float32))))
     if rng.random() < 0.25 and not without:
         spans += _masts(rng, spine, low, high, size_m)
     if rng.random() < 0.12:
@@ -547,7 +542,7 @@ def _row(
     reach = size_m * 0.9
     start, stop = sorted(rng.uniform(-reach, reach, 2))
     if thing == "nothing":
-        return float(rng.uniform(4, 25))
+        return rng.uniform(4, 25)
     if thing in {"trees", "hedge"}:
         # A hedge has no gaps: what it throws on the ground beside it is one dark strip.
         hedge = thing == "hedge"
@@ -555,14 +550,12 @@ def _row(
         dense = rng.uniform(0.4, 0.9) if hedge else rng.uniform(0.5, 2.5)
         for s in np.arange(start, stop, radius * dense):
             place, _ = spine.place(s, way * (at + radius + rng.normal(0, radius / 3)))
-            crowns.append(
-                (place, radius * float(rng.uniform(0.6, 1.3)), radius * float(rng.uniform(1.2, 4.0)))
-            )
+            crowns.append((place, radius * rng.uniform(0.6, 1.3), radius * rng.uniform(1.2, 4.0)))
         return 2 * radius
     if thing in {"cars", "lorries"}:
         lorry = thing == "lorries"
-        length = float(rng.uniform(6, 16.5)) if lorry else 4.5
-        width, height = (2.5, float(rng.uniform(2.6, 4.0))) if lorry else (1.8, 1.5)
+        length = rng.uniform(6, 16.5) if lorry else 4.5
+        width, height = (2.5, rng.uniform(2.6, 4.0)) if lorry else (1.8, 1.5)
         turned = rng.random() < 0.7  # side by side, else one behind the other
         rows = int(rng.integers(1, 4 if lorry else 9))
         pitch = (width + rng.uniform(0.5, 1.2)) if turned else length + rng.uniform(0.8, 3)
@@ -590,22 +583,20 @@ def _row(
                 )
         return rows * 2.6
     if thing == "stacks":  # pipes, timber, bales, heaps: low and long
-        width, length = float(rng.uniform(1.5, 4)), float(rng.uniform(4, 25))
+        width, length = rng.uniform(1.5, 4), rng.uniform(4, 25)
         tone = body_colour(rng)
         for s in np.arange(start, stop, length + rng.uniform(3, 9)):
             place, angle = spine.place(s, way * (at + width / 2))
-            boxes.append(
-                (rectangle(place, length, width, angle), float(rng.uniform(0.4, 2)), _jitter(rng, tone))
-            )
+            boxes.append((rectangle(place, length, width, angle), rng.uniform(0.4, 2), _jitter(rng, tone)))
         return width
     long = thing == "sheds"
-    width = float(rng.uniform(3.5, 30)) if long else float(rng.uniform(7, 14))
+    width = rng.uniform(3.5, 30) if long else rng.uniform(7, 14)
     at_m, tone = start, body_colour(rng)
     while at_m < stop:
-        length = float(rng.uniform(15, 120)) if long else float(rng.uniform(8, 20))
+        length = rng.uniform(15, 120) if long else rng.uniform(8, 20)
         place, angle = spine.place(at_m + length / 2, way * (at + width / 2))
-        turn = 0.0 if long or rng.random() < 0.6 else float(rng.uniform(-45, 45))
-        height = float(rng.uniform(3, 11))
+        turn = 0.0 if long or rng.random() < 0.6 else rng.uniform(-45, 45)
+        height = rng.uniform(3, 11)
         roof = _jitter(rng, tone) if rng.random() < 0.6 else body_colour(rng)
         boxes.append((rectangle(place, length, width, angle + turn), height, roof))
         if rng.random() < 0.5:  # a ridge: one half darker
@@ -630,7 +621,7 @@ def _masts(
     tone = np.float32(rng.uniform(0.3, 0.75)) * np.ones(3, np.float32)
     for s in np.arange(-size_m, size_m, rng.uniform(35, 65)):
         place, angle = spine.place(float(s), (low + high) / 2)
-        beams.append((rectangle(place, high - low + 6, float(rng.uniform(0.25, 0.5)), angle + 90), 7.5, tone))
+        beams.append((rectangle(place, high - low + 6, rng.uniform(0.25, 0.5), angle + 90), 7.5, tone))
     return beams
 
 
@@ -639,14 +630,14 @@ def _canopies(
 ) -> list[tuple[F64, float, F32]]:
     """Roofs over platforms: long, wider than a wagon, in pieces with seams between them."""
     roofs = []
-    tone, piece, height = body_colour(rng), float(rng.uniform(5, 28)), float(rng.uniform(3.5, 7))
-    width = float(rng.uniform(4.0, 9.0))
+    tone, piece, height = body_colour(rng), rng.uniform(5, 28), rng.uniform(3.5, 7)
+    width = rng.uniform(4.0, 9.0)
     start, stop = sorted(rng.uniform(-size_m, size_m, 2))
     for offset in offsets[rng.random(len(offsets)) < 0.6]:
         for s in np.arange(start, stop, piece):
             place, angle = spine.place(float(s), float(offset) + width / 2)
             roof = _jitter(rng, tone, 0.04)
-            roofs.append((rectangle(place, piece - float(rng.uniform(0, 0.5)), width, angle), height, roof))
+            roofs.append((rectangle(place, piece - rng.uniform(0, 0.5), width, angle), height, roof))
     return roofs
 
 

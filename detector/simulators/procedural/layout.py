@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from detector.simulators.procedural.materials import rgb
 from detector.simulators.procedural.rolling_stock import FREIGHT_TYPES, STOCK, Style, pick, styles, tinted
-from detector.simulators.procedural.spec import FREIGHT, Colour, Consist, Point, Wagon
+from detector.simulators.procedural.spec import Colour, Consist, Point, Wagon
+from detector.wagons.categories import FREIGHT
 
 STEP_M = 3.0  # spacing of polyline points
 _WITHOUT_MATERIAL = frozenset(
@@ -96,7 +97,7 @@ def random_curve(
 ) -> Curve:
     """A reference arc through the middle part of a scene."""
     w, h = size_m
-    heading = float(rng.uniform(0, 360))
+    heading = rng.uniform(0, 360)
     curvature = 0.0
     if rng.random() > straight:
         radius = float(np.exp(rng.uniform(math.log(max(170.0, 2.2 * half_width_m)), math.log(1500.0))))
@@ -154,10 +155,10 @@ def parallel_tracks(
         rng.shuffle(ends)
         for end in ends[:count]:
             lead = int(rng.choice([0, n - 1, n // 2]))
-            slope = float(rng.uniform(1 / 10, 1 / 6.5))
+            slope = rng.uniform(1 / 10, 1 / 6.5)
             reach = np.abs(offsets - offsets[lead]).max() / slope
             # The throat lies anywhere from inside the scene to its far border.
-            tip = float(rng.uniform(0.15, 0.75)) * curve.reach_m + 0.5 * reach
+            tip = rng.uniform(0.15, 0.75) * curve.reach_m + 0.5 * reach
             room = np.maximum(0.0, (tip - end * s) * slope)
             delta = lateral - offsets[lead]
             lateral = offsets[lead] + np.sign(delta) * np.minimum(np.abs(delta), room)
@@ -191,9 +192,9 @@ def spur(rng: np.random.Generator, curve: Curve, paths: list[TrackPath]) -> Trac
     """A track that leaves the outermost of some parallel tracks on a curve of its own."""
     side = float(rng.choice([-1.0, 1.0]))
     outer = max(paths, key=lambda p: side * p.offset_m)
-    s0 = float(rng.uniform(-70.0, 40.0))
+    s0 = rng.uniform(-70.0, 40.0)
     x, y = curve.xy(s0, outer.offset_m)
-    own = Curve(x, y, curve.angle_deg(s0), curve.curvature + side / float(rng.uniform(190.0, 450.0)), 190.0)
+    own = Curve(x, y, curve.angle_deg(s0), curve.curvature + side / rng.uniform(190.0, 450.0), 190.0)
     way = float(rng.choice([-1.0, 1.0]))
     chainage = np.arange(0.0, 175.0, STEP_M)
     points = own.at(way * chainage, 0.0)
@@ -221,10 +222,10 @@ class Mix:
 def random_mix(rng: np.random.Generator, bed: Colour, snow: float) -> Mix:
     """A yard's character: few types dominate; some yards are dull (dark on dark)."""
     weights = np.array([STOCK[t].weight for t in FREIGHT_TYPES]) * rng.gamma(0.7, 1.0, len(FREIGHT_TYPES))
-    dull = float(rng.uniform(0.35, 0.8)) if rng.random() < 0.3 else float(rng.uniform(0.0, 0.25))
+    dull = rng.uniform(0.35, 0.8) if rng.random() < 0.3 else rng.uniform(0.0, 0.25)
     if rng.random() < 0.2:  # one trade: a colliery, a car works, a grain terminal
         weights = weights**4
-    flush = float(rng.normal(0.0, 40.0)) if rng.random() < 0.22 else None
+    flush = rng.normal(0.0, 40.0) if rng.random() < 0.22 else None
     return Mix(FREIGHT_TYPES, tuple(float(w) for w in weights / weights.sum()), dull, flush, bed, snow)
 
 
@@ -250,17 +251,17 @@ def loosened(rng: np.random.Generator, mix: Mix) -> Mix:
     if rng.random() < 0.3:
         plain = str(rng.choice(_PLAIN, p=[0.4, 0.2, 0.15, 0.1, 0.15]))
         weights = tuple(float(t == plain) for t in mix.types)
-        flush = float(rng.normal(0.0, 50.0)) if rng.random() < 0.6 else mix.flush
+        flush = rng.normal(0.0, 50.0) if rng.random() < 0.6 else mix.flush
         mix = replace(mix, weights=weights, flush=flush)
     if rng.random() < 0.2:
         # Few types in one dark tone: coal trains, dirty car carriers. Learning to pass over shadows, hedges
         # and ditches must not cost them.
-        tone = float(rng.uniform(0.02, 0.1))
+        tone = rng.uniform(0.02, 0.1)
         few = np.array(mix.weights) ** 3
         mix = replace(
             mix,
             weights=tuple(few / few.sum()),
-            dullness=float(rng.uniform(0.5, 0.95)),
+            dullness=rng.uniform(0.5, 0.95),
             bed=(tone, tone, tone),
             liveries=0.0,
         )
@@ -280,10 +281,10 @@ def _wagon(
     """One vehicle of a style at a place."""
     stock = STOCK[style.type]
     colour = np.asarray(tinted(style.material, tint, rng))
-    pull = mix.dullness * float(rng.uniform(0.5, 1.0))
-    colour = colour * (1.0 - pull) + np.asarray(mix.bed) * float(rng.uniform(0.7, 1.2)) * pull
+    pull = mix.dullness * rng.uniform(0.5, 1.0)
+    colour = colour * (1.0 - pull) + np.asarray(mix.bed) * rng.uniform(0.7, 1.2) * pull
     load_material = load if load not in _WITHOUT_MATERIAL else "steel"
-    snow = mix.snow * float(rng.uniform(0.3, 1.0)) if mix.snow > 0 and rng.random() < 0.8 else 0.0
+    snow = mix.snow * rng.uniform(0.3, 1.0) if mix.snow > 0 and rng.random() < 0.8 else 0.0
     return Wagon(
         type=style.type,
         category=stock.category,
@@ -313,13 +314,10 @@ def _stretched(rng: np.random.Generator, style: Style, mix: Mix) -> Style:
         steps = np.linspace(0.0, 1.0, len(MEASURED_LENGTHS_M))
         body = float(np.clip(np.interp(rng.random(), steps, MEASURED_LENGTHS_M), 7.0, 28.6))
         width = float(np.clip(rng.normal(2.85, 0.17), 2.4, 3.2))
-        return replace(style, length_m=body + float(rng.uniform(0.9, 1.4)), body_m=body, width_m=width)
+        return replace(style, length_m=body + rng.uniform(0.9, 1.4), body_m=body, width_m=width)
     along, across = (float(np.clip(v, 0.85, 1.15)) for v in rng.normal(1.0, (spread, 0.5 * spread)))
     return replace(
-        style,
-        length_m=style.length_m * along,
-        body_m=style.body_m * along,
-        width_m=style.width_m * across,
+        style, length_m=style.length_m * along, body_m=style.body_m * along, width_m=style.width_m * across
     )
 
 
@@ -422,15 +420,15 @@ def fill_track(
     out: list[Consist] = []
     left = limit if limit is not None else 10_000
     for start, end in clear_runs(path):
-        s = start + float(rng.uniform(0.0, 15.0))
+        s = start + rng.uniform(0.0, 15.0)
         if mix.flush is not None and occupancy > 0.0:
             # Strings begin (or end) side by side at the stop blocks or a loading dock.
-            middle = float(path.chainage[-1]) / 2.0 + mix.flush + float(rng.normal(0.0, 0.6))
+            middle = float(path.chainage[-1]) / 2.0 + mix.flush + rng.normal(0.0, 0.6)
             s = max(start, middle)
             occupancy = max(occupancy, 0.93)
         while s < end and left > 0:
             if rng.random() > occupancy:
-                s += float(rng.exponential(32.0)) + 4.0
+                s += rng.exponential(32.0) + 4.0
                 continue
             size = rng.random()
             if size < 0.16:
@@ -442,7 +440,7 @@ def fill_track(
             if mix.flush is not None:
                 n = int(rng.integers(3, 16))
             wagons: list[Wagon] = []
-            base_gap = float(rng.uniform(0.0, 0.25))
+            base_gap = rng.uniform(0.0, 0.25)
             common: dict[int, Colour] = {}
             patterns: dict[str, int] = {}
             sizes: dict[tuple[str, int], Style] = {}
@@ -476,10 +474,10 @@ def fill_track(
                 if keep_inside is None or _inside(wagon, keep_inside):
                     wagons.append(wagon)
                     left -= 1
-                s += style.length_m + base_gap * float(rng.uniform(0.5, 1.5))
+                s += style.length_m + base_gap * rng.uniform(0.5, 1.5)
             if wagons:
                 out.append(Consist(track, tuple(wagons)))
-            s += float(rng.exponential(13.0)) + 1.5
+            s += rng.exponential(13.0) + 1.5
     return out
 
 

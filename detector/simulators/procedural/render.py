@@ -12,10 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.simulators.procedural import noise
 from detector.simulators.procedural.materials import encode, ramp_table, rgb
 from detector.simulators.procedural.roofs import prop_patch, wagon_patch
-from detector.simulators.procedural.sheet import Patch
+from detector.simulators.procedural.sheet import Patch, noise, streaks
 from detector.simulators.procedural.spec import (
     Area,
     Colour,
@@ -82,11 +81,11 @@ class _Texture:
     """A surface over a rectangle, drawn part by part: noise (or streaks) looked up in its ramp."""
 
     def __init__(self, surface: Surface, h: int, w: int) -> None:
-        self.coarse = noise.crop("patchy", surface.seed, h, w)
+        self.coarse = noise("patchy", surface.seed, h, w)
         if surface.streak_deg is not None:
-            self.fine = noise.streaks(surface.streak_deg, surface.seed, h, w)
+            self.fine = streaks(surface.streak_deg, surface.seed, h, w)
         else:
-            self.fine = noise.crop("rough", surface.seed >> 7, h, w)
+            self.fine = noise("rough", surface.seed >> 7, h, w)
         c = 1.6 * surface.contrast
         self.weights = (c * surface.coarse, c * (1.0 - surface.coarse), 128.0 * (1.0 - c))
         self.table = ramp_table(surface)
@@ -160,7 +159,7 @@ class _FineCanvas:
         if rough_m > 0.0:
             k = 2 * math.ceil(rough_m / self.mpp) + 1
             soft = cv2.blur(mask, (k, k), borderType=cv2.BORDER_REPLICATE)
-            edge = noise.crop("cloudy", surface.seed >> 3, h, w)
+            edge = noise("cloudy", surface.seed >> 3, h, w)
             mask = _mask(np.asarray(cv2.addWeighted(soft, 1.0, edge, 0.6, -76.0)) > 127)
         texture = _Texture(surface, h, w)
         for block in _blocks(mask):
@@ -205,7 +204,7 @@ class _FineCanvas:
     def grow(self, mask: U8, x: int, y: int, item: Area) -> None:
         """Crowns or scrub over part of an area, with the relief's own light and shade."""
         h, w = mask.shape
-        lumps = noise.crop("lumps", item.surface.seed, h, w)
+        lumps = noise("lumps", item.surface.seed, h, w)
         texture = _Texture(item.surface, h, w)
         level = 128.0 + 105.0 * (0.5 - item.cover)
         rise = np.sqrt(np.clip((np.arange(256) - level) / 60.0, 0.0, 1.0)).astype(np.float32)
@@ -277,9 +276,9 @@ class _FineCanvas:
         for track in tracks:
             rng = np.random.default_rng([track.ballast.seed, track.id, 5])
             for piece in _chunks(np.asarray(track.line), rng):
-                value = 128.0 * (1.0 - track.stain * float(rng.uniform(0.4, 1.1)))
-                value *= 1.0 + track.blotchy * float(rng.uniform(-0.5, 0.5))
-                wide = float(rng.uniform(0.7, 1.2 + track.blotchy))
+                value = 128.0 * (1.0 - track.stain * rng.uniform(0.4, 1.1))
+                value *= 1.0 + track.blotchy * rng.uniform(-0.5, 0.5)
+                wide = rng.uniform(0.7, 1.2 + track.blotchy)
                 width = max(1, round(track.gauge_mm / 1000.0 * wide / self.mpp))
                 cv2.polylines(
                     tone, [self.px(piece)], False, int(np.clip(value, 30, 250)), width, cv2.LINE_8, 4
@@ -289,8 +288,8 @@ class _FineCanvas:
             if track.sleepers == "hidden" or abs(track.sleeper_contrast) < 0.04:
                 continue
             rng = np.random.default_rng([track.ballast.seed, track.id, 6])
-            half = float(rng.uniform(1.2, 1.4)) * (track.gauge_mm / 1435.0)
-            pitch = float(rng.uniform(0.54, 0.66))
+            half = rng.uniform(1.2, 1.4) * (track.gauge_mm / 1435.0)
+            pitch = rng.uniform(0.54, 0.66)
             centres, normals = _along(np.asarray(track.line), pitch, (self.w * self.mpp, self.h * self.mpp))
             ends = np.stack([centres - normals * half, centres + normals * half], axis=1)
             value = int(np.clip(128.0 * (1.0 + track.sleeper_contrast), 20, 250))
@@ -312,7 +311,7 @@ class _FineCanvas:
         if w == 0 or h == 0:
             return
         at = np.s_[y : y + h, x : x + w]
-        field = noise.crop("cloudy", track.ballast.seed + 77 * track.id, h, w)
+        field = noise("cloudy", track.ballast.seed + 77 * track.id, h, w)
         cover = _mask((mask[at] > 0) & (field > 255.0 * (1.0 - track.overgrown)))
         weeds = Surface(
             ("grass_pale", "scrub", "grass"), 1.0, 0.5, None, (1.0, 1.0, 1.0), track.ballast.seed + 3
@@ -328,13 +327,13 @@ class _FineCanvas:
             half = track.gauge_mm / 2000.0 + 0.035
             if track.rail == "shiny":
                 colour: Colour = (0.45, 0.45, 0.46)
-                strength = float(rng.uniform(0.2, 0.7))
+                strength = rng.uniform(0.2, 0.7)
             elif track.rail == "used":
                 colour = (0.24, 0.23, 0.23)
-                strength = float(rng.uniform(0.15, 0.55))
+                strength = rng.uniform(0.15, 0.55)
             else:
                 colour = (0.085, 0.060, 0.045)
-                strength = float(rng.uniform(0.3, 0.8))
+                strength = rng.uniform(0.3, 0.8)
             strength *= 1.0 - 0.6 * track.overgrown
             mask = np.zeros((self.h, self.w), np.uint8)
             sides = [self.px(line + normal * half), self.px(line - normal * half)]
@@ -414,7 +413,7 @@ class _FineCanvas:
         amount = np.clip((reach - self.height - 0.06) * 5.0, 0.0, 1.0)
         shade = cv2.blur((amount * 255.0).astype(np.uint8), (3, 3))
         rng = np.random.default_rng([seed, 3])
-        sky = np.clip(float(rng.uniform(0.10, 0.26)) + 0.35 * haze, 0.0, 0.8)
+        sky = np.clip(rng.uniform(0.10, 0.26) + 0.35 * haze, 0.0, 0.8)
         tints = np.sqrt(np.array([sky * 0.88, sky, sky * 1.22]))
         levels = np.arange(256)[:, None] / 255.0
         table = (255.0 * (1.0 - levels * (1.0 - tints[None, :]))).astype(np.uint8)[:, None, :]
@@ -488,7 +487,7 @@ def _chunks(line: NDArray[np.float64], rng: np.random.Generator) -> list[NDArray
     total = _length(line)
     cuts = [0.0]
     while cuts[-1] < total:
-        cuts.append(cuts[-1] + float(rng.uniform(12.0, 60.0)))
+        cuts.append(cuts[-1] + rng.uniform(12.0, 60.0))
     return [_resample(line, np.linspace(a, min(b, total), 6)) for a, b in itertools.pairwise(cuts)]
 
 
@@ -501,8 +500,8 @@ def _snow_cover(canvas: _FineCanvas, spec: SceneSpec, share: float) -> None:
     """Snow where a noise field is high; `share` 0-1."""
     if share <= 0.02:
         return
-    field = noise.crop("patchy", spec.seed >> 4, canvas.h, canvas.w)
-    fine = noise.crop("cloudy", spec.seed >> 9, canvas.h, canvas.w)
+    field = noise("patchy", spec.seed >> 4, canvas.h, canvas.w)
+    fine = noise("cloudy", spec.seed >> 9, canvas.h, canvas.w)
     mixed = cv2.addWeighted(field, 0.5, fine, 0.5, 0.0)
     # Thin at its edges: the ground shows through where the field is little above the level.
     depth = np.clip((np.arange(256) - 255.0 * (1.0 - share) * 0.92) / 26.0, 0.0, 1.0).astype(np.float32)

@@ -14,7 +14,7 @@ import shapely
 from detector.simulators.backgrounds import BackgroundLibrary, mosaic
 from detector.simulators.procedural import layout, surroundings
 from detector.simulators.procedural.layout import Curve, TrackPath
-from detector.simulators.procedural.rolling_stock import TRAILER_PAINTS, pick
+from detector.simulators.procedural.rolling_stock import TRAILER_PAINTS, one_of, pick
 from detector.simulators.procedural.spec import (
     SPLITS,
     Area,
@@ -76,74 +76,51 @@ _BEDS = (
 
 # What stands beside a goods terminal's tracks, and what fills scenes without a railway.
 _TERMINAL: BandTable = (
-    (surroundings.car_park, 3.0),
-    (surroundings.container_stacks, 2.0),
-    (surroundings.trailer_rows, 2.0),
-    (surroundings.warehouses, 2.0),
-    (surroundings.trailer_line, 1.0),
-)
+    (surroundings.car_park, 3.0), (surroundings.container_stacks, 2.0), (surroundings.trailer_rows, 2.0),
+    (surroundings.warehouses, 2.0), (surroundings.trailer_line, 1.0),
+)  # fmt: skip
 _GREEN_WALLS: BandTable = (
-    (surroundings.hedge, 2.0),
-    (surroundings.tree_row, 2.0),
-    (surroundings.woods, 1.0),
-)
+    (surroundings.hedge, 2.0), (surroundings.tree_row, 2.0), (surroundings.woods, 1.0),
+)  # fmt: skip
 _FILLINGS: dict[str, BandTable] = {
     "lots": (
-        (surroundings.car_park, 4.0),
-        (surroundings.trailer_rows, 3.0),
-        (surroundings.trailer_line, 2.5),
-        (surroundings.container_stacks, 2.0),
-        (surroundings.warehouses, 2.0),
-        (surroundings.long_roofs, 2.0),
-        (surroundings.greenhouses, 1.0),
-        (surroundings.road, 1.0),
+        (surroundings.car_park, 4.0), (surroundings.trailer_rows, 3.0), (surroundings.trailer_line, 2.5),
+        (surroundings.container_stacks, 2.0), (surroundings.warehouses, 2.0),
+        (surroundings.long_roofs, 2.0), (surroundings.greenhouses, 1.0), (surroundings.road, 1.0),
         (surroundings.storage_tanks, 0.5),
     ),
     "blocks": (
-        (surroundings.houses, 3.0),
-        (surroundings.warehouses, 2.0),
-        (surroundings.long_roofs, 2.0),
-        (surroundings.road, 4.0),
-        (surroundings.car_park, 1.0),
-        (surroundings.tree_row, 1.0),
+        (surroundings.houses, 3.0), (surroundings.warehouses, 2.0), (surroundings.long_roofs, 2.0),
+        (surroundings.road, 4.0), (surroundings.car_park, 1.0), (surroundings.tree_row, 1.0),
         (surroundings.platform, 0.6),
     ),
     "open": (
-        (surroundings.field_, 4.0),
-        (surroundings.woods, 2.0),
-        (surroundings.verge, 1.0),
-        (surroundings.ditch, 2.0),
-        (surroundings.service_road, 2.0),
-        (surroundings.tree_row, 2.0),
-        (surroundings.footpath, 2.0),
-        (surroundings.canal, 1.0),
-        (surroundings.bare_yard, 1.0),
+        (surroundings.field_, 4.0), (surroundings.woods, 2.0), (surroundings.verge, 1.0),
+        (surroundings.ditch, 2.0), (surroundings.service_road, 2.0), (surroundings.tree_row, 2.0),
+        (surroundings.footpath, 2.0), (surroundings.canal, 1.0), (surroundings.bare_yard, 1.0),
         (surroundings.wall, 0.5),
     ),
-}
+}  # fmt: skip
 
 
 def random_weather(rng: np.random.Generator, *, snow_share: float = 0.35) -> Weather:
     """Season, snow, wetness and haze; `snow_share` is how often snow lies in the brown season."""
     season = str(rng.choice(["green", "dry", "brown", "arid"], p=[0.38, 0.24, 0.22, 0.16]))
-    snow = float(rng.uniform(0.2, 1.0)) if season == "brown" and rng.random() < snow_share else 0.0
-    moisture = float(rng.uniform(0.3, 1.0)) if rng.random() < 0.2 else 0.0
+    snow = rng.uniform(0.2, 1.0) if season == "brown" and rng.random() < snow_share else 0.0
+    moisture = rng.uniform(0.3, 1.0) if rng.random() < 0.2 else 0.0
     haze = float(np.clip(rng.exponential(0.08), 0.0, 0.6))
     return Weather(season, snow, moisture, haze)
 
 
 def random_light(rng: np.random.Generator, *, low_share: float = 0.0) -> tuple[Sun, ViewGeometry]:
     """Where the sun stands and the sensor looks; `low_share` is how often the sun is made to stand low."""
-    if rng.random() < 0.85:
-        azimuth = float(rng.normal(170.0, 35.0)) % 360.0
-    else:
-        azimuth = float(rng.uniform(0.0, 360.0))
+    azimuth = rng.normal(170.0, 35.0) % 360.0 if rng.random() < 0.85 else rng.uniform(0.0, 360.0)
     elevation = float(np.clip(rng.beta(2.2, 2.2) * 62.0 + 12.0, 12.0, 74.0))
     if low_share > 0.0 and rng.random() < low_share:
-        elevation = float(rng.uniform(10.0, 30.0))
+        elevation = rng.uniform(10.0, 30.0)
     kind = rng.random()
     tilt = rng.uniform(0, 5) if kind < 0.42 else rng.uniform(5, 22) if kind < 0.86 else rng.uniform(22, 38)
-    return Sun(azimuth, elevation), ViewGeometry(float(tilt), float(rng.uniform(0, 360)))
+    return Sun(azimuth, elevation), ViewGeometry(float(tilt), rng.uniform(0, 360))
 
 
 def random_scene(
@@ -265,15 +242,15 @@ def _tracks(
     beds = [
         site.surface(r, (0.5, 1.3), site.curve.heading_deg if rng.random() < 0.4 else None) for r in bed_ramps
     ]
-    sleepers = str(rng.choice(["concrete", "wood", "wood", "steel", "hidden"]))
-    contrast = {"concrete": 0.28, "wood": -0.22, "steel": -0.1, "hidden": 0.0}[sleepers] * float(
-        rng.uniform(0.3, 1.2)
+    sleepers = one_of(rng, "concrete wood wood steel hidden")
+    contrast = {"concrete": 0.28, "wood": -0.22, "steel": -0.1, "hidden": 0.0}[sleepers] * rng.uniform(
+        0.3, 1.2
     )
-    width = float(rng.uniform(2.8, 4.6))
+    width = rng.uniform(2.8, 4.6)
     rail = str(rng.choice(["shiny", "used", "rusty"], p=[0.25 + 0.3 * look, 0.4, 0.35 - 0.3 * look]))
-    weeds = float(rng.uniform(0.05, 0.45)) if rng.random() < 0.35 * (1.2 - look) else 0.0
-    stain = float(rng.uniform(0.0, 0.35))
-    blotchy = float(rng.uniform(0.2, 1.0)) if rng.random() < 0.35 else 0.0
+    weeds = rng.uniform(0.05, 0.45) if rng.random() < 0.35 * (1.2 - look) else 0.0
+    stain = rng.uniform(0.0, 0.35)
+    blotchy = rng.uniform(0.2, 1.0) if rng.random() < 0.35 else 0.0
     if paved:
         beds = [site.hard() for _ in beds]
         sleepers, contrast, weeds, stain = "hidden", 0.0, 0.0, 0.6 * stain
@@ -289,7 +266,7 @@ def _tracks(
                 ballast_width_m=width,
                 sleepers=sleepers,
                 sleeper_contrast=contrast,
-                rail=str(rng.choice(["shiny", "used", "rusty"])) if own else rail,
+                rail=one_of(rng, "shiny used rusty") if own else rail,
                 stain=float(np.clip(stain + rng.normal(0, 0.08), 0.0, 0.6)),
                 overgrown=float(np.clip(weeds * rng.uniform(0.0, 2.2), 0.0, 0.85)),
                 blotchy=blotchy,
@@ -362,7 +339,7 @@ def _rail(
         mix = layout.random_mix(rng, bed, weather.snow)
         if split == "train":
             mix = layout.loosened(rng, mix)
-        usual = float(rng.beta(2.4, 1.2))
+        usual = rng.beta(2.4, 1.2)
         passenger = {"station": 0.5, "mainline": 0.12, "commuter_yard": 0.94}.get(shape, 0.02)
         if shape == "commuter_yard" or split == "train":
             mix = replace(mix, fleets=layout.random_fleets(rng, split))
@@ -405,17 +382,17 @@ def _beside(site: SceneDraft, shape: str, low: float, high: float, *, sparse: bo
     reach = 0.75 * math.hypot(*site.size_m)
     for side, start in ((1.0, high), (-1.0, -low)):
         if sparse:
-            surroundings.fill_side(site, side, start, start + float(rng.uniform(0.0, 14.0)), thin=3)
+            surroundings.fill_side(site, side, start, start + rng.uniform(0.0, 14.0), thin=3)
         elif shape == "station" and rng.random() < 0.6:
             surroundings.fill_side(site, side, start + surroundings.platform(site, side, start), reach)
         elif (
             shape == "sidings" and rng.random() < 0.3
         ):  # a shed close by the track, for loading under its eaves
-            d = start + float(rng.uniform(-0.5, 2.0))
+            d = start + rng.uniform(-0.5, 2.0)
             surroundings.fill_side(site, side, d + surroundings.warehouses(site, side, d), reach)
         elif shape == "terminal":
-            first = surroundings.choose(rng, _TERMINAL)
-            d = start + surroundings.choose(rng, surroundings.THIN)(site, side, start)
+            first = pick(rng, _TERMINAL)
+            d = start + pick(rng, surroundings.THIN)(site, side, start)
             surroundings.fill_side(site, side, d + first(site, side, d), reach)
         else:
             surroundings.fill_side(site, side, start, reach)
@@ -438,20 +415,18 @@ def _yard_floor(site: SceneDraft, low: float, high: float, offsets: np.ndarray, 
     rng = site.rng
     middle, width = (low + high) / 2.0, high - low
     if paved:
-        site.strip("floor", middle, width + float(rng.uniform(0.0, 12.0)), site.hard())
+        site.strip("floor", middle, width + rng.uniform(0.0, 12.0), site.hard())
         site.wear(low, high)
         return
     if rng.random() < (0.8 if len(offsets) > 2 else 0.45):
         ramp = _BEDS[int(rng.integers(len(_BEDS)))]
         streak = site.curve.heading_deg if rng.random() < 0.5 else None
         floor = site.surface(ramp, (0.5, 1.4), streak)
-        site.strip(
-            "floor", middle, width + float(rng.uniform(-1.0, 3.0)), floor, float(rng.uniform(0.3, 1.5))
-        )
+        site.strip("floor", middle, width + rng.uniform(-1.0, 3.0), floor, rng.uniform(0.3, 1.5))
     # Stripes between tracks: drains, cable ducts, walkways, spilt coal, weeds, old beds without rails.
     for a, b in pairwise(offsets):
         if rng.random() < 0.4:
-            w = float(rng.uniform(0.3, min(2.4, max(0.5, b - a - 2.6))))
+            w = rng.uniform(0.3, min(2.4, max(0.5, b - a - 2.6)))
             kind = rng.random()
             surface = (
                 site.green()
@@ -471,13 +446,9 @@ def _yard_floor(site: SceneDraft, low: float, high: float, offsets: np.ndarray, 
                 )
             )
     if rng.random() < 0.2:  # a lifted track: its bed remains
-        d = float(rng.uniform(low, high))
+        d = rng.uniform(low, high)
         site.strip(
-            "old_bed",
-            d,
-            float(rng.uniform(2.0, 3.6)),
-            site.surface(_BEDS[int(rng.integers(len(_BEDS)))]),
-            0.8,
+            "old_bed", d, rng.uniform(2.0, 3.6), site.surface(_BEDS[int(rng.integers(len(_BEDS)))]), 0.8
         )
 
 
@@ -491,15 +462,15 @@ def _rhythms(site: SceneDraft, offsets: np.ndarray, low: float, high: float) -> 
             continue
         tone = float(rng.choice([0.02, 0.04, 0.08, 0.3, 0.5]))
         dash = 0.0 if rng.random() < 0.25 else float(np.exp(rng.uniform(math.log(0.5), math.log(14.0))))
-        rest = dash * float(rng.uniform(0.05, 1.5))
-        wide = float(rng.uniform(0.4, max(0.6, min(2.6, gap - 2.9))))
-        colour = (tone * 1.05, tone, tone * float(rng.uniform(0.8, 1.0)))
-        strength = float(rng.uniform(0.25, 0.95))
-        line = site.curve.line(middle + float(rng.normal(0.0, 0.2)), *site.part(25.0))
+        rest = dash * rng.uniform(0.05, 1.5)
+        wide = rng.uniform(0.4, max(0.6, min(2.6, gap - 2.9)))
+        colour = (tone * 1.05, tone, tone * rng.uniform(0.8, 1.0))
+        strength = rng.uniform(0.25, 0.95)
+        line = site.curve.line(middle + rng.normal(0.0, 0.2), *site.part(25.0))
         site.crossings.append(Marking(line, wide, colour, dash, rest, strength))
     for side, start in ((1.0, high), (-1.0, -low)):
         if rng.random() < 0.12:
-            surroundings.choose(rng, _GREEN_WALLS)(site, side, start + float(rng.uniform(-0.8, 3.0)))
+            pick(rng, _GREEN_WALLS)(site, side, start + rng.uniform(-0.8, 3.0))
 
 
 def _island_platforms(site: SceneDraft, offsets: np.ndarray) -> None:
@@ -518,7 +489,7 @@ def _third_rails(site: SceneDraft, offsets: np.ndarray) -> None:
     """A conductor rail under its cover beside each track, as metros and some suburban lines have."""
     rng = site.rng
     tone = float(rng.choice([0.1, 0.3, 0.6, 0.75]))
-    wide, strength = float(rng.uniform(0.12, 0.3)), float(rng.uniform(0.4, 0.95))
+    wide, strength = rng.uniform(0.12, 0.3), rng.uniform(0.4, 0.95)
     for offset in offsets:
         beside = float(offset) + float(rng.choice([-1.0, 1.0])) * 1.5
         line = site.curve.line(beside, *site.part(60.0))
@@ -530,7 +501,7 @@ def _catenary(site: SceneDraft, offsets: np.ndarray, shape: str) -> None:
     rng = site.rng
     if rng.random() < (0.5 if shape in {"mainline", "line", "station", "commuter_yard"} else 0.25):
         arm = 3.0
-        pitch = float(rng.uniform(35.0, 65.0))
+        pitch = rng.uniform(35.0, 65.0)
         surroundings.masts(site, float(offsets.min()) - 2.9, pitch, 7.5, arm)
         if len(offsets) > 1:
             surroundings.masts(site, float(offsets.max()) + 2.9, pitch, 7.5, -arm)
@@ -538,11 +509,7 @@ def _catenary(site: SceneDraft, offsets: np.ndarray, shape: str) -> None:
         gaps = [float(a + b) / 2 for a, b in pairwise(offsets) if b - a > 5.2]
         if gaps:
             surroundings.masts(
-                site,
-                gaps[int(rng.integers(len(gaps)))],
-                float(rng.uniform(40, 90)),
-                float(rng.uniform(10, 25)),
-                0.5,
+                site, gaps[int(rng.integers(len(gaps)))], rng.uniform(40, 90), rng.uniform(10, 25), 0.5
             )
 
 
@@ -550,22 +517,22 @@ def _spanning(site: SceneDraft, pictures: tuple[BackgroundPatch, ...]) -> None:
     """Overpasses, footbridges and level crossings."""
     rng = site.rng
     if rng.random() < 0.07:
-        s = float(rng.uniform(-50, 50))
-        wide = float(rng.choice([2.5, 4.0, 9.0, 13.0])) * float(rng.uniform(0.9, 1.2))
+        s = rng.uniform(-50, 50)
+        wide = float(rng.choice([2.5, 4.0, 9.0, 13.0])) * rng.uniform(0.9, 1.2)
         site.prop(
             "overpass",
             s,
             0.0,
-            float(rng.uniform(55, 125)),
-            (320.0, wide, float(rng.uniform(5.5, 8.0))),
-            str(rng.choice(["asphalt", "concrete_dark", "concrete", "asphalt_worn"])),
+            rng.uniform(55, 125),
+            (320.0, wide, rng.uniform(5.5, 8.0)),
+            one_of(rng, "asphalt concrete_dark concrete asphalt_worn"),
             over=True,
         )
     if rng.random() < 0.08:
-        s = float(rng.uniform(-60, 60))
+        s = rng.uniform(-60, 60)
         x, y = site.curve.at(np.array([s]), 0.0)[0]
-        across = Curve(float(x), float(y), site.curve.angle_deg(s) + float(rng.uniform(55, 125)), 0.0, 160.0)
-        wide = float(rng.uniform(3.5, 10.0))
+        across = Curve(float(x), float(y), site.curve.angle_deg(s) + rng.uniform(55, 125), 0.0, 160.0)
+        wide = rng.uniform(3.5, 10.0)
         site.crossings.append(Strip("crossing", across.line(0.0), wide, site.asphalt(across.heading_deg)))
         if wide > 6.0:
             site.crossings.append(Marking(across.line(0.0), 0.15, (0.5, 0.5, 0.5), 3.0, 6.0, 0.6))
@@ -592,14 +559,14 @@ def _rail_free(
     if kind == "waterway":
         start = s.canal(site, 1.0, 0.0)
     elif kind == "strips":
-        start = s.road(site, 1.0, 0.0) if rng.random() < 0.5 else s.choose(rng, s.THIN)(site, 1.0, 0.0)
-    limit = reach if not pictures else float(rng.uniform(10.0, 60.0))
+        start = s.road(site, 1.0, 0.0) if rng.random() < 0.5 else pick(rng, s.THIN)(site, 1.0, 0.0)
+    limit = reach if not pictures else rng.uniform(10.0, 60.0)
     for side, d in ((1.0, start), (-1.0, 0.0)):
         if table is None:
             s.fill_side(site, side, d, limit, thin=int(rng.integers(2, 7)) if kind == "strips" else None)
             continue
         while d < limit:
-            d += s.choose(rng, table)(site, side, d) + float(rng.choice([0.0, 0.0, 3.0, 10.0]))
+            d += pick(rng, table)(site, side, d) + float(rng.choice([0.0, 0.0, 3.0, 10.0]))
     if rng.random() < 0.25:  # a second road across everything
         across = layout.random_curve(rng, size, straight=0.8)
         site.curve = across
@@ -626,13 +593,13 @@ def _loose_boxes(site: SceneDraft) -> None:
     """Trailers and containers dropped without order."""
     rng = site.rng
     for _ in range(int(rng.integers(3, 25))):
-        x, y = float(rng.uniform(0, site.size_m[0])), float(rng.uniform(0, site.size_m[1]))
-        kind = str(rng.choice(["trailer", "container", "truck", "bus"]))
+        x, y = rng.uniform(0, site.size_m[0]), rng.uniform(0, site.size_m[1])
+        kind = one_of(rng, "trailer container truck bus")
         site.put(
             kind,
             x,
             y,
-            float(rng.uniform(0, 360)),
+            rng.uniform(0, 360),
             (float(rng.choice([6.1, 12.2, 13.6])), 2.5, 3.0),
             pick(rng, TRAILER_PAINTS),
         )
@@ -668,7 +635,7 @@ def yard_series(
         raise ValueError(f"{len(counts)} counts for {len(dates)} dates")
     rng = np.random.default_rng([seed, 41])
     w, h = size_m
-    curve = Curve(w / 2, h / 2, float(rng.uniform(-7, 7)), 0.0, 0.75 * math.hypot(w, h))
+    curve = Curve(w / 2, h / 2, rng.uniform(-7, 7), 0.0, 0.75 * math.hypot(w, h))
     calm = Weather("dry", 0.0, 0.0, 0.05)
     site = SceneDraft(rng, size_m, curve, Sun(165.0, 40.0), calm)
     paths = layout.parallel_tracks(rng, curve, n_tracks, spacing_m=(4.6, 5.6), ladders=0)
@@ -704,12 +671,12 @@ def yard_series(
     for i, (count, date) in enumerate(zip(counts, dates, strict=True)):
         own = np.random.default_rng([seed, 43, i])
         sun = sun_at(date, latitude_deg)
-        view = ViewGeometry(float(own.uniform(1.0, 14.0)), float(own.uniform(0, 360)))
-        snow = float(own.uniform(0.3, 0.7)) if date.month in snow_months else 0.0
-        moisture = float(own.uniform(0.2, 0.8)) if own.random() < 0.2 else 0.0
+        view = ViewGeometry(own.uniform(1.0, 14.0), own.uniform(0, 360))
+        snow = own.uniform(0.3, 0.7) if date.month in snow_months else 0.0
+        moisture = own.uniform(0.2, 0.8) if own.random() < 0.2 else 0.0
         season = "brown" if date.month in (11, 12, 1, 2, 3) else "green" if date.month in (6, 7, 8) else "dry"
-        weather = Weather(season, snow, moisture, float(own.uniform(0.02, 0.12)))
-        mix = replace(layout.random_mix(own, bed, snow), dullness=float(own.uniform(0.0, 0.2)), flush=None)
+        weather = Weather(season, snow, moisture, own.uniform(0.02, 0.12))
+        mix = replace(layout.random_mix(own, bed, snow), dullness=own.uniform(0.0, 0.2), flush=None)
         consists = _exactly(own, paths, mix, split, count, size_m)
         out.append(
             replace(

@@ -84,141 +84,36 @@ class Sensor:
 
 
 SENSORS: tuple[Sensor, ...] = (
-    Sensor(
-        name="satellite-pansharp",
-        splits=("train", "val"),
-        weight=3.0,
-        gsd_m=(0.28, 0.75),
-        blur=(0.3, 0.7),
-        colour=(3.0, 4.5),
-        grey=0.05,
-        noise=(0.001, 0.006),
-        jpeg=(0, 0),
-        sharpen=(0.0, 0.9),
-    ),
-    Sensor(
-        name="satellite-pan",
-        splits=("train", "val"),
-        weight=1.6,
-        gsd_m=(0.28, 1.05),
-        blur=(0.3, 0.75),
-        colour=(1.0, 1.0),
-        grey=1.0,
-        noise=(0.001, 0.008),
-        jpeg=(0, 0),
-        sharpen=(0.0, 0.8),
-    ),
-    Sensor(
-        name="web-mosaic",
-        splits=("train", "val"),
-        weight=3.5,
-        gsd_m=(0.28, 1.05),
-        blur=(0.35, 1.0),
-        colour=(1.0, 4.0),
-        grey=0.03,
-        noise=(0.001, 0.006),
-        jpeg=(45, 92),
-        sharpen=(0.0, 1.3),
-        kernel="cubic",
-    ),
-    Sensor(
-        name="smallsat",
-        splits=("train", "val"),
-        weight=2.0,
-        gsd_m=(0.45, 1.05),
-        blur=(0.7, 1.2),
-        colour=(1.0, 1.6),
-        grey=0.05,
-        noise=(0.004, 0.014),
-        jpeg=(0, 95),
-        sharpen=(0.2, 1.6),
-        kernel="linear",
-    ),
-    Sensor(
-        name="aerial",
-        splits=("train", "val"),
-        weight=1.6,
-        gsd_m=(0.28, 0.65),
-        blur=(0.25, 0.5),
-        colour=(1.0, 1.0),
-        grey=0.05,
-        noise=(0.001, 0.005),
-        jpeg=(70, 97),
-        sharpen=(0.0, 0.8),
-        tone="s-curve",
-    ),
+    Sensor(name="satellite-pansharp", splits=("train", "val"), weight=3.0, gsd_m=(0.28, 0.75),
+        blur=(0.3, 0.7), colour=(3.0, 4.5), grey=0.05, noise=(0.001, 0.006), jpeg=(0, 0), sharpen=(0.0, 0.9)),
+    Sensor(name="satellite-pan", splits=("train", "val"), weight=1.6, gsd_m=(0.28, 1.05), blur=(0.3, 0.75),
+        colour=(1.0, 1.0), grey=1.0, noise=(0.001, 0.008), jpeg=(0, 0), sharpen=(0.0, 0.8)),
+    Sensor(name="web-mosaic", splits=("train", "val"), weight=3.5, gsd_m=(0.28, 1.05), blur=(0.35, 1.0),
+        colour=(1.0, 4.0), grey=0.03, noise=(0.001, 0.006), jpeg=(45, 92), sharpen=(0.0, 1.3),
+        kernel="cubic"),
+    Sensor(name="smallsat", splits=("train", "val"), weight=2.0, gsd_m=(0.45, 1.05), blur=(0.7, 1.2),
+        colour=(1.0, 1.6), grey=0.05, noise=(0.004, 0.014), jpeg=(0, 95), sharpen=(0.2, 1.6),
+        kernel="linear"),
+    Sensor(name="aerial", splits=("train", "val"), weight=1.6, gsd_m=(0.28, 0.65), blur=(0.25, 0.5),
+        colour=(1.0, 1.0), grey=0.05, noise=(0.001, 0.005), jpeg=(70, 97), sharpen=(0.0, 0.8),
+        tone="s-curve"),
     # A finer picture shown smaller: sharper than its grid can hold, with the jagged edges of quick shrinking.
-    Sensor(
-        name="web-shrunk",
-        splits=("train", "val"),
-        weight=2.2,
-        gsd_m=(0.45, 1.05),
-        blur=(0.1, 0.4),
-        colour=(1.0, 3.0),
-        grey=0.03,
-        noise=(0.001, 0.008),
-        jpeg=(50, 95),
-        sharpen=(0.0, 1.0),
-        kernel="shrunk",
-    ),
+    Sensor(name="web-shrunk", splits=("train", "val"), weight=2.2, gsd_m=(0.45, 1.05), blur=(0.1, 0.4),
+        colour=(1.0, 3.0), grey=0.03, noise=(0.001, 0.008), jpeg=(50, 95), sharpen=(0.0, 1.0),
+        kernel="shrunk"),
     # What only tests see: other optics, other curves, other resampling.
-    Sensor(
-        name="test-satellite",
-        splits=("test",),
-        weight=3.0,
-        gsd_m=(0.28, 0.75),
-        blur=(0.3, 0.75),
-        colour=(3.6, 4.2),
-        grey=0.05,
-        noise=(0.002, 0.007),
-        jpeg=(0, 0),
-        sharpen=(0.0, 0.8),
-        shape="box",
-    ),
-    Sensor(
-        name="test-pan",
-        splits=("test",),
-        weight=1.5,
-        gsd_m=(0.28, 1.05),
-        blur=(0.3, 0.75),
-        colour=(1.0, 1.0),
-        grey=1.0,
-        noise=(0.002, 0.009),
-        jpeg=(0, 0),
-        sharpen=(0.0, 0.8),
-        tone="log",
-        shape="box",
-    ),
-    Sensor(
-        name="test-mosaic",
-        splits=("test",),
-        weight=3.5,
-        gsd_m=(0.28, 1.05),
-        blur=(0.35, 1.0),
-        colour=(1.0, 3.6),
-        grey=0.03,
-        noise=(0.001, 0.006),
-        jpeg=(40, 90),
-        sharpen=(0.1, 1.2),
-        tone="s-curve",
-        kernel="lanczos",
-        shape="defocus",
-    ),
-    Sensor(
-        name="test-smallsat",
-        splits=("test",),
-        weight=2.0,
-        gsd_m=(0.5, 1.05),
-        blur=(0.7, 1.15),
-        colour=(1.0, 1.6),
-        grey=0.05,
-        noise=(0.005, 0.014),
-        jpeg=(0, 95),
-        sharpen=(0.2, 1.5),
-        tone="log",
-        kernel="cubic",
-    ),
-)
+    Sensor(name="test-satellite", splits=("test",), weight=3.0, gsd_m=(0.28, 0.75), blur=(0.3, 0.75),
+        colour=(3.6, 4.2), grey=0.05, noise=(0.002, 0.007), jpeg=(0, 0), sharpen=(0.0, 0.8), shape="box"),
+    Sensor(name="test-pan", splits=("test",), weight=1.5, gsd_m=(0.28, 1.05), blur=(0.3, 0.75),
+        colour=(1.0, 1.0), grey=1.0, noise=(0.002, 0.009), jpeg=(0, 0), sharpen=(0.0, 0.8), tone="log",
+        shape="box"),
+    Sensor(name="test-mosaic", splits=("test",), weight=3.5, gsd_m=(0.28, 1.05), blur=(0.35, 1.0),
+        colour=(1.0, 3.6), grey=0.03, noise=(0.001, 0.006), jpeg=(40, 90), sharpen=(0.1, 1.2), tone="s-curve",
+        kernel="lanczos", shape="defocus"),
+    Sensor(name="test-smallsat", splits=("test",), weight=2.0, gsd_m=(0.5, 1.05), blur=(0.7, 1.15),
+        colour=(1.0, 1.6), grey=0.05, noise=(0.005, 0.014), jpeg=(0, 95), sharpen=(0.2, 1.5), tone="log",
+        kernel="cubic"),
+)  # fmt: skip
 
 
 def sensors(split: str) -> tuple[Sensor, ...]:
@@ -246,7 +141,7 @@ def _blur(
     """Optical blur of a standard deviation in fine pixels; slightly different along and across the scan."""
     if sigma_px < 0.3:
         return image
-    stretch = float(rng.uniform(0.85, 1.18))
+    stretch = rng.uniform(0.85, 1.18)
     if shape == "box":
         kx = max(1, 2 * round((sigma_px * stretch * math.sqrt(12.0) - 1.0) / 2.0) + 1)
         ky = max(1, 2 * round((sigma_px / stretch * math.sqrt(12.0) - 1.0) / 2.0) + 1)
@@ -276,13 +171,13 @@ _KERNELS = {
 def _sample(image: NDArray[np.uint16], size: tuple[int, int], kernel: str, rng: np.random.Generator) -> F32:
     """Area-average to the grid; some providers resample from a native grid of another pitch."""
     if kernel == "shrunk":
-        ratio = float(rng.uniform(0.35, 0.9))
+        ratio = rng.uniform(0.35, 0.9)
         native = (round(size[0] / ratio), round(size[1] / ratio))
         first = cv2.resize(image, native, interpolation=cv2.INTER_AREA)
         how = (cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_NEAREST)[int(rng.choice(3, p=[0.55, 0.3, 0.15]))]
         out = cv2.resize(first, size, interpolation=how)
     elif kernel != "none" and rng.random() < 0.7:
-        ratio = float(rng.uniform(0.75, 1.4))  # native pitch over product pitch
+        ratio = rng.uniform(0.75, 1.4)  # native pitch over product pitch
         native = (max(8, round(size[0] / ratio)), max(8, round(size[1] / ratio)))
         first = cv2.resize(image, native, interpolation=cv2.INTER_AREA)
         how = _KERNELS[kernel] if ratio >= 1.0 else cv2.INTER_AREA
@@ -321,12 +216,12 @@ def _display(image: F32, sensor: Sensor, rng: np.random.Generator) -> F32:
     together = rng.random() < 0.88
     axis = None if together else (0, 1)
     low, high = np.percentile(sample, [low_share, 100.0 - high_share], axis=axis)
-    keep = float(rng.uniform(0.0, 0.6))  # many providers stretch to fixed reflectances instead
+    keep = rng.uniform(0.0, 0.6)  # many providers stretch to fixed reflectances instead
     low = low * (1.0 - keep)
-    high = np.maximum(high, 0.12) * (1.0 - keep) + keep * float(rng.uniform(0.30, 0.65))
+    high = np.maximum(high, 0.12) * (1.0 - keep) + keep * rng.uniform(0.30, 0.65)
     out = np.clip((image - low) / np.maximum(high - low, 0.02), 0.0, 1.0).astype(np.float32)
     if sensor.tone == "log":
-        k = float(rng.uniform(6.0, 30.0))
+        k = rng.uniform(6.0, 30.0)
         out = np.log1p(out * np.float32(k)) / np.float32(math.log1p(k))
     else:
         out = np.power(out, np.float32(1.0 / rng.uniform(1.3, 2.4)))
@@ -337,11 +232,7 @@ def _display(image: F32, sensor: Sensor, rng: np.random.Generator) -> F32:
 
 
 def degrade(
-    fine: FineScene,
-    rng: np.random.Generator,
-    *,
-    gsd_m: float | None = None,
-    sensor: Sensor | None = None,
+    fine: FineScene, rng: np.random.Generator, *, gsd_m: float | None = None, sensor: Sensor | None = None
 ) -> Rendered:
     """Look at a finely drawn scene through a sensor.
 
@@ -356,7 +247,7 @@ def degrade(
     """
     spec = fine.spec
     sensor = sensor or random_sensor(rng, spec.split, gsd_m)
-    wanted = gsd_m if gsd_m is not None else float(rng.uniform(*sensor.gsd_m))
+    wanted = gsd_m if gsd_m is not None else rng.uniform(*sensor.gsd_m)
     mpp = fine.metres_per_px
     h, w = fine.rgb.shape[:2]
     # A whole number of pixels over a (nearly) whole number of fine pixels keeps the grid exact.
@@ -366,7 +257,7 @@ def degrade(
     gsd = math.sqrt(gsd_x * gsd_y)
 
     linear = np.asarray(cv2.LUT(np.ascontiguousarray(fine.rgb[:cut_h, :cut_w]), _LINEAR), dtype=np.uint16)
-    sigma = sensor.blur[0] + (sensor.blur[1] - sensor.blur[0]) * float(rng.beta(1.2, 1.7))
+    sigma = sensor.blur[0] + (sensor.blur[1] - sensor.blur[0]) * rng.beta(1.2, 1.7)
     if spec.backgrounds:
         # Real pictures bring a blur of their own; drawn things must not stand out by being sharper.
         sigma = max(sigma, PICTURE_BLUR_M / gsd)
@@ -383,18 +274,18 @@ def degrade(
     haze = spec.weather.haze
     veil = np.array([0.010, 0.018, 0.035], dtype=np.float32) * np.float32(0.3 + 3.5 * haze)
     image = image * np.float32(1.0 - 0.45 * haze) + veil
-    ratio = float(rng.uniform(*sensor.colour))
+    ratio = rng.uniform(*sensor.colour)
     if grey:
         weights = np.array([0.42, 0.36, 0.22]) * rng.uniform(0.6, 1.4, 3)
         pan = image @ (weights / weights.sum()).astype(np.float32)
         image = np.repeat(pan[..., None], 3, axis=2)
     elif ratio > 1.4:
         image = _pansharpen(image, ratio, rng)
-    noise_level = float(rng.uniform(*sensor.noise))
+    noise_level = rng.uniform(*sensor.noise)
     planes = 1 if grey or rng.random() < 0.5 else 3
     grain = rng.standard_normal((out_h, out_w, planes), dtype=np.float32)
     if rng.random() < 0.4:
-        softened = cv2.GaussianBlur(grain, (0, 0), float(rng.uniform(0.4, 0.8)))
+        softened = cv2.GaussianBlur(grain, (0, 0), rng.uniform(0.4, 0.8))
         grain = np.asarray(softened, dtype=np.float32).reshape(out_h, out_w, planes)
     image = image + grain * np.float32(noise_level) * np.sqrt(np.float32(0.3) + image * np.float32(3.0))
     levels = 2047.0 if rng.random() < 0.7 else 255.0
@@ -407,16 +298,16 @@ def degrade(
         image = image * np.clip(gain, 0.8, 1.2).astype(np.float32)  # a wood must stay green
     shown = _display(image, sensor, rng)
     if not grey:
-        saturation = float(rng.uniform(0.35, 1.45))
+        saturation = rng.uniform(0.35, 1.45)
         mean = shown.mean(axis=2, keepdims=True)
         shown = mean + (shown - mean) * np.float32(saturation)
         shown = shown * rng.normal(1.0, 0.045, 3).astype(np.float32) + rng.normal(0.0, 0.012, 3).astype(
             np.float32
         )
     shown = shown * np.float32(rng.uniform(0.8, 1.1)) + np.float32(rng.uniform(-0.04, 0.06))
-    amount = float(rng.uniform(*sensor.sharpen))
+    amount = rng.uniform(*sensor.sharpen)
     if amount > 0.05:
-        soft = cv2.GaussianBlur(shown, (0, 0), float(rng.uniform(0.6, 1.4)))
+        soft = cv2.GaussianBlur(shown, (0, 0), rng.uniform(0.6, 1.4))
         shown = shown + (shown - soft) * np.float32(amount)
     out = np.clip(shown * 255.0 + 0.5, 0, 255).astype(np.uint8)
     quality = 0

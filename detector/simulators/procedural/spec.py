@@ -12,11 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from detector.wagons.categories import FREIGHT
+
 Point = tuple[float, float]
 Colour = tuple[float, float, float]
 
-FREIGHT, LOCOMOTIVE, COACH = 0, 1, 2
-CATEGORY_NAMES = ("freight", "locomotive", "coach")
 SPLITS = ("train", "val", "test")
 
 

@@ -17,7 +17,6 @@ from detector.simulators.procedural import layout, surroundings
 from detector.simulators.procedural.layout import Curve, Mix, TrackPath, clear_runs
 from detector.simulators.procedural.rolling_stock import STOCK, Style, pick, styles, tinted
 from detector.simulators.procedural.spec import (
-    FREIGHT,
     Area,
     Colour,
     Consist,
@@ -32,6 +31,7 @@ from detector.simulators.procedural.spec import (
     Weather,
 )
 from detector.simulators.procedural.surroundings import SceneDraft
+from detector.wagons.categories import FREIGHT
 
 MOST_TRACKS = 20
 _BEDS = (
@@ -86,7 +86,7 @@ def random_yard(
         length_m: Of the scene, along the tracks; by chance if not given.
     """
     n = int(np.clip(round(float(np.exp(rng.normal(1.75, 0.62)))), 1, MOST_TRACKS))
-    by_chance = float(rng.uniform(450.0, 1350.0))
+    by_chance = rng.uniform(450.0, 1350.0)
     length = by_chance if length_m is None else length_m
     width = 5.2 * n + 2.0 * ground_m
     size = (length, width)
@@ -96,11 +96,7 @@ def random_yard(
         curvature = float(rng.choice([-1.0, 1.0])) / radius
     sag = curvature * length**2 / 16.0
     curve = Curve(
-        length / 2,
-        width / 2 - sag,
-        float(rng.normal(0.0, 1.0)),
-        curvature,
-        length / 2 - rng.uniform(5.0, 90.0),
+        length / 2, width / 2 - sag, rng.normal(0.0, 1.0), curvature, length / 2 - rng.uniform(5.0, 90.0)
     )
     season = str(rng.choice(["green", "dry", "brown", "arid"], p=[0.5, 0.25, 0.1, 0.15]))
     weather = Weather(season, 0.0, 0.0, 0.05)
@@ -140,7 +136,7 @@ def random_yard(
     mix = layout.random_mix(rng, layout.mean_colour(tracks[0].ballast.ramp), 0.0)
     # Most networks' freight cars are 12 to 17 m long; long ones come with a few of them.
     longest = 17.6 if rng.random() < 0.7 else 30.0
-    return Yard(spec, tuple(paths), replace(mix, flush=None), split, float(rng.normal(190.0, 20.0)), longest)
+    return Yard(spec, tuple(paths), replace(mix, flush=None), split, rng.normal(190.0, 20.0), longest)
 
 
 def _break_up(site: SceneDraft, low: float, high: float) -> None:
@@ -149,37 +145,35 @@ def _break_up(site: SceneDraft, low: float, high: float) -> None:
     w = site.size_m[0]
     for _ in range(int(rng.poisson(w / 90.0))):
         surface = [site.green, site.bare, site.hard, site.leaves][int(rng.integers(4))]()
-        s = float(rng.uniform(-w / 2, w / 2))
+        s = rng.uniform(-w / 2, w / 2)
         side = float(rng.choice([-1.0, 1.0]))
-        d = (high if side > 0 else -low) + float(rng.exponential(60.0)) + 3.0
+        d = (high if side > 0 else -low) + rng.exponential(60.0) + 3.0
         length, width = float(np.exp(rng.normal(4.0, 0.6))), float(np.exp(rng.normal(3.3, 0.6)))
         band = site.curve.band(side * d, side * (d + width), s, s + length)
-        site.cover.append(Area("patch", band, surface, rough_m=float(rng.uniform(0.0, 3.0))))
+        site.cover.append(Area("patch", band, surface, rough_m=rng.uniform(0.0, 3.0)))
 
 
 def _floor(rng: np.random.Generator, site: SceneDraft, low: float, high: float) -> None:
     """The ground of the yard itself, and what lies on it here and there: weeds, old beds, spills."""
     if rng.random() < 0.8:
         ramp = _BEDS[int(rng.integers(len(_BEDS)))]
-        site.strip(
-            "floor", (low + high) / 2, high - low + float(rng.uniform(-1.0, 6.0)), site.surface(ramp), 1.0
-        )
+        site.strip("floor", (low + high) / 2, high - low + rng.uniform(-1.0, 6.0), site.surface(ramp), 1.0)
     w = site.size_m[0]
     for _ in range(int(rng.poisson(w / 110.0))):
         surface = [site.green, site.bare, site.hard][int(rng.choice(3, p=[0.4, 0.4, 0.2]))]()
-        s, d = float(rng.uniform(-w / 2, w / 2)), float(rng.uniform(low - 6.0, high + 6.0))
+        s, d = rng.uniform(-w / 2, w / 2), rng.uniform(low - 6.0, high + 6.0)
         length, width = float(np.exp(rng.normal(3.6, 0.7))), float(np.exp(rng.normal(1.6, 0.6)))
         band = site.curve.band(d - width / 2, d + width / 2, s, s + length)
-        site.cover.append(Area("spot", band, surface, rough_m=1.0, cover=float(rng.uniform(0.5, 1.0))))
+        site.cover.append(Area("spot", band, surface, rough_m=1.0, cover=rng.uniform(0.5, 1.0)))
 
 
 def _tracks(rng: np.random.Generator, site: SceneDraft, paths: list[TrackPath]) -> tuple[TrackSpec, ...]:
     """Beds: mostly alike in a yard, some tracks with another."""
     beds = [site.surface(_BEDS[int(rng.integers(len(_BEDS)))], (0.5, 1.3)) for _ in range(2)]
     gauge = int(rng.choice([1435, 1520]))
-    width = float(rng.uniform(3.0, 4.6))
-    stain = float(rng.uniform(0.0, 0.35))
-    weeds = float(rng.uniform(0.0, 0.5)) if rng.random() < 0.4 else 0.0
+    width = rng.uniform(3.0, 4.6)
+    stain = rng.uniform(0.0, 0.35)
+    weeds = rng.uniform(0.0, 0.5) if rng.random() < 0.4 else 0.0
     return tuple(
         TrackSpec(
             id=i,
@@ -192,7 +186,7 @@ def _tracks(rng: np.random.Generator, site: SceneDraft, paths: list[TrackPath]) 
             rail="used",
             stain=float(np.clip(stain + rng.normal(0, 0.1), 0.0, 0.6)),
             overgrown=float(np.clip(weeds * rng.uniform(0.0, 2.0), 0.0, 0.85)),
-            blotchy=float(rng.uniform(0.0, 0.6)),
+            blotchy=rng.uniform(0.0, 0.6),
         )
         for i, path in enumerate(paths)
     )
@@ -241,8 +235,8 @@ class Traffic:
         if rng.random() < 0.7:
             level = float(np.exp(rng.uniform(math.log(1.0), math.log(max(most, 2.0)))))
         else:
-            level = float(rng.uniform(1.0, max(most, 2.0)))
-        return cls(yard, rng, level, float(rng.uniform(0.15, 0.85)), quiet=float(rng.uniform(0.03, 0.3)))
+            level = rng.uniform(1.0, max(most, 2.0))
+        return cls(yard, rng, level, rng.uniform(0.15, 0.85), quiet=rng.uniform(0.03, 0.3))
 
     def next(self, target: float | None = None) -> tuple[Consist, ...]:
         """Move on to the next date and say what stands there.
@@ -279,7 +273,7 @@ class Traffic:
     def _wanted(self) -> float:
         rng = self.rng
         kind = rng.random()
-        self._drift = 0.7 * self._drift + float(rng.normal(0.0, 0.35))
+        self._drift = 0.7 * self._drift + rng.normal(0.0, 0.35)
         if kind < self.quiet:
             return 0.0
         if kind < self.quiet + self.surge:
@@ -302,14 +296,14 @@ class Traffic:
         size = rng.random()
         n = 1 if size < 0.08 else int(rng.integers(2, 9)) if size < 0.45 else int(rng.integers(8, 45))
         n = max(1, min(n, math.ceil(room)))
-        start = a + float(rng.uniform(0.0, max(0.0, (b - a) - 15.0 * n))) if rng.random() < 0.7 else a + 1.0
+        start = a + rng.uniform(0.0, max(0.0, (b - a) - 15.0 * n)) if rng.random() < 0.7 else a + 1.0
         wagons: list[Wagon] = []
         s = start
         for style, load in _composition(rng, n, yard):
             if s + style.length_m > b:
                 break
             wagons.append(_wagon(rng, style, load, yard.mix, yard.paths[track], s))
-            s += style.length_m + float(rng.uniform(0.0, 0.2))
+            s += style.length_m + rng.uniform(0.0, 0.2)
         if wagons:
             self.rakes.append(_Rake(track, start, s, tuple(wagons), s - start))
 
@@ -356,8 +350,8 @@ def _choose(rng: np.random.Generator, yard: Yard) -> tuple[Style, str]:
 
 def _wagon(rng: np.random.Generator, style: Style, load: str, mix: Mix, path: TrackPath, s: float) -> Wagon:
     a, b = path.place(s + 0.18 * style.length_m), path.place(s + 0.82 * style.length_m)
-    pull = mix.dullness * float(rng.uniform(0.5, 1.0))
-    bed = np.asarray(mix.bed) * float(rng.uniform(0.7, 1.2))
+    pull = mix.dullness * rng.uniform(0.5, 1.0)
+    bed = np.asarray(mix.bed) * rng.uniform(0.7, 1.2)
     colour = np.asarray(tinted(style.material, style.tint, rng)) * (1.0 - pull) + bed * pull
     paint: Colour = (float(colour[0]), float(colour[1]), float(colour[2]))
     return Wagon(

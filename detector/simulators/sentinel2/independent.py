@@ -132,8 +132,8 @@ class StripYard:
     def random(cls, seed: int, number: int) -> StripYard:
         """A yard by chance; equal seeds and numbers give equal yards."""
         rng = np.random.default_rng([seed, number, 777])
-        tracks, spacing = int(rng.integers(3, 13)), float(rng.uniform(4.6, 5.6))
-        length = float(rng.uniform(600.0, 1180.0))
+        tracks, spacing = int(rng.integers(3, 13)), rng.uniform(4.6, 5.6)
+        length = rng.uniform(600.0, 1180.0)
         middle = tuple(_VERGE_M + spacing * (k + 0.5) for k in range(tracks))
         shape = int((2 * _VERGE_M + tracks * spacing) / _ACROSS_M), int((length + 2 * _END_M) / _ALONG_M)
         ground, plants = _ground(rng, shape, middle)
@@ -141,15 +141,15 @@ class StripYard:
             rng=rng,
             length_m=length,
             track_m=middle,
-            azimuth_rad=float(rng.uniform(0.0, math.pi)),
+            azimuth_rad=rng.uniform(0.0, math.pi),
             radius_m=float(rng.uniform(1500.0, 12_000.0) * rng.choice([-1, 1])),
             ground=ground,
             plants=plants,
-            latitude_deg=float(rng.uniform(25.0, 58.0)),
-            jitter_m=float(rng.uniform(2.0, 4.0)),
-            wet_share=float(rng.uniform(0.1, 0.5)),
+            latitude_deg=rng.uniform(25.0, 58.0),
+            jitter_m=rng.uniform(2.0, 4.0),
+            wet_share=rng.uniform(0.1, 0.5),
             level=float(np.exp(rng.uniform(math.log(2.0), math.log(110.0)))),
-            departing=float(rng.uniform(0.15, 0.85)),
+            departing=rng.uniform(0.15, 0.85),
             mix=rng.dirichlet(np.full(len(_WAGONS), 0.6)),
         )
 
@@ -211,7 +211,7 @@ class StripYard:
         total = sum(wagon.length_m for wagon in wagons)
         if total > self.length_m - 20.0:
             return None
-        start = _END_M + float(rng.uniform(0.0, self.length_m - total))
+        start = _END_M + rng.uniform(0.0, self.length_m - total)
         taken = (
             other.track == track and start < other.end_m + 5.0 and other.start_m < start + total + 5.0
             for other in self.rakes
@@ -237,7 +237,7 @@ class StripYard:
         shift = rng.normal(0.0, self.jitter_m, 2)
         seen = []
         for band in np.moveaxis(image, -1, 0):
-            sigma = float(rng.uniform(*_FWHM_M)) / _FWHM_SIGMAS
+            sigma = rng.uniform(*_FWHM_M) / _FWHM_SIGMAS
             soft = cv2.GaussianBlur(
                 np.ascontiguousarray(band), (0, 0), sigma / _ALONG_M, sigmaY=sigma / _ACROSS_M
             )
@@ -245,7 +245,7 @@ class StripYard:
             along, across = self._in_strip(east - e, north + s)
             at = (along / _ALONG_M - 0.5).astype(np.float32), (across / _ACROSS_M - 0.5).astype(np.float32)
             seen.append(cv2.remap(soft, *at, cv2.INTER_LINEAR, borderValue=math.nan))
-        haze = min(float(rng.exponential(0.006)), 0.05)
+        haze = min(rng.exponential(0.006), 0.05)
         gain = 1 + rng.normal(0.0, 0.05) + rng.normal(0.0, 0.015, 4)
         values = np.stack(seen) * gain[:, None, None]
         values += haze * np.array([1.0, 0.75, 0.55, 0.3])[:, None, None]

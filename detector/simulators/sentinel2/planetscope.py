@@ -51,7 +51,7 @@ def conditions_of(
 ) -> AcquisitionConditions:
     """Sky and instrument of one date: a satellite of its own, at an hour of its own."""
     usual = random_sky(rng, parameters, when, snow=snow)
-    azimuth, elevation = sun_at(when, parameters.latitude_deg, hour_deg=float(rng.uniform(-37.0, -8.0)))
+    azimuth, elevation = sun_at(when, parameters.latitude_deg, hour_deg=rng.uniform(-37.0, -8.0))
     jitter = float(np.interp(parameters.jitter_m, (1.0, 4.0), (2.0, 6.0)))
     fwhm = float(np.interp(parameters.fwhm_m[0], (11.0, 13.5), (5.0, 8.0)) * rng.uniform(0.9, 1.1))
     return replace(
@@ -59,7 +59,7 @@ def conditions_of(
         sun_azimuth_deg=azimuth,
         sun_elevation_deg=max(elevation, 14.0),
         gain=tuple(float(g * f) for g, f in zip(usual.gain, 1 + rng.normal(0, 0.03, 4), strict=True)),
-        shift_m=(float(rng.normal(0, jitter)), float(rng.normal(0, jitter))),
+        shift_m=(rng.normal(0, jitter), rng.normal(0, jitter)),
         band_shift_m=tuple((float(x), float(y)) for x, y in rng.normal(0, 1.0, (4, 2))),
         fwhm_m=tuple(float(fwhm * rng.uniform(0.95, 1.05)) for _ in range(4)),
         noise=_NOISE,

@@ -21,9 +21,9 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from detector.simulators.procedural import noise
 from detector.simulators.procedural.layout import footprint
 from detector.simulators.procedural.materials import MATERIALS
+from detector.simulators.procedural.sheet import bumps, noise
 from detector.simulators.procedural.spec import Area, Consist, Prop, SceneSpec, Strip, Surface, Wagon
 from detector.simulators.procedural.yards import Yard, surfaces_of
 from geo.grid import Grid
@@ -95,7 +95,7 @@ class _GroundSheet:
         at = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         share = mask[at].astype(np.float32) * (cover / 255.0)
         h, w = share.shape
-        field = noise.crop("patchy" if surface.coarse > 0.5 else "cloudy", surface.seed, h, w)
+        field = noise("patchy" if surface.coarse > 0.5 else "cloudy", surface.seed, h, w)
         # Fine texture averages out within a pixel; what is left is a fraction of the drawn contrast.
         level = np.clip(0.5 + (field.astype(np.float32) - 128.0) / 128.0 * 0.8 * surface.contrast, 0.0, 1.0)
         stops = [_spectrum(name) for name in surface.ramp]
@@ -117,8 +117,8 @@ class _GroundSheet:
         self.plants[at] += share * (g * bright - self.plants[at])
         if green.max() > 0:
             rng = np.random.default_rng(surface.seed)
-            self.phase[at] += share * (float(rng.normal(0, 18)) - self.phase[at])
-            self.vigour[at] += share * (float(rng.uniform(0.35, 1.0)) - self.vigour[at])
+            self.phase[at] += share * (rng.normal(0, 18) - self.phase[at])
+            self.vigour[at] += share * (rng.uniform(0.35, 1.0) - self.vigour[at])
         sealed = any(n.startswith(("asphalt", "concrete", "roof", "paving", "water")) for n in surface.ramp)
         self.thirst[at] += share * ((0.35 if sealed else 1.0) - self.thirst[at])
 
@@ -138,9 +138,7 @@ def draw_ground(yard: Yard, rng: np.random.Generator) -> Ground:
         cv2.polylines(mask, [sheet.points(track.line)], False, 255, thick, cv2.LINE_AA, 4)
         sheet.lay(mask, track.ballast)
         here = mask > 0
-        dirt = (
-            noise.crop("patchy", track.ballast.seed ^ 0x55AA, *sheet.shape).astype(np.float32) / 128.0 - 1.0
-        )
+        dirt = bumps("patchy", track.ballast.seed ^ 0x55AA, *sheet.shape)
         shade = 1.0 - 0.5 * track.stain - 0.3 * track.blotchy * dirt
         sheet.bare[:, here] *= np.clip(shade[here], 0.35, 1.5)
         if track.overgrown > 0:
@@ -160,7 +158,7 @@ def draw_ground(yard: Yard, rng: np.random.Generator) -> Ground:
         bare=np.stack([half(b) for b in sheet.bare]) * tone[:, None, None],
         plants=half(sheet.plants),
         phase=half(sheet.phase),
-        vigour=half(sheet.vigour) * float(rng.uniform(0.5, 1.0)),
+        vigour=half(sheet.vigour) * rng.uniform(0.5, 1.0),
         thirst=half(sheet.thirst),
         tall=tuple(_tallest(spec.props)),
     )
@@ -312,12 +310,12 @@ class SiteParameters:
     def random(cls, rng: np.random.Generator) -> SiteParameters:
         """The parameters of a site by chance."""
         return cls(
-            latitude_deg=float(rng.uniform(25.0, 60.0)),
-            jitter_m=float(rng.uniform(1.0, 4.0)),
+            latitude_deg=rng.uniform(25.0, 60.0),
+            jitter_m=rng.uniform(1.0, 4.0),
             fwhm_m=tuple(float(f) for f in np.sort(rng.uniform(11.0, 13.5, 4))),
-            climate=float(rng.uniform(0.1, 0.5)),
+            climate=rng.uniform(0.1, 0.5),
             change=float(np.exp(rng.uniform(math.log(0.008), math.log(0.03)))),
-            patchiness=float(rng.uniform(0.2, 1.0)),
+            patchiness=rng.uniform(0.2, 1.0),
         )
 
 
@@ -348,18 +346,18 @@ def random_sky(
 ) -> AcquisitionConditions:
     """The sky and the instrument of one clear date."""
     azimuth, elevation = sun_at(when, parameters.latitude_deg)
-    wet = float(rng.uniform(0.2, 1.0)) if rng.random() < parameters.climate else float(rng.uniform(0.0, 0.15))
+    wet = rng.uniform(0.2, 1.0) if rng.random() < parameters.climate else rng.uniform(0.0, 0.15)
     haze = float(np.clip(rng.exponential(0.006), 0.0, 0.05))
     return AcquisitionConditions(
         when=when,
-        sun_azimuth_deg=azimuth + float(rng.normal(0, 2.0)),
+        sun_azimuth_deg=azimuth + rng.normal(0, 2.0),
         sun_elevation_deg=max(elevation, 14.0),
         wet=wet,
         gain=tuple(float(g) for g in (1 + rng.normal(0, 0.05) + rng.normal(0, 0.015, 4)) * (1 - haze)),
         haze=tuple(float(h) for h in haze * np.array([1.0, 0.75, 0.55, 0.3])),
         shift_m=tuple(float(s) for s in rng.normal(0, parameters.jitter_m, 2)),  # type: ignore[arg-type]
         band_shift_m=tuple(tuple(float(s) for s in p) for p in rng.normal(0, 0.8, (4, 2))),  # type: ignore[misc]
-        fwhm_m=tuple(f * float(rng.uniform(0.97, 1.03)) for f in parameters.fwhm_m),
+        fwhm_m=tuple(f * rng.uniform(0.97, 1.03) for f in parameters.fwhm_m),
         snow=snow,
         seed=int(rng.integers(1 << 31)),
     )
@@ -407,9 +405,7 @@ class CoarseYard:
     def random(cls, yard: Yard, rng: np.random.Generator, picture: F32 | None = None) -> CoarseYard:
         """Give a yard a place: direction, latitude, climate, and real ground (4, H, W) if there is any."""
         lattice = lattice_over(
-            yard.spec.size_m,
-            float(rng.uniform(-180, 180)),
-            (float(rng.uniform(0, 10)), float(rng.uniform(0, 10))),
+            yard.spec.size_m, rng.uniform(-180, 180), (rng.uniform(0, 10), rng.uniform(0, 10))
         )
         parameters, ground = SiteParameters.random(rng), draw_ground(yard, rng)
         if picture is not None:
@@ -448,17 +444,17 @@ class CoarseYard:
 
     def _moisture(self, sky: AcquisitionConditions, rng: np.random.Generator) -> F32:
         h, w = self.size
-        lasting = noise.crop("patchy", self.yard.spec.seed, h, w).astype(np.float32) / 128.0 - 1.0
-        today = noise.crop("patchy", int(rng.integers(1 << 24)), h, w).astype(np.float32) / 128.0 - 1.0
+        lasting = bumps("patchy", self.yard.spec.seed, h, w)
+        today = bumps("patchy", int(rng.integers(1 << 24)), h, w)
         uneven = self.parameters.patchiness * (0.6 * lasting + 0.4 * today)
         dark = 0.35 * sky.wet * np.clip(1.0 + uneven, 0.0, 1.8) * self.ground.thirst
         # Small things move: dust, oil, tyres, stacks. Patches of twenty to sixty metres, each band alike.
-        local = noise.crop("cloudy", int(rng.integers(1 << 24)), h, w).astype(np.float32) / 128.0 - 1.0
+        local = bumps("cloudy", int(rng.integers(1 << 24)), h, w)
         return np.asarray(np.clip(1.0 - dark, 0.3, 1.0) * np.exp(3.0 * self.parameters.change * local))[None]
 
     def _snowed(self, values: F32, sky: AcquisitionConditions, rng: np.random.Generator) -> F32:
         h, w = self.size
-        patches = noise.crop("patchy", int(rng.integers(1 << 24)), h, w).astype(np.float32) / 255.0
+        patches = noise("patchy", int(rng.integers(1 << 24)), h, w).astype(np.float32) / 255.0
         cover = np.clip((sky.snow * 1.3 - patches) * 4.0 + 0.2, 0.0, 1.0)
         white = np.array([0.75, 0.75, 0.74, 0.70], np.float32)[:, None, None]
         return np.asarray(values * (1 - cover) + white * cover, dtype=np.float32)
@@ -593,9 +589,9 @@ def roof_spectrum(wagon: Wagon) -> F32:
     else:
         value = paint
     dust = 0.5 * _spectrum("soil") + 0.5 * _spectrum("rust")
-    dirty = float(rng.uniform(0.1, 0.5))
+    dirty = rng.uniform(0.1, 0.5)
     value = (1 - dirty) * value + dirty * dust
-    return np.asarray(value * math.exp(float(rng.normal(0, 0.16))), dtype=np.float32)
+    return np.asarray(value * math.exp(rng.normal(0, 0.16)), dtype=np.float32)
 
 
 def _painted(material: str, colour: tuple[float, float, float]) -> F32:

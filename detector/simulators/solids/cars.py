@@ -285,8 +285,8 @@ def _flat(car: _Solid) -> None:
         _containers(car, deck)
     elif cargo < 0.77:
         for _ in range(int(rng.integers(1, 6))):  # single pieces: coils, machines, bundles, lorries
-            middle, half = float(rng.uniform(-0.45, 0.45)) * car.length, float(rng.uniform(0.5, 3.0))
-            height, broad = deck + float(rng.uniform(0.4, 2.4)), float(rng.uniform(0.4, 1.3))
+            middle, half = rng.uniform(-0.45, 0.45) * car.length, rng.uniform(0.5, 3.0)
+            height, broad = deck + rng.uniform(0.4, 2.4), rng.uniform(0.4, 1.3)
             if rng.random() < 0.3:
                 _barrel(car, middle - half, middle + half, broad, height)
             car.put(car.box(middle - half, middle + half, broad), height, tone(rng))
@@ -339,7 +339,7 @@ def car_solid(kind: str, seed: int, rng: np.random.Generator, length: float, wid
     """Height (m, n) in metres and reflectance (m, n, 3) of a car at 0.2 m, its columns along it.
 
     Args:
-        kind: One of the types of `detector.wagons.car_types.TYPES`.
+        kind: One of the types of `detector.wagons.categories.TYPES`.
         seed: Of the design that a rake has in common.
         rng: Of what is its own.
         length: Over its ends, metres.

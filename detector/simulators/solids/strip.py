@@ -13,11 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.simulators.collage.canvas import noise_field
-from detector.simulators.collage.photograph import developed
+from detector.simulators.collage.canvas import developed, noise_field
 from detector.simulators.procedural.sensors import Rendered
-from detector.simulators.procedural.spec import FREIGHT
 from detector.simulators.solids.cars import LENGTHS_M, PX_M, car_solid, tone
+from detector.wagons.categories import FREIGHT
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -70,7 +69,7 @@ def random_strip(rng: np.random.Generator, length_m: float, width_m: float) -> R
     colour *= 1 + np.float32(rng.uniform(0.02, 0.12)) * noise_field(rng, shape, [1.5, 3])[..., None]
     strip = RailStrip(np.zeros(shape, np.float32), np.asarray(colour, np.float32))
     number = int(rng.integers(1, 8))
-    pitch = float(rng.uniform(4.1, 5.8))
+    pitch = rng.uniform(4.1, 5.8)
     at = (width_m - pitch * (number - 1)) / 2
     bed, steel = tone(rng, 0.06, 0.35), tone(rng, 0.05, 0.4)
     y = (np.arange(shape[0], dtype=np.float32)[:, None] + 0.5) * PX_M
@@ -85,7 +84,7 @@ def random_strip(rng: np.random.Generator, length_m: float, width_m: float) -> R
             strip.colour[min(round((at + side) / PX_M), shape[0] - 1)] = steel
         at += pitch + float(rng.choice([0, 0, 0, rng.uniform(1, 5)]))
     _beside(strip, rng)
-    busy = float(rng.uniform(0.35, 1.0))
+    busy = rng.uniform(0.35, 1.0)
     for middle in strip.tracks:
         _rakes(strip, rng, middle, busy)
     return strip
@@ -94,7 +93,7 @@ def random_strip(rng: np.random.Generator, length_m: float, width_m: float) -> R
 def _beside(strip: RailStrip, rng: np.random.Generator) -> None:
     """Sheds, lorries or piles along the outer tracks: clutter, and shadows on the cars."""
     for edge, way in ((strip.tracks[0] - 3, -1), (strip.tracks[-1] + 3, 1)):
-        x = float(rng.uniform(-20, 40))
+        x = rng.uniform(-20, 40)
         while x < strip.height.shape[1] * PX_M and rng.random() < 0.8:
             length, depth, top = rng.uniform(3, 40), rng.uniform(2, 10), rng.uniform(1.5, 8)
             y = edge + rng.uniform(0, 4) * way - depth * (way < 0)
@@ -102,25 +101,25 @@ def _beside(strip: RailStrip, rng: np.random.Generator) -> None:
             strip.place(
                 np.full(size, top, np.float32), tone(rng) * np.ones((*size, 3), np.float32), x, float(y)
             )
-            x += length + float(rng.uniform(0.5, 60))
+            x += length + rng.uniform(0.5, 60)
 
 
 def _rakes(strip: RailStrip, rng: np.random.Generator, middle: float, busy: float) -> None:
-    x = float(rng.uniform(-20, 10))
+    x = rng.uniform(-20, 10)
     end = strip.height.shape[1] * PX_M
     types = list(LENGTHS_M)
     while x < end:
         if rng.random() > busy:
-            x += float(rng.uniform(10, 60))
+            x += rng.uniform(10, 60)
             continue
         kind = str(rng.choice(types))
         mixed = float(rng.choice([0.0, 0.1, 0.6]))
-        seed, gap = int(rng.integers(1 << 31)), float(rng.uniform(0.2, 1.1))
-        length, width = float(rng.uniform(*LENGTHS_M[kind])), float(rng.uniform(2.7, 3.3))
+        seed, gap = int(rng.integers(1 << 31)), rng.uniform(0.2, 1.1)
+        length, width = rng.uniform(*LENGTHS_M[kind]), rng.uniform(2.7, 3.3)
         for _ in range(int(rng.integers(1, 9))):
             if rng.random() < mixed:
                 kind, seed = str(rng.choice(types)), int(rng.integers(1 << 31))
-                length, width = float(rng.uniform(*LENGTHS_M[kind])), float(rng.uniform(2.7, 3.3))
+                length, width = rng.uniform(*LENGTHS_M[kind]), rng.uniform(2.7, 3.3)
             height, colour = car_solid(kind, seed, rng, length, width)
             strip.place(height, colour, x, middle - width / 2)
             strip.cars.append((x + length / 2, middle, length, width, float(height.max())))
@@ -135,7 +134,7 @@ def _rakes(strip: RailStrip, rng: np.random.Generator, middle: float, busy: floa
             x += length + gap
             if x > end:
                 break
-        x += float(rng.uniform(2, 40))
+        x += rng.uniform(2, 40)
 
 
 def lit(strip: RailStrip, rng: np.random.Generator) -> tuple[F32, float, F64]:
@@ -180,7 +179,7 @@ def lit(strip: RailStrip, rng: np.random.Generator) -> tuple[F32, float, F64]:
     turn = rng.uniform(0, 2 * math.pi)
     lean = np.array([math.cos(turn), math.sin(turn)]) * slope
     return (
-        _leaning(np.asarray(radiance, np.float32), height, lean, float(rng.uniform(0.3, 0.8))),
+        _leaning(np.asarray(radiance, np.float32), height, lean, rng.uniform(0.3, 0.8)),
         math.degrees(elevation),
         lean,
     )
@@ -250,7 +249,7 @@ def photographed(
     radiance = np.asarray(cv2.GaussianBlur(radiance, (0, 0), blur_m / PX_M), np.float32)
     white = max(float(np.quantile(radiance[::4, ::4], rng.uniform(0.95, 1.0))), 0.08)
     shown = np.sqrt(np.clip(radiance / white, 0, 1.1))
-    angle = float(rng.uniform(0, 2 * math.pi))
+    angle = rng.uniform(0, 2 * math.pi)
     axes = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     middle = np.array([length, width]) / 2
     # From pixel centres of the picture to those of the strip.

@@ -31,8 +31,6 @@ else:
 
     from defusedxml.ElementTree import ParseError
 
-__all__ = ["XmlTexts", "finite_number", "local_name", "parsed_xml"]
-
 
 class XmlTexts:
     """Elements of a tree by name, whatever their namespace: each generation of a format has another one."""

@@ -311,7 +311,7 @@ def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[P
         level=declared.level or (tags.level if tags else _level(names, classes is not None)),
         platform=declared.platform
         or (tags.platform if tags else platform_of(sensor_name(reference.stem, reference.header.tags))),
-        when=when,
+        datetime=when,
         clock=clock,
         relative_orbit=declared.relative_orbit or (tags.relative_orbit if tags else None),
         baseline=baseline,

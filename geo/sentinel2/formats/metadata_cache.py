@@ -29,13 +29,17 @@ from geo.file_tree import FileTree, FolderFileTree
 if TYPE_CHECKING:
     from geo.sentinel2.formats.product import Band, Product
 
-__all__ = ["MetadataCache", "Opened"]
 
 log = logging.getLogger(__name__)
 
-_VERSION = 2
+_VERSION = 3
 _MOST_PARTS = 20_000
 _HERE = "<tree>"  # stands for the tree's own path, so that the file doesn't tell where folders lie
+# Fields of a product that JSON keeps as they are.
+_PLAIN = (
+    *("part", "kind", "level", "platform", "clock", "relative_orbit", "baseline", "tile", "acquisition"),
+    *("sun_azimuth_deg", "sun_elevation_deg"),
+)
 Stamp = tuple[int, int] | None
 
 
@@ -227,26 +231,17 @@ def _to_json(product: Product, top: str) -> dict[str, Any]:
     for file in product.files:
         folders.setdefault(short(file.parent), []).append(file.name)
     return {
+        **{name: getattr(product, name) for name in _PLAIN},
         "path": short(product.path),
-        "part": product.part,
-        "kind": product.kind,
-        "level": product.level,
-        "platform": product.platform,
         "datetime": product.datetime.isoformat(),
-        "clock": product.clock,
-        "relative_orbit": product.relative_orbit,
-        "baseline": product.baseline,
-        "tile": product.tile,
         "crs": product.crs.to_wkt(),
         "transform": list(product.transform)[:6],
         "shape": list(product.shape),
         "bands": [band(one) for one in product.bands.values()],
         "classes": band(product.classes),
-        "sun": [product.sun_azimuth_deg, product.sun_elevation_deg],
         "generated": None if product.generated is None else product.generated.isoformat(),
         "files": folders,
         "provenance": {**product.provenance, "file": short(product.provenance.get("file", ""))},
-        "acquisition": product.acquisition,
         "frames": [_to_json(one, top) for one in product.frames],
     }
 
@@ -269,27 +264,17 @@ def _from_json(values: Mapping[str, Any], top: str) -> Product:
     generated = values["generated"]
     folders = {Path(whole(folder)): names for folder, names in values["files"].items()}
     return Product(
+        **{name: values[name] for name in _PLAIN},
         path=Path(whole(values["path"])),
-        part=values["part"],
-        kind=values["kind"],
-        level=values["level"],
-        platform=values["platform"],
         datetime=dt.datetime.fromisoformat(values["datetime"]),
-        clock=values["clock"],
-        relative_orbit=values["relative_orbit"],
-        baseline=values["baseline"],
-        tile=values["tile"],
         crs=_crs(values["crs"]),
         transform=Affine(*values["transform"]),
         shape=(int(values["shape"][0]), int(values["shape"][1])),
         bands={str(one[0]): band(one) for one in values["bands"]},
         classes=None if values["classes"] is None else band(values["classes"]),
-        sun_azimuth_deg=values["sun"][0],
-        sun_elevation_deg=values["sun"][1],
         generated=None if generated is None else dt.datetime.fromisoformat(generated),
         files=tuple(folder / name for folder, names in folders.items() for name in names),
         provenance={**values["provenance"], "file": whole(values["provenance"]["file"])},
-        acquisition=values["acquisition"],
         frames=tuple(_from_json(one, top) for one in values["frames"]),
     )
 

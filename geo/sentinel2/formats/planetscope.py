@@ -35,8 +35,6 @@ from geo.sentinel2.formats.raster_band import BANDS as MASK_BANDS
 from geo.sentinel2.formats.raster_band import MASK, Header, header
 from geo.sentinel2.formats.recognise import described
 
-__all__ = ["open_strip"]
-
 _ORDER = (
     "order the surface reflectance (asset ortho_analytic_4b_sr or ortho_analytic_8b_sr) with its ortho_udm2"
 )
@@ -136,7 +134,7 @@ def _opened(tree: FileTree, scene: SceneFiles, path: Path, files: tuple[Path, ..
         kind="PSScene",
         level="SR" if surface else "TOA",
         platform=f"{simulated}{PLANETSCOPE.name} {scene.satellite}",
-        when=scene.when,
+        datetime=scene.when,
         clock="tile",
         relative_orbit=None,
         baseline=None,

@@ -277,66 +277,41 @@ def build_product(
     header: Header,
     *,
     path: Path,
-    part: str,
     kind: Kind,
-    level: str,
-    platform: str,
-    when: dt.datetime,
-    clock: Clock,
-    relative_orbit: int | None,
-    baseline: str | None,
     tile: str | None,
+    baseline: str | None,
     bands: Mapping[str, Band],
-    classes: Band | None,
     sun: tuple[float | None, float | None],
-    files: tuple[Path, ...],
     about: Mapping[str, Any],
     decisions: Sequence[str],
-    generated: dt.datetime | None = None,
+    **known: Any,
 ) -> Product:
     """Put a product together, whatever its metadata came from: SAFE, AWS's folders, STAC items, others.
 
     Args:
         header: Of a 10 m band, which has a position: its grid is the product's.
-        path: See `Product`, like all that isn't told here.
-        part: Of the path.
-        kind: How its numbers are known.
-        level: See `Product`.
-        platform: "Sentinel-2A" and so on.
-        when: UTC; see `Product.datetime`.
-        clock: What ``when`` is.
-        relative_orbit: 1 to 143, or None.
-        baseline: Of the processing, or None.
-        tile: MGRS tile, or None.
+        path: See `Product`.
+        kind: See `Product`.
+        tile: See `Product`.
+        baseline: See `Product`.
         bands: By name, in any order.
-        classes: The scene classification, or None.
         sun: Azimuth and elevation, degrees; None where they aren't told.
-        files: All files on disk.
         about: What the provenance tells beside path, kind, tile, baseline and decisions.
         decisions: What was decided why, sentences.
-        generated: UTC time of processing, or None.
+        known: Further fields of `Product`.
     """
     assert header.crs is not None  # whoever opened it refused files without
     return Product(
         path=path,
-        part=part,
         kind=kind,
-        level=level,
-        platform=platform,
-        datetime=when,
-        clock=clock,
-        relative_orbit=relative_orbit,
-        baseline=baseline,
         tile=tile,
+        baseline=baseline,
         crs=header.crs,
         transform=header.transform,
         shape=header.shape,
         bands={name: bands[name] for name in (*TEN_METRE_BANDS, SWIR_BAND) if name in bands},
-        classes=classes,
         sun_azimuth_deg=sun[0],
         sun_elevation_deg=sun[1],
-        generated=generated,
-        files=files,
         provenance={
             "file": str(path),
             "kind": kind,
@@ -345,6 +320,7 @@ def build_product(
             **about,
             "decisions": list(decisions),
         },
+        **known,
     )
 
 

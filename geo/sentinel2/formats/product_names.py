@@ -14,11 +14,6 @@ from typing import NamedTuple
 
 from geo.file_tree import joined, parent
 
-__all__ = [
-    "SceneFiles",
-    "strips",
-]
-
 TEN_METRE_BANDS = ("B02", "B03", "B04", "B08")
 """The bands that wagons are looked for in."""
 SWIR_BAND = "B11"

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -20,12 +21,13 @@ from rasterio.warp import reproject, transform_bounds
 from rasterio.warp import transform as transform_points
 from rasterio.windows import Window
 
-from aoi.gdal import RefusedFileError, open_raster, raster_descriptions, raster_tags
+from aoi.gdal import open_raster, raster_descriptions, raster_tags
+from aoi.references import RefusedFileError
 from geo.errors import SceneError
-from geo.grid import Grid
 from geo.ground_metric import apply_affine
 
-__all__ = ["BANDS", "MASK", "classes_of"]
+if TYPE_CHECKING:
+    from geo.grid import Grid
 
 log = logging.getLogger(__name__)
 

@@ -371,7 +371,7 @@ def _opened(
         kind="STAC",
         level=metadata.level,
         platform=metadata.platform,
-        when=metadata.datetime,
+        datetime=metadata.datetime,
         clock=metadata.clock,
         relative_orbit=metadata.relative_orbit,
         baseline=metadata.baseline,

@@ -39,7 +39,7 @@ from railwatch.pages.where import Coordinates, locator_image, whereabouts
 from railwatch.store.georeference import Georeference, placement_of
 
 if TYPE_CHECKING:
-    from detector import Detections
+    from detector.wagons.detections import Detections
     from railwatch.store.observation import Observation
 
 __all__ = ["MAX_BYTES", "render", "round_length", "without_drawings", "write_overlay"]

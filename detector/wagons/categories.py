@@ -1,4 +1,4 @@
-"""What a freight car can be called by what can be told from above, and how many there are of each."""
+"""What rail vehicles are called: three categories, and the types of freight cars that are told from above."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
+
+CATEGORIES = ("freight", "locomotive", "coach")
+FREIGHT, LOCOMOTIVE, COACH = range(3)
+"""Indices of the categories."""
 
 TYPES = ("open", "covered", "tank", "flat_or_container")
 """Ore, coal and other open cars; box cars, covered hoppers, autoracks and what lies under a tarpaulin; tank
