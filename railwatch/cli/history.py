@@ -118,7 +118,7 @@ def _row(verdict: Verdict, several: bool) -> tuple[object, ...]:
         *((verdict.aoi,) if several else ()),
         None if verdict.count is None else f"{bound}{words.number(verdict.count)}",
         verdict.label.replace(" (", "\n("),
-        None if maximum is None else f"{ceiling}{words.number(maximum.value)}",
+        None if maximum is None else f"{ceiling}{words.number(maximum.cars)}",
         _chance(verdict.probability_record),
         _chance(verdict.probability_exceedance),
         verdict.coverage.observations,

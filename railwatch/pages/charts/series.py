@@ -265,7 +265,7 @@ def draw_window(axes: Axes, verdict: Verdict, style: PageStyle) -> None:
     if verdict.maximum is not None:
         (line,) = axes.plot(
             [start, number_of(verdict.datetime)],
-            [verdict.maximum.value] * 2,
+            [verdict.maximum.cars] * 2,
             color=BLACK,
             linewidth=0.8,
             linestyle=(0, (5, 2)),

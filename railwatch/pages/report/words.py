@@ -12,7 +12,7 @@ from railwatch.history.words import headline as verdict_headline
 from railwatch.history.words import maximum as maximum_value
 
 if TYPE_CHECKING:
-    from railwatch.history import Calibration, HistoryMaximum, Record, Verdict
+    from railwatch.history import Calibration, Record, Verdict
     from railwatch.pages.report.gather import Card, ReportedArea
 
 CAUSES = {
@@ -83,7 +83,7 @@ def caveats_of(verdict: Verdict) -> list[str]:
     return [f"{words.sentence_case(one)}." for one in caveats(verdict)]
 
 
-def maximum(top: HistoryMaximum) -> str:
+def maximum(top: Record) -> str:
     """Return who knows the highest of the window, and from when."""
     if top.kind == "ceiling":
         source = f"{top.source} gives it" if top.source else "given"
