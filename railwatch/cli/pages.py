@@ -219,7 +219,8 @@ def compare_images(
     as_json: JsonOption = False,
 ) -> None:
     """Write two dates on the [bold]same ground at the same scale[/bold], with counts and credits, as PNG."""
-    from aoi.files import write_bytes
+    from aoi.errors import InputError
+    from railwatch.pages import write_page
     from railwatch.pages.pictures.before_after import before_after
 
     if out.suffix.lower() != ".png":
@@ -235,11 +236,7 @@ def compare_images(
             _common.fail(f"{day} has a published count but no image in the store {sources.store.path}")
         chosen.append(own[0])
     content = before_after(sources.store, chosen[0], chosen[1], outlines=outlines)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(out, content)
-    except OSError as error:
-        _common.fail(f"{out} can't be written ({error.strerror or error})")
+    write_page(out, content, InputError)
     if as_json:
         _common.emit_json({"out": out, "verdicts": [one.to_json() for one in chosen]})
         return

@@ -75,7 +75,6 @@ class SeriesFrame:
         right: End of the time axis.
         top: Where ``top_value`` is.
         floor: Where 0 is.
-        strip: Middle of the strip of images.
         ticks: Where the time axis is.
         first: Days since 1970 at the left.
         last: Days since 1970 at the right.
@@ -88,7 +87,6 @@ class SeriesFrame:
     right: float
     top: float
     floor: float
-    strip: float
     ticks: float
     first: float
     last: float
@@ -150,7 +148,6 @@ def frame_of(figure: Figure) -> SeriesFrame:
         right=box.x1 * width,
         top=(1.0 - box.y1) * height,
         floor=(1.0 - box.y0) * height,
-        strip=(1.0 - (below.y0 + below.y1) / 2.0) * height,
         ticks=(1.0 - below.y0) * height,
         first=float(first),
         last=float(last),

@@ -18,12 +18,12 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from aoi.files import write_bytes
 from railwatch import words
 from railwatch.config import RunConfig
 from railwatch.errors import ReportError
 from railwatch.history.history import Event
 from railwatch.history.sources import Sources
+from railwatch.pages import write_page
 from railwatch.pages.charts.frame import numbered
 from railwatch.pages.charts.series import GAP_DAYS
 from railwatch.pages.report import words as page_words
@@ -161,11 +161,7 @@ def write_report(
         sheets={place.key: sheet_of(place, files) for place in places},
     )
     content = page.encode("utf-8", "replace")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(out, content)
-    except OSError as error:
-        raise ReportError(f"{out} can't be written ({error.strerror or error})") from error
+    write_page(out, content, ReportError)
     return Written(
         path=out,
         size_bytes=len(content),
