@@ -132,12 +132,12 @@ def _write(
     if format == "xlsx":
         path.write_bytes(_workbook(tables))
         return
-    (table,) = tables.values()
+    ((name, table),) = tables.items()
     if format == "geoparquet":
         table.to_parquet(path)
     elif format == "geojson":
         # RFC 7946: longitude and latitude, seven decimals (a centimetre), no CRS member.
-        table.to_file(path, driver="GeoJSON", engine="pyogrio", RFC7946="YES")
+        table.to_file(path, driver="GeoJSON", engine="pyogrio", layer=name, RFC7946="YES")
     else:
         flat = pd.DataFrame(table.drop(columns="geometry"))
         separator = ";" if decimal == "," else ","
