@@ -200,10 +200,7 @@ def occupancy(
     skies: Annotated[
         int, typer.Option("--skies", min=1, help="Yards seen under cloud, shadow and snow.")
     ] = 30,
-    strips: Annotated[
-        int,
-        typer.Option("--strips", min=1, help="Yards of the second simulator."),
-    ] = 30,
+    strips: Annotated[int, typer.Option("--strips", min=1, help="Yards of the second simulator.")] = 30,
     ground: Annotated[
         list[Path] | None,
         typer.Option(

@@ -52,8 +52,7 @@ def chart(
         typer.Option("--until", metavar="YYYY-MM-DD", formats=["%Y-%m-%d"], help="Last day to draw."),
     ] = None,
     line_days: Annotated[
-        float,
-        typer.Option("--line-days", metavar="DAYS", min=0, help="No line is drawn over a longer gap."),
+        float, typer.Option("--line-days", metavar="DAYS", min=0, help="No line is drawn over a longer gap.")
     ] = 21.0,
     width_mm: Annotated[
         float, typer.Option("--width", metavar="MM", min=80, max=1000, help="Width of the page's text.")
@@ -159,8 +158,7 @@ def report(
 
 def overview(
     stores: Annotated[
-        list[str],
-        typer.Option("--stores", "--store", metavar="DIR_OR_URL", help="A store; may be repeated."),
+        list[str], typer.Option("--stores", "--store", metavar="DIR_OR_URL", help="A store; may be repeated.")
     ],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="The page (.html) to write or replace.")

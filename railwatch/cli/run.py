@@ -68,8 +68,7 @@ def run(
     hindcast: Annotated[
         bool,
         typer.Option(
-            "--hindcast",
-            help="Sentinel-2: set a date against clear dates after it, too, not only before it.",
+            "--hindcast", help="Sentinel-2: set a date against clear dates after it, too, not only before it."
         ),
     ] = False,
     alert_command: Annotated[
