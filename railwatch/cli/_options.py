@@ -81,6 +81,32 @@ AssumptionsOption = Annotated[
 SettingsDeviceOption = Annotated[
     Device | None, typer.Option("--device", help="Where the network runs; by default what the settings say.")
 ]
+AlertCommandOption = Annotated[
+    str | None,
+    typer.Option(
+        "--alert-command",
+        metavar="CMD",
+        help="Run this when a verdict is elevated or higher, with its JSON on stdin: once a date, and again "
+        "if the verdict gets higher. No shell is used.",
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=1,
+        help="Processes on this machine; by default as many as its cores and the work ask for.",
+    ),
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Work on the Dask cluster of this scheduler; its workers have to reach scenes and store.",
+    ),
+]
 AlertTimeoutOption = Annotated[
     float, typer.Option("--alert-timeout", metavar="SECONDS", min=0.1, help="How long that command may take.")
 ]

@@ -140,10 +140,9 @@ def _write(
         table.to_file(path, driver="GeoJSON", engine="pyogrio", layer=name, RFC7946="YES")
     else:
         flat = pd.DataFrame(table.drop(columns="geometry"))
-        separator = ";" if decimal == "," else ","
         names = [str(name) for name in flat]
         rows = ({str(name): value for name, value in row.items()} for row in flat.to_dict("records"))
-        text = csv_text(rows, names, decimal=decimal, separator=separator)
+        text = csv_text(rows, names, decimal=decimal)
         # A spreadsheet of another language than English guesses wrongly without the mark.
         path.write_bytes(text.encode("utf-8-sig" if localised else "utf-8"))
 

@@ -32,6 +32,7 @@ from railwatch.pages.charts.style import (
     GREY,
     LIGHT,
     METHOD_MARKS,
+    PAGE,
     PALE,
     PUBLISHED_COLOUR,
     SKY,
@@ -93,7 +94,7 @@ class SeriesFrame:
     top_value: float
 
 
-def draw_series(history: History, style: PageStyle | None = None, *, gap_days: float = GAP_DAYS) -> Figure:
+def draw_series(history: History, style: PageStyle = PAGE, *, gap_days: float = GAP_DAYS) -> Figure:
     """Draw the counts of a place over time.
 
     Args:
@@ -101,23 +102,22 @@ def draw_series(history: History, style: PageStyle | None = None, *, gap_days: f
         style: Size and type.
         gap_days: Longest time between two images that a line may cross.
     """
-    chosen = style or PageStyle()
     first, last = history.span()
     series = DrawnSeries(history)
     ceilings = history.ceilings()
     opening = _opening(history)
-    with drawing(chosen):
-        page = _page(series, opening, chosen)
+    with drawing(style):
+        page = _page(series, opening, style)
         height = page.body_mm
         axes = page.axes(0.0, height - _STRIP_ROOM_MM)
         strip = page.axes(height - _STRIP_ROOM_MM + 3.0, _STRIP_MM, share=axes)
-        most = max(3, round(chosen.width_mm / 19.0))
+        most = max(3, round(style.width_mm / 19.0))
         count_axis(axes, _highest(series, ceilings))
         date_axis(axes, first, last, most)
         axes.tick_params(axis="x", labelbottom=False, length=0)
         axes.spines["bottom"].set_color(LIGHT)
         if opening is not None:
-            draw_window(axes, opening, chosen)
+            draw_window(axes, opening, style)
         for number, (start, end) in enumerate(history.unseen()):
             draw_unseen(axes, number_of(start), number_of(end), f"unseen.{number}")
         for ceiling in ceilings:
@@ -131,7 +131,7 @@ def draw_series(history: History, style: PageStyle | None = None, *, gap_days: f
         date_axis(strip, first, last, most)
         if not series.records:
             say_nothing(axes, "no dated count in this period")
-        draw_labels(axes, series, opening, chosen)
+        draw_labels(axes, series, opening, style)
         return page.figure
 
 

@@ -84,7 +84,6 @@ class PageStyle:
 
     Attributes:
         width_mm: Width; 170 mm is the text width of an A4 page.
-        height_mm: Height, or None for the kind's own.
         dpi: Resolution of a PNG.
         svg_text: ``path`` draws letters as shapes (looks the same everywhere); ``text`` keeps them as
             text (searchable, smaller, needs the font).
@@ -92,7 +91,6 @@ class PageStyle:
     """
 
     width_mm: float = 170.0
-    height_mm: float | None = None
     dpi: int = 200
     svg_text: SvgText = "path"
     bare: bool = False
@@ -105,6 +103,10 @@ class PageStyle:
     def figure(self, height_mm: float) -> Figure:
         """Return an empty figure of the style's width and a height."""
         return Figure(figsize=(self.width_mm * MM, height_mm * MM), dpi=self.dpi, facecolor="white")
+
+
+PAGE = PageStyle()
+"""A page of A4."""
 
 
 @contextmanager
@@ -276,7 +278,7 @@ def format_of(path: Path) -> str:
     return name
 
 
-def to_bytes(figure: Figure, name: str, style: PageStyle | None = None, *, title: str = "") -> bytes:
+def to_bytes(figure: Figure, name: str, style: PageStyle = PAGE, *, title: str = "") -> bytes:
     """Return a figure as a file's content; the same figure gives the same bytes.
 
     Args:
@@ -285,19 +287,18 @@ def to_bytes(figure: Figure, name: str, style: PageStyle | None = None, *, title
         style: As it was drawn with.
         title: For the file's metadata.
     """
-    chosen = style or PageStyle()
     by_format: dict[str, dict[str, Any]] = {
         "png": {"Title": title, "Software": "railwatch"},
         "svg": {"Title": title, "Creator": "railwatch", "Date": None},
         "pdf": {"Title": title, "Creator": "railwatch", "CreationDate": None, "ModDate": None},
     }
     content = io.BytesIO()
-    with drawing(chosen):
-        figure.savefig(content, format=name, dpi=chosen.dpi, metadata=by_format[name])
+    with drawing(style):
+        figure.savefig(content, format=name, dpi=style.dpi, metadata=by_format[name])
     return content.getvalue()
 
 
-def write_chart(figure: Figure, path: Path, style: PageStyle | None = None, *, title: str = "") -> Path:
+def write_chart(figure: Figure, path: Path, style: PageStyle = PAGE, *, title: str = "") -> Path:
     """Write a figure.
 
     Args:
