@@ -107,9 +107,9 @@ def whole_database(path: Path) -> None:
             (said,) = database.execute("PRAGMA integrity_check(1)").fetchone()
         database.close()
     except sqlite3.Error as error:
-        raise OSError(5, f"what was written can't be read back ({error})", str(path)) from error
+        raise _not_whole(path, error) from error
     if said != "ok":
-        raise OSError(5, f"what was written can't be read back ({said})", str(path))
+        raise _not_whole(path, said)
 
 
 def whole_archive(path: Path) -> None:
@@ -122,9 +122,9 @@ def whole_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except zipfile.BadZipFile as error:
-        raise OSError(5, f"what was written can't be read back ({error})", str(path)) from error
+        raise _not_whole(path, error) from error
     if damaged is not None:
-        raise OSError(5, f"what was written can't be read back ({damaged})", str(path))
+        raise _not_whole(path, damaged)
 
 
 def whole_parquet(path: Path) -> None:
@@ -139,7 +139,11 @@ def whole_parquet(path: Path) -> None:
     try:
         pq.read_table(path)
     except pa.ArrowException as error:
-        raise OSError(5, f"what was written can't be read back ({error})", str(path)) from error
+        raise _not_whole(path, error) from error
+
+
+def _not_whole(path: Path, said: object) -> OSError:
+    return OSError(5, f"what was written can't be read back ({said})", str(path))
 
 
 def temporary_beside(path: Path) -> Path:

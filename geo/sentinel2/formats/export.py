@@ -223,17 +223,11 @@ def _undeclared_sources(
                 dates = stacked(image.header.descriptions)
             except SceneError as error:
                 raise SceneError(f"{path}: {error}; {HOW}") from error
-            if len(dates) > 1:
-                for moment, bands in dates.items():
-                    yield _ExportSource(
-                        moment, {band: (image, index) for band, index in bands.items()}, declared, by, moment
-                    )
-                return
             for moment, bands in dates.items():
                 found = {band: (image, index) for band, index in bands.items()}
-                if found:
-                    yield _ExportSource("", found, declared, by, moment)
-                    return
+                yield _ExportSource(moment if len(dates) > 1 else "", found, declared, by, moment)
+            if dates:
+                return
     else:
         for image in images:
             match = last_band(image.stem)

@@ -37,10 +37,10 @@ from geo.sentinel2.formats.product_names import (
     SWIR_BAND,
     TEN_METRE_BANDS,
     is_modern,
-    iso_time,
     parse_datatake,
     parse_product_name,
     platform_of,
+    time_or_none,
 )
 from geo.sentinel2.formats.radiometric_offset import decide, floors
 from geo.sentinel2.formats.safe import ten_metre_header
@@ -209,15 +209,18 @@ def item_metadata(item: Mapping[str, Any]) -> ItemMetadata:
     product = _text(properties, "s2:product_uri") or ""
     parsed = parse_product_name(product) or parse_product_name(identifier)
     datatake = parse_datatake(_text(properties, "s2:datatake_id", "eopf:datatake_id") or "")
-    seen = _time(_text(properties, "datetime", "start_datetime"))
+    seen = time_or_none(_text(properties, "datetime", "start_datetime"))
     start = datatake.start if datatake else parsed.start if parsed else None
     when = start or seen
     if when is None:
         raise SceneError("doesn't say when it was taken")
-    first, last = (_time(_text(properties, key)) for key in ("start_datetime", "end_datetime"))
+    first, last = (time_or_none(_text(properties, key)) for key in ("start_datetime", "end_datetime"))
     if start is None and first is not None and last is not None and last - first > _LONGEST_ITEM:
         raise SceneError(f"is made of several days ({first.date()} to {last.date()})")
-    orbit = _integer(properties.get("sat:relative_orbit"))
+    orbit = properties.get("sat:relative_orbit")
+    if not isinstance(orbit, int) or not 1 <= orbit <= 143 or orbit is True:
+        named = parsed or datatake
+        orbit = named.relative_orbit if named else None
     baseline = _text(
         properties, "s2:processing_baseline", "sentinel2:processing_baseline", "processing:version"
     )
@@ -233,19 +236,12 @@ def item_metadata(item: Mapping[str, Any]) -> ItemMetadata:
         platform=_platform(properties, identifier),
         datetime=when.replace(microsecond=0),
         clock="datatake" if start else "tile",
-        relative_orbit=(
-            orbit
-            if orbit is not None and 1 <= orbit <= 143
-            else parsed.relative_orbit
-            if parsed
-            else datatake.relative_orbit
-            if datatake
-            else None
-        ),
+        relative_orbit=orbit,
         baseline=baseline,
         tile=_tile(properties) or (parsed.tile if parsed else None),
         product=product,
-        generated=(parsed.generated if parsed else None) or _time(_text(properties, "s2:generation_time")),
+        generated=(parsed.generated if parsed else None)
+        or time_or_none(_text(properties, "s2:generation_time")),
         seen=seen,
         removed=_flag(properties, "earthsearch:boa_offset_applied", "sentinel:boa_offset_applied"),
         sun_azimuth_deg=_float(properties.get("view:sun_azimuth", properties.get("s2:mean_solar_azimuth"))),
@@ -617,14 +613,3 @@ def _flag(properties: Mapping[str, Any], *keys: str) -> bool | None:
 def _float(value: Any) -> float | None:
     known = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if known else None
-
-
-def _integer(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _time(text: str | None) -> dt.datetime | None:
-    try:
-        return iso_time(text) if text else None
-    except ValueError:
-        return None
