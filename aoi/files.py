@@ -64,9 +64,10 @@ def replacing(path: Path, check: Callable[[Path], object] | None = None) -> Iter
         temporary.replace(target)
         fsync_folder(target.parent)
     finally:
-        for left in (temporary, *_companions(temporary)):
+        # Libraries leave files beside the one that they write: SQLite its journals, GDAL its side files.
+        for ending in ("", "-journal", "-wal", "-shm", ".aux.xml"):
             with suppress(OSError):
-                left.unlink(missing_ok=True)
+                temporary.with_name(temporary.name + ending).unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -208,13 +209,6 @@ def fsync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def _companions(temporary: Path) -> list[Path]:
-    """What libraries leave beside a file that they write: SQLite's journals, GDAL's side files."""
-    return [
-        temporary.with_name(temporary.name + ending) for ending in ("-journal", "-wal", "-shm", ".aux.xml")
-    ]
-
-
 @cache
 def _writer() -> str:
     """A short name of this machine since its start and of this process namespace, without separators.
@@ -260,7 +254,7 @@ def _alive(process: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:
-        return True
+        pass
     return True
 
 

@@ -19,7 +19,7 @@ from rasterio.warp import reproject, transform_bounds
 
 from geo.coverage import area_in_pixels
 from geo.errors import SceneError
-from geo.ground_metric import apply_affine, composed
+from geo.ground_metric import apply_affine, pixels_around
 from geo.rendering import PixelReader, RawPixels
 from geo.resample import Window
 from geo.scene import Scene, scene_id
@@ -65,7 +65,7 @@ def mosaic(scenes: Sequence[Scene], area: AreaOfInterest) -> Scene:
     bottom = math.ceil(min(whole[3], wanted[3] + margin[1]))
     if left >= right or top >= bottom:
         raise SceneError(f"{first.path}: the area {area.name} doesn't touch the scene")
-    transform = composed(first.transform, Affine.translation(left, top))
+    transform = first.transform @ Affine.translation(left, top)
     source = MosaicSource(tuple(scenes), first.crs, transform, right - left, bottom - top, first.channels)
     return Scene.build(
         path=first.path,
@@ -180,22 +180,18 @@ class MosaicReader:
         """The same for a file on another grid: interpolated."""
         member, source = self.source.members[index], self.source
         x0, y0, x1, y1 = window
-        transform = composed(source.transform, Affine.translation(x0, y0))
+        transform = source.transform @ Affine.translation(x0, y0)
         corners = apply_affine(transform, [(0, 0), (x1 - x0, 0), (0, y1 - y0), (x1 - x0, y1 - y0)])
         bounds = transform_bounds(
             source.crs, member.crs, *corners.min(axis=0), *corners.max(axis=0), densify_pts=21
         )
-        west, south, east, north = bounds
-        pixels = apply_affine(~member.transform, [(west, south), (west, north), (east, south), (east, north)])
-        left, top = (max(math.floor(value) - _KERNEL_PX, 0) for value in pixels.min(axis=0))
-        right = min(math.ceil(pixels[:, 0].max()) + _KERNEL_PX, member.width)
-        bottom = min(math.ceil(pixels[:, 1].max()) + _KERNEL_PX, member.height)
-        if left >= right or top >= bottom:
+        inner = pixels_around(bounds, member.transform, (member.width, member.height), _KERNEL_PX)
+        if inner is None:
             return None
-        numbers, valid = self._reader(index).read((left, top, right, bottom))
+        numbers, valid = self._reader(index).read(inner)
         shape = y1 - y0, x1 - x0
         places: dict[str, Any] = {
-            "src_transform": composed(member.transform, Affine.translation(left, top)),
+            "src_transform": member.transform @ Affine.translation(*inner[:2]),
             "src_crs": member.crs,
             "dst_transform": transform,
             "dst_crs": source.crs,

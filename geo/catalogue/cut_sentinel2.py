@@ -25,7 +25,7 @@ from geo.errors import SceneError
 from geo.grid import Grid
 from geo.sentinel2.chip import chip_grid
 from geo.sentinel2.formats.find import find_products
-from geo.sentinel2.formats.product import Product
+from geo.sentinel2.formats.product import Band, Product
 from geo.sentinel2.formats.product_names import CLASSES, SWIR_BAND, TEN_METRE_BANDS
 from geo.sentinel2.formats.raster_band import placed
 from geo.sentinel2.formats.stac_item import Asset, ItemMetadata
@@ -90,8 +90,9 @@ def cut_sentinel2(
         local = _all_or_first_fault(pool, bring, wanted)
     product = _product(scene, local, parts)
     crop = _crop_of(product, grid)
-    planes, names = [], [*product.bands, *([CLASSES] if product.classes is not None else [])]
-    for band in (*product.bands.values(), *([product.classes] if product.classes is not None else [])):
+    read = [*product.bands.values(), *([] if product.classes is None else [product.classes])]
+    planes = []
+    for band in read:
         numbers, _ = placed(
             band.path,
             band.index,
@@ -107,7 +108,7 @@ def cut_sentinel2(
         planes.append(np.where(valid, np.rint(numbers).clip(least, 65534), 0).astype(np.uint16))
     if not any(plane.any() for plane in planes[: len(TEN_METRE_BANDS)]):
         raise EmptyScene("it has no pixel in the area")
-    bands = [_band_entry(product, name) for name in names]
+    bands = [_band_entry(band) for band in read]
     write_cog(image, np.stack(planes), crop.crs, crop.transform, nodata=0, bands=bands, tags=tags_of(scene))
     asset = {
         "bands": bands,
@@ -207,16 +208,13 @@ def _product(scene: RemoteScene, local: Sequence[tuple[Asset, Path]], folder: Pa
     return products[0]
 
 
-def _band_entry(product: Product, name: str) -> dict[str, Any]:
-    if name == CLASSES:
-        return {"name": name, "nodata": 0, "data_type": "uint16"}
-    band = product.bands[name]
+def _band_entry(band: Band) -> dict[str, Any]:
+    entry = {"name": band.name, "nodata": 0, "data_type": "uint16"}
+    if band.name == CLASSES:
+        return entry
     common = {"B02": "blue", "B03": "green", "B04": "red", "B08": "nir", "B11": "swir16"}
-    return {
-        "name": name,
-        "eo:common_name": common[name],
-        "nodata": 0,
-        "data_type": "uint16",
+    return entry | {
+        "eo:common_name": common[band.name],
         "raster:scale": band.scale,
         "raster:offset": round(band.offset, 9),
     }

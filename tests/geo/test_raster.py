@@ -17,7 +17,6 @@ from pyproj import CRS
 
 from aoi.geodesy import datum_doubt
 from geo import Scene, SceneError, TileGrid, open_scene, tiles, valid_fraction
-from geo.ground_metric import composed
 from geo.image_files import foreign_format, images_at, parse_crs
 from geo.orientation import upright
 from geo.raster_source import is_mask
@@ -230,11 +229,11 @@ def stored(path: Path, image: np.ndarray, way: int) -> Path:
     transform = Affine(0.5, 0, EAST, 0, -0.5, NORTH)
     height, width = image.shape[1:]
     if way & 1:
-        image, transform = image[:, :, ::-1], composed(transform, Affine(-1, 0, width, 0, 1, 0))
+        image, transform = image[:, :, ::-1], transform @ Affine(-1, 0, width, 0, 1, 0)
     if way & 2:
-        image, transform = image[:, ::-1], composed(transform, Affine(1, 0, 0, 0, -1, height))
+        image, transform = image[:, ::-1], transform @ Affine(1, 0, 0, 0, -1, height)
     if way & 4:
-        image, transform = image.swapaxes(1, 2), composed(transform, Affine(0, 1, 0, 1, 0, 0))
+        image, transform = image.swapaxes(1, 2), transform @ Affine(0, 1, 0, 1, 0, 0)
     return write(path, np.ascontiguousarray(image), crs=UTM, transform=transform)
 
 

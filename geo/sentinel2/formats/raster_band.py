@@ -24,7 +24,7 @@ from rasterio.windows import Window
 from aoi.gdal import open_raster, raster_descriptions, raster_tags
 from aoi.references import RefusedFileError
 from geo.errors import SceneError
-from geo.ground_metric import apply_affine
+from geo.ground_metric import apply_affine, pixels_around
 
 if TYPE_CHECKING:
     from geo.grid import Grid
@@ -234,7 +234,7 @@ def averaged(
         bottom = min(math.ceil(float(places[1].max())) + reach, image.height)
         if left >= right or top >= bottom:
             return target
-        numbers = _read(image, path, index, Window(left, top, right - left, bottom - top), nothing)
+        numbers = _read(image, path, index, _window(left, top, right, bottom), nothing)
     known = np.isfinite(numbers)
     maps = [(one - corner - 0.5).astype(np.float32) for one, corner in zip(places, (left, top), strict=True)]
 
@@ -292,7 +292,7 @@ def _copy(
     top, left = max(shift[0], 0), max(shift[1], 0)
     bottom, right = min(shift[0] + shape[0], image.height), min(shift[1] + shape[1], image.width)
     if top < bottom and left < right:
-        part = _read(image, path, index, Window(left, top, right - left, bottom - top), nothing)
+        part = _read(image, path, index, _window(left, top, right, bottom), nothing)
         target[top - shift[0] : bottom - shift[0], left - shift[1] : right - shift[1]] = part
     return target
 
@@ -309,14 +309,11 @@ def _source_window(
         return None
     if not all(map(math.isfinite, bounds)):
         return None
-    west, south, east, north = bounds
-    corners = [(west, south), (west, north), (east, south), (east, north)]
-    pixels = apply_affine(~image.transform, corners)
-    left, top = (max(math.floor(value) - _KERNEL_PX, 0) for value in pixels.min(axis=0))
-    right = min(math.ceil(pixels[:, 0].max()) + _KERNEL_PX, image.width)
-    bottom = min(math.ceil(pixels[:, 1].max()) + _KERNEL_PX, image.height)
-    if left >= right or top >= bottom:
-        return None
+    found = pixels_around(bounds, image.transform, (image.width, image.height), _KERNEL_PX)
+    return None if found is None else _window(*found)
+
+
+def _window(left: int, top: int, right: int, bottom: int) -> Window:
     return Window(left, top, right - left, bottom - top)
 
 
