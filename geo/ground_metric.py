@@ -32,6 +32,7 @@ _WGS84 = Geod(ellps="WGS84")
 # geodesic, short against the scale on which any projection bends.
 _STEP_PX = 8.0
 _per_thread = threading.local()
+_SAME_PX = 1e-3  # rasters whose pixels lie this near to each other have one lattice
 
 
 def apply_affine(transform: Affine, xy: npt.ArrayLike) -> FloatArray:
@@ -40,6 +41,16 @@ def apply_affine(transform: Affine, xy: npt.ArrayLike) -> FloatArray:
     x, y = points[:, 0], points[:, 1]
     a, b, c, d, e, f = tuple(transform)[:6]
     return np.column_stack([a * x + b * y + c, d * x + e * y + f])
+
+
+def lattice_shift(own: Affine, other: Affine) -> tuple[int, int] | None:
+    """Column and row in a raster of another one's first pixel, if their pixels are the same ones."""
+    size = math.sqrt(abs(other.determinant))
+    if any(abs(getattr(own, name) - getattr(other, name)) > size * 1e-9 for name in "abde"):
+        return None
+    x, y = apply_affine(~own, [(other.c, other.f)])[0]
+    near = abs(x - round(x)) <= _SAME_PX and abs(y - round(y)) <= _SAME_PX
+    return (round(x), round(y)) if near else None
 
 
 def pixels_around(

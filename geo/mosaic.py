@@ -19,7 +19,7 @@ from rasterio.warp import reproject, transform_bounds
 
 from geo.coverage import area_in_pixels
 from geo.errors import SceneError
-from geo.ground_metric import apply_affine, pixels_around
+from geo.ground_metric import apply_affine, lattice_shift, pixels_around
 from geo.rendering import PixelReader, RawPixels
 from geo.resample import Window
 from geo.scene import Scene, scene_id
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from aoi import AreaOfInterest
 
 
-# Grids whose pixels lie this near to each other, in pixels, are one: pixels are copied and not interpolated.
-_SAME_PX = 1e-3
 # Pixels beside a window that interpolation may reach into.
 _KERNEL_PX = 4
 # What is kept beside the area, metres: for the detector's halo, and for pictures.
@@ -165,7 +163,8 @@ class MosaicReader:
     def _of(self, index: int, window: Window) -> RawPixels | None:
         """What one file has in a window, None if it doesn't reach there."""
         member = self.source.members[index]
-        shift = _lattice_shift(member, self.source)
+        same = member.crs == self.source.crs
+        shift = lattice_shift(member.transform, self.source.transform) if same else None
         if shift is None:
             return self._warped(index, window)
         x0, y0, x1, y1 = (value + shift[number % 2] for number, value in enumerate(window))
@@ -209,20 +208,6 @@ class MosaicReader:
         if index not in self.readers:
             self.readers[index] = self.stack.enter_context(self.source.members[index].source.open())
         return self.readers[index]
-
-
-def _lattice_shift(member: Scene, grid: MosaicSource) -> tuple[int, int] | None:
-    """Column and row of a file at the grid's first pixel, if their pixels are the same ones."""
-    if member.crs != grid.crs:
-        return None
-    own, other = member.transform, grid.transform
-    size = math.sqrt(abs(other.determinant))
-    if any(abs(getattr(own, name) - getattr(other, name)) > size * 1e-9 for name in "abde"):
-        return None
-    x, y = apply_affine(~own, [(other.c, other.f)])[0]
-    if abs(x - round(x)) > _SAME_PX or abs(y - round(y)) > _SAME_PX:
-        return None
-    return round(x), round(y)
 
 
 def _bounds_px(grid: Scene, member: Scene) -> tuple[float, float, float, float]:

@@ -22,16 +22,7 @@ from geo.file_tree import FileTree, ZipFileTree, parent
 from geo.filename_metadata import acquisition_time, sensor_name
 from geo.ground_metric import apply_affine, doubt_at
 from geo.sentinel2.formats.declaration import Declaration, Declared, parse_declaration
-from geo.sentinel2.formats.product import (
-    EIGHT_BITS,
-    QUANTIFICATION,
-    SATURATED,
-    Band,
-    Clock,
-    Product,
-    build_product,
-    lacking,
-)
+from geo.sentinel2.formats.product import EIGHT_BITS, QUANTIFICATION, Clock, Product, build_product, lacking
 from geo.sentinel2.formats.product_names import (
     CLASSES,
     DECLARATION,
@@ -42,7 +33,7 @@ from geo.sentinel2.formats.product_names import (
     tile_in,
 )
 from geo.sentinel2.formats.radiometric_offset import decide, floors
-from geo.sentinel2.formats.raster_band import header, sample
+from geo.sentinel2.formats.raster_band import SATURATED, Band, header, sample
 from geo.sentinel2.formats.recognise import (
     ENGINE_INDEX,
     TEN_METRES,
@@ -369,7 +360,7 @@ def _scaled(
             name: replace(band, scale=own[name][0], offset=own[name][1], nothing=nothing)
             for name, band in bare.items()
         }, ["scale and offset as the file itself declares"]
-    numbers = sample(bare["B04"].path, bare["B04"].index)
+    numbers = sample(bare["B04"])
     seen = numbers[np.isfinite(numbers) & ~np.isin(numbers, nothing)]
     if not seen.size:
         raise SceneError(f"{path}: holds no data")
@@ -411,7 +402,7 @@ def _check_reflectance(path: Path, band: Band, source: _ExportSource) -> None:
     Raises:
         SceneError: The numbers aren't reflectances then.
     """
-    numbers = sample(band.path, band.index)
+    numbers = sample(band)
     seen = numbers[np.isfinite(numbers) & ~np.isin(numbers, band.nothing)]
     if not seen.size:
         return

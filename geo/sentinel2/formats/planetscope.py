@@ -21,18 +21,10 @@ from geo.errors import Refusal, SceneError
 from geo.file_tree import FileTree
 from geo.sentinel2.constellation import PLANETSCOPE, SIMULATED
 from geo.sentinel2.formats.esa_xml import XmlTexts, finite_number, parsed_xml
-from geo.sentinel2.formats.product import (
-    EIGHT_BITS,
-    NO_DATA,
-    QUANTIFICATION,
-    Band,
-    Product,
-    build_product,
-    lacking,
-)
+from geo.sentinel2.formats.product import EIGHT_BITS, QUANTIFICATION, Product, build_product, lacking
 from geo.sentinel2.formats.product_names import TEN_METRE_BANDS, SceneFiles, time_or_none
 from geo.sentinel2.formats.raster_band import BANDS as MASK_BANDS
-from geo.sentinel2.formats.raster_band import MASK, Header, header
+from geo.sentinel2.formats.raster_band import MASK, NO_DATA, Band, Header, header
 from geo.sentinel2.formats.recognise import described
 
 _ORDER = (

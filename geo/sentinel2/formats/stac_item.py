@@ -21,16 +21,7 @@ from urllib.parse import unquote, urlsplit
 from geo.errors import Refusal, SceneError
 from geo.file_tree import FileTree, joined, parent
 from geo.sentinel2.formats.esa_xml import LARGEST_OFFSET
-from geo.sentinel2.formats.product import (
-    NO_DATA,
-    QUANTIFICATION,
-    SATURATED,
-    Band,
-    Clock,
-    Product,
-    build_product,
-    lacking,
-)
+from geo.sentinel2.formats.product import QUANTIFICATION, Clock, Product, build_product, lacking
 from geo.sentinel2.formats.product_names import (
     CLASSES,
     SHIFT,
@@ -43,6 +34,7 @@ from geo.sentinel2.formats.product_names import (
     time_or_none,
 )
 from geo.sentinel2.formats.radiometric_offset import decide, floors
+from geo.sentinel2.formats.raster_band import NO_DATA, SATURATED, Band
 from geo.sentinel2.formats.safe import ten_metre_header
 
 Publisher = Literal[
