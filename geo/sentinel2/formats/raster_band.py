@@ -180,17 +180,11 @@ def placed(band: Band, grid: Grid, *, nearest: bool = False) -> tuple[NDArray[np
     with _positioned(band) as image:
         shift = lattice_shift(image.transform, grid.transform) if image.crs == grid.crs else None
         if shift is not None:
-            left, top = max(shift[0], 0), max(shift[1], 0)
-            right, bottom = (
-                min(shift[0] + grid.shape[1], image.width),
-                min(shift[1] + grid.shape[0], image.height),
-            )
+            (x, y), (h, w) = shift, grid.shape
+            left, top, right, bottom = max(x, 0), max(y, 0), min(x + w, image.width), min(y + h, image.height)
             if top < bottom and left < right:
-                rows, columns = (
-                    slice(top - shift[1], bottom - shift[1]),
-                    slice(left - shift[0], right - shift[0]),
-                )
-                target[rows, columns] = _read(image, band, left, top, right, bottom)
+                part = _read(image, band, _window(left, top, right, bottom))
+                target[top - y : bottom - y, left - x : right - x] = part
             return target, True
         window = _source_window(image, grid)
         if window is None:
