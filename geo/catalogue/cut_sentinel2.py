@@ -18,8 +18,8 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from geo.catalogue.cog import BESIDE_PX, EmptyScene, tags_of, window_in, write_cog
-from geo.catalogue.network import Network, RequestTally
-from geo.catalogue.remote_image import measure_remote, open_remote
+from geo.catalogue.network import RequestTally
+from geo.catalogue.remote_image import Fetcher
 from geo.catalogue.remote_scene import RemoteScene
 from geo.errors import SceneError
 from geo.grid import Grid
@@ -39,26 +39,22 @@ _SAMPLE_PX = 512
 
 
 def cut_sentinel2(
-    network: Network,
+    fetcher: Fetcher,
     scene: RemoteScene,
     metadata: ItemMetadata,
     area: AreaOfInterest,
     work: Path,
     image: Path,
-    sign: Callable[[str], str],
-    traffic: RequestTally,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the bands and write them as one image.
 
     Args:
-        network: Asks the server.
+        fetcher: Fetches images.
         scene: The scene.
         metadata: What its item says.
         area: In longitude and latitude.
         work: A folder for parts.
         image: The COG to write.
-        sign: Gives links with valid tokens.
-        traffic: Counts requests and bytes.
 
     Returns:
         The image's asset, without its link, and further properties of its item.
@@ -75,18 +71,10 @@ def cut_sentinel2(
     parts.mkdir()
 
     def bring(asset: Asset) -> tuple[Asset, Path]:
-        path = open_remote(
-            network,
-            asset.href,
-            parts / asset.band,
-            window_of,
-            sign=sign,
-            overview_px=_sampled(metadata, asset),
-            traffic=traffic,
-        )
-        return asset, path
+        sample_px = _sampled(metadata, asset)
+        return asset, fetcher.fetch(asset.href, parts / asset.band, window_of, sample_px)
 
-    with ThreadPoolExecutor(min(len(wanted), network.connections)) as pool:
+    with ThreadPoolExecutor(min(len(wanted), fetcher.network.connections)) as pool:
         local = _all_or_first_fault(pool, bring, wanted)
     product = _product(scene, local, parts)
     crop = _crop_of(product, grid)
@@ -113,13 +101,7 @@ def cut_sentinel2(
 
 
 def measure_sentinel2(
-    network: Network,
-    scene: RemoteScene,
-    metadata: ItemMetadata,
-    area: AreaOfInterest,
-    work: Path,
-    *,
-    sign: Callable[[str], str],
+    fetcher: Fetcher, scene: RemoteScene, metadata: ItemMetadata, area: AreaOfInterest, work: Path
 ) -> RequestTally | None:
     """Say what `cut_sentinel2` would take, by the headers; None for images without a list of tiles.
 
@@ -130,14 +112,7 @@ def measure_sentinel2(
     window_of = _window_of(scene, chip_grid(area))
     total = RequestTally()
     for asset in _wanted(metadata):
-        one = measure_remote(
-            network,
-            asset.href,
-            work / asset.band,
-            window_of,
-            sign=sign,
-            overview_px=_sampled(metadata, asset),
-        )
+        one = fetcher.measure(asset.href, work / asset.band, window_of, _sampled(metadata, asset))
         if one is None:
             return None
         total += one

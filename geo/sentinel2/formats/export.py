@@ -119,19 +119,16 @@ def open_exports(
     for name, image in images.items():
         if name in done:
             continue
-        match = last_band(image.stem)
-        single = image.header.count == 1 and match is not None
-        key = (
-            (parent(name), image.stem[: match.start()] + image.stem[match.end() :])
-            if single and match is not None
-            else (name, "")
-        )
+        key, match = (name, ""), last_band(image.stem)
+        if image.header.count == 1 and match is not None:
+            key = parent(name), image.stem[: match.start()] + image.stem[match.end() :]
         groups.setdefault(key, []).append(image)
     for together in groups.values():
         first = together[0].name
         declaration = _declaration_for(tree, declarations, first)
         path = tree.file(first)
-        files = _files(tree, [image.name for image in together], declaration)
+        by = {declaration.path} if declaration is not None else set()
+        files = tuple(sorted({*by, *(tree.file(image.name) for image in together)}))
         try:
             for source in _undeclared_sources(together, declaration, path):
                 products.append(_assembled(tree, path, source, files))
@@ -451,8 +448,3 @@ def _level(text: str, classified: bool) -> str:
     if "L1C" in upper or "S2_HARMONIZED" in upper:
         return "L1C"
     return "unknown"
-
-
-def _files(tree: FileTree, names: Sequence[str], declaration: Declaration | None) -> tuple[Path, ...]:
-    by = {declaration.path} if declaration is not None else set()
-    return tuple(sorted({*by, *(tree.file(name) for name in names)}))

@@ -141,11 +141,10 @@ class ItemMetadata:
         Raises:
             SceneError: The bands' differ, or no publisher does such a thing.
         """
-        chosen = self.originals if originals else self.assets
         offsets = {
             round(asset.offset / (asset.scale or 1.0 / QUANTIFICATION), 6)
-            for band in (*TEN_METRE_BANDS, SWIR_BAND)
-            if (asset := chosen.get(band)) is not None and asset.offset is not None
+            for asset in self._measured(originals)
+            if asset.offset is not None
         }
         if len(offsets) > 1:
             raise SceneError(
@@ -162,16 +161,17 @@ class ItemMetadata:
         Raises:
             SceneError: The bands' differ, or no publisher does such a thing.
         """
-        chosen = self.originals if originals else self.assets
-        scales = {
-            asset.scale
-            for band in (*TEN_METRE_BANDS, SWIR_BAND)
-            if (asset := chosen.get(band)) is not None and asset.scale is not None
-        } or {1.0 / QUANTIFICATION}
+        scales = {one.scale for one in self._measured(originals) if one.scale is not None}
+        scales = scales or {1.0 / QUANTIFICATION}
         if len(scales) > 1 or not all(_SCALES[0] <= value <= _SCALES[1] for value in scales):
             said = " and ".join(f"{value:g}" for value in sorted(scales))
             raise SceneError(f"declares the scale {said}, which no publisher of Sentinel-2 data uses")
         return scales.pop()
+
+    def _measured(self, originals: bool) -> Iterator[Asset]:
+        """The images of reflectance."""
+        chosen = self.originals if originals else self.assets
+        return (chosen[band] for band in (*TEN_METRE_BANDS, SWIR_BAND) if band in chosen)
 
     def ruled(self) -> float | None:
         """The offset in ESA's own files by the processing baseline, in numbers; None without one."""
