@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from railwatch.history import Verdict
     from railwatch.history.sources import Sources
-    from railwatch.pipeline.run import Progress, RunResult
+    from railwatch.pipeline import Progress
+    from railwatch.pipeline.run import RunResult
     from railwatch.review.import_counts import ImportResult
     from railwatch.store.store import Store
 

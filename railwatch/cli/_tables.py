@@ -10,11 +10,6 @@ from railwatch.cli._common import console, printable, say, show, tell
 if TYPE_CHECKING:
     from railwatch.history import Verdict
 
-__all__ = [
-    "table",
-    "telling",
-]
-
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, title: str | None = None) -> None:
     """Prints a table on stdout; None becomes a dash, numbers are set to the right.

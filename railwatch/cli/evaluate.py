@@ -11,7 +11,13 @@ from typer.core import TyperGroup
 
 from aoi.files import write_text
 from railwatch.cli import _common, _tables
-from railwatch.cli._options import CarefulOption, DeviceOption, JsonOption, WeightsOption
+from railwatch.cli._options import (
+    CarefulOption,
+    DeviceOption,
+    JsonOption,
+    LabelledImagesOption,
+    WeightsOption,
+)
 
 # What people are shown, and how it is called; the files and the JSON hold more, under their own names.
 HEADINGS = {
@@ -61,9 +67,7 @@ def wagons(
         list[Path] | None,
         typer.Argument(help="Label files or folders of them (see docs/labels.md).", metavar="LABELS"),
     ] = None,
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of the labelled images.", metavar="DIR")
-    ] = None,
+    images: LabelledImagesOption = None,
     gsd: Annotated[
         float | None,
         typer.Option(

@@ -13,7 +13,13 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from railwatch.cli import _common
-from railwatch.cli._options import ConfigOption, Device, JsonOption, WeightsOption
+from railwatch.cli._options import (
+    AlertTimeoutOption,
+    ConfigOption,
+    JsonOption,
+    SettingsDeviceOption,
+    WeightsOption,
+)
 from railwatch.cli._tables import telling
 
 if TYPE_CHECKING:
@@ -269,14 +275,8 @@ def watch(
             help="Run this when a verdict is elevated or higher; as of 'railwatch run'.",
         ),
     ] = None,
-    alert_timeout: Annotated[
-        float,
-        typer.Option("--alert-timeout", metavar="SECONDS", min=0.1, help="How long that command may take."),
-    ] = 60.0,
-    device: Annotated[
-        Device | None,
-        typer.Option("--device", help="Where the network runs; by default what the settings say."),
-    ] = None,
+    alert_timeout: AlertTimeoutOption = 60.0,
+    device: SettingsDeviceOption = None,
     weights: WeightsOption = None,
     workers: Annotated[
         int | None, typer.Option("--workers", metavar="N", min=1, help="Processes on this machine.")

@@ -10,11 +10,12 @@ import typer
 
 from railwatch.cli import _common, _tables
 from railwatch.cli._options import (
+    AlertTimeoutOption,
     AoiOption,
     Backend,
     ConfigOption,
-    Device,
     JsonOption,
+    SettingsDeviceOption,
     StoreOption,
     WeightsOption,
 )
@@ -58,10 +59,7 @@ def run(
         str | None,
         typer.Option("--bbox", metavar="W,S,E,N", help="The area as a box in degrees, instead of --aoi."),
     ] = None,
-    device: Annotated[
-        Device | None,
-        typer.Option("--device", help="Where the network runs; by default what the settings say."),
-    ] = None,
+    device: SettingsDeviceOption = None,
     backend: Annotated[
         Backend | None,
         typer.Option("--backend", help="What runs the network; by default what the settings say."),
@@ -100,10 +98,7 @@ def run(
             help="Work on the Dask cluster of this scheduler; its workers have to reach scenes and store.",
         ),
     ] = None,
-    alert_timeout: Annotated[
-        float,
-        typer.Option("--alert-timeout", metavar="SECONDS", min=0.1, help="How long that command may take."),
-    ] = 60.0,
+    alert_timeout: AlertTimeoutOption = 60.0,
     as_json: JsonOption = False,
 ) -> None:
     """Count the freight cars of an area on [bold]every scene[/bold], store, compare, report.

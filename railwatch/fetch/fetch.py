@@ -16,7 +16,7 @@ from geo.catalogue.network import Network, RequestTally
 from geo.catalogue.profiles import profile_of, signer_of
 from geo.catalogue.remote_scene import RemoteScene
 from geo.errors import UnavailableError
-from railwatch.errors import StoreError
+from railwatch.errors import StoreError, said
 from railwatch.fetch.plan import FetchOptions, Plan, SceneFolder
 from railwatch.pipeline.engine import Threads
 from railwatch.pipeline.find_scenes import unexpected
@@ -48,7 +48,6 @@ class Fetched:
         seconds: That it took.
         reason: Why it wasn't kept, or None.
         passing: Whether another run may succeed.
-        untried: Whether it wasn't even asked for, since the server had stopped answering.
     """
 
     id: str
@@ -60,7 +59,6 @@ class Fetched:
     seconds: float = 0.0
     reason: str | None = None
     passing: bool = False
-    untried: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
@@ -196,14 +194,8 @@ def fetch(
     for number, task in enumerate(tasks):
         if number not in results:
             first = task.scenes[0]
-            results[number] = Fetched(
-                first.id,
-                first.stem,
-                first.datetime,
-                reason="it wasn't asked for.",
-                passing=True,
-                untried=True,
-            )
+            reason = "it wasn't asked for."
+            results[number] = Fetched(first.id, first.stem, first.datetime, reason=reason, passing=True)
     return FetchResult(
         planned, tuple(results[number] for number in sorted(results)), time.monotonic() - started
     )
@@ -227,15 +219,10 @@ def take(task: FetchTask) -> Fetched:
     except EmptyScene as error:
         made = {"reason": f"{error}."}
     except UnavailableError as error:
-        made = {"reason": _sentence(error), "passing": True}
+        made = {"reason": f"{said(error)}.", "passing": True}
     except InputError as error:
-        made = {"reason": _sentence(error)}
+        made = {"reason": f"{said(error)}."}
     return Fetched(first.id, first.stem, first.datetime, seconds=time.monotonic() - started, **made)
-
-
-def _sentence(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if text.endswith(".") else f"{text}."
 
 
 _connections: dict[tuple[Any, ...], tuple[Network, Callable[[str], str]]] = {}

@@ -26,7 +26,7 @@ from geo.catalogue.network import Network, RequestTally
 from geo.catalogue.profiles import profile_of, signer_of
 from geo.catalogue.remote_scene import LeftOut, RemoteScene, choose, scenes_of
 from geo.catalogue.stac_search import search
-from railwatch.errors import StoreError
+from railwatch.errors import StoreError, said
 from railwatch.store.observation import slug
 from railwatch.store.remote import filesystem, is_url
 
@@ -256,7 +256,7 @@ class SceneFolder:
         except FileNotFoundError:
             return set()
         except OSError as error:
-            raise StoreError(f"{self.location} can't be listed: {_said(error)}.") from error
+            raise StoreError(f"{self.location} can't be listed: {said(error)}.") from error
 
     def take(
         self,
@@ -286,7 +286,7 @@ class SceneFolder:
             self._mark_empty(scenes[0].stem)
             raise
         except OSError as error:
-            raise StoreError(f"{self.location} can't be written: {_said(error)}.") from error
+            raise StoreError(f"{self.location} can't be written: {said(error)}.") from error
 
     def _mark_empty(self, stem: str) -> None:
         if is_url(self.location):
@@ -294,10 +294,6 @@ class SceneFolder:
             fs.pipe_file(f"{path}/{stem}{_EMPTY}", b"no pixel in the area\n")
         else:
             write_text(Path(self.location) / f"{stem}{_EMPTY}", "no pixel in the area\n")
-
-
-def _said(error: Any) -> str:
-    return str(getattr(error, "strerror", None) or error or type(error).__name__).rstrip(".")
 
 
 def estimate(planned: Plan) -> dict[str, Any]:

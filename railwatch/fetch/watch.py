@@ -31,7 +31,7 @@ from aoi.errors import InputError
 from aoi.files import write_bytes
 from geo.catalogue.cut import window_key
 from geo.errors import UnavailableError
-from railwatch.errors import LockedError, StoreError
+from railwatch.errors import LockedError, StoreError, said
 from railwatch.fetch.fetch import FetchResult, fetch
 from railwatch.fetch.plan import FetchOptions, plan
 from railwatch.pipeline.alerts import Alert, send_alerts
@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from railwatch.config import RunConfig
     from railwatch.fetch.fetch import Fetched
     from railwatch.fetch.plan import Plan
-    from railwatch.pipeline.run import Progress, RunResult
+    from railwatch.pipeline import Progress
+    from railwatch.pipeline.run import RunResult
 
 __all__ = ["AreaCheck", "CountAhead", "WatchResult", "watch"]
 
@@ -280,7 +281,7 @@ def _write_state(path: Path, state: Mapping[str, Mapping[str, str]]) -> None:
     try:
         write_bytes(path, (json.dumps({"version": _VERSION, "areas": state}, indent=1) + "\n").encode())
     except OSError as error:
-        raise StoreError(f"{path} can't be written: {error.strerror or error}.") from error
+        raise StoreError(f"{path} can't be written: {said(error)}.") from error
 
 
 @contextmanager
@@ -301,17 +302,6 @@ _WORTH = 64
 """Scenes to fetch from which on a process beside is worth its start."""
 _AT_ONCE = 32
 """Dates that are answered together: the store is read anew for each time."""
-
-
-@dataclass(frozen=True)
-class _DatesBefore:
-    """What the process beside is to answer: an area's dates before a time."""
-
-    folder: str
-    before: datetime
-    area: AreaOfInterest
-    config: RunConfig
-    store: str
 
 
 class CountAhead(AbstractContextManager["CountAhead"]):
@@ -362,11 +352,11 @@ class CountAhead(AbstractContextManager["CountAhead"]):
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent)
-        task = _DatesBefore(
-            self._planned.folder.location, before, self._planned.area, self._config, self._store.location
-        )
+        folder, area = self._planned.folder.location, self._planned.area
         try:
-            self._running = self._pool.submit(_work, task)
+            self._running = self._pool.submit(
+                _answer_before, before, folder, area, self._config, self._store.location
+            )
         except RuntimeError as error:  # the process has ended: what is left is done after the fetch
             log.debug("nothing more is counted ahead: %s", error)
             self._waiting = []
@@ -383,12 +373,14 @@ class CountAhead(AbstractContextManager["CountAhead"]):
             log.debug("what was counted ahead is tried again", exc_info=fault)
 
 
-def _work(task: _DatesBefore) -> None:
-    """Answer what is there: the work of the process beside."""
+def _answer_before(
+    before: datetime, folder: str, area: AreaOfInterest, config: RunConfig, location: str
+) -> None:
+    """Answer an area's dates before a time, as far as they are there: the work of the process beside."""
     try:
-        store = Store.open(task.store)
-        found = look_for([Path(task.folder)], store)
-        products = tuple(one for one in found.products if one.datetime < task.before)
-        run((), task.area, task.config, store, inputs=FoundInputs(products), conclude=False)
+        store = Store.open(location)
+        found = look_for([Path(folder)], store)
+        products = tuple(one for one in found.products if one.datetime < before)
+        run((), area, config, store, inputs=FoundInputs(products), conclude=False)
     except StoreError as error:
         log.debug("%s", error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -21,22 +20,18 @@ from railwatch.history.record import Record, most_precise, observations_of, stor
 from railwatch.history.settings import VerdictSettings
 from railwatch.history.verdict import (
     RANK,
-    Figures,
-    HistoryMaximum,
     Verdict,
     Word,
     as_printed,
     basis_of,
     word_for,
 )
-from railwatch.history.words import with_sentence
+from railwatch.history.words import sentence
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from railwatch.store.observation import Observation
-
-logger = logging.getLogger(__name__)
 
 _OPEN = {
     "at least": "a lower bound that isn't remarkable leaves open how many more there were",
@@ -155,10 +150,8 @@ def judge(
     drafts.sort(key=lambda one: (one.record.when, one.record.aoi, one.record.id))
     verdicts = [finished(draft, seconds[draft.record.id], chosen) for draft in corrected(drafts, chosen)]
     labels = {one.record.id: one.label for one in verdicts}
-    return [
-        with_sentence(replace(one, confirmation_label=labels.get(one.confirmed_by or "", "")))
-        for one in verdicts
-    ]
+    whole = [replace(one, confirmation_label=labels.get(one.confirmed_by or "", "")) for one in verdicts]
+    return [replace(one, sentence=sentence(one)) for one in whole]
 
 
 def _before(day: date, dates: Sequence[date], reach: int) -> bool:
@@ -182,7 +175,7 @@ class _Window:
     ceilings: tuple[tuple[Record, float], ...]
     ceiling_share: float
     coverage: Coverage
-    maximum: HistoryMaximum | None
+    maximum: Record | None
 
 
 class PlaceHistory:
@@ -405,7 +398,7 @@ class PlaceHistory:
             ),
         )
 
-    def _recent(self, end: date, day: date) -> HistoryMaximum | None:
+    def _recent(self, end: date, day: date) -> Record | None:
         """The highest between a window's end and the date judged."""
         first = bisect_left(self.days, end + timedelta(days=1))
         last = bisect_left(self.days, day)
@@ -454,24 +447,10 @@ def _speaking(observations: Sequence[Sequence[Record]]) -> list[Record]:
     return [record for observation in observations for record in observation if record.kind != "at most"]
 
 
-def _maximum(records: Sequence[Record]) -> HistoryMaximum | None:
-    known = [record for record in records if record.value is not None]
-    if not known:
-        return None
+def _maximum(records: Sequence[Record]) -> Record | None:
     # Of equal values a dated observation is the better witness; then the earlier one.
-    top = min(known, key=lambda one: (-cast(float, one.value), one.kind == "ceiling", one.when, one.id))
-    return HistoryMaximum(
-        value=cast(float, top.value),
-        kind=top.kind,
-        day=top.day,
-        until=top.until.date(),
-        source=top.source,
-        method=top.method,
-        approximate=top.approximate,
-        length_m=top.length_m,
-        length_low_m=top.length_low_m,
-        length_high_m=top.length_high_m,
-    )
+    known = [record for record in records if record.value is not None]
+    return min(known, key=lambda one: (-one.cars, one.kind == "ceiling", one.when, one.id), default=None)
 
 
 def _too_short(window: _Window, settings: VerdictSettings) -> str:
@@ -534,7 +513,7 @@ def finished(draft: Verdict, second_observation: SecondObservation, settings: Ve
     """Return the verdict with its word, the rule that gave it and, if `unprecedented`, what confirms it."""
     if draft.q_exceedance is None:
         return draft
-    word = _word(draft, settings)
+    word = word_for(draft, settings)
     joint, together = _word_together(draft, settings), draft.together
     if together is not None and RANK[joint] >= RANK["elevated"] and RANK[joint] > RANK[word]:
         found = replace(draft, verdict=joint, rule="images together", alone=word)
@@ -557,40 +536,19 @@ def _confirmed(verdict: Verdict, other: Record | None) -> Verdict:
     )
 
 
-def _word(draft: Verdict, settings: VerdictSettings) -> Word:
-    """The word of the date's own image."""
-    return word_for(
-        Figures(
-            kind=draft.record.kind,
-            basis=draft.basis,
-            n_effective=draft.coverage.n_effective,
-            record=cast(float, draft.probability_record),
-            record_margin=cast(float, draft.probability_record_margin),
-            exceedance=cast(float, draft.probability_exceedance),
-            q_exceedance=cast(float, draft.q_exceedance),
-            shortfall=cast(float, draft.probability_shortfall),
-            q_shortfall=cast(float, draft.q_shortfall),
-        ),
-        settings,
-    )
-
-
 def _word_together(draft: Verdict, settings: VerdictSettings) -> Word:
     """The word of the images of a build-up as one; `cannot say` where there are none."""
     together = draft.together
     if together is None:
         return "cannot say"
-    return word_for(
-        Figures(
-            kind="count",
-            basis=draft.basis,
-            n_effective=draft.coverage.n_effective,
-            record=together.record,
-            record_margin=together.record_margin,
-            exceedance=together.exceedance,
-            q_exceedance=cast(float, together.q_exceedance),
-            shortfall=1.0,
-            q_shortfall=1.0,
-        ),
-        settings,
+    as_one = replace(
+        draft,
+        record=together.mean,
+        probability_record=together.record,
+        probability_record_margin=together.record_margin,
+        probability_exceedance=together.exceedance,
+        q_exceedance=together.q_exceedance,
+        probability_shortfall=1.0,
+        q_shortfall=1.0,
     )
+    return word_for(as_one, settings)

@@ -21,22 +21,13 @@ from railwatch.errors import StoreError
 from railwatch.history.sources import read_sources
 from railwatch.pages import FORMATS, Format, What
 from railwatch.pages.qgis_style import Rule, SymbolStyle, rule_style, write_styles
-from railwatch.pages.tables import DETECTION_COLUMNS, counts_table, csv_text, detections_table
+from railwatch.pages.tables import counts_table, csv_text, detections_table
 from railwatch.store.georeference import placement_of
 from railwatch.store.store import EVIDENCE, Store
 
 if TYPE_CHECKING:
     from openpyxl.worksheet.worksheet import Worksheet
 
-__all__ = [
-    "DETECTION_COLUMNS",
-    "FORMATS",
-    "Format",
-    "What",
-    "decimal_of",
-    "export",
-    "export_images",
-]
 
 _CHECKS = {"gpkg": whole_database, "geoparquet": whole_parquet, "xlsx": whole_archive}
 _BOTH: tuple[Format, ...] = ("gpkg", "xlsx")

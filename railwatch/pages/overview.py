@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from railwatch.history import VerdictSettings
     from railwatch.store.observation import Observation
 
-__all__ = ["YardSummary", "gather_yards", "overview_html", "write_overview"]
 
 _WIDTH, _HEIGHT = 220, 44
 _SHOWN = 80

@@ -66,17 +66,6 @@ if TYPE_CHECKING:
     from railwatch.history.sources import Sources
     from railwatch.store.store import Store
 
-__all__ = [
-    "COUNT_COLUMNS",
-    "DETECTION_COLUMNS",
-    "EPSG_4326",
-    "cell",
-    "columns_of",
-    "count_row",
-    "counts_table",
-    "csv_text",
-    "detections_table",
-]
 
 EPSG_4326 = "EPSG:4326"
 

@@ -23,17 +23,6 @@ from PIL import Image, ImageDraw
 
 from railwatch import words
 
-__all__ = [
-    "CREDIT",
-    "Coordinates",
-    "Country",
-    "countries_around",
-    "countries_near",
-    "locator",
-    "locator_image",
-    "whereabouts",
-]
-
 CREDIT = "Outlines: Natural Earth, public domain"
 
 _COLUMNS = ("ABCDEFGH", "JKLMNPQR", "STUVWXYZ")

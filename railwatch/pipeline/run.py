@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ from aoi.errors import InputError
 from geo import Scene, valid_fraction
 from geo.file_tree import FolderFileTree, real_paths
 from railwatch.config import RunConfig
+from railwatch.pipeline import Progress, Silent
 from railwatch.pipeline.count_area import ALL_SEEN, count_area, hidden_share, visible_area
 from railwatch.pipeline.find_scenes import (
     Candidate,
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Detector",
     "FoundInputs",
-    "Progress",
     "RunResult",
     "draw",
     "look_for",
@@ -83,19 +82,6 @@ class Detector(Protocol):
         progress: Callable[[int, int], None] | None = None,
     ) -> Detections:
         """Find the wagons of a scene that lie in or near an area."""
-
-
-class Progress(Protocol):
-    """Where a run reports to; `railwatch.cli._common.Reporter` is one."""
-
-    def __call__(self, done: int, total: int) -> None:
-        """Scenes done and scenes in all."""
-
-    def label(self, text: str) -> None:
-        """What is being done."""
-
-    def bar(self, label: str) -> AbstractContextManager[Callable[[int, int], None]]:
-        """A further bar, for the steps inside one scene."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +165,7 @@ def run(
         StoreError: If the store can't be written. What it holds stays.
         WeightsError: If the detector's weights can't be used.
     """
-    report = progress or _Silent()
+    report = progress or Silent()
     declared = dates or Dates()
     report.label("looking")
     given = inputs or look_for(paths, store)
@@ -722,17 +708,3 @@ def _load_estimator(config: RunConfig) -> Estimator:
     settings = config.occupancy
     weights = None if settings.weights is None else Path(settings.weights)
     return OccupancyEstimator.load(weights, settings.device, settings.backend)
-
-
-class _Silent:
-    """Progress that nobody looks at."""
-
-    def __call__(self, done: int, total: int) -> None:
-        del done, total
-
-    def label(self, text: str) -> None:
-        del text
-
-    def bar(self, label: str) -> AbstractContextManager[Callable[[int, int], None]]:
-        del label
-        return nullcontext(self)

@@ -27,7 +27,7 @@ from geo.sentinel2.chip import PIXEL_M, Chip, ChipOnDisk
 from geo.sentinel2.constellation import Constellation
 from geo.sentinel2.site import Site
 from geo.sentinel2.time_series import AcceptedShift, DatedImage, dated_images
-from railwatch.errors import StoreError
+from railwatch.errors import StoreError, said
 from railwatch.pages.pictures.occupancy import render
 from railwatch.pipeline.count_area import hidden_share
 from railwatch.pipeline.find_scenes import Skipped, unexpected
@@ -209,7 +209,7 @@ def _write_history(path: Path, entries: Sequence[_Known]) -> None:
     try:
         write_bytes(path, json.dumps({"version": 1, "dates": dates}).encode())
     except OSError as error:
-        raise StoreError(f"{path} can't be written: {error.strerror or error}.") from error
+        raise StoreError(f"{path} can't be written: {said(error)}.") from error
 
 
 class _Chain:

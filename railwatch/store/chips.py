@@ -20,12 +20,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import rasterio
@@ -38,7 +38,7 @@ from aoi.gdal import open_raster
 from geo.grid import Grid
 from geo.sentinel2.chip import PIXEL_M, Chip
 from geo.sentinel2.constellation import SENTINEL2, Constellation
-from railwatch.errors import StoreError
+from railwatch.errors import StoreError, said
 from railwatch.store.observation import iso, slug
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 __all__ = ["CHIPS", "CLASSES", "OFFSET", "SCALE", "ChipStore", "StoredChip", "chip_fault"]
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 CHIPS = "chips"
 SCALE, OFFSET = 1e-4, -0.1
@@ -57,6 +59,7 @@ CLASSES = "SCL"
 _TAG = "RAILWATCH_CHIP"
 _VERSION = 1
 _LARGEST = 65535
+_UNREADABLE = (RasterioError, OSError, ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -125,24 +128,18 @@ class ChipStore:
 
     def kept(self) -> list[StoredChip]:
         """The chips, oldest first; what can't be read is named in a warning and left out."""
-        found = []
-        for path in sorted(self.path.glob("[!.]*.tif")):
-            try:
-                about = path.stat()
-                found.append(_said_by(path, (about.st_size, about.st_mtime_ns, about.st_ino)))
-            except (RasterioError, OSError, ValueError, KeyError, TypeError) as error:
-                log.warning("%s can't be read and is left out: %s", path, _said(error))
-        return sorted(found, key=lambda one: (one.datetime, one.id))
+        return sorted(self._each(_remembered), key=lambda one: (one.datetime, one.id))
 
     def read(self) -> list[tuple[StoredChip, Chip]]:
         """The chips with their pixels, oldest first; what can't be read is left out with a warning."""
-        found = []
+        return sorted(self._each(_read), key=lambda one: (one[0].datetime, one[0].id))
+
+    def _each(self, read: Callable[[Path], T]) -> Iterator[T]:
         for path in sorted(self.path.glob("[!.]*.tif")):
             try:
-                found.append(_read(path))
-            except (RasterioError, OSError, ValueError, KeyError, TypeError) as error:
-                log.warning("%s can't be read and is left out: %s", path, _said(error))
-        return sorted(found, key=lambda one: (one[0].datetime, one[0].id))
+                yield read(path)
+            except _UNREADABLE as error:
+                log.warning("%s can't be read and is left out: %s", path, said(error))
 
     def read_one(self, kept: StoredChip) -> Chip:
         """Read the pixels of one chip.
@@ -152,8 +149,8 @@ class ChipStore:
         """
         try:
             return _read(kept.path)[1]
-        except (RasterioError, OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{kept.path} can't be read: {_said(error)}.") from error
+        except _UNREADABLE as error:
+            raise StoreError(f"{kept.path} can't be read: {said(error)}.") from error
 
     def add(self, chip: Chip, product: Mapping[str, Any]) -> StoredChip:
         """Keep a chip, in place of another one of its acquisition.
@@ -178,8 +175,8 @@ class ChipStore:
             # GDAL tells of a write that failed when it closes a file, or not at all: it is read back.
             with replacing(path, _read) as temporary:
                 kept = _write(temporary, chip, product)
-        except (OSError, RasterioError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{path} can't be written: {_said(error)}.") from error
+        except _UNREADABLE as error:
+            raise StoreError(f"{path} can't be written: {said(error)}.") from error
         return replace(kept, path=path)
 
     def _take_over(self, others: list[Path], area: AreaOfInterest) -> None:
@@ -189,8 +186,8 @@ class ChipStore:
                 try:
                     kept, chip = _read(path)
                     moved = _moved(chip, self.grid, bounds)
-                except (RasterioError, OSError, ValueError, KeyError, TypeError) as error:
-                    log.warning("%s can't be taken over: %s", path, _said(error))
+                except _UNREADABLE as error:
+                    log.warning("%s can't be taken over: %s", path, said(error))
                     continue
                 if moved is not None:
                     self.add(moved, kept.product)
@@ -200,8 +197,8 @@ def chip_fault(path: Path) -> str | None:
     """What is wrong with a chip's file, in half a sentence; None for a sound one. All of it is read."""
     try:
         _read(path)
-    except (RasterioError, OSError, ValueError, KeyError, TypeError) as error:
-        return _said(error)
+    except _UNREADABLE as error:
+        return said(error)
     return None
 
 
@@ -303,12 +300,17 @@ def _content(said: Mapping[str, Any], names: list[str], stack: NDArray[np.uint16
     return digest.hexdigest()
 
 
-@lru_cache(maxsize=20_000)
-def _said_by(path: Path, state: tuple[int, int, int]) -> StoredChip:
+def _remembered(path: Path) -> StoredChip:
     """What a chip's file says of itself, read once in the state that it is in.
 
     A worker asks for all chips of an area with every scene that it adds to them.
     """
+    about = path.stat()
+    return _said_by(path, (about.st_size, about.st_mtime_ns, about.st_ino))
+
+
+@lru_cache(maxsize=20_000)
+def _said_by(path: Path, state: tuple[int, int, int]) -> StoredChip:
     with open_raster(path, drivers=("GTiff",)) as image:
         return _header(path, image)
 
@@ -360,7 +362,3 @@ def _read(path: Path) -> tuple[StoredChip, Chip]:
         baseline=said["baseline"],
         provenance=dict(said["provenance"]),
     )
-
-
-def _said(error: BaseException) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -23,7 +23,7 @@ from typing import Any
 import filelock
 
 from aoi.files import write_bytes
-from railwatch.errors import StoreError
+from railwatch.errors import StoreError, said
 
 __all__ = ["CACHE", "Mirror", "as_url", "filesystem", "is_url", "mirror_folder", "shown"]
 
@@ -261,8 +261,7 @@ class Mirror:
         except Exception as error:
             if not isinstance(error, OSError) and not _is_servers(error):
                 raise
-            said = " ".join(str(error).split())[:200] or type(error).__name__
-            raise StoreError(f"Can't {verb} the store {shown(self.url)}: {said.rstrip('.')}.") from error
+            raise StoreError(f"Can't {verb} the store {shown(self.url)}: {said(error)[:200]}.") from error
 
 
 def _is_servers(error: Exception) -> bool:

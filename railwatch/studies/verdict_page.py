@@ -15,7 +15,6 @@ from railwatch.pages.charts.style import (
     BLACK,
     BLUE,
     GREY,
-    MM,
     ORANGE,
     SMALL_PT,
     VERMILION,
@@ -165,8 +164,7 @@ def draw_study(study: pd.DataFrame, style: PageStyle | None = None) -> Figure:
     chosen = style or PageStyle()
     sensors = list(dict.fromkeys(study["sensor"]))
     with drawing(chosen):
-        figure = chosen.figure(118.0)
-        figure.set_size_inches(chosen.width_mm * MM, (chosen.height_mm or 118.0) * MM)
+        figure = chosen.figure(chosen.height_mm or 118.0)
         grid = figure.subplots(2, len(sensors), squeeze=False, sharey="row")
         for column, sensor in enumerate(sensors):
             rows = study[study["sensor"] == sensor]

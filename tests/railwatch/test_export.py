@@ -25,9 +25,10 @@ from geo import open_scene
 from railwatch.cli import app
 from railwatch.config import RunConfig
 from railwatch.errors import StoreError
-from railwatch.pages.export import DETECTION_COLUMNS, FORMATS, export, export_images
+from railwatch.pages import FORMATS
+from railwatch.pages.export import export, export_images
 from railwatch.pages.pictures.boxes import render
-from railwatch.pages.tables import COUNT_COLUMNS
+from railwatch.pages.tables import COUNT_COLUMNS, DETECTION_COLUMNS
 from railwatch.pipeline.count_area import count_area
 from railwatch.store.store import Store
 

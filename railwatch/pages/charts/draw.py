@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from railwatch.history.sources import Sources
 
-__all__ = ["DrawnChart", "draw_chart"]
-
 
 @dataclass(frozen=True)
 class DrawnChart:

@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from railwatch.history import Record
     from railwatch.history.history import Event
 
-__all__ = [
-    "draw_inset",
-]
 
 _LINE_MM = SMALL_PT * 0.3528 * 1.35
 _LEFT_MM = 14.0
@@ -90,7 +87,6 @@ class Page:
         self.height_mm = max(style.height_mm or wanted, above + below + 12.0)
         self.width_mm = style.width_mm
         self.figure: Figure = style.figure(self.height_mm)
-        self.figure.set_size_inches(self.width_mm * MM, self.height_mm * MM)
         self.top_mm = above
         self.legend_top_mm = above - legend_mm - 1.0
         self.bottom_mm = below

@@ -41,6 +41,7 @@ from railwatch.pages.charts.style import (
     date_axis,
     drawing,
     number_of,
+    say_nothing,
     wrapped,
 )
 
@@ -54,18 +55,6 @@ if TYPE_CHECKING:
     from railwatch.history.combined import Filtered
     from railwatch.history.history import History
 
-__all__ = [
-    "GAP_DAYS",
-    "SeriesFrame",
-    "draw_ceiling",
-    "draw_combined",
-    "draw_series",
-    "draw_unseen",
-    "draw_window",
-    "frame_of",
-    "legend_keys",
-    "window_label",
-]
 
 GAP_DAYS = 21.0
 """No line is drawn across a longer time without an image."""
@@ -116,9 +105,7 @@ def draw_series(history: History, style: PageStyle | None = None, *, gap_days: f
     """
     chosen = style or PageStyle()
     first, last = history.span()
-    series = DrawnSeries(
-        history, history.shown(), publisher_marks(history), {one.record.id: one for one in history.verdicts}
-    )
+    series = DrawnSeries(history)
     ceilings = history.ceilings()
     opening = _opening(history)
     with drawing(chosen):
@@ -145,15 +132,7 @@ def draw_series(history: History, style: PageStyle | None = None, *, gap_days: f
         strip_of_images(strip, series.records, first, last, series.numbers)
         date_axis(strip, first, last, most)
         if not series.records:
-            axes.text(
-                0.5,
-                0.5,
-                "no dated count in this period",
-                transform=axes.transAxes,
-                ha="center",
-                va="center",
-                color=GREY,
-            )
+            say_nothing(axes, "no dated count in this period")
         draw_labels(axes, series, opening, chosen)
         return page.figure
 
@@ -286,7 +265,7 @@ def draw_window(axes: Axes, verdict: Verdict, style: PageStyle) -> None:
     if verdict.maximum is not None:
         (line,) = axes.plot(
             [start, number_of(verdict.datetime)],
-            [verdict.maximum.value] * 2,
+            [verdict.maximum.cars] * 2,
             color=BLACK,
             linewidth=0.8,
             linestyle=(0, (5, 2)),

@@ -17,16 +17,21 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import matplotlib as mpl
 import matplotlib.dates as mdates
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.path import Path as Outline
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from aoi.errors import InputError
+from aoi.files import write_bytes
 from railwatch import words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from railwatch.history.record import FloatArray
 
 MM = 1 / 25.4
 
@@ -98,9 +103,8 @@ class PageStyle:
         return self.width_mm * MM * 72.0
 
     def figure(self, height_mm: float) -> Figure:
-        """Return an empty figure of the style's width and, unless it has one itself, this height."""
-        size = (self.width_mm * MM, (self.height_mm or height_mm) * MM)
-        return Figure(figsize=size, dpi=self.dpi, facecolor="white")
+        """Return an empty figure of the style's width and a height."""
+        return Figure(figsize=(self.width_mm * MM, height_mm * MM), dpi=self.dpi, facecolor="white")
 
 
 @contextmanager
@@ -204,6 +208,48 @@ def count_axis(axes: Axes, highest: float, label: str = "cars") -> None:
     axes.set_axisbelow(True)
 
 
+def say_nothing(axes: Axes, reason: str) -> None:
+    """Write into an empty drawing why it is empty."""
+    axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color=GREY)
+
+
+def name_panel(axes: Axes, title: str, right_pt: float, up_pt: float) -> None:
+    """Write a panel's name above its upper left corner."""
+    axes.annotate(
+        title,
+        (0.0, 1.0),
+        xycoords="axes fraction",
+        xytext=(right_pt, up_pt),
+        textcoords="offset points",
+        fontsize=SMALL_PT + 0.6,
+        fontweight="bold",
+        va="bottom",
+        annotation_clip=False,
+        parse_math=False,
+    )
+
+
+def sign_of(mark: MarkerStyle) -> Line2D:
+    """Return a mark as a legend shows it."""
+    return Line2D(
+        [],
+        [],
+        linestyle="none",
+        marker=mark.marker,
+        color=mark.colour,
+        markerfacecolor=mark.face,
+        markersize=mark.size,
+        label=mark.label,
+    )
+
+
+def broken_line(axes: Axes, x: FloatArray, y: FloatArray, gap_days: float, **line: Any) -> Line2D:
+    """Draw a line that is interrupted where two of its times lie further apart; x in days."""
+    breaks = np.flatnonzero(np.diff(x) > gap_days) + 1
+    (drawn,) = axes.plot(np.insert(x, breaks, np.nan), np.insert(y, breaks, np.nan), **line)
+    return drawn
+
+
 def number_of(day: date) -> float:
     """Return a day's or a time's place on a date axis (days since 1970, UTC)."""
     return float(mdates.date2num(day))  # type: ignore[no-untyped-call]
@@ -276,8 +322,6 @@ def write_chart(figure: Figure, path: Path, style: PageStyle | None = None, *, t
     Raises:
         ChartError: If the suffix is none of png, svg, pdf, or the file can't be written.
     """
-    from aoi.files import write_bytes
-
     content = to_bytes(figure, format_of(path), style, title=title)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

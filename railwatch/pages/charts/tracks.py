@@ -13,7 +13,18 @@ from matplotlib.patches import Patch
 
 from aoi.geodesy import local_metres
 from railwatch.pages.charts.frame import Page
-from railwatch.pages.charts.style import BLUE, GREY, LIGHT, PALE, SMALL_PT, PageStyle, drawing, wrapped
+from railwatch.pages.charts.style import (
+    BLUE,
+    GREY,
+    LIGHT,
+    PALE,
+    SMALL_PT,
+    PageStyle,
+    drawing,
+    name_panel,
+    say_nothing,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -177,8 +188,7 @@ def draw_tracks(
         if not lengths or not ordered:
             axes = page.axes(4.0, height)
             axes.axis("off")
-            reason = "the area has no track lines" if not lengths else "no image in this period"
-            axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color=GREY)
+            say_nothing(axes, "no image in this period" if lengths else "the area has no track lines")
         page.legend(
             [
                 Patch(facecolor=BLUE, label="freight cars"),
@@ -223,16 +233,4 @@ def _draw_track(
     axes.tick_params(axis="x", labelsize=SMALL_PT - 0.4)
     axes.locator_params(axis="x", nbins=6)
     axes.spines["left"].set_visible(False)
-    name = wrapped(f"{track}, {length:.0f} m", width_mm, SMALL_PT + 0.6)[0]
-    axes.annotate(
-        name,
-        (0.0, 1.0),
-        xycoords="axes fraction",
-        xytext=(0.0, 2.0),
-        textcoords="offset points",
-        fontsize=SMALL_PT + 0.6,
-        fontweight="bold",
-        va="bottom",
-        annotation_clip=False,
-        parse_math=False,
-    )
+    name_panel(axes, wrapped(f"{track}, {length:.0f} m", width_mm, SMALL_PT + 0.6)[0], 0.0, 2.0)

@@ -20,17 +20,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from railwatch import words
 from railwatch.pages.charts import style as chart_style
 from railwatch.pages.charts.marks import publisher_marks
 from railwatch.pages.charts.series import SeriesFrame, draw_series, frame_of, legend_keys
 from railwatch.pages.charts.style import to_bytes
-from railwatch.pages.report import words
+from railwatch.pages.report import words as page_words
 from railwatch.pages.report.graphics import Drawing, Part, element, grouped, numbers_of, rounded
 
 if TYPE_CHECKING:
     from railwatch.pages.report.gather import Entry, ReportedArea
 
-__all__ = ["LegendEntry", "legend_of", "plots_of"]
 
 WIDTHS_PT: Mapping[str, tuple[float, int]] = {
     "narrow": (235.0, 0),
@@ -269,7 +269,7 @@ class _SeriesDrawing(Drawing):
             "data-x": rounded(x),
             "data-y": rounded(y),
             "transform": f"translate({rounded(x)},{rounded(y)})",
-            "aria-label": words.spoken(record, verdict),
+            "aria-label": page_words.spoken(record, verdict),
         }
         drawn = [element("circle", {"class": "halo", "r": rounded(_HALO_PT)})]
         for part in ("ring", "outer", "interval", "arrow"):

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from aoi import AreaOfInterest
     from railwatch.history import VerdictSettings
 
-__all__ = ["Card", "Entry", "Publication", "ReportedArea", "gather"]
-
 
 @dataclass(frozen=True)
 class Publication:
@@ -74,6 +72,11 @@ class Entry:
     def card_id(self) -> str | None:
         """Id of the element that shows the evidence, if there is any."""
         return f"scene-{self.key}" if self.observation is not None else None
+
+    @property
+    def rank(self) -> int:
+        """How high its verdict stands, for sorting; -2 for none."""
+        return -2 if self.verdict is None or self.record.value is None else RANK[self.verdict.verdict]
 
     @property
     def target(self) -> str:
@@ -148,12 +151,8 @@ class ReportedArea:
     @property
     def notable(self) -> list[Entry]:
         """Entries that stand out upwards, the foremost first."""
-        found = [
-            one
-            for one in self.entries
-            if one.verdict is not None and RANK[one.verdict.verdict] >= RANK["elevated"]
-        ]
-        return sorted(found, key=lambda one: (-_rank(one), -(one.record.value or 0.0), one.record.when))
+        found = [one for one in self.entries if one.rank >= RANK["elevated"]]
+        return sorted(found, key=lambda one: (-one.rank, -(one.record.value or 0.0), one.record.when))
 
 
 def gather(sources: Sources, events: Sequence[Event] = (), day: date | None = None) -> list[ReportedArea]:
@@ -266,10 +265,6 @@ def _headline(entries: Sequence[Entry], history: History) -> Entry | None:
     """Return what the page opens with; see `railwatch.history.foremost`."""
     foremost = history.foremost()
     return next((one for one in entries if one.verdict is not None and one.verdict is foremost), None)
-
-
-def _rank(entry: Entry) -> int:
-    return RANK[entry.verdict.verdict] if entry.verdict is not None else -2
 
 
 def _calibrations(
