@@ -193,7 +193,6 @@ def place_data(place: ReportedArea) -> dict[str, Any]:
     combined = {one.id: one for one in place.history.combined()}
     begins = number_of(place.history.span()[0])
     return {
-        "title": place.title,
         "csv": csv_text(place),
         "file": f"railwatch-{place.key}{f'-{last}' if last else ''}.csv",
         "marks": [_mark_data(one, combined.get(one.record.id), begins) for one in place.entries],
@@ -206,10 +205,8 @@ def _mark_data(entry: Entry, combined: Filtered | None, begins: float) -> dict[s
         "key": entry.key,
         "t": round(number_of(record.when), 6),
         "v": record.value,
-        "low": record.low,
         "high": record.high,
         "kind": record.kind,
-        "method": record.method,
         "when": words.moment(record.when),
         "count": quantity(record),
         "interval": interval(record),
@@ -230,7 +227,6 @@ def _mark_data(entry: Entry, combined: Filtered | None, begins: float) -> dict[s
     if verdict is not None and record.value is not None:
         start, end = (number_of(one) for one in verdict.window)
         data |= {
-            "word": verdict.verdict,
             "verdict": verdict.label,
             "window": [start, end + 1.0],
             "windowLabel": window_label(verdict, begins),
