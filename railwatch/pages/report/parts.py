@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from railwatch.history.combined import Filtered
     from railwatch.pages.claims import Assumptions, ClaimsPage
     from railwatch.pages.report.gather import Entry, ReportedArea
-    from railwatch.pages.report.graphics import EncodedPicture
+    from railwatch.store.georeference import Georeference
     from railwatch.store.observation import Observation
     from railwatch.store.store import Store
 
@@ -238,9 +238,8 @@ def _mark_data(entry: Entry, combined: Filtered | None, begins: float) -> dict[s
     return data
 
 
-def ground(picture: EncodedPicture, observation: Observation) -> Markup:
+def ground(placement: Georeference | None, observation: Observation) -> Markup:
     """Return the attributes that say where a picture lies, for laying two of a place over each other."""
-    placement = picture.placement
     if placement is None or observation.geometry is None:
         return Markup("")
     try:
