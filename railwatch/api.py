@@ -218,8 +218,8 @@ def run_areas(
     Raises:
         InputError: As of `run`; or the workers can't be reached.
     """
+    from railwatch.file_table import Dates, read_dates
     from railwatch.pipeline import many
-    from railwatch.pipeline.find_scenes import Dates
     from railwatch.store.remote import is_url
     from railwatch.store.store import Store
 
@@ -241,7 +241,7 @@ def run_areas(
         occupancy__backend=backend,
         occupancy__hindcast=hindcast or None,
     )
-    declared = Dates.read(Path(dates)) if dates is not None else Dates()
+    declared = read_dates(Path(dates)) if dates is not None else Dates()
     return many.run_areas(
         given,
         areas or [_area(chosen, folder)],

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,11 +19,11 @@ from aoi.errors import InputError
 from geo import Scene, valid_fraction
 from geo.file_tree import FolderFileTree, real_paths
 from railwatch.config import RunConfig
-from railwatch.pipeline import Progress, Silent
+from railwatch.file_table import Dates
+from railwatch.pipeline import Model, Progress, Silent, hidden_warning, key_of, provenance_of
 from railwatch.pipeline.count_area import ALL_SEEN, count_area, hidden_share, visible_area
 from railwatch.pipeline.find_scenes import (
     Candidate,
-    Dates,
     Skipped,
     find_scenes,
     is_safe,
@@ -32,7 +31,13 @@ from railwatch.pipeline.find_scenes import (
     unexpected,
     without_path,
 )
-from railwatch.store.observation import Observation, current, geometry_json, iso, observation_id
+from railwatch.store.observation import (
+    Observation,
+    current,
+    geometry_json,
+    interval_json,
+    observation_id,
+)
 from railwatch.store.store import PRODUCTS, Store
 from railwatch.version import __version__
 
@@ -59,15 +64,9 @@ log = logging.getLogger(__name__)
 METHOD = "wagons"
 
 
-class Detector(Protocol):
-    """What counts wagons; `detector.wagons.detector.WagonDetector` is one.
+class Detector(Model, Protocol):
+    """What counts wagons; `detector.wagons.detector.WagonDetector` is one."""
 
-    Its name, version and checksum are part of an observation's id: another model is other work.
-    """
-
-    name: str
-    version: str
-    checksum: str
     threshold: float
 
     def detect(
@@ -184,7 +183,7 @@ def run(
         report.label(candidate.path.name)
         report(number, len(candidates))
         if job is None:
-            job = _RunJob(area, config, declared, detector or _load(config))
+            job = _RunJob(area, config, detector or _load(config))
         try:
             id = job.id(candidate)
             known = store.get(id)
@@ -474,17 +473,11 @@ class _RunJob:
 
     area: AreaOfInterest
     config: RunConfig
-    dates: Dates
     detector: Detector
 
     def id(self, candidate: Candidate) -> str:
         """Return the id of this work on a scene: it changes with the scene, area, settings and model."""
-        key = {
-            "scene": candidate.content(),
-            "area": self.area.digest,
-            "settings": self.config.counting_digest,
-            "model": [self.detector.name, self.detector.version, self.detector.checksum],
-        }
+        key = key_of(candidate.content(), self.detector, self.area, self.config.counting_digest)
         return observation_id(aoi=self.area.name, when=candidate.datetime, method=METHOD, key=key)
 
     def count(self, candidate: Candidate, id: str, progress: Callable[[int, int], None]) -> _SceneResult:
@@ -510,22 +503,14 @@ class _RunJob:
                 else f"Only {_percent(clear)} of the area is seen; the settings ask for {_percent(wanted)}."
             )
             return self._abstained(candidate, clear, hidden, id, reason)
-        settings = self.config.detector
-        detections = self.detector.detect(
-            scene,
-            visible,
-            tile_px=settings.tile_px,
-            batch_size=settings.batch_size,
-            threshold=settings.threshold,
-            careful=settings.careful,
-            progress=progress,
-        )
+        detections = self._detect(scene, visible, progress)
         counted = count_area(detections, self.area, day)
         if counted.seen is not None and counted.seen < ALL_SEEN:
             clear *= counted.seen
             if counted.seen < self.config.scenes.min_tracks_seen:
                 return self._abstained(candidate, clear, hidden, id, _unseen_reason(counted.seen, self.area))
         total = counted.total
+        masked = hidden_warning(self.area, day, _percent(hidden)) if hidden else ()
         observation = self._observation(
             candidate,
             id,
@@ -536,14 +521,28 @@ class _RunJob:
             count_high=float(total.high),
             occupied_length_m=round(counted.length_m, 1),
             count_by_type=counted.by_type,
-            zones={name: _numbers(interval) for name, interval in counted.zones.items()},
-            tracks={name: _numbers(interval) for name, interval in counted.tracks.items()},
-            warnings=(*_sentences(scene), *counted.warnings, *self._hidden_warning(scene, hidden)),
+            zones={id: interval_json(one.count, one.low, one.high) for id, one in counted.zones.items()},
+            tracks={id: interval_json(one.count, one.low, one.high) for id, one in counted.tracks.items()},
+            warnings=(*_sentences(scene), *counted.warnings, *masked),
         )
         frame = counted.detections.frame.assign(image=candidate.path.name)
         picture = _picture(scene, counted.detections, self.area, observation)
         image = _image(scene, picture, self.area)
         return _SceneResult(observation, replace(counted.detections, frame=frame), picture, image)
+
+    def _detect(
+        self, scene: Scene, area: AreaOfInterest | None, progress: Callable[[int, int], None]
+    ) -> Detections:
+        settings = self.config.detector
+        return self.detector.detect(
+            scene,
+            area,
+            tile_px=settings.tile_px,
+            batch_size=settings.batch_size,
+            threshold=settings.threshold,
+            careful=settings.careful,
+            progress=progress,
+        )
 
     def _abstained(
         self, candidate: Candidate, clear: float, hidden: float, id: str, reason: str
@@ -560,15 +559,8 @@ class _RunJob:
         self, candidate: Candidate, id: str, progress: Callable[[int, int], None]
     ) -> _SceneResult:
         """Count all freight cars of an image without a position: nobody knows which lie in the area."""
-        scene, settings = candidate.scene, self.config.detector
-        detections = self.detector.detect(
-            scene,
-            tile_px=settings.tile_px,
-            batch_size=settings.batch_size,
-            threshold=settings.threshold,
-            careful=settings.careful,
-            progress=progress,
-        )
+        scene = candidate.scene
+        detections = self._detect(scene, None, progress)
         freight = (detections.frame["category"] == "freight").to_numpy()
         total = detections.interval
         observation = self._observation(
@@ -592,16 +584,6 @@ class _RunJob:
         found = replace(detections, frame=frame)
         return _SceneResult(observation, found, _picture(scene, found, self.area, observation))
 
-    def _hidden_warning(self, scene: Scene, hidden: float) -> tuple[str, ...]:
-        if hidden == 0.0 or scene.datetime is None:
-            return ()
-        day = scene.datetime.date()
-        reasons = sorted({mask.reason for mask in self.area.masks if mask.active_on(day)})
-        return (
-            f"{_percent(hidden)} of the area can't be seen ({'; '.join(reasons)}): wagons there aren't "
-            "counted, so the true count may be higher.",
-        )
-
     def _observation(
         self, candidate: Candidate, id: str, clear: float, hidden: float, **values: Any
     ) -> Observation:
@@ -610,17 +592,10 @@ class _RunJob:
             "file": candidate.path.name,
             "sha256": candidate.content(),
             "gsd_m": candidate.gsd_m,
-            "model": self.detector.name,
-            "model_version": self.detector.version,
-            "model_checksum": self.detector.checksum,
+            **provenance_of(self.detector, self.area, self.config.counting_digest),
             "types_checksum": getattr(self.detector, "types_checksum", None),
             "backend": getattr(self.detector, "backend", None),
             "threshold": settings.threshold or self.detector.threshold,
-            "settings": self.config.counting_digest,
-            "area": self.area.digest,
-            "area_limitations": list(self.area.limitations),
-            "code_version": __version__,
-            "created": iso(datetime.now(UTC)),
             **_of_parts(candidate),
         }
         counts: dict[str, Any] = dict.fromkeys(("count", "count_low", "count_high"))
@@ -681,10 +656,6 @@ def _image(scene: Scene, picture: bytes | None, area: AreaOfInterest) -> bytes |
     from railwatch.pages.pictures.boxes import without_drawings
 
     return without_drawings(scene, picture, area)
-
-
-def _numbers(interval: Any) -> dict[str, float]:
-    return {name: float(value) for name, value in interval.to_json().items()}
 
 
 def _percent(share: float) -> str:
