@@ -14,9 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 from railwatch.errors import EngineError
@@ -188,7 +186,7 @@ def _settled(task: T, future: Future[R]) -> Done[T, R]:
     return Done(task, error=error) if error is not None else Done(task, future.result())
 
 
-class Dask(AbstractContextManager["Dask"]):
+class Dask:
     """A Dask cluster that runs already.
 
     Args:
@@ -239,12 +237,6 @@ class Dask(AbstractContextManager["Dask"]):
     def close(self) -> None:
         """Leave the cluster; it goes on running."""
         self._client.close()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave the cluster."""
-        self.close()
 
 
 def engine_of(scheduler: str | None, workers: int | None, tasks: int) -> Engine:

@@ -37,6 +37,7 @@ from railwatch.review.corrections import (
     area_in,
     compared,
     read_corrections,
+    size_of,
 )
 from railwatch.review.find import area_of, find_observation, find_scene, latest_review, reviewed_by_hand
 from railwatch.review.geopackage import pixel_transform
@@ -247,7 +248,7 @@ def _detections(
     gsd_m = float(machine.provenance.get("gsd_m") or (scene.gsd_m if scene else 0.0))
     azimuth = boxes["azimuth_deg"].to_numpy(np.float64)
     if len(boxes) and pyproj.CRS(boxes.crs).is_projected:
-        azimuth = np.array([_grid_azimuth(shape) for shape in boxes.geometry])
+        azimuth = np.array([size_of(shape)[2] for shape in boxes.geometry])
     pixels = _pixel_boxes(boxes, scene, stored, corrections.facts)
     image = str(machine.provenance.get("file", ""))
 
@@ -308,13 +309,6 @@ def _pixel_boxes(
         angle = np.degrees(np.arctan2(along[1], along[0])) % 180.0
         rows.append([*pixels.mean(axis=0), lengths.max(), lengths.min(), angle])
     return np.array(rows, np.float64)
-
-
-def _grid_azimuth(shape: Any) -> float:
-    corners = np.asarray(shapely.minimum_rotated_rectangle(shape).exterior.coords)[:3]
-    sides = np.diff(corners, axis=0)
-    along = sides[int(np.hypot(sides[:, 0], sides[:, 1]).argmax())]
-    return float(np.degrees(np.arctan2(along[0], along[1])) % 180.0)
 
 
 def _warnings(counted: AreaCount, machine: Observation, area: AreaOfInterest) -> tuple[str, ...]:

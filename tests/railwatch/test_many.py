@@ -76,7 +76,7 @@ def test_a_cluster_that_loses_a_worker_and_a_bucket_with_two_writers(scenes, ser
         monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
         with dask_cluster(tmp_path) as (address, workers):
             store = Store.open("s3://railwatch/store")
-            with Dask(address) as engine:
+            with closing(Dask(address)) as engine:
                 seen = Counting(engine, lambda: os.killpg(workers[0].pid, signal.SIGKILL), after=2)
                 run_many([scenes], [tm.area()], TEN, store, seen)
             assert seen.killed
@@ -255,7 +255,8 @@ def test_an_overview_of_stores(scenes, tmp_path, railwatch):
 def test_an_overview_is_sorted_and_escaped(scenes, tmp_path):
     run_areas([scenes], [tm.area()], RunConfig(), Store.open(tmp_path / "store"))
     (yard,) = gather_yards([tmp_path / "store"], until=tm.when(DATES))
-    from dataclasses import replace
+    from contextlib import closing
+from dataclasses import replace
 
     nasty = replace(yard, title="<script>alert(1)</script>", counts=())
     text = write_overview([nasty, yard], tmp_path / "x" / "page.html").read_text()
