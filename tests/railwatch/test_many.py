@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -255,8 +256,7 @@ def test_an_overview_of_stores(scenes, tmp_path, railwatch):
 def test_an_overview_is_sorted_and_escaped(scenes, tmp_path):
     run_areas([scenes], [tm.area()], RunConfig(), Store.open(tmp_path / "store"))
     (yard,) = gather_yards([tmp_path / "store"], until=tm.when(DATES))
-    from contextlib import closing
-from dataclasses import replace
+    from dataclasses import replace
 
     nasty = replace(yard, title="<script>alert(1)</script>", counts=())
     text = write_overview([nasty, yard], tmp_path / "x" / "page.html").read_text()
