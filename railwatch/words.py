@@ -228,7 +228,7 @@ def length_of(start: date, end: date) -> str:
     years = (end - start).days / 365.25
     whole = round(years)
     if whole >= 1 and abs(years - whole) < 0.05:
-        return "year" if whole == 1 else f"{spelled(whole)} years"
+        return length_of_years(whole)
     whole = max(round(years * 12), 1)
     return "month" if whole == 1 else f"{number(whole)} months"
 

@@ -9,7 +9,7 @@ on where it was, and a second run of the same work writes nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -216,50 +216,42 @@ def run(
         new |= answered.new
         skipped += answered.skipped
         renewed = answered.renewed
-    if not conclude:
-        return RunResult(
-            area=area.name,
-            observations=tuple(observations),
-            new=frozenset(new),
-            verdicts=(),
-            skipped=tuple(skipped),
-            scenes=len(found) + len(products),
-            store=store.path,
-            warnings=(),
-        )
-    if new:
-        store.refresh()
-    ids = [one.id for one in observations]
-    history = current(store.observations(area.name, superseded=True), prefer=ids)
-    sources = sources_of(history, area, config, store)
-    verdicts = sources.verdicts()
-    # A reviewed count stands in for the machine's, so its verdict is the one on that scene.
-    shown = {(one.datetime, one.scene) for one in observations}
-    judged = {one.id for one in history if (one.datetime, one.scene) in shown}
-    charts: tuple[Path, ...] = ()
-    page: Path | None = None
-    if history:
-        charts = draw(sources, config, store.charts)
-        with report.bar("pictures of the report") as pictures:
-            page = publish(sources, config, store.reports, pictures)
-    return RunResult(
+    result = RunResult(
         area=area.name,
         observations=tuple(sorted(observations, key=lambda one: (one.datetime, one.id))),
         new=frozenset(new),
-        verdicts=tuple(one for one in verdicts if one.record.id in judged),
+        verdicts=(),
         skipped=tuple(sorted(skipped, key=lambda one: one.path)),
         scenes=len(found) + len(products),
         store=store.path,
-        warnings=(
-            *area.limitations,
-            *changed,
-            *_renewed(renewed),
-            *_other_weights(history, new),
-            *(f"{one.path} is left out: {one.reason}." for one in store.damaged),
-        ),
-        charts=charts,
-        report=page,
+        warnings=(*area.limitations, *changed, *_renewed(renewed)),
     )
+    return _concluded(result, area, config, store, report) if conclude else result
+
+
+def _concluded(
+    result: RunResult, area: AreaOfInterest, config: RunConfig, store: Store, report: Progress
+) -> RunResult:
+    """Judge the history, draw it and write its page."""
+    if result.new:
+        store.refresh()
+    ids = [one.id for one in result.observations]
+    history = current(store.observations(area.name, superseded=True), prefer=ids)
+    sources = sources_of(history, area, config, store)
+    # A reviewed count stands in for the machine's, so its verdict is the one on that scene.
+    shown = {(one.datetime, one.scene) for one in result.observations}
+    judged = {one.id for one in history if (one.datetime, one.scene) in shown}
+    damaged = (f"{one.path} is left out: {one.reason}." for one in store.damaged)
+    result = replace(
+        result,
+        verdicts=tuple(one for one in sources.verdicts() if one.record.id in judged),
+        warnings=(*result.warnings, *_other_weights(history, result.new), *damaged),
+    )
+    if not history:
+        return result
+    charts = draw(sources, config, store.charts)
+    with report.bar("pictures of the report") as pictures:
+        return replace(result, charts=charts, report=publish(sources, config, store.reports, pictures))
 
 
 @dataclass(frozen=True)
@@ -365,7 +357,7 @@ def _renewed(number: int) -> tuple[str, ...]:
     )
 
 
-def _other_weights(history: Sequence[Observation], new: set[str]) -> tuple[str, ...]:
+def _other_weights(history: Sequence[Observation], new: Set[str]) -> tuple[str, ...]:
     """Say it where a history now holds counts of two sets of weights: they aren't quite alike."""
     said = []
     for method in sorted({one.method for one in history if one.id in new}):
