@@ -72,13 +72,13 @@ def number(count: float) -> str:
     return f"{count + 0.0:,.0f}"
 
 
-def noun(count: float, one: str = "freight car", many: str = "") -> str:
+def noun(count: float, one: str = "freight car") -> str:
     """Return a noun as it stands after a number.
 
     >>> noun(1), noun(73)
     ('freight car', 'freight cars')
     """
-    return one if number(count) == "1" else many or f"{one}s"
+    return one if number(count) == "1" else f"{one}s"
 
 
 def cars(count: float) -> str:

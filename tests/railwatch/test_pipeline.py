@@ -31,6 +31,7 @@ from railwatch.errors import StoreError
 from railwatch.file_table import read_dates
 from railwatch.history.sources import read_sources
 from railwatch.pipeline.run import RunResult, run
+from railwatch.store.areas import choose_settings
 from railwatch.store.observation import Observation
 from railwatch.store.store import DETECTIONS, EVIDENCE, Store
 
@@ -380,7 +381,12 @@ def test_verdicts_rest_on_the_whole_store(tmp_path: Path) -> None:
     assert verdict.verdict in ("unprecedented", "elevated")
     assert verdict.to_json()["history_n"] == 12
     assert verdict.to_json()["history_max"] == 6
-    assert len(read_sources(store, with_seeds=False).verdicts()) == 13
+    assert (
+        len(
+            read_sources(store, chosen=choose_settings(store=store, baseline__use_published=False)).verdicts()
+        )
+        == 13
+    )
 
 
 def test_run_and_compare_give_the_same_figures(tmp_path: Path) -> None:
