@@ -56,6 +56,10 @@ valid. ``is_path``: the value is a path, relative to the folder of the file that
 """
 
 
+Device = Literal["auto", "cpu", "cuda"]
+Backend = Literal["auto", "openvino", "torch"]
+
+
 def _weights() -> Any:
     text = "A safetensors file of ours; by default the shipped weights."
     return _setting(None, text, changes_results=False, is_path=True)
@@ -118,8 +122,8 @@ class DetectorSettings:
         "Look at each tile and its three mirror images: a little better, four times as slow.",
         later=True,
     )
-    device: Literal["auto", "cpu", "cuda"] = _device()
-    backend: Literal["auto", "openvino", "torch"] = _backend()
+    device: Device = _device()
+    backend: Backend = _backend()
     tile_px: int = _setting(
         TILE_PX,
         "Edge of a tile in pixels of 0.5 m; memory grows with its square.",
@@ -162,8 +166,8 @@ class OccupancySettings:
         high=8,
     )
     weights: str | None = _weights()
-    device: Literal["auto", "cpu", "cuda"] = _device()
-    backend: Literal["auto", "openvino", "torch"] = _backend()
+    device: Device = _device()
+    backend: Backend = _backend()
 
 
 @settings_table

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -35,7 +34,7 @@ from railwatch.errors import LockedError, StoreError, said
 from railwatch.fetch.fetch import FetchResult, fetch
 from railwatch.fetch.plan import FetchOptions, parse_time, plan
 from railwatch.pipeline.alerts import Alert, send_alerts
-from railwatch.pipeline.engine import Dask, end_with_parent
+from railwatch.pipeline.engine import Dask, pool_of
 from railwatch.pipeline.many import run_areas
 from railwatch.pipeline.run import FoundInputs, look_for, run
 from railwatch.store.observation import iso
@@ -342,8 +341,7 @@ class CountAhead(AbstractContextManager["CountAhead"]):
 
     def _answer(self, before: datetime) -> None:
         if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent)
+            self._pool = pool_of(1)
         folder, area = self._planned.folder.location, self._planned.area
         try:
             self._running = self._pool.submit(
