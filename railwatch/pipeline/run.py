@@ -52,11 +52,8 @@ __all__ = [
     "Detector",
     "FoundInputs",
     "RunResult",
-    "draw",
     "look_for",
-    "publish",
     "run",
-    "sources_of",
 ]
 
 log = logging.getLogger(__name__)
@@ -233,11 +230,21 @@ def _concluded(
     result: RunResult, area: AreaOfInterest, config: RunConfig, store: Store, report: Progress
 ) -> RunResult:
     """Judge the history, draw it and write its page."""
+    from railwatch.history.sources import Sources, published_of
+
     if result.new:
         store.refresh()
     ids = [one.id for one in result.observations]
     history = current(store.observations(area.name, superseded=True), prefer=ids)
-    sources = sources_of(history, area, config, store)
+    sources = Sources(
+        (area.name,),
+        {area.name: area},
+        tuple(history),
+        published_of((area.name,)) if config.baseline.use_published else None,
+        store,
+        settings={area.name: config.baseline.verdict_settings()},
+        headings={area.name: config.title or area.title},
+    )
     # A reviewed count stands in for the machine's, so its verdict is the one on that scene.
     shown = {(one.datetime, one.scene) for one in result.observations}
     judged = {one.id for one in history if (one.datetime, one.scene) in shown}
@@ -249,9 +256,12 @@ def _concluded(
     )
     if not history:
         return result
-    charts = draw(sources, config, store.charts)
+    from railwatch.pages.report import write_report
+
+    charts = _drawn(sources, config, store.charts)
     with report.bar("pictures of the report") as pictures:
-        return replace(result, charts=charts, report=publish(sources, config, store.reports, pictures))
+        page = write_report(sources, store.reports / f"{area.name}.html", config=config, progress=pictures)
+    return replace(result, charts=charts, report=page.path)
 
 
 @dataclass(frozen=True)
@@ -373,80 +383,19 @@ def _other_weights(history: Sequence[Observation], new: Set[str]) -> tuple[str, 
     return tuple(said)
 
 
-def sources_of(
-    observations: Sequence[Observation], area: AreaOfInterest, config: RunConfig, store: Store | None = None
-) -> Sources:
-    """Return an area's history as all that look back on it see it: verdicts, charts and the report.
-
-    Args:
-        observations: The area's observations.
-        area: The area.
-        config: Says whether published counts belong to the history.
-        store: Where the observations' pictures are.
-    """
-    from railwatch.history.sources import Sources, published_of
-
-    published = published_of((area.name,)) if config.baseline.use_published else None
-    return Sources(
-        (area.name,),
-        {area.name: area},
-        tuple(observations),
-        published,
-        store,
-        settings={area.name: config.baseline.verdict_settings()},
-        headings={area.name: config.title or area.title},
-    )
-
-
-def draw(sources: Sources, config: RunConfig, folder: Path) -> tuple[Path, ...]:
-    """Draw the history of an area into a folder, one file a format.
-
-    Args:
-        sources: The history of one area.
-        config: The settings.
-        folder: Where to; made if it isn't there.
-
-    Returns:
-        The files.
-
-    Raises:
-        ChartError: If they can't be written.
-    """
+def _drawn(sources: Sources, config: RunConfig, folder: Path) -> tuple[Path, ...]:
+    """Draw the history of one area into a folder, one file a format."""
     from railwatch.pages.charts.series import draw_series
     from railwatch.pages.charts.style import PageStyle, write_chart
 
     (name,) = sources.names
     title, whole = sources.titles[name], sources.histories[name]
-    history = whole if config.chart.show_published else whole.without_published()
     style = PageStyle(dpi=config.chart.dpi)
-    figure = draw_series(history, style)
+    figure = draw_series(whole if config.chart.show_published else whole.without_published(), style)
     return tuple(
         write_chart(figure, folder / f"{name}.{format}", style, title=title)
         for format in config.chart.formats
     )
-
-
-def publish(
-    sources: Sources, config: RunConfig, folder: Path, progress: Callable[[int, int], None] | None = None
-) -> Path:
-    """Write the page on an area's history into a folder.
-
-    Args:
-        sources: The history of one area, with the store that holds its pictures.
-        config: The settings.
-        folder: Where to; made if it isn't there.
-        progress: Told of every picture.
-
-    Returns:
-        The file.
-
-    Raises:
-        ReportError: If it can't be written.
-    """
-    from railwatch.pages.report import write_report
-
-    (name,) = sources.names
-    return write_report(sources, folder / f"{name}.html", config=config, progress=progress).path
 
 
 @dataclass(frozen=True)
@@ -661,13 +610,15 @@ def _load(config: RunConfig) -> Detector:
     from detector.wagons.detector import WagonDetector
 
     settings = config.detector
-    weights = None if settings.weights is None else Path(settings.weights)
-    return WagonDetector.load(weights, settings.device, settings.backend)
+    return WagonDetector.load(_path(settings.weights), settings.device, settings.backend)
 
 
 def _load_estimator(config: RunConfig) -> Estimator:
     from detector.occupancy.estimator import OccupancyEstimator
 
     settings = config.occupancy
-    weights = None if settings.weights is None else Path(settings.weights)
-    return OccupancyEstimator.load(weights, settings.device, settings.backend)
+    return OccupancyEstimator.load(_path(settings.weights), settings.device, settings.backend)
+
+
+def _path(given: str | None) -> Path | None:
+    return None if given is None else Path(given)

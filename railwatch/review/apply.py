@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -170,9 +170,7 @@ def apply_review(
         details,
         content,
         changes=corrected.changes,
-        detections=Detections(
-            marked, detections.doubtful, detections.scene_id, detections.gsd_m, detections.valid_fraction
-        ),
+        detections=replace(detections, frame=marked),
         scene=scene,
         area=area,
     )
@@ -249,24 +247,19 @@ def _detections(
     azimuth = boxes["azimuth_deg"].to_numpy(np.float64)
     if len(boxes) and pyproj.CRS(boxes.crs).is_projected:
         azimuth = np.array([size_of(shape)[2] for shape in boxes.geometry])
-    pixels = _pixel_boxes(boxes, scene, stored, corrections.facts)
-    image = str(machine.provenance.get("file", ""))
-
-    def table(rows: slice) -> gpd.GeoDataFrame:
-        return frame_of(
-            list(boxes.geometry)[rows],
-            boxes.crs,
-            score=np.ones(len(boxes))[rows],
-            category=np.array([CATEGORIES.index(name) for name in boxes["category"]], np.int64)[rows],
-            length_m=boxes["length_m"].to_numpy(np.float64)[rows],
-            width_m=boxes["width_m"].to_numpy(np.float64)[rows],
-            azimuth_deg=azimuth[rows],
-            pixel_box=pixels[rows],
-            image=image,
-            gsd_m=gsd_m,
-        )
-
-    whole = table(slice(None))
+    whole = frame_of(
+        list(boxes.geometry),
+        boxes.crs,
+        score=np.ones(len(boxes)),
+        category=np.array([CATEGORIES.index(name) for name in boxes["category"]], np.int64),
+        length_m=boxes["length_m"].to_numpy(np.float64),
+        width_m=boxes["width_m"].to_numpy(np.float64),
+        azimuth_deg=azimuth,
+        pixel_box=_pixel_boxes(boxes, scene, stored, corrections.facts),
+        image=str(machine.provenance.get("file", "")),
+        gsd_m=gsd_m,
+    )
+    nothing = whole.iloc[:0].copy()
     if stored is not None:  # what the machine measured and nobody touched stays as it was
         for row in np.flatnonzero(boxes["box"].notna()):
             source = stored.iloc[int(boxes["box"].iloc[row]) - 1]
@@ -278,7 +271,7 @@ def _detections(
                 whole.at[row, "pixel_box"] = [float(value) for value in source["pixel_box"]]
     return Detections(
         frame=whole,
-        doubtful=table(slice(0)),
+        doubtful=nothing,
         scene_id=machine.scene,
         gsd_m=gsd_m,
         valid_fraction=machine.clear_fraction,
