@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property, lru_cache
@@ -229,8 +229,14 @@ class AreaOfInterest:
             transformer, written, geographic = _way(self.crs, target.srs)
         except ProjError as error:
             raise AreaError(f"area {self.name} can't be brought to the CRS {crs!s}: {error}") from error
-        longest = _LONGEST_EDGE_DEG if geographic else None
-        move = _mover(transformer, longest)
+
+        def move(geometry: BaseGeometry) -> BaseGeometry:
+            if geographic:
+                geometry = shapely.segmentize(geometry, _LONGEST_EDGE_DEG)
+            return shapely.transform(
+                geometry, lambda x, y: transformer.transform(x, y, errcheck=True), interleaved=False
+            )
+
         try:
             boundary = move(self.boundary)
             tracks = tuple(replace(track, line=move(track.line)) for track in self.tracks)
@@ -259,21 +265,6 @@ def _way(source: str, target: str) -> tuple[pyproj.Transformer, str, bool]:
     """
     one, other = pyproj.CRS.from_user_input(source), pyproj.CRS.from_user_input(target)
     return pyproj.Transformer.from_crs(one, other, always_xy=True), other.to_string(), one.is_geographic
-
-
-def _mover(
-    transformer: pyproj.Transformer, longest_edge: float | None
-) -> Callable[[BaseGeometry], BaseGeometry]:
-    """A function that takes a geometry through a transformer, long edges cut first."""
-
-    def move(geometry: BaseGeometry) -> BaseGeometry:
-        if longest_edge is not None:
-            geometry = shapely.segmentize(geometry, longest_edge)
-        return shapely.transform(
-            geometry, lambda x, y: transformer.transform(x, y, errcheck=True), interleaved=False
-        )
-
-    return move
 
 
 def _canonical(geometry: BaseGeometry) -> list[Any]:

@@ -19,7 +19,7 @@ from rasterio.warp import reproject, transform_bounds
 
 from geo.coverage import area_in_pixels
 from geo.errors import SceneError
-from geo.ground_metric import apply_affine, composed
+from geo.ground_metric import apply_affine, lattice_shift, pixels_around
 from geo.rendering import PixelReader, RawPixels
 from geo.resample import Window
 from geo.scene import Scene, scene_id
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from aoi import AreaOfInterest
 
 
-# Grids whose pixels lie this near to each other, in pixels, are one: pixels are copied and not interpolated.
-_SAME_PX = 1e-3
 # Pixels beside a window that interpolation may reach into.
 _KERNEL_PX = 4
 # What is kept beside the area, metres: for the detector's halo, and for pictures.
@@ -65,7 +63,7 @@ def mosaic(scenes: Sequence[Scene], area: AreaOfInterest) -> Scene:
     bottom = math.ceil(min(whole[3], wanted[3] + margin[1]))
     if left >= right or top >= bottom:
         raise SceneError(f"{first.path}: the area {area.name} doesn't touch the scene")
-    transform = composed(first.transform, Affine.translation(left, top))
+    transform = first.transform @ Affine.translation(left, top)
     source = MosaicSource(tuple(scenes), first.crs, transform, right - left, bottom - top, first.channels)
     return Scene.build(
         path=first.path,
@@ -165,7 +163,8 @@ class MosaicReader:
     def _of(self, index: int, window: Window) -> RawPixels | None:
         """What one file has in a window, None if it doesn't reach there."""
         member = self.source.members[index]
-        shift = _lattice_shift(member, self.source)
+        same = member.crs == self.source.crs
+        shift = lattice_shift(member.transform, self.source.transform) if same else None
         if shift is None:
             return self._warped(index, window)
         x0, y0, x1, y1 = (value + shift[number % 2] for number, value in enumerate(window))
@@ -180,22 +179,18 @@ class MosaicReader:
         """The same for a file on another grid: interpolated."""
         member, source = self.source.members[index], self.source
         x0, y0, x1, y1 = window
-        transform = composed(source.transform, Affine.translation(x0, y0))
+        transform = source.transform @ Affine.translation(x0, y0)
         corners = apply_affine(transform, [(0, 0), (x1 - x0, 0), (0, y1 - y0), (x1 - x0, y1 - y0)])
         bounds = transform_bounds(
             source.crs, member.crs, *corners.min(axis=0), *corners.max(axis=0), densify_pts=21
         )
-        west, south, east, north = bounds
-        pixels = apply_affine(~member.transform, [(west, south), (west, north), (east, south), (east, north)])
-        left, top = (max(math.floor(value) - _KERNEL_PX, 0) for value in pixels.min(axis=0))
-        right = min(math.ceil(pixels[:, 0].max()) + _KERNEL_PX, member.width)
-        bottom = min(math.ceil(pixels[:, 1].max()) + _KERNEL_PX, member.height)
-        if left >= right or top >= bottom:
+        inner = pixels_around(bounds, member.transform, (member.width, member.height), _KERNEL_PX)
+        if inner is None:
             return None
-        numbers, valid = self._reader(index).read((left, top, right, bottom))
+        numbers, valid = self._reader(index).read(inner)
         shape = y1 - y0, x1 - x0
         places: dict[str, Any] = {
-            "src_transform": composed(member.transform, Affine.translation(left, top)),
+            "src_transform": member.transform @ Affine.translation(*inner[:2]),
             "src_crs": member.crs,
             "dst_transform": transform,
             "dst_crs": source.crs,
@@ -213,20 +208,6 @@ class MosaicReader:
         if index not in self.readers:
             self.readers[index] = self.stack.enter_context(self.source.members[index].source.open())
         return self.readers[index]
-
-
-def _lattice_shift(member: Scene, grid: MosaicSource) -> tuple[int, int] | None:
-    """Column and row of a file at the grid's first pixel, if their pixels are the same ones."""
-    if member.crs != grid.crs:
-        return None
-    own, other = member.transform, grid.transform
-    size = math.sqrt(abs(other.determinant))
-    if any(abs(getattr(own, name) - getattr(other, name)) > size * 1e-9 for name in "abde"):
-        return None
-    x, y = apply_affine(~own, [(other.c, other.f)])[0]
-    if abs(x - round(x)) > _SAME_PX or abs(y - round(y)) > _SAME_PX:
-        return None
-    return round(x), round(y)
 
 
 def _bounds_px(grid: Scene, member: Scene) -> tuple[float, float, float, float]:

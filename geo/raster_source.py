@@ -69,10 +69,9 @@ def opened(path: Path, *, quiet: bool = False, placed: bool = True) -> Iterator[
 
 
 def _unreadable(path: Path) -> str:
+    broken = f"{path}: can't be read as an image: it is cut short, damaged or in a format that isn't an image"
     if zip_member(path) is not None:
-        return (
-            f"{path}: can't be read as an image: it is cut short, damaged or in a format that isn't an image"
-        )
+        return broken
     if not path.exists():
         return f"{path}: there is no such file"
     if parse_product_name(path.name) is not None and (path.is_dir() or path.suffix.lower() == ".zip"):
@@ -90,7 +89,7 @@ def _unreadable(path: Path) -> str:
     header = header_beside(path)
     if header is not None:
         return f"{path}: the file is cut short or damaged: it holds less than its header {header} says"
-    return f"{path}: can't be read as an image: it is cut short, damaged or in a format that isn't an image"
+    return broken
 
 
 def first_line(error: Exception) -> str:

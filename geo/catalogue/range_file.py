@@ -48,12 +48,12 @@ class RangeFile(io.RawIOBase):
         url: str,
         path: Path,
         *,
-        sign: Callable[[str], str] = str,
-        traffic: RequestTally | None = None,
+        sign: Callable[[str], str],
+        traffic: RequestTally,
     ) -> None:
         super().__init__()
         self._network, self._url, self._sign = network, url, sign
-        self._traffic = traffic or RequestTally()
+        self._traffic = traffic
         self._have: list[Range] = []
         self._position = 0
         self._etag: str | None = None

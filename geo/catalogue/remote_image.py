@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -102,64 +102,55 @@ def _tiles(source: RangeFile, url: str, window_of: WindowOf, overview_px: int | 
     return wanted
 
 
-def open_remote(
-    network: Network,
-    url: str,
-    path: Path,
-    window_of: WindowOf,
-    *,
-    sign: Callable[[str], str] = str,
-    overview_px: int | None = None,
-    traffic: RequestTally | None = None,
-) -> Path:
-    """Fetch a window of a remote image.
+@dataclass(frozen=True)
+class Fetcher:
+    """Fetches windows of remote images.
 
-    Args:
-        network: Asks the server.
-        url: The image's link.
-        path: The local file to make, without the ending.
-        window_of: Which pixels are wanted.
-        sign: Gives the link with a valid token.
-        overview_px: Also fetch what a sample of so many rows and columns is read from.
+    Attributes:
+        network: Asks the servers.
+        sign: Gives links with valid tokens.
         traffic: Counts requests and bytes.
-
-    Returns:
-        A local image of the same size, CRS and numbers, in which the wanted pixels can be read (a TIFF), or
-        of the wanted pixels alone (from JPEG 2000).
-
-    Raises:
-        NetworkError: It can't be had, isn't an image, or isn't laid out for reading in parts.
-        SceneError: It can't be decoded.
     """
-    local, shown = path.with_suffix(".tif"), redacted(url)
-    with RangeFile(network, url, local, sign=sign, traffic=traffic) as source:
-        if _is_jpeg2000(source, shown):
-            return _jpeg2000(source, shown, path.with_suffix(".jp2"), window_of)
-        source.fetch(_tiles(source, shown, window_of, overview_px))
-    return local
 
+    network: Network
+    sign: Callable[[str], str] = str
+    traffic: RequestTally = field(default_factory=RequestTally)
 
-def measure_remote(
-    network: Network,
-    url: str,
-    path: Path,
-    window_of: WindowOf,
-    *,
-    sign: Callable[[str], str] = str,
-    overview_px: int | None = None,
-) -> RequestTally | None:
-    """Say what `open_remote` would take, by the header alone; None for JPEG 2000, which has no list of tiles.
+    def fetch(self, url: str, path: Path, window_of: WindowOf, overview_px: int | None = None) -> Path:
+        """Fetch a window of an image.
 
-    Raises:
-        NetworkError: It can't be had, isn't an image, or isn't laid out for reading in parts.
-        SceneError: It can't be decoded.
-    """
-    counted = RequestTally()
-    with RangeFile(network, url, path.with_suffix(".tif"), sign=sign, traffic=counted) as source:
-        if _is_jpeg2000(source, redacted(url)):
-            return None
-        gaps = source.gaps(_tiles(source, redacted(url), window_of, overview_px))
-    return counted + RequestTally(len(gaps), sum(stop - start for start, stop in gaps))
+        Args:
+            url: The image's link.
+            path: The local file to make, without the ending.
+            window_of: Which pixels are wanted.
+            overview_px: Also fetch what a sample of so many rows and columns is read from.
+
+        Returns:
+            A local image of the same size, CRS and numbers, in which the wanted pixels can be read (a TIFF),
+            or of the wanted pixels alone (from JPEG 2000).
+
+        Raises:
+            NetworkError: It can't be had, isn't an image, or isn't laid out for reading in parts.
+            SceneError: It can't be decoded.
+        """
+        local, shown = path.with_suffix(".tif"), redacted(url)
+        with RangeFile(self.network, url, local, sign=self.sign, traffic=self.traffic) as source:
+            if _is_jpeg2000(source, shown):
+                return _jpeg2000(source, shown, path.with_suffix(".jp2"), window_of)
+            source.fetch(_tiles(source, shown, window_of, overview_px))
+        return local
+
+    def measure(
+        self, url: str, path: Path, window_of: WindowOf, overview_px: int | None = None
+    ) -> RequestTally | None:
+        """Say what `fetch` would take, by the header alone; None for JPEG 2000 (no list of tiles)."""
+        counted = RequestTally()
+        local = path.with_suffix(".tif")
+        with RangeFile(self.network, url, local, sign=self.sign, traffic=counted) as source:
+            if _is_jpeg2000(source, redacted(url)):
+                return None
+            gaps = source.gaps(_tiles(source, redacted(url), window_of, overview_px))
+        return counted + RequestTally(len(gaps), sum(stop - start for start, stop in gaps))
 
 
 def _is_jpeg2000(source: RangeFile, url: str) -> bool:

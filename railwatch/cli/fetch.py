@@ -13,7 +13,16 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from railwatch.cli import _common
-from railwatch.cli._options import ConfigOption, Device, JsonOption, WeightsOption
+from railwatch.cli._options import (
+    AlertCommandOption,
+    AlertTimeoutOption,
+    ConfigOption,
+    JsonOption,
+    SchedulerOption,
+    SettingsDeviceOption,
+    WeightsOption,
+    WorkersOption,
+)
 from railwatch.cli._tables import telling
 
 if TYPE_CHECKING:
@@ -71,10 +80,6 @@ ConnectionsOption = Annotated[
 ]
 AttemptsOption = Annotated[
     int, typer.Option("--attempts", metavar="N", min=1, max=20, help="How often a request is tried.")
-]
-SchedulerOption = Annotated[
-    str | None,
-    typer.Option("--scheduler", metavar="ADDRESS", help="Work on the Dask cluster of this scheduler."),
 ]
 
 
@@ -261,26 +266,11 @@ def watch(
     connections: ConnectionsOption = 8,
     attempts: AttemptsOption = 6,
     allow_host: AllowHostOption = None,
-    alert_command: Annotated[
-        str | None,
-        typer.Option(
-            "--alert-command",
-            metavar="CMD",
-            help="Run this when a verdict is elevated or higher; as of 'railwatch run'.",
-        ),
-    ] = None,
-    alert_timeout: Annotated[
-        float,
-        typer.Option("--alert-timeout", metavar="SECONDS", min=0.1, help="How long that command may take."),
-    ] = 60.0,
-    device: Annotated[
-        Device | None,
-        typer.Option("--device", help="Where the network runs; by default what the settings say."),
-    ] = None,
+    alert_command: AlertCommandOption = None,
+    alert_timeout: AlertTimeoutOption = 60.0,
+    device: SettingsDeviceOption = None,
     weights: WeightsOption = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes on this machine.")
-    ] = None,
+    workers: WorkersOption = None,
     scheduler: SchedulerOption = None,
     log: Annotated[
         str | None,

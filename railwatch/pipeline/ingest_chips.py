@@ -20,7 +20,8 @@ from rasterio.crs import CRS
 from aoi.errors import InputError
 from geo.sentinel2.acquisition import Acquisition, group
 from geo.sentinel2.constellation import CONSTELLATIONS, Constellation, constellation_of
-from geo.sentinel2.formats.product import Band, Product
+from geo.sentinel2.formats.product import Product
+from geo.sentinel2.formats.raster_band import Band
 from railwatch.errors import StoreError
 from railwatch.pipeline.find_scenes import Skipped, unexpected, without_path
 from railwatch.store.chips import CLASSES, OFFSET, SCALE, ChipStore, StoredChip

@@ -16,8 +16,6 @@ from railwatch.pipeline.run import Detector, RunResult, run
 from railwatch.selftest.samples import Samples
 from railwatch.store.store import EVIDENCE, Store
 
-__all__ = ["DemoResult", "demo"]
-
 
 @dataclass(frozen=True)
 class DemoResult:

@@ -57,29 +57,13 @@ from railwatch.store.store import Store
 if TYPE_CHECKING:
     from detector.wagons.detections import Detections
 
-__all__ = [
-    "MINIMUM_IOU",
-    "Measure",
-    "SampleEstimate",
-    "Sentinel2Validation",
-    "TileResult",
-    "Validation",
-    "run_on",
-    "validate",
-    "validate_occupancy",
-]
 
 MINIMUM_IOU = 0.3
 _ALARMS = frozenset({"elevated", "unprecedented"})
 LEAST_SHOWN = 0.5
 
 _AT_MOST = frozenset(
-    {
-        "count_error_share",
-        "count_worst_error_share",
-        "occupancy_error_share",
-        "occupancy_hidden_answered",
-    }
+    {"count_error_share", "count_worst_error_share", "occupancy_error_share", "occupancy_hidden_answered"}
 )
 
 

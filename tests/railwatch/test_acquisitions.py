@@ -15,7 +15,6 @@ from rasterio.warp import calculate_default_transform, reproject
 from rasterio.windows import Window
 from yards import BrightDetector, Yard
 
-from geo.ground_metric import composed
 from railwatch.config import RunConfig
 from railwatch.errors import ConfigError
 from railwatch.file_table import read_dates
@@ -35,7 +34,7 @@ def cut(source: Path, path: Path, columns: tuple[int, int], **tags: str) -> Path
         window = Window(columns[0], 0, columns[1] - columns[0], image.height)
         profile = image.profile | {
             "width": columns[1] - columns[0],
-            "transform": composed(image.transform, Affine.translation(columns[0], 0)),
+            "transform": image.transform @ Affine.translation(columns[0], 0),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         with rasterio.open(path, "w", **profile) as part:

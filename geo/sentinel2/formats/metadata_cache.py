@@ -25,9 +25,10 @@ from rasterio.errors import CRSError
 from aoi.files import real_path, write_bytes
 from geo.errors import Refusal
 from geo.file_tree import FileTree, FolderFileTree
+from geo.sentinel2.formats.raster_band import Band
 
 if TYPE_CHECKING:
-    from geo.sentinel2.formats.product import Band, Product
+    from geo.sentinel2.formats.product import Product
 
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ Stamp = tuple[int, int] | None
 
 @dataclass
 class Opened:
-    """What came of a part of a tree.
+    """What came of a tree, or of a part of it.
 
     Attributes:
         products: Those that can be used.
@@ -53,9 +54,15 @@ class Opened:
         taken: Names of files that belong to them and that nobody else shall take up.
     """
 
-    products: Sequence[Product] = ()
-    refusals: Sequence[Refusal] = ()
-    taken: Iterable[str] = ()
+    products: list[Product] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)
+
+    def add(self, other: Opened) -> None:
+        """Put another part's to it."""
+        self.products += other.products
+        self.refusals += other.refusals
+        self.taken |= other.taken
 
 
 @dataclass(frozen=True)
@@ -209,7 +216,7 @@ def _unchanged(entry: Mapping[str, Any], digest: str, tree: FileTree) -> Opened 
             if (None if now is None else list(now)) != (None if known is None else list(known)):
                 return None
         products = [_from_json(one, str(tree.path)) for one in entry["products"]]
-        return Opened(products, (), [str(name) for name in entry["taken"]])
+        return Opened(products, [], {str(name) for name in entry["taken"]})
     except (KeyError, TypeError, ValueError, AttributeError, CRSError) as error:
         log.debug("an entry of %s is damaged: %s", tree.path, error)
         return None
@@ -252,7 +259,7 @@ def _from_json(values: Mapping[str, Any], top: str) -> Product:
     Raises:
         KeyError, TypeError, ValueError: They aren't a product's.
     """
-    from geo.sentinel2.formats.product import Band, Product  # most folders hold none
+    from geo.sentinel2.formats.product import Product  # most folders hold none
 
     def whole(path: str) -> str:
         return path.replace(_HERE, top)

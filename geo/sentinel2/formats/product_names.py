@@ -177,6 +177,14 @@ def iso_time(text: str) -> dt.datetime:
     return when.replace(tzinfo=dt.UTC) if when.tzinfo is None else when.astimezone(dt.UTC)
 
 
+def time_or_none(text: str | None) -> dt.datetime | None:
+    """The time that `iso_time` reads; None where there is none, or none that can be read."""
+    try:
+        return iso_time(text) if text else None
+    except ValueError:
+        return None
+
+
 def is_modern(baseline: str) -> bool:
     """Whether numbers of a processing baseline have 1000 added to them: from 04.00 on.
 

@@ -12,16 +12,7 @@ from typing import Any
 from geo.errors import Refusal, SceneError
 from geo.file_tree import FileTree, ZipFileTree, below, joined, parent
 from geo.sentinel2.formats.esa_xml import ProductMetadata, TileMetadata, product_metadata, tile_metadata
-from geo.sentinel2.formats.product import (
-    EIGHT_BITS,
-    NO_DATA,
-    QUANTIFICATION,
-    SATURATED,
-    Band,
-    Product,
-    build_product,
-    lacking,
-)
+from geo.sentinel2.formats.product import EIGHT_BITS, QUANTIFICATION, Product, build_product, lacking
 from geo.sentinel2.formats.product_names import (
     AWS_INFO,
     AWS_TILE,
@@ -37,7 +28,7 @@ from geo.sentinel2.formats.product_names import (
     tile_in,
 )
 from geo.sentinel2.formats.radiometric_offset import floors
-from geo.sentinel2.formats.raster_band import Header, header
+from geo.sentinel2.formats.raster_band import NO_DATA, SATURATED, Band, Header, header
 
 log = logging.getLogger(__name__)
 

@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 
     from railwatch.history import Record, Verdict
 
-__all__ = [
-    "Box",
-    "PlacedLabel",
-    "draw_labels",
-    "place_labels",
-    "text_width",
-]
 
 _GAP = 4.0
 _STEPS = 16
