@@ -13,8 +13,8 @@ Gaussian and its derivatives are known exactly.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -75,7 +75,7 @@ def find_ridges(evidence: NDArray[np.floating], cell_m: float, minimum: float) -
     height, width = evidence.shape
     padded = np.pad(np.asarray(evidence, np.float64), halo)
     parts: list[tuple[Float, Float, Float]] = []
-    for top, left in _blocks(height, width):
+    for top, left in itertools.product(range(0, height, _BLOCK), range(0, width, _BLOCK)):
         rows, columns = min(_BLOCK, height - top), min(_BLOCK, width - left)
         window = padded[top : top + rows + 2 * halo, left : left + columns + 2 * halo]
         if window.max() <= 0.0:
@@ -88,10 +88,6 @@ def find_ridges(evidence: NDArray[np.floating], cell_m: float, minimum: float) -
     # ties in a fixed order, so that two runs trace the same lines
     order = np.lexsort((xy[:, 0], xy[:, 1], -strength))
     return Ridges(xy[order], angle[order], strength[order])
-
-
-def _blocks(height: int, width: int) -> Iterator[tuple[int, int]]:
-    return ((top, left) for top in range(0, height, _BLOCK) for left in range(0, width, _BLOCK))
 
 
 def _points(window: Float, halo: int, cell_m: float, minimum: float) -> tuple[Float, Float, Float]:

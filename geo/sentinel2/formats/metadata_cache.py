@@ -152,17 +152,12 @@ class MetadataCache:
         result = work(watched)
         if result.refusals:
             return result
-        try:
-            said = {
-                "names": digest,
-                "files": watched.asked,
-                "taken": sorted(result.taken),
-                "products": [_to_json(one, str(tree.path)) for one in result.products],
-            }
-            json.dumps(said)
-        except (TypeError, ValueError) as error:  # such as a name that isn't text
-            log.debug("%s isn't kept: %s", tree.path, error)
-            return result
+        said = {
+            "names": digest,
+            "files": watched.asked,
+            "taken": sorted(result.taken),
+            "products": [_to_json(one, str(tree.path)) for one in result.products],
+        }
         self._used[key] = said
         self._changed = True
         return result
