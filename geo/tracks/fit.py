@@ -22,7 +22,7 @@ from scipy.spatial import cKDTree
 
 from geo.tracks.evidence import Evidence, heap
 from geo.tracks.polylines import angles, axis_difference, beside, normals, resampled, runs, smoothed, stations
-from geo.tracks.ridges import Ridges, TraceRules, find_ridges, trace
+from geo.tracks.ridges import Ridges, find_ridges, trace
 
 Float = NDArray[np.float64]
 
@@ -167,7 +167,7 @@ class _CentreLineFit:
     def lines(self) -> list[CentreLine]:
         """All steps."""
         ridges = self._dominant(self._seen(find_ridges(self.heap, self.grid.cell_m, self.rules.ridge)))
-        traces = trace(ridges, TraceRules(seed=self.rules.seed, gap_m=self.rules.gap_m))
+        traces = trace(ridges, self.rules.seed, self.rules.gap_m)
         followed = (_draft(one.xy, one.strength) for one in traces if stations(one.xy)[-1] >= _SCRAP_M)
         held = [part for one in followed for part in self._held(self._drawn(one))]
         drafts = self._joined(self._apart(held))
