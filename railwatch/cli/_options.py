@@ -22,12 +22,10 @@ if TYPE_CHECKING:
 Device = Literal["auto", "cpu", "cuda"]
 
 JsonOption = Annotated[
-    bool,
-    typer.Option("--json", help="Print one JSON document on stdout instead of text."),
+    bool, typer.Option("--json", help="Print one JSON document on stdout instead of text.")
 ]
 DeviceOption = Annotated[
-    Device,
-    typer.Option("--device", help="Where the network runs; auto takes a CUDA GPU when there is one."),
+    Device, typer.Option("--device", help="Where the network runs; auto takes a CUDA GPU when there is one.")
 ]
 Backend = Literal["auto", "openvino", "torch"]
 BackendOption = Annotated[
@@ -81,12 +79,36 @@ AssumptionsOption = Annotated[
     ),
 ]
 SettingsDeviceOption = Annotated[
-    Device | None,
-    typer.Option("--device", help="Where the network runs; by default what the settings say."),
+    Device | None, typer.Option("--device", help="Where the network runs; by default what the settings say.")
+]
+AlertCommandOption = Annotated[
+    str | None,
+    typer.Option(
+        "--alert-command",
+        metavar="CMD",
+        help="Run this when a verdict is elevated or higher, with its JSON on stdin: once a date, and again "
+        "if the verdict gets higher. No shell is used.",
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=1,
+        help="Processes on this machine; by default as many as its cores and the work ask for.",
+    ),
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Work on the Dask cluster of this scheduler; its workers have to reach scenes and store.",
+    ),
 ]
 AlertTimeoutOption = Annotated[
-    float,
-    typer.Option("--alert-timeout", metavar="SECONDS", min=0.1, help="How long that command may take."),
+    float, typer.Option("--alert-timeout", metavar="SECONDS", min=0.1, help="How long that command may take.")
 ]
 LabelledImagesOption = Annotated[
     Path | None, typer.Option("--images", help="Folder of the labelled images.", metavar="DIR")

@@ -14,11 +14,14 @@ import typer
 
 from railwatch.cli import _common
 from railwatch.cli._options import (
+    AlertCommandOption,
     AlertTimeoutOption,
     ConfigOption,
     JsonOption,
+    SchedulerOption,
     SettingsDeviceOption,
     WeightsOption,
+    WorkersOption,
 )
 from railwatch.cli._tables import telling
 
@@ -77,10 +80,6 @@ ConnectionsOption = Annotated[
 ]
 AttemptsOption = Annotated[
     int, typer.Option("--attempts", metavar="N", min=1, max=20, help="How often a request is tried.")
-]
-SchedulerOption = Annotated[
-    str | None,
-    typer.Option("--scheduler", metavar="ADDRESS", help="Work on the Dask cluster of this scheduler."),
 ]
 
 
@@ -267,20 +266,11 @@ def watch(
     connections: ConnectionsOption = 8,
     attempts: AttemptsOption = 6,
     allow_host: AllowHostOption = None,
-    alert_command: Annotated[
-        str | None,
-        typer.Option(
-            "--alert-command",
-            metavar="CMD",
-            help="Run this when a verdict is elevated or higher; as of 'railwatch run'.",
-        ),
-    ] = None,
+    alert_command: AlertCommandOption = None,
     alert_timeout: AlertTimeoutOption = 60.0,
     device: SettingsDeviceOption = None,
     weights: WeightsOption = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes on this machine.")
-    ] = None,
+    workers: WorkersOption = None,
     scheduler: SchedulerOption = None,
     log: Annotated[
         str | None,

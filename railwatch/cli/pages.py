@@ -52,8 +52,7 @@ def chart(
         typer.Option("--until", metavar="YYYY-MM-DD", formats=["%Y-%m-%d"], help="Last day to draw."),
     ] = None,
     line_days: Annotated[
-        float,
-        typer.Option("--line-days", metavar="DAYS", min=0, help="No line is drawn over a longer gap."),
+        float, typer.Option("--line-days", metavar="DAYS", min=0, help="No line is drawn over a longer gap.")
     ] = 21.0,
     width_mm: Annotated[
         float, typer.Option("--width", metavar="MM", min=80, max=1000, help="Width of the page's text.")
@@ -159,8 +158,7 @@ def report(
 
 def overview(
     stores: Annotated[
-        list[str],
-        typer.Option("--stores", "--store", metavar="DIR_OR_URL", help="A store; may be repeated."),
+        list[str], typer.Option("--stores", "--store", metavar="DIR_OR_URL", help="A store; may be repeated.")
     ],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="The page (.html) to write or replace.")
@@ -219,7 +217,8 @@ def compare_images(
     as_json: JsonOption = False,
 ) -> None:
     """Write two dates on the [bold]same ground at the same scale[/bold], with counts and credits, as PNG."""
-    from aoi.files import write_bytes
+    from aoi.errors import InputError
+    from railwatch.pages import write_page
     from railwatch.pages.pictures.before_after import before_after
 
     if out.suffix.lower() != ".png":
@@ -235,11 +234,7 @@ def compare_images(
             _common.fail(f"{day} has a published count but no image in the store {sources.store.path}")
         chosen.append(own[0])
     content = before_after(sources.store, chosen[0], chosen[1], outlines=outlines)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(out, content)
-    except OSError as error:
-        _common.fail(f"{out} can't be written ({error.strerror or error})")
+    write_page(out, content, InputError)
     if as_json:
         _common.emit_json({"out": out, "verdicts": [one.to_json() for one in chosen]})
         return

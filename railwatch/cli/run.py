@@ -10,14 +10,17 @@ import typer
 
 from railwatch.cli import _common, _tables
 from railwatch.cli._options import (
+    AlertCommandOption,
     AlertTimeoutOption,
     AoiOption,
     Backend,
     ConfigOption,
     JsonOption,
+    SchedulerOption,
     SettingsDeviceOption,
     StoreOption,
     WeightsOption,
+    WorkersOption,
 )
 from railwatch.cli._tables import telling
 
@@ -68,36 +71,12 @@ def run(
     hindcast: Annotated[
         bool,
         typer.Option(
-            "--hindcast",
-            help="Sentinel-2: set a date against clear dates after it, too, not only before it.",
+            "--hindcast", help="Sentinel-2: set a date against clear dates after it, too, not only before it."
         ),
     ] = False,
-    alert_command: Annotated[
-        str | None,
-        typer.Option(
-            "--alert-command",
-            metavar="CMD",
-            help="Run this when a verdict is elevated or higher, with its JSON on stdin: once a date, and "
-            "again if the verdict gets higher. No shell is used.",
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            "--workers",
-            metavar="N",
-            min=1,
-            help="Processes on this machine; by default as many as its cores and the work ask for.",
-        ),
-    ] = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(
-            "--scheduler",
-            metavar="ADDRESS",
-            help="Work on the Dask cluster of this scheduler; its workers have to reach scenes and store.",
-        ),
-    ] = None,
+    alert_command: AlertCommandOption = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
     alert_timeout: AlertTimeoutOption = 60.0,
     as_json: JsonOption = False,
 ) -> None:

@@ -350,15 +350,12 @@ def _assessed(
     needed = wagons * seen_days / total_days if start is not None and months else None
     ratio = None if needed is None else MedianInterval.of(needed / np.maximum(possible, 1e-9))
     return ClaimAssessment(
-        id=str(row["id"]),
-        made_by=str(row["made_by"]),
+        **{
+            name: str(row[name])
+            for name in ("id", "made_by", "unit", "route", "url", "corroboration", "note")
+        },
         published=pd.Timestamp(row["published"]).date(),
         quantity=_said(row),
-        unit=str(row["unit"]),
-        route=str(row["route"]),
-        url=str(row["url"]),
-        corroboration=str(row["corroboration"]),
-        note=str(row["note"]),
         start=start,
         end=end,
         wagons=MedianInterval.of(wagons),
@@ -430,6 +427,7 @@ def _months(start: date, end: date) -> list[tuple[str, int]]:
     return list(found.items())
 
 
+_TEXTS = ("id", "made_by", "unit", "route", "url", "corroboration", "note")
 _UNITS = {
     "containers": "containers",
     "shells_152mm": "shells of 152 mm",

@@ -121,16 +121,7 @@ _ALIASES = {
     "score": "machine's score",
     "counted": "counted by the machine",
 }
-_READ_ONLY = (
-    "box",
-    "score",
-    "length_m",
-    "width_m",
-    "azimuth_deg",
-    "track",
-    "counted",
-    "observation",
-)
+_READ_ONLY = ("box", "score", "length_m", "width_m", "azimuth_deg", "track", "counted", "observation")
 _DEFAULTS = {"keep": "true", "category": "'freight'"}
 
 

@@ -63,12 +63,7 @@ _ALARMS = frozenset({"elevated", "unprecedented"})
 LEAST_SHOWN = 0.5
 
 _AT_MOST = frozenset(
-    {
-        "count_error_share",
-        "count_worst_error_share",
-        "occupancy_error_share",
-        "occupancy_hidden_answered",
-    }
+    {"count_error_share", "count_worst_error_share", "occupancy_error_share", "occupancy_hidden_answered"}
 )
 
 

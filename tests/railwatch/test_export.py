@@ -199,6 +199,7 @@ def test_geojson_is_in_longitude_and_latitude(store: Store, tmp_path: Path) -> N
     assert export(store, path, "geojson", what="detections") == 9
     document = json.loads(path.read_text("utf-8"))
     assert "crs" not in document
+    assert document["name"] == "detections"  # and not that of the temporary file
     assert document["features"][0]["properties"]["date"] == "2023-09-01"
     (x, y), *_ = document["features"][0]["geometry"]["coordinates"][0]
     assert (round(x, 1), round(y, 1)) == (128.6, 42.4)

@@ -148,7 +148,7 @@ def test_methods_differ_in_shape_and_publishers_too(place, plots):
             shapes[mark.get("data-kind")] = (shape.get("d"), shape.get("fill"))
     assert {"wagons", "occupancy", "reviewed", "published.4"} <= set(shapes)
     assert len(set(shapes.values())) == len(shapes)
-    assert {one.hides for one in legend_of(place) if one.hides} >= set(shapes)
+    assert {one.hides for _, one in legend_of(place) if one.hides} >= set(shapes)
 
 
 def test_lines_join_only_near_images_of_one_method(plots):

@@ -83,8 +83,7 @@ class Page:
         lines = [line for note in paragraphs if note for line in wrapped(note, width - beside, SMALL_PT)]
         above = 3.0 + len(title_lines) * 4.8 + len(heading) * 3.9 + legend_mm + 2.0
         below = 3.0 + max(len(lines) * _LINE_MM, beside)
-        wanted = above + body_mm + below
-        self.height_mm = max(style.height_mm or wanted, above + below + 12.0)
+        self.height_mm = max(above + body_mm + below, above + below + 12.0)
         self.width_mm = style.width_mm
         self.figure: Figure = style.figure(self.height_mm)
         self.top_mm = above

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detector import Z90
-from railwatch.pages.charts.style import BLACK, BLUE, GREY, LIGHT, METHOD_MARKS, SMALL_PT, PageStyle, drawing
+from railwatch.pages.charts.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    LIGHT,
+    METHOD_MARKS,
+    PAGE,
+    SMALL_PT,
+    PageStyle,
+    drawing,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,7 +26,7 @@ if TYPE_CHECKING:
     from railwatch.history.matchups import Matchup
 
 
-def draw_matchup(title: str, matchup: Matchup, style: PageStyle | None = None) -> Figure:
+def draw_matchup(title: str, matchup: Matchup, style: PageStyle = PAGE) -> Figure:
     """Draw the pairs of observations of two methods, with their 90% intervals.
 
     Args:
@@ -24,9 +34,8 @@ def draw_matchup(title: str, matchup: Matchup, style: PageStyle | None = None) -
         matchup: The pairs and, where they support one, the line.
         style: Size and type; the figure is square.
     """
-    chosen = style or PageStyle(width_mm=110.0)
-    with drawing(chosen):
-        figure = chosen.figure(chosen.width_mm)
+    with drawing(style):
+        figure = style.figure(style.width_mm)
         axes = figure.add_axes((0.14, 0.13, 0.82, 0.75))
         reach = 1.08 * max((high for pair in matchup.pairs for _, _, high in map(_span, pair)), default=10.0)
         axes.plot([0, reach], [0, reach], color=LIGHT, lw=0.8, ls=(0, (4, 3)), label="one car for one")

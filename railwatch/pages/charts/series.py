@@ -32,6 +32,7 @@ from railwatch.pages.charts.style import (
     GREY,
     LIGHT,
     METHOD_MARKS,
+    PAGE,
     PALE,
     PUBLISHED_COLOUR,
     SKY,
@@ -75,7 +76,6 @@ class SeriesFrame:
         right: End of the time axis.
         top: Where ``top_value`` is.
         floor: Where 0 is.
-        strip: Middle of the strip of images.
         ticks: Where the time axis is.
         first: Days since 1970 at the left.
         last: Days since 1970 at the right.
@@ -88,14 +88,13 @@ class SeriesFrame:
     right: float
     top: float
     floor: float
-    strip: float
     ticks: float
     first: float
     last: float
     top_value: float
 
 
-def draw_series(history: History, style: PageStyle | None = None, *, gap_days: float = GAP_DAYS) -> Figure:
+def draw_series(history: History, style: PageStyle = PAGE, *, gap_days: float = GAP_DAYS) -> Figure:
     """Draw the counts of a place over time.
 
     Args:
@@ -103,23 +102,22 @@ def draw_series(history: History, style: PageStyle | None = None, *, gap_days: f
         style: Size and type.
         gap_days: Longest time between two images that a line may cross.
     """
-    chosen = style or PageStyle()
     first, last = history.span()
     series = DrawnSeries(history)
     ceilings = history.ceilings()
     opening = _opening(history)
-    with drawing(chosen):
-        page = _page(series, opening, chosen)
+    with drawing(style):
+        page = _page(series, opening, style)
         height = page.body_mm
         axes = page.axes(0.0, height - _STRIP_ROOM_MM)
         strip = page.axes(height - _STRIP_ROOM_MM + 3.0, _STRIP_MM, share=axes)
-        most = max(3, round(chosen.width_mm / 19.0))
+        most = max(3, round(style.width_mm / 19.0))
         count_axis(axes, _highest(series, ceilings))
         date_axis(axes, first, last, most)
         axes.tick_params(axis="x", labelbottom=False, length=0)
         axes.spines["bottom"].set_color(LIGHT)
         if opening is not None:
-            draw_window(axes, opening, chosen)
+            draw_window(axes, opening, style)
         for number, (start, end) in enumerate(history.unseen()):
             draw_unseen(axes, number_of(start), number_of(end), f"unseen.{number}")
         for ceiling in ceilings:
@@ -133,7 +131,7 @@ def draw_series(history: History, style: PageStyle | None = None, *, gap_days: f
         date_axis(strip, first, last, most)
         if not series.records:
             say_nothing(axes, "no dated count in this period")
-        draw_labels(axes, series, opening, chosen)
+        draw_labels(axes, series, opening, style)
         return page.figure
 
 
@@ -150,7 +148,6 @@ def frame_of(figure: Figure) -> SeriesFrame:
         right=box.x1 * width,
         top=(1.0 - box.y1) * height,
         floor=(1.0 - box.y0) * height,
-        strip=(1.0 - (below.y0 + below.y1) / 2.0) * height,
         ticks=(1.0 - below.y0) * height,
         first=float(first),
         last=float(last),

@@ -24,8 +24,8 @@ from matplotlib.path import Path as Outline
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from aoi.errors import InputError
-from aoi.files import write_bytes
 from railwatch import words
+from railwatch.pages import write_page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +84,6 @@ class PageStyle:
 
     Attributes:
         width_mm: Width; 170 mm is the text width of an A4 page.
-        height_mm: Height, or None for the kind's own.
         dpi: Resolution of a PNG.
         svg_text: ``path`` draws letters as shapes (looks the same everywhere); ``text`` keeps them as
             text (searchable, smaller, needs the font).
@@ -92,7 +91,6 @@ class PageStyle:
     """
 
     width_mm: float = 170.0
-    height_mm: float | None = None
     dpi: int = 200
     svg_text: SvgText = "path"
     bare: bool = False
@@ -105,6 +103,10 @@ class PageStyle:
     def figure(self, height_mm: float) -> Figure:
         """Return an empty figure of the style's width and a height."""
         return Figure(figsize=(self.width_mm * MM, height_mm * MM), dpi=self.dpi, facecolor="white")
+
+
+PAGE = PageStyle()
+"""A page of A4."""
 
 
 @contextmanager
@@ -161,8 +163,9 @@ def _date_ticks(first: date, last: date, days: int, most: int) -> tuple[list[dat
         step = max(-(-days // (366 * most)), 1)
         years = range(first.year + (first != date(first.year, 1, 1)), last.year + 1)
         return [date(year, 1, 1) for year in years if year % step == 0], "%Y"
-    for months in (1, 2, 3, 6, 12):
-        ticks = [day for day in _months(first, last) if (day.month - 1) % months == 0]
+    months = np.arange(np.datetime64(first, "M"), np.datetime64(last, "M") + 1).astype(object)
+    for step in (1, 2, 3, 6, 12):
+        ticks = [day for day in months if day >= first and (day.month - 1) % step == 0]
         if 3 <= len(ticks) <= most:
             return ticks, "%Y-%m"
         if len(ticks) < 3:
@@ -171,17 +174,6 @@ def _date_ticks(first: date, last: date, days: int, most: int) -> tuple[list[dat
         return ticks, "%Y-%m"
     step = max(-(-days // max(most - 3, 2)), 1)
     return [first + timedelta(days=offset) for offset in range(step // 2, days + 1, step)], "%Y-%m-%d"
-
-
-def _months(first: date, last: date) -> Iterator[date]:
-    year, month = first.year, first.month
-    while True:
-        day = date(year, month, 1)
-        if day > last:
-            return
-        if day >= first:
-            yield day
-        year, month = (year + 1, 1) if month == 12 else (year, month + 1)
 
 
 def count_axis(axes: Axes, highest: float, label: str = "cars") -> None:
@@ -286,7 +278,7 @@ def format_of(path: Path) -> str:
     return name
 
 
-def to_bytes(figure: Figure, name: str, style: PageStyle | None = None, *, title: str = "") -> bytes:
+def to_bytes(figure: Figure, name: str, style: PageStyle = PAGE, *, title: str = "") -> bytes:
     """Return a figure as a file's content; the same figure gives the same bytes.
 
     Args:
@@ -295,19 +287,18 @@ def to_bytes(figure: Figure, name: str, style: PageStyle | None = None, *, title
         style: As it was drawn with.
         title: For the file's metadata.
     """
-    chosen = style or PageStyle()
     by_format: dict[str, dict[str, Any]] = {
         "png": {"Title": title, "Software": "railwatch"},
         "svg": {"Title": title, "Creator": "railwatch", "Date": None},
         "pdf": {"Title": title, "Creator": "railwatch", "CreationDate": None, "ModDate": None},
     }
     content = io.BytesIO()
-    with drawing(chosen):
-        figure.savefig(content, format=name, dpi=chosen.dpi, metadata=by_format[name])
+    with drawing(style):
+        figure.savefig(content, format=name, dpi=style.dpi, metadata=by_format[name])
     return content.getvalue()
 
 
-def write_chart(figure: Figure, path: Path, style: PageStyle | None = None, *, title: str = "") -> Path:
+def write_chart(figure: Figure, path: Path, style: PageStyle = PAGE, *, title: str = "") -> Path:
     """Write a figure.
 
     Args:
@@ -322,10 +313,4 @@ def write_chart(figure: Figure, path: Path, style: PageStyle | None = None, *, t
     Raises:
         ChartError: If the suffix is none of png, svg, pdf, or the file can't be written.
     """
-    content = to_bytes(figure, format_of(path), style, title=title)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, content)
-    except OSError as error:
-        raise ChartError(f"{path} can't be written ({error.strerror or error})") from error
-    return path
+    return write_page(path, to_bytes(figure, format_of(path), style, title=title), ChartError)

@@ -16,6 +16,7 @@ from railwatch.pages.charts.style import (
     LIGHT,
     METHOD_MARKS,
     OTHER_METHOD,
+    PAGE,
     SMALL_PT,
     PageStyle,
     broken_line,
@@ -43,7 +44,7 @@ _ROOM_MM = 9.0
 def draw_zones(
     history: History,
     titles: Mapping[str, str] | None = None,
-    style: PageStyle | None = None,
+    style: PageStyle = PAGE,
     *,
     gap_days: float = GAP_DAYS,
 ) -> Figure:
@@ -56,7 +57,6 @@ def draw_zones(
         style: Size and type.
         gap_days: Longest time between two observations that a line may cross.
     """
-    chosen = style or PageStyle()
     first, last = history.span()
     shown = [one for one in history.observations if first <= one.datetime.date() <= last]
     names = (
@@ -74,11 +74,11 @@ def draw_zones(
     columns = 1 if len(names) <= 1 else 2
     rows = max(-(-len(names) // columns), 1)
     methods = list(dict.fromkeys(method_of(one) for one in shown if one.zones))
-    with drawing(chosen):
+    with drawing(style):
         key = event_key(history.events, first, last)
         flags_mm = 4.0 if key else 0.0
         page = Page(
-            chosen,
+            style,
             rows * (_PANEL_MM + _ROOM_MM) + 4.0 + flags_mm,
             history.title,
             "Freight cars by zone; bars are 90% intervals; all panels on one scale",

@@ -18,12 +18,12 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from aoi.files import write_bytes
 from railwatch import words
 from railwatch.config import RunConfig
 from railwatch.errors import ReportError
 from railwatch.history.history import Event
 from railwatch.history.sources import Sources
+from railwatch.pages import write_page
 from railwatch.pages.charts.frame import numbered
 from railwatch.pages.charts.series import GAP_DAYS
 from railwatch.pages.report import words as page_words
@@ -151,7 +151,7 @@ def write_report(
     pictures = {id: replace(one, placement=files[id].placement) for id, one in pictures.items()}
     # A lone surrogate in a name from a foreign store has no UTF-8; it becomes a question mark.
     pages = claims_of(sources, places, claims, assumptions, settings)
-    page = build_report(
+    page = _page(
         places,
         pictures,
         settings,
@@ -161,11 +161,7 @@ def write_report(
         sheets={place.key: sheet_of(place, files) for place in places},
     )
     content = page.encode("utf-8", "replace")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(out, content)
-    except OSError as error:
-        raise ReportError(f"{out} can't be written ({error.strerror or error})") from error
+    write_page(out, content, ReportError)
     return Written(
         path=out,
         size_bytes=len(content),
@@ -192,29 +188,20 @@ def _warnings(
         yield f"The report is {size_bytes / 1e6:.0f} MB, which some mail servers refuse."
 
 
-def build_report(
+def _page(
     places: Sequence[ReportedArea],
     pictures: Mapping[str, EncodedPicture],
     config: RunConfig,
     *,
-    claims: Mapping[str, ClaimsPage] | None = None,
-    generated: datetime | None = None,
-    overlays: Mapping[str, Markup] | None = None,
-    sheets: Mapping[str, Markup] | None = None,
+    claims: Mapping[str, ClaimsPage],
+    generated: datetime,
+    overlays: Mapping[str, Markup],
+    sheets: Mapping[str, Markup],
 ) -> str:
-    """Return the page.
+    """Return the page as HTML; the same input gives the same text.
 
-    Args:
-        places: What it is about, at least one.
-        pictures: The evidence by observation id.
-        config: The settings, for the title.
-        claims: Public claims beside the counts, by key of the place.
-        generated: When it was made; the only thing that isn't in the store.
-        overlays: Outlines over the pictures, by key of the entry.
-        sheets: The map sheet of each place, by its key.
-
-    Returns:
-        HTML; the same input gives the same text.
+    Pictures come by observation id, claims and map sheets by key of the place, outlines over the pictures by
+    key of the entry.
     """
     single = len(places) == 1
     css, js = _asset("report.css"), _asset("report.js")
@@ -230,8 +217,8 @@ def build_report(
             plots={place.key: plots_of(place) for place in places},
             legends={place.key: legend_of(place) for place in places},
             pictures=pictures,
-            overlays=overlays or {},
-            sheets=sheets or {},
+            overlays=overlays,
+            sheets=sheets,
             where={place.key: where_is(place) for place in places},
             downloads={place.key: downloads_of(place) for place in places},
             citations={place.key: citation_of(place) for place in places},
@@ -249,13 +236,13 @@ def build_report(
             policy=_policy(css, js),
             version=__version__,
             generated=generated,
-            generated_iso="" if generated is None else iso(generated),
+            generated_iso=iso(generated),
             data={place.key: place_data(place) for place in places},
             occupied={
                 place.key: any(one.record.length_m is not None for one in place.entries) for place in places
             },
             settings=config.baseline.verdict_settings(),
-            claims=claims or {},
+            claims=claims,
             methods={one.record.method for place in places for one in (*place.entries, *place.ceilings)},
             calibrations=[page_words.calibration(line) for place in places for line in place.calibrations],
             limitations=limitations(places),

@@ -288,6 +288,9 @@ _STATEMENTS = {
 }
 
 
+_TEXTS = ("id", "publisher", "via", "title", "published", "url", "note")
+
+
 def _publications(rows: pd.DataFrame | None) -> tuple[Publication, ...]:
     if rows is None:
         return ()
@@ -299,16 +302,10 @@ def _publications(rows: pd.DataFrame | None) -> tuple[Publication, ...]:
         said = form.format(low=_whole(row["count_low"]), high=_whole(row["count_high"]))
         found.append(
             Publication(
-                id=str(row["id"]),
-                publisher=str(row["publisher"]),
-                via=str(row["via"]),
-                title=str(row["title"]),
-                published=str(row["published"]),
+                **{name: str(row[name]) for name in _TEXTS},
                 start=pd.Timestamp(row["image_date_start"]).date(),
                 end=pd.Timestamp(row["image_date_end"]).date(),
                 statement=f"{said} {'car' if said in ('1', 'about 1') else 'cars'}",
-                url=str(row["url"]),
-                note=str(row["note"]),
             )
         )
     return tuple(found)

@@ -150,13 +150,12 @@ def printed_pictures(places: Sequence[ReportedArea]) -> set[str]:
 
 def days_of(places: Sequence[ReportedArea]) -> dict[str, str]:
     """Return by key of an entry the address of its day, for the first card of each day of a single place."""
-    found: dict[str, str] = {}
-    if len(places) == 1:
-        days: dict[date, str] = {}
-        for card in sorted(places[0].cards, key=lambda card: card.observation.datetime):
-            days.setdefault(card.observation.datetime.date(), card.entry.key)
-        found = {key: day.isoformat() for day, key in days.items()}
-    return found
+    if len(places) != 1:
+        return {}
+    days: dict[date, str] = {}
+    for card in sorted(places[0].cards, key=lambda card: card.observation.datetime):
+        days.setdefault(card.observation.datetime.date(), card.entry.key)
+    return {key: day.isoformat() for day, key in days.items()}
 
 
 def claims_of(
