@@ -279,7 +279,7 @@ def _layer(path: Path) -> LabelLayer:
 def _geojson(path: Path) -> LabelLayer:
     document = read_json(path)
     kind = document.get("type") if isinstance(document, Mapping) else None
-    if kind == "LabelFeature":
+    if kind == "Feature":
         records = [document]
     elif kind == "FeatureCollection" and isinstance(document.get("features"), list):
         records = document["features"]
@@ -406,11 +406,11 @@ def _features(image: LabelledImage, file: str) -> list[dict[str, Any]]:
             "ignore": bool(image.ignored[i]),
             "pixel_box": [round(float(v), 6) for v in box],
         }
-        out.append({"type": "LabelFeature", "geometry": _lonlat(geometry[i]), "properties": properties})
+        out.append({"type": "Feature", "geometry": _lonlat(geometry[i]), "properties": properties})
     for area, shape_ in zip(image.ignore_areas, geometry[len(image.boxes) :], strict=True):
         ring = np.round(shapely.get_coordinates(area.exterior), 6).tolist()
         marked = {"category": "ignore", "image": file, "pixel_polygon": ring}
-        out.append({"type": "LabelFeature", "geometry": _lonlat(shape_), "properties": marked})
+        out.append({"type": "Feature", "geometry": _lonlat(shape_), "properties": marked})
     return out
 
 
