@@ -13,13 +13,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from detector.errors import LabelError
+from detector.occupancy.estimate import calibration_of
 from detector.occupancy.estimator import OccupancyEstimator
 from detector.occupancy.weights import load
 from detector.simulators.sentinel2.clouds import cirrus, cumulus, shadow_only
 from detector.simulators.sentinel2.independent import StripYard
 from detector.simulators.sentinel2.renderer import random_sky
 from detector.training import occupancy_scores as scores
-from detector.training.occupancy_recipe import make_sites, stretch_of
+from detector.training.occupancy_recipe import make_sites
 from detector.training.occupancy_samples import stored_sites
 from detector.training.occupancy_scores import answers
 from detector.training.occupancy_sites import SimulatedSite, Truth, clear_dates, simulate_series, strip_series
@@ -84,7 +85,7 @@ def evaluate(
         make_sites(folder, "test", k + 1, first=k)
         report(k, total)
     stored = stored_sites(folder, "test")[:sites]
-    length, count, pitch = stretch_of(estimator.card)
+    length, count, pitch = calibration_of(estimator.card)
     network = load(estimator.weights.path).network
     table = scores.intervals(answers(stored, network), length, count, pitch)
     report(sites + 1, total)

@@ -19,7 +19,7 @@ from torch.nn.functional import avg_pool2d
 
 from detector.errors import LabelError
 from detector.occupancy import weights as weights_file
-from detector.occupancy.estimate import ConformalScaling, Pitch, fit_stretch
+from detector.occupancy.estimate import Pitch, calibration_of, fit_stretch
 from detector.occupancy.network import OccupancyNet, Occupied
 from detector.training import occupancy_scores as scores
 from detector.training.config import OccupancyRecipe, OccupancyTraining, as_json
@@ -164,7 +164,7 @@ def write_weights(recipe: OccupancyRecipe, network: OccupancyNet, folder: Path, 
         "training": {"steps": log[-1]["step"], "last_losses": log[-1]} if log else {},
         **calibrated,
     }
-    length, count, pitch = stretch_of(card)
+    length, count, pitch = calibration_of(card)
     seen = scores.intervals(table, length, count, pitch)
     card["figures"] = {"validation": scores.by_count(seen).to_dict("records"), "slope": scores.slope(seen)}
     path = out / f"{recipe.name}.safetensors"
@@ -238,16 +238,6 @@ def trusted_range(table: pd.DataFrame, *, most: float = 300.0, bias: float = 0.1
             break
         trusted = float(low) + 25.0
     return trusted
-
-
-def stretch_of(card: dict[str, Any]) -> tuple[ConformalScaling, ConformalScaling, Pitch]:
-    """Calibration of length and count, and the pitch, from a card."""
-    mean, sd = card["pitch_m"]
-    return (
-        ConformalScaling.from_json(card["length_stretch"]),
-        ConformalScaling.from_json(card["count_stretch"]),
-        Pitch(float(mean), float(sd)),
-    )
 
 
 SIZE = (32, 128)

@@ -276,11 +276,11 @@ def quantise_wagons(
     example = torch.zeros(1, 256, 256, 3, dtype=torch.uint8)
     report("converting")
     plain = convert(_Whole(loaded.network), example, [[-1, -1, -1, 3]])
-    reference = WagonDetector(loaded.head, network=TorchMaps(loaded.network, "cpu", dtype=torch.float32))
+    reference = WagonDetector(loaded, network=TorchMaps(loaded.network, "cpu", dtype=torch.float32))
 
     def parity(model: Any) -> Parity:
         with written(model, loaded.path.stem) as form:
-            return compare(reference, WagonDetector(loaded.head, network=OpenVinoMaps(form)), checks)
+            return compare(reference, WagonDetector(loaded, network=OpenVinoMaps(form)), checks)
 
     pictures = [_cut(image)[None] for image in samples]
     models, found = {"float32": plain}, {"float32": parity(plain)}

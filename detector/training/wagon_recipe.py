@@ -187,7 +187,7 @@ def write_weights(
         "trained": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "settings": as_json(recipe),
     }
-    draft = weights_file.Weights(network, untrained(), card, "", out / f"{recipe.name}.safetensors")
+    draft = weights_file.Weights(untrained(), card, "", out / f"{recipe.name}.safetensors", network)
     unlearned = simulate_tiles(
         recipe.data.seed + 10_001,
         0,

@@ -79,9 +79,7 @@ class WagonDetector:
         network: What runs the network, as `load` chooses it.
     """
 
-    def __init__(
-        self, loaded: Weights | WeightsHead, device: str = "auto", *, network: MapNetwork | None = None
-    ):
+    def __init__(self, loaded: WeightsHead, device: str = "auto", *, network: MapNetwork | None = None):
         self.card: dict[str, Any] = loaded.card
         self.name = str(loaded.card.get("name", loaded.path.stem))
         self.version = str(loaded.card.get("version", "0"))
@@ -98,7 +96,7 @@ class WagonDetector:
         except (TypeError, ValueError, AttributeError) as error:
             raise WeightsError(f"{loaded.path}: its card holds a wrong figure ({error})") from error
         if network is None:
-            if isinstance(loaded, WeightsHead):
+            if not isinstance(loaded, Weights):
                 raise TypeError("a detector needs a network: whole weights, or something that runs it")
             network = torch_maps(loaded, device)
         self._network = network
