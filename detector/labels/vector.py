@@ -32,7 +32,7 @@ from shapely.geometry import shape
 
 from aoi.errors import InputError
 from detector.errors import LabelError
-from detector.labels.files import member, number, numbers, read_json, relative, write_json
+from detector.labels.files import member, number, numbers, optional, read_json, relative, write_json
 from detector.labels.find_images import LabelImage, open_image
 from detector.labels.image import MINIMUM_VISIBILITY, Context, DrawnLabel, LabelledImage, polygon
 from detector.wagons.categories import CATEGORIES
@@ -97,8 +97,7 @@ def _images(layer: LabelLayer, context: Context) -> list[LabelledImage]:
     listed: dict[Path, tuple[LabelImage, list[LabelFeature], bool]] = {}
     for entry in layer.images or ():
         where = f"{layer.path}: images"
-        gsd = entry.get("gsd_m")
-        gsd_m = None if gsd is None else number(gsd, f"{where}: gsd_m")
+        gsd_m = optional(entry.get("gsd_m"), f"{where}: gsd_m")
         picture = context.pictures.named(str(member(entry, "file", where)), layer.path, gsd_m)
         listed[picture.path] = (picture, [], bool(entry.get("labelled", True)))
     homeless: list[LabelFeature] = []
