@@ -109,7 +109,7 @@ def make_sites(folder: Path, number: int) -> None:
         series = simulate_series(_SITE_SEED, k, "val", dates=_SITE_DATES)
         rows = [
             {"day": f"{one.datetime:%Y-%m-%d}", "sky": "clear", "cars": truth.count, "metres": truth.length_m,
-             "build_up": False, **raw(estimator, one, series.simulated.site), "place": 100_000 + k,
+             "build_up": False, **raw(estimator, one, series.site), "place": 100_000 + k,
              "form": "simulated"}
             for one, truth in zip(series.images, series.truths, strict=True)
         ]  # fmt: skip
