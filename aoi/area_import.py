@@ -28,8 +28,6 @@ from aoi.errors import AreaError, InputError
 from aoi.files import decoded, parse_json, read_bytes
 from aoi.geodesy import datum_doubt, has_no_place
 
-__all__ = ["area_document_of", "bbox_document", "has_roles", "is_bbox"]
-
 _log = logging.getLogger(__name__)
 
 _WGS84 = "OGC:CRS84"
@@ -234,14 +232,12 @@ def _declared_crs(document: Mapping[str, Any], path: Path) -> pyproj.CRS | None:
         return None
     properties = crs.get("properties") if isinstance(crs, Mapping) else None
     named = properties.get("name") if isinstance(properties, Mapping) else None
+    if not isinstance(named, str):
+        raise AreaError(f"{path}: declares its CRS in a form that can't be read: reproject it to WGS84")
     try:
-        return pyproj.CRS.from_user_input(str(named)) if isinstance(named, str) else _no_crs(path)
+        return pyproj.CRS.from_user_input(named)
     except ProjError as error:
         raise AreaError(f"{path}: declares the CRS {named!r}, which isn't known") from error
-
-
-def _no_crs(path: Path) -> pyproj.CRS:
-    raise AreaError(f"{path}: declares its CRS in a form that can't be read: reproject it to WGS84")
 
 
 def _of_wkt(text: str, path: Path) -> _Shapes:

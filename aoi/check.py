@@ -25,8 +25,6 @@ from shapely.geometry.base import BaseGeometry
 from aoi import geodesy as ground
 from aoi.model import AreaOfInterest, Mask, Source, Track, Zone
 
-__all__ = ["CheckResult", "Problem", "check_document", "doubts", "slugify"]
-
 Level = Literal["error", "warning"]
 
 ROLES = ("boundary", "track", "zone", "mask")
@@ -133,9 +131,6 @@ class _Checker:
     def warn(self, message: str, feature: int | None = None) -> None:
         self.problems.append(Problem("warning", message, feature))
 
-    def failed(self) -> bool:
-        return any(problem.level == "error" for problem in self.problems)
-
     # ----------------------------------------------------------------------------------------------
 
     def run(self, document: object) -> CheckResult:
@@ -143,12 +138,15 @@ class _Checker:
             kind = document.get("type") if isinstance(document, Mapping) else None
             found = f"a GeoJSON {kind}" if isinstance(kind, str) else "no GeoJSON object"
             self.error(f"is {found}, not a FeatureCollection")
-            return self._result(None)
+            return CheckResult(None, tuple(self.problems))
         self._check_crs(document.get("crs"))
         name = self._name(document.get("name"))
         title = self._title(document.get("title"), name)
         sources = tuple(self._sources(document.get("sources")))
-        raw_features = self._raw_features(document.get("features"))
+        raw_features = document.get("features")
+        if not isinstance(raw_features, list):
+            self.error("has no list of features")
+            raw_features = []
         features = list(self._features(raw_features))
         boundary = self._boundary(features, raw_features)
         # positions in another CRS have been complained about once, which is enough
@@ -156,14 +154,11 @@ class _Checker:
         tracks = tuple(self._tracks(features, inside))
         zones = tuple(self._zones(features, inside))
         masks = tuple(self._masks(features, boundary))
-        if self.failed() or boundary is None:
-            return self._result(None)
-        area = AreaOfInterest(name, title, boundary, tracks, zones, masks, sources, self.path)
-        for doubt in doubts(area):
-            self.warn(doubt)
-        return self._result(area)
-
-    def _result(self, area: AreaOfInterest | None) -> CheckResult:
+        area = None
+        if boundary is not None and not any(problem.level == "error" for problem in self.problems):
+            area = AreaOfInterest(name, title, boundary, tracks, zones, masks, sources, self.path)
+            for doubt in doubts(area):
+                self.warn(doubt)
         return CheckResult(area, tuple(self.problems))
 
     # -- the collection ----------------------------------------------------------------------------
@@ -221,12 +216,6 @@ class _Checker:
                 yield Source(str(entry["title"]).strip(), **optional)
             else:
                 self.error(f"has a source (number {position}) that is neither a text nor has a title")
-
-    def _raw_features(self, features: object) -> list[object]:
-        if isinstance(features, list):
-            return features
-        self.error("has no list of features")
-        return []
 
     def _features(self, features: list[object]) -> Iterator[_AreaFeature]:
         for number, feature in enumerate(features, start=1):
@@ -294,7 +283,7 @@ class _Checker:
     def _boundary(
         self, features: list[_AreaFeature], raw_features: list[object]
     ) -> Polygon | MultiPolygon | None:
-        boundaries = [feature for feature in features if feature.role == "boundary"]
+        boundaries = list(_of_role(features, "boundary"))
         if len(boundaries) > 1:
             numbers = " and ".join(str(feature.number) for feature in boundaries)
             self.error(
@@ -322,9 +311,7 @@ class _Checker:
 
     def _tracks(self, features: list[_AreaFeature], inside: _Inside) -> Iterator[Track]:
         seen: dict[str, int] = {}
-        for feature in features:
-            if feature.role != "track":
-                continue
+        for feature in _of_role(features, "track"):
             identity = self._identity(feature, seen)
             gauge = self._gauge(feature)
             self._check_uncertainty(feature)
@@ -334,9 +321,7 @@ class _Checker:
 
     def _zones(self, features: list[_AreaFeature], inside: _Inside) -> Iterator[Zone]:
         seen: dict[str, int] = {}
-        for feature in features:
-            if feature.role != "zone":
-                continue
+        for feature in _of_role(features, "zone"):
             identity = self._identity(feature, seen)
             title = _text(feature.properties.get("title"))
             if title is None:
@@ -347,9 +332,7 @@ class _Checker:
                 yield Zone(identity, title or identity, feature.geometry, feature.properties)
 
     def _masks(self, features: list[_AreaFeature], boundary: BaseGeometry | None) -> Iterator[Mask]:
-        for feature in features:
-            if feature.role != "mask":
-                continue
+        for feature in _of_role(features, "mask"):
             reason = _text(feature.properties.get("reason"))
             if reason is None:
                 self.error(
@@ -367,10 +350,10 @@ class _Checker:
 
     def _identity(self, feature: _AreaFeature, seen: dict[str, int]) -> str | None:
         """The feature's id as text: from its properties, or where GeoJSON has a place for it."""
-        raw = feature.properties.get("id")
-        if raw is None or raw == "":
-            raw = feature.raw_id
-        if raw is None or raw == "":
+        raw = next(
+            (one for one in (feature.properties.get("id"), feature.raw_id) if one not in (None, "")), None
+        )
+        if raw is None:
             self.error(f"the {feature.role} has no id", feature.number)
             return None
         if isinstance(raw, bool) or not isinstance(raw, str | int):
@@ -430,6 +413,10 @@ class _Checker:
         boundary, test = inside
         if boundary is not None and not test(feature.geometry):
             self._complain_outside(feature, boundary)
+
+
+def _of_role(features: list[_AreaFeature], role: str) -> Iterator[_AreaFeature]:
+    return (feature for feature in features if feature.role == role)
 
 
 _Inside = tuple[BaseGeometry | None, Callable[[BaseGeometry], bool]]

@@ -20,8 +20,6 @@ from shapely.geometry import mapping
 from aoi import geodesy as ground
 from aoi.io import write_document
 
-__all__ = ["bundled_documents", "khasan", "tumangang"]
-
 Position = tuple[float, float]
 
 # Longitude, latitude. The README says where each comes from and which others were left out.

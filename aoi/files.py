@@ -24,25 +24,6 @@ from typing import Any
 
 from aoi.errors import InputError
 
-__all__ = [
-    "decoded",
-    "fsync_file",
-    "fsync_folder",
-    "parse_json",
-    "parse_toml",
-    "read_bytes",
-    "real_path",
-    "replacing",
-    "safe_name",
-    "sweep",
-    "temporary_beside",
-    "whole_archive",
-    "whole_database",
-    "whole_parquet",
-    "write_bytes",
-    "write_text",
-]
-
 _PREFIX = ".tmp-"
 _STALE_AFTER_S = 7 * 24 * 3600
 _LONGEST_NAME = 120
@@ -83,9 +64,10 @@ def replacing(path: Path, check: Callable[[Path], object] | None = None) -> Iter
         temporary.replace(target)
         fsync_folder(target.parent)
     finally:
-        for left in (temporary, *_companions(temporary)):
+        # Libraries leave files beside the one that they write: SQLite its journals, GDAL its side files.
+        for ending in ("", "-journal", "-wal", "-shm", ".aux.xml"):
             with suppress(OSError):
-                left.unlink(missing_ok=True)
+                temporary.with_name(temporary.name + ending).unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -126,9 +108,9 @@ def whole_database(path: Path) -> None:
             (said,) = database.execute("PRAGMA integrity_check(1)").fetchone()
         database.close()
     except sqlite3.Error as error:
-        raise OSError(5, f"what was written can't be read back ({error})", str(path)) from error
+        raise _not_whole(path, error) from error
     if said != "ok":
-        raise OSError(5, f"what was written can't be read back ({said})", str(path))
+        raise _not_whole(path, said)
 
 
 def whole_archive(path: Path) -> None:
@@ -141,9 +123,9 @@ def whole_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except zipfile.BadZipFile as error:
-        raise OSError(5, f"what was written can't be read back ({error})", str(path)) from error
+        raise _not_whole(path, error) from error
     if damaged is not None:
-        raise OSError(5, f"what was written can't be read back ({damaged})", str(path))
+        raise _not_whole(path, damaged)
 
 
 def whole_parquet(path: Path) -> None:
@@ -158,7 +140,11 @@ def whole_parquet(path: Path) -> None:
     try:
         pq.read_table(path)
     except pa.ArrowException as error:
-        raise OSError(5, f"what was written can't be read back ({error})", str(path)) from error
+        raise _not_whole(path, error) from error
+
+
+def _not_whole(path: Path, said: object) -> OSError:
+    return OSError(5, f"what was written can't be read back ({said})", str(path))
 
 
 def temporary_beside(path: Path) -> Path:
@@ -223,13 +209,6 @@ def fsync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def _companions(temporary: Path) -> list[Path]:
-    """What libraries leave beside a file that they write: SQLite's journals, GDAL's side files."""
-    return [
-        temporary.with_name(temporary.name + ending) for ending in ("-journal", "-wal", "-shm", ".aux.xml")
-    ]
-
-
 @cache
 def _writer() -> str:
     """A short name of this machine since its start and of this process namespace, without separators.
@@ -275,7 +254,7 @@ def _alive(process: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:
-        return True
+        pass
     return True
 
 

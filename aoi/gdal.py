@@ -32,20 +32,6 @@ from aoi.references import RefusedFileError, check_references
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
-__all__ = [
-    "RASTERS",
-    "SHUT",
-    "VECTORS",
-    "RefusedFileError",
-    "attribute_rows",
-    "list_layers",
-    "open_raster",
-    "raster_descriptions",
-    "raster_tags",
-    "read_vector",
-    "shut_gdal",
-    "vector_info",
-]
 
 RASTERS = (
     "GTiff",
@@ -90,9 +76,6 @@ VECTORS = (
     "OGR_GMT",
 )
 """Drivers that open a user's vector file."""
-
-# Needed besides: for writing, for warping and in memory.
-_INNER = ("MEM", "Memory", "COG", "DERIVED")
 
 # Every other driver that releases 3.8 to 3.12 of GDAL may have, as a list that GDAL_SKIP takes: it can't be
 # told what to keep. A test compares it with the drivers that are there.
@@ -297,11 +280,6 @@ def _vector(path: Path) -> Iterator[None]:
 
 def _skip_list() -> str:
     return ",".join([*_SKIPPED.split(), *_SKIPPED_WITH_SPACES])
-
-
-def unexpected_driver(name: str) -> bool:
-    """Whether a driver is neither allowed nor known to be skipped, for the tests."""
-    return name not in {*RASTERS, *VECTORS, *_INNER} and name not in _skip_list().split(",")
 
 
 _before: dict[str, str | None] = {}

@@ -28,20 +28,6 @@ from pyproj.transformer import TransformerGroup
 from shapely import LineString, Polygon
 from shapely.geometry.base import BaseGeometry
 
-__all__ = [
-    "NEGLIGIBLE_M",
-    "TOLERABLE_M",
-    "DatumDoubt",
-    "area_m2",
-    "datum_doubt",
-    "distance_m",
-    "extent_m",
-    "has_no_place",
-    "length_m",
-    "local_metres",
-    "rectangle",
-]
-
 _GEOD = Geod(ellps="WGS84")
 
 # A hundred-millionth of a degree is a millimetre: finer than anything drawn here.
@@ -140,12 +126,10 @@ class DatumDoubt:
     Attributes:
         error_m: How far off it may lie, metres.
         why: A clause that follows on "its coordinate reference system".
-        guessed: Whether PROJ knows no transformation and took the datum for WGS84.
     """
 
     error_m: float
     why: str
-    guessed: bool
 
     @property
     def tolerable(self) -> bool:
@@ -191,8 +175,8 @@ def datum_doubt(crs: CRS, x: float, y: float) -> DatumDoubt | None:
         >>> datum_doubt(CRS.from_epsg(32652), 632_000, 4_698_000) is None
         True
         >>> unknown = CRS.from_proj4("+proj=tmerc +lat_0=49 +lon_0=-2 +x_0=400000 +y_0=-100000 +ellps=airy")
-        >>> datum_doubt(unknown, 532_414, 132_379).guessed
-        True
+        >>> round(datum_doubt(unknown, 532_414, 132_379).error_m)
+        128
     """
     key = _horizontal(crs).to_wkt()
     return _doubt(key, float(x), float(y))
@@ -218,7 +202,7 @@ def _doubt(wkt: str, x: float, y: float) -> DatumDoubt | None:
     datum = crs.datum.name if crs.datum is not None else "unknown"
     if missing:
         return DatumDoubt(
-            _SOME_M, f"names the grid {missing[0].lstrip('@')}, which isn't installed (datum {datum})", True
+            _SOME_M, f"names the grid {missing[0].lstrip('@')}, which isn't installed (datum {datum})"
         )
     if _is_zero_shift(crs):
         return _guess(
@@ -233,9 +217,7 @@ def _doubt(wkt: str, x: float, y: float) -> DatumDoubt | None:
         return None
     finer = _missing_grid(crs)
     hint = f", since the grid {finer} of the finer one isn't installed" if finer else ""
-    return DatumDoubt(
-        float(accuracy), f"({datum}) is brought to WGS84 by a coarse transformation{hint}", False
-    )
+    return DatumDoubt(float(accuracy), f"({datum}) is brought to WGS84 by a coarse transformation{hint}")
 
 
 def _transformer(wkt: str) -> Transformer:
@@ -260,13 +242,13 @@ def _guess(crs: CRS, lon: float, lat: float, why: str) -> DatumDoubt | None:
     axis, flattening = _ellipsoid(crs)
     if abs(axis - _EARTH_M) < 1.0 and flattening == 0.0:
         return None  # the sphere of Web Mercator, on which latitudes are those of WGS84
-    if abs(axis - _EARTH_M) < 1.0 and any(abs(flattening - one) < 1e-3 for one in _GEOCENTRIC_FLATTENINGS):
-        return DatumDoubt(_GEOCENTRIC_M, f"{why}, and is taken for WGS84, whose ellipsoid it has", True)
+    if _is_geocentric(axis, flattening):
+        return DatumDoubt(_GEOCENTRIC_M, f"{why}, and is taken for WGS84, whose ellipsoid it has")
     known = sorted(_candidates(axis, flattening, lon, lat), reverse=True)
     if not known:
-        return DatumDoubt(_SOME_M, why, True)
+        return DatumDoubt(_SOME_M, why)
     names = ", ".join(f"{name} (EPSG:{code}) {error:.0f} m" for error, name, code in known[:_MOST_CANDIDATES])
-    return DatumDoubt(known[0][0], f"{why}; datums of its ellipsoid here: {names}", True)
+    return DatumDoubt(known[0][0], f"{why}; datums of its ellipsoid here: {names}")
 
 
 def _candidates(axis: float, flattening: float, lon: float, lat: float) -> Iterator[tuple[float, str, str]]:
@@ -303,11 +285,14 @@ def _is_zero_shift(crs: CRS) -> bool:
     if not crs.is_bound or crs.coordinate_operation is None:
         return False
     shift = [*crs.coordinate_operation.towgs84]
-    axis, flattening = _ellipsoid(crs)
-    geocentric = abs(axis - _EARTH_M) < 1.0 and (
-        flattening == 0.0 or any(abs(flattening - one) < 1e-3 for one in _GEOCENTRIC_FLATTENINGS)
+    return bool(shift) and not any(shift) and not _is_geocentric(*_ellipsoid(crs))
+
+
+def _is_geocentric(axis: float, flattening: float) -> bool:
+    """Whether an ellipsoid is that of WGS84 or GRS80, or the sphere of Web Mercator."""
+    return abs(axis - _EARTH_M) < 1.0 and any(
+        abs(flattening - one) < 1e-3 for one in (0.0, *_GEOCENTRIC_FLATTENINGS)
     )
-    return bool(shift) and not any(shift) and not geocentric
 
 
 def _horizontal(crs: CRS) -> CRS:

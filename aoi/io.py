@@ -19,20 +19,6 @@ from aoi.errors import AreaError, InputError
 from aoi.files import parse_json, read_bytes, write_text
 from aoi.model import AreaOfInterest
 
-__all__ = [
-    "area_document",
-    "area_from_document",
-    "area_names",
-    "bundled_folder",
-    "check_area",
-    "find_area",
-    "is_area_file",
-    "load_area",
-    "new_area",
-    "read_document",
-    "write_document",
-]
-
 _log = logging.getLogger(__name__)
 
 _SUFFIX = ".geojson"

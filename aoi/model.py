@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property, lru_cache
@@ -22,8 +22,6 @@ from shapely import LineString, MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from aoi.errors import AreaError
-
-__all__ = ["WGS84", "AreaOfInterest", "Mask", "Source", "Track", "Zone"]
 
 WGS84 = "OGC:CRS84"
 """Longitude, latitude on WGS84, in this order: the only reference system of GeoJSON."""
@@ -60,8 +58,20 @@ class Source:
         return ", ".join(part for part in (head, self.url, self.licence) if part)
 
 
+class _Feature:
+    """What tracks, zones and masks have in common."""
+
+    properties: Mapping[str, Any]
+
+    @property
+    def uncertainty_m(self) -> float | None:
+        """How far off it may lie, in metres, where the file says so."""
+        value = self.properties.get("uncertainty_m")
+        return None if value is None else float(value)
+
+
 @dataclass(frozen=True)
-class Track:
+class Track(_Feature):
     """The centre line of one track.
 
     Attributes:
@@ -76,14 +86,9 @@ class Track:
     gauge_mm: int | None = None
     properties: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def uncertainty_m(self) -> float | None:
-        """How far off the line may lie, in metres, where the file says so."""
-        return _uncertainty(self.properties)
-
 
 @dataclass(frozen=True)
-class Zone:
+class Zone(_Feature):
     """A part of the area that gets a count of its own.
 
     Attributes:
@@ -98,14 +103,9 @@ class Zone:
     polygon: Polygon | MultiPolygon
     properties: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def uncertainty_m(self) -> float | None:
-        """How far off the outline may lie, in metres, where the file says so."""
-        return _uncertainty(self.properties)
-
 
 @dataclass(frozen=True)
-class Mask:
+class Mask(_Feature):
     """Ground that can't be seen from above, such as the tracks under a canopy.
 
     Attributes:
@@ -121,11 +121,6 @@ class Mask:
     start: date | None = None
     end: date | None = None
     properties: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def uncertainty_m(self) -> float | None:
-        """How far off the outline may lie, in metres, where the file says so."""
-        return _uncertainty(self.properties)
 
     def active_on(self, day: date | None) -> bool:
         """Whether the ground is hidden on a day; both end days count, and an unknown day is hidden."""
@@ -234,8 +229,14 @@ class AreaOfInterest:
             transformer, written, geographic = _way(self.crs, target.srs)
         except ProjError as error:
             raise AreaError(f"area {self.name} can't be brought to the CRS {crs!s}: {error}") from error
-        longest = _LONGEST_EDGE_DEG if geographic else None
-        move = _mover(transformer, longest)
+
+        def move(geometry: BaseGeometry) -> BaseGeometry:
+            if geographic:
+                geometry = shapely.segmentize(geometry, _LONGEST_EDGE_DEG)
+            return shapely.transform(
+                geometry, lambda x, y: transformer.transform(x, y, errcheck=True), interleaved=False
+            )
+
         try:
             boundary = move(self.boundary)
             tracks = tuple(replace(track, line=move(track.line)) for track in self.tracks)
@@ -264,26 +265,6 @@ def _way(source: str, target: str) -> tuple[pyproj.Transformer, str, bool]:
     """
     one, other = pyproj.CRS.from_user_input(source), pyproj.CRS.from_user_input(target)
     return pyproj.Transformer.from_crs(one, other, always_xy=True), other.to_string(), one.is_geographic
-
-
-def _mover(
-    transformer: pyproj.Transformer, longest_edge: float | None
-) -> Callable[[BaseGeometry], BaseGeometry]:
-    """A function that takes a geometry through a transformer, long edges cut first."""
-
-    def move(geometry: BaseGeometry) -> BaseGeometry:
-        if longest_edge is not None:
-            geometry = shapely.segmentize(geometry, longest_edge)
-        return shapely.transform(
-            geometry, lambda x, y: transformer.transform(x, y, errcheck=True), interleaved=False
-        )
-
-    return move
-
-
-def _uncertainty(properties: Mapping[str, Any]) -> float | None:
-    value = properties.get("uncertainty_m")
-    return None if value is None else float(value)
 
 
 def _canonical(geometry: BaseGeometry) -> list[Any]:

@@ -16,18 +16,6 @@ from shapely.geometry.base import BaseGeometry
 
 from aoi.errors import AreaError
 
-__all__ = [
-    "DEFAULT_STATES",
-    "OPTIONAL_STATES",
-    "Way",
-    "gauge_mm",
-    "has_osm_driver",
-    "osm_credit",
-    "read_extract",
-    "read_overpass",
-    "track_state",
-]
-
 _log = logging.getLogger(__name__)
 
 DEFAULT_STATES = frozenset({"rail", "narrow_gauge"})
@@ -149,7 +137,8 @@ def read_extract(path: Path, area: BaseGeometry) -> list[Way]:
     """
     from pyogrio.errors import DataLayerError, DataSourceError
 
-    from aoi.gdal import RefusedFileError, read_vector
+    from aoi.gdal import read_vector
+    from aoi.references import RefusedFileError
 
     if not has_osm_driver():
         raise AreaError(

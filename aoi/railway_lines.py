@@ -29,8 +29,6 @@ from aoi.osm import (
     track_state,
 )
 
-__all__ = ["OSM_ORIGIN", "RailLine", "Railways", "clip", "read_railways"]
-
 _log = logging.getLogger(__name__)
 
 OSM_ORIGIN = "openstreetmap"

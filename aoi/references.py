@@ -23,7 +23,6 @@ from aoi.files import decoded, real_path, safe_name
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-__all__ = ["MOST_UNPACKED", "RefusedFileError", "check_references", "check_zip"]
 
 MOST_UNPACKED = 64 * 2**30
 """The most bytes that a zip may unpack to; a Sentinel-2 product has one or two GB."""

@@ -32,18 +32,6 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from aoi.errors import InputError
 from aoi.files import parse_toml, read_bytes
 
-__all__ = [
-    "bind",
-    "described",
-    "fields_of",
-    "kind_of",
-    "range_words",
-    "read_toml",
-    "setting",
-    "settings_table",
-    "wanted",
-]
-
 T = TypeVar("T")
 
 

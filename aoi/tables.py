@@ -22,8 +22,6 @@ from pathlib import Path
 from aoi.errors import InputError
 from aoi.files import decoded, read_bytes
 
-__all__ = ["Row", "Table", "guarded", "parse_number", "read_table"]
-
 _SEPARATORS = (",", ";", "\t", "|")
 _SPACES = re.compile(r"[\s'\u2019]+")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
@@ -140,14 +138,9 @@ def read_table(
             where = f"{path}: line {reader.line_num + skipped}"
             while len(cells) > len(columns) and not cells[-1]:
                 cells.pop()
-            if any(name in wanted for name in columns[len(cells) :]):
-                raise error(f"{where} has {len(cells)} cells for {len(columns)} columns")
-            if len(cells) > len(columns):
-                hint = (
-                    '; a number with a decimal comma needs quotes ("0,5") or another separator'
-                    if separator == ","
-                    else ""
-                )
+            if len(cells) > len(columns) or any(name in wanted for name in columns[len(cells) :]):
+                quotes = '; a number with a decimal comma needs quotes ("0,5") or another separator'
+                hint = quotes if len(cells) > len(columns) and separator == "," else ""
                 raise error(f"{where} has {len(cells)} cells for {len(columns)} columns{hint}")
             padded = [*cells, *[""] * (len(columns) - len(cells))]
             named = {name: cell for name, cell in zip(columns, padded, strict=True) if name}

@@ -25,8 +25,6 @@ from aoi.io import (
 from aoi.model import AreaOfInterest, Source
 from aoi.railway_lines import RailLine, Railways, clip, read_railways
 
-__all__ = ["TrackImport", "import_tracks", "put_tracks", "with_tracks"]
-
 
 @dataclass(frozen=True)
 class TrackImport:
@@ -92,7 +90,8 @@ def import_tracks(
 
     def nothing(area: AreaOfInterest) -> str:
         names = ", ".join(str(path) for path in files)
-        return f"{names}: {_nothing_found(read)} lies within the boundary of {area.name}"
+        what = "no working railway line" if all(found.filtered for found in read) else "no line"
+        return f"{names}: {what} lies within the boundary of {area.name}"
 
     done = put_tracks(name_or_path, find, nothing, out=out)
     unfiltered = tuple(path for path, found in zip(files, read, strict=True) if not found.filtered)
@@ -150,11 +149,6 @@ def put_tracks(
         left_out=dict(sorted(left_out.items())),
         credits=tuple(Source(**railways.credit) for railways in sets),
     )
-
-
-def _nothing_found(sets: Iterable[Railways]) -> str:
-    """What kind of line there is none of."""
-    return "no working railway line" if all(railways.filtered for railways in sets) else "no line"
 
 
 def _base_and_target(name_or_path: str | Path, out: Path | None) -> tuple[Path, Path]:

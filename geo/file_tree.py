@@ -20,8 +20,6 @@ from typing import IO, Protocol
 from aoi.files import real_path
 from geo.errors import SceneError
 
-__all__ = ["ZipMember", "entries", "images_in_zip", "members", "open_binary", "zip_member"]
-
 log = logging.getLogger(__name__)
 
 _HIDDEN = re.compile(r"(^|/)(__MACOSX/|[.~])")
@@ -66,18 +64,14 @@ def zip_member(path: Path) -> ZipMember | None:
     return None
 
 
-def members(archive: Path) -> list[ZipMember]:
-    """The visible files of a zip, sorted by name.
+def images_in_zip(archive: Path, suffixes: frozenset[str]) -> list[ZipMember]:
+    """The visible files of a zip whose name ends like an image's, sorted by name.
 
     Raises:
         SceneError: It isn't a zip, is cut short, needs a password, or unpacks to far more than images do.
     """
-    return [ZipMember(archive, name) for name in sorted(_listed(archive))]
-
-
-def images_in_zip(archive: Path, suffixes: frozenset[str]) -> list[ZipMember]:
-    """The files of a zip whose name ends like an image's; see `members`."""
-    return [one for one in members(archive) if one.path.suffix.lower() in suffixes]
+    found = (ZipMember(archive, name) for name in sorted(_listed(archive)))
+    return [one for one in found if one.path.suffix.lower() in suffixes]
 
 
 def entries(archive: Path) -> list[zipfile.ZipInfo]:

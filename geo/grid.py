@@ -19,8 +19,6 @@ from aoi.geodesy import local_metres
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
 
-__all__ = ["Grid", "PlaneGrid"]
-
 
 @dataclass(frozen=True)
 class Grid:
@@ -131,9 +129,9 @@ class PlaneGrid:
         x, y = self._to_lonlat.transform(*self.to_plane(xy).T)
         return np.column_stack([x, y])
 
-    def shape_in_frame(self, geometry: BaseGeometry, crs: Any = _LONLAT) -> BaseGeometry:
-        """A geometry of any CRS in the frame."""
-        move = Transformer.from_crs(crs, self.crs, always_xy=True)
+    def shape_in_frame(self, geometry: BaseGeometry) -> BaseGeometry:
+        """A geometry in longitude and latitude in the frame."""
+        move = Transformer.from_crs(_LONLAT, self.crs, always_xy=True)
         placed = shapely.transform(geometry, move.transform, interleaved=False)
         return shapely.transform(placed, self.to_frame)
 

@@ -8,6 +8,7 @@ the thing lies.
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,6 +32,7 @@ _WGS84 = Geod(ellps="WGS84")
 # geodesic, short against the scale on which any projection bends.
 _STEP_PX = 8.0
 _per_thread = threading.local()
+_SAME_PX = 1e-3  # rasters whose pixels lie this near to each other have one lattice
 
 
 def apply_affine(transform: Affine, xy: npt.ArrayLike) -> FloatArray:
@@ -41,13 +43,35 @@ def apply_affine(transform: Affine, xy: npt.ArrayLike) -> FloatArray:
     return np.column_stack([a * x + b * y + c, d * x + e * y + f])
 
 
-def composed(outer: Affine, inner: Affine) -> Affine:
-    """The affine transform that does ``inner`` first; written out, since affine's operator for it changes."""
-    a, b, c, d, e, f = tuple(outer)[:6]
-    g, h, i, j, k, m = tuple(inner)[:6]
-    return Affine(
-        a * g + b * j, a * h + b * k, a * i + b * m + c, d * g + e * j, d * h + e * k, d * i + e * m + f
-    )
+def lattice_shift(own: Affine, other: Affine) -> tuple[int, int] | None:
+    """Column and row in a raster of another one's first pixel, if their pixels are the same ones."""
+    size = math.sqrt(abs(other.determinant))
+    if any(abs(getattr(own, name) - getattr(other, name)) > size * 1e-9 for name in "abde"):
+        return None
+    x, y = apply_affine(~own, [(other.c, other.f)])[0]
+    near = abs(x - round(x)) <= _SAME_PX and abs(y - round(y)) <= _SAME_PX
+    return (round(x), round(y)) if near else None
+
+
+def pixels_around(
+    bounds: tuple[float, float, float, float], transform: Affine, size: tuple[int, int], beside: int
+) -> tuple[int, int, int, int] | None:
+    """The window of a raster that holds some bounds, and so many pixels beside them; None if they don't meet.
+
+    Args:
+        bounds: Least x, least y, greatest x, greatest y in the raster's map coordinates.
+        transform: Of the raster, pixels to map.
+        size: Its width and height.
+        beside: Pixels that a kernel may reach into.
+
+    Returns:
+        Left, top, and one past right and bottom.
+    """
+    west, south, east, north = bounds
+    x, y = apply_affine(~transform, [(west, south), (west, north), (east, south), (east, north)]).T
+    left, top = max(math.floor(x.min()) - beside, 0), max(math.floor(y.min()) - beside, 0)
+    right, bottom = min(math.ceil(x.max()) + beside, size[0]), min(math.ceil(y.max()) + beside, size[1])
+    return (left, top, right, bottom) if left < right and top < bottom else None
 
 
 def to_lonlat(crs: CRS, xy: FloatArray, path: Path) -> FloatArray:
@@ -150,18 +174,17 @@ class GroundMetric:
         # Square pixels should be square to the last bit, whatever the rounding of two geodesics.
         return (x, x) if abs(x - y) <= 1e-7 * x else (x, y)
 
-    def _map(self, xy: FloatArray) -> FloatArray:
-        return apply_affine(self.transform, xy)
-
     def _east_north(self, places: FloatArray, step: FloatArray) -> FloatArray:
         """Metres east and north per pixel along a direction, (N, 2), by a central difference."""
-        azimuth, distance = self._geodesic(self._map(places - step), self._map(places + step))
+        azimuth, distance = self._geodesic(
+            apply_affine(self.transform, places - step), apply_affine(self.transform, places + step)
+        )
         metres = distance / (2.0 * _STEP_PX)
         return np.column_stack([metres * np.sin(azimuth), metres * np.cos(azimuth)])
 
     def _grid_north(self, places: FloatArray) -> FloatArray:
         """True azimuth of the map's y axis, in radians."""
-        centre = self._map(places)
+        centre = apply_affine(self.transform, places)
         up = np.array([0.0, _STEP_PX * np.sqrt(abs(self.transform.determinant))])
         return self._geodesic(centre - up, centre + up)[0]
 

@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
+import aoi.files
 from geo.errors import SceneError
 from geo.file_tree import images_in_zip, zip_member
 from geo.filename_metadata import NameTime, parse_time
@@ -230,12 +231,8 @@ def _coverage(text: str) -> CRS:
 
 def decoded(content: bytes) -> str:
     """Text in UTF-8 or UTF-16, with or without a byte order mark; what is neither is read as Latin-1."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", "replace")
-    if b"\0" in content[:64]:
-        return content.decode("utf-16-le" if content[1:2] == b"\0" else "utf-16-be", "replace")
     try:
-        return content.decode("utf-8-sig")
+        return aoi.files.decoded(content)
     except UnicodeDecodeError:
         return content.decode("latin-1")
 

@@ -19,31 +19,19 @@ from rasterio.warp import reproject, transform_bounds
 
 from geo.coverage import area_in_pixels
 from geo.errors import SceneError
-from geo.ground_metric import apply_affine, composed
-from geo.rendering import PixelReader, PixelSource, RawPixels
+from geo.ground_metric import apply_affine, lattice_shift, pixels_around
+from geo.rendering import PixelReader, RawPixels
 from geo.resample import Window
 from geo.scene import Scene, scene_id
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
 
-__all__ = ["mosaic", "unlike"]
 
-# Grids whose pixels lie this near to each other, in pixels, are one: pixels are copied and not interpolated.
-_SAME_PX = 1e-3
 # Pixels beside a window that interpolation may reach into.
 _KERNEL_PX = 4
 # What is kept beside the area, metres: for the detector's halo, and for pictures.
 _MARGIN_M = 150.0
-_LIKE_GSD = 1.2
-
-
-def unlike(one: Scene, other: Scene) -> bool:
-    """Whether two scenes can't be laid together: other bands, another type of numbers, another fineness."""
-    ratio = one.gsd_m / other.gsd_m
-    return (one.channels, one.dtype) != (other.channels, other.dtype) or not (
-        1 / _LIKE_GSD <= ratio <= _LIKE_GSD
-    )
 
 
 def mosaic(scenes: Sequence[Scene], area: AreaOfInterest) -> Scene:
@@ -53,7 +41,7 @@ def mosaic(scenes: Sequence[Scene], area: AreaOfInterest) -> Scene:
     lie on the same grid, else brought to it by the cubic kernel.
 
     Args:
-        scenes: With a position, in the order of preference; not `unlike` one another.
+        scenes: With a position, in the order of preference; all `Scene.like` one another.
         area: In longitude and latitude; touched by the scenes. What lies further than 150 m from it is left
             out.
 
@@ -65,12 +53,9 @@ def mosaic(scenes: Sequence[Scene], area: AreaOfInterest) -> Scene:
     """
     first = scenes[0]
     assert first.crs is not None
-    members = tuple(
-        _Member(one.path, one.source, one.crs, one.transform, one.width, one.height) for one in scenes
-    )
-    outlines = [_bounds_px(first, one) for one in members]
-    whole = _union(outlines)
-    wanted = _outline_px(first, area)
+    outlines = np.array([_bounds_px(first, one) for one in scenes])
+    whole = (*outlines[:, :2].min(axis=0), *outlines[:, 2:].max(axis=0))
+    wanted = area_in_pixels(first, area).bounds
     margin = [_MARGIN_M / gsd for gsd in first.gsd_xy_m]
     left = math.floor(max(whole[0], wanted[0] - margin[0]))
     top = math.floor(max(whole[1], wanted[1] - margin[1]))
@@ -78,8 +63,8 @@ def mosaic(scenes: Sequence[Scene], area: AreaOfInterest) -> Scene:
     bottom = math.ceil(min(whole[3], wanted[3] + margin[1]))
     if left >= right or top >= bottom:
         raise SceneError(f"{first.path}: the area {area.name} doesn't touch the scene")
-    transform = composed(first.transform, Affine.translation(left, top))
-    source = MosaicSource(members, first.crs, transform, right - left, bottom - top, first.channels)
+    transform = first.transform @ Affine.translation(left, top)
+    source = MosaicSource(tuple(scenes), first.crs, transform, right - left, bottom - top, first.channels)
     return Scene.build(
         path=first.path,
         id=scene_id(first.path, [Path(name) for name in source.files()]),
@@ -107,18 +92,6 @@ def _own_warnings(scene: Scene) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class _Member:
-    """One of the files."""
-
-    path: Path
-    source: PixelSource
-    crs: CRS | None
-    transform: Affine
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
 class MosaicSource:
     """The pixels of several files on one grid; see `mosaic`.
 
@@ -131,7 +104,7 @@ class MosaicSource:
         channels: Number of planes that reading gives.
     """
 
-    members: tuple[_Member, ...]
+    members: tuple[Scene, ...]
     crs: CRS
     transform: Affine
     width: int
@@ -190,7 +163,8 @@ class MosaicReader:
     def _of(self, index: int, window: Window) -> RawPixels | None:
         """What one file has in a window, None if it doesn't reach there."""
         member = self.source.members[index]
-        shift = _lattice_shift(member, self.source)
+        same = member.crs == self.source.crs
+        shift = lattice_shift(member.transform, self.source.transform) if same else None
         if shift is None:
             return self._warped(index, window)
         x0, y0, x1, y1 = (value + shift[number % 2] for number, value in enumerate(window))
@@ -205,22 +179,18 @@ class MosaicReader:
         """The same for a file on another grid: interpolated."""
         member, source = self.source.members[index], self.source
         x0, y0, x1, y1 = window
-        transform = composed(source.transform, Affine.translation(x0, y0))
+        transform = source.transform @ Affine.translation(x0, y0)
         corners = apply_affine(transform, [(0, 0), (x1 - x0, 0), (0, y1 - y0), (x1 - x0, y1 - y0)])
         bounds = transform_bounds(
             source.crs, member.crs, *corners.min(axis=0), *corners.max(axis=0), densify_pts=21
         )
-        west, south, east, north = bounds
-        pixels = apply_affine(~member.transform, [(west, south), (west, north), (east, south), (east, north)])
-        left, top = (max(math.floor(value) - _KERNEL_PX, 0) for value in pixels.min(axis=0))
-        right = min(math.ceil(pixels[:, 0].max()) + _KERNEL_PX, member.width)
-        bottom = min(math.ceil(pixels[:, 1].max()) + _KERNEL_PX, member.height)
-        if left >= right or top >= bottom:
+        inner = pixels_around(bounds, member.transform, (member.width, member.height), _KERNEL_PX)
+        if inner is None:
             return None
-        numbers, valid = self._reader(index).read((left, top, right, bottom))
+        numbers, valid = self._reader(index).read(inner)
         shape = y1 - y0, x1 - x0
         places: dict[str, Any] = {
-            "src_transform": composed(member.transform, Affine.translation(left, top)),
+            "src_transform": member.transform @ Affine.translation(*inner[:2]),
             "src_crs": member.crs,
             "dst_transform": transform,
             "dst_crs": source.crs,
@@ -240,21 +210,7 @@ class MosaicReader:
         return self.readers[index]
 
 
-def _lattice_shift(member: _Member, grid: MosaicSource) -> tuple[int, int] | None:
-    """Column and row of a file at the grid's first pixel, if their pixels are the same ones."""
-    if member.crs != grid.crs:
-        return None
-    own, other = member.transform, grid.transform
-    size = math.sqrt(abs(other.determinant))
-    if any(abs(getattr(own, name) - getattr(other, name)) > size * 1e-9 for name in "abde"):
-        return None
-    x, y = apply_affine(~own, [(other.c, other.f)])[0]
-    if abs(x - round(x)) > _SAME_PX or abs(y - round(y)) > _SAME_PX:
-        return None
-    return round(x), round(y)
-
-
-def _bounds_px(grid: Scene, member: _Member) -> tuple[float, float, float, float]:
+def _bounds_px(grid: Scene, member: Scene) -> tuple[float, float, float, float]:
     """A file's bounds in the pixels of a scene."""
     corners = apply_affine(
         member.transform, [(0, 0), (member.width, 0), (0, member.height), (member.width, member.height)]
@@ -270,13 +226,3 @@ def _bounds_px(grid: Scene, member: _Member) -> tuple[float, float, float, float
     pixels = grid.map_to_pixel(corners)
     (left, top), (right, bottom) = pixels.min(axis=0), pixels.max(axis=0)
     return float(left), float(top), float(right), float(bottom)
-
-
-def _outline_px(scene: Scene, area: AreaOfInterest) -> tuple[float, float, float, float]:
-    left, top, right, bottom = area_in_pixels(scene, area).bounds
-    return left, top, right, bottom
-
-
-def _union(boxes: Sequence[tuple[float, float, float, float]]) -> tuple[float, float, float, float]:
-    low, high = np.array(boxes)[:, :2].min(axis=0), np.array(boxes)[:, 2:].max(axis=0)
-    return float(low[0]), float(low[1]), float(high[0]), float(high[1])

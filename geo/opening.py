@@ -9,6 +9,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from geo.ground_metric import GroundMetric, is_local
 from geo.image_files import ZIPPED_SUFFIXES, crs_beside, item_beside
 from geo.raster_source import ABSURD, MOSAICS, RasterSource, first_line, is_mask, may_be_a_colour, opened
 from geo.rendering import Stretch
-from geo.scene import OpenOptions, Scene, scene_id
+from geo.scene import Scene, scene_id
 from geo.sentinel2.formats.product_names import parse_product_name
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,19 @@ _BLUE = frozenset({"blue", "b", "b02", "b2", "bandb", "b0210m"})
 # blue, green I, green, yellow, red, red edge, near infrared; older files say so only in their name.
 _PLANET_ANALYTIC = re.compile(r"analytic", re.IGNORECASE)
 _PLANET_ORDER = {4: (3, 2, 1), 8: (6, 4, 2)}
+
+
+@dataclass(frozen=True)
+class OpenOptions:
+    """What the caller of `open_scene` declares about an image; None means "as the image says"."""
+
+    gsd_m: float | None = None
+    when: dt.datetime | None = None
+    sensor: str | None = None
+    bands: Sequence[int] | None = None
+    stretch: Stretch | None = None
+    nodata: float | None = None
+    crs: str | int | None = None
 
 
 def open_scene(

@@ -13,12 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from affine import Affine
 
-from geo.ground_metric import FloatArray, composed
+from geo.ground_metric import FloatArray
 from geo.rendering import PixelReader, PixelSource, RawPixels
 from geo.resample import Window
 from geo.scene import Scene
-
-__all__ = ["Upright", "upright"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class _Turn:
             -1 if self.mirror_y else 1,
             self.height if self.mirror_y else 0,
         )
-        return composed(Affine(0, 1, 0, 1, 0, 0) if self.exchanged else Affine.identity(), mirror)
+        return (Affine(0, 1, 0, 1, 0, 0) if self.exchanged else Affine.identity()) @ mirror
 
     def window(self, window: Window) -> Window:
         """The stored window of an upright one."""
@@ -147,7 +145,7 @@ def upright(scene: Scene) -> Upright:
     return Upright(
         replace(
             scene,
-            transform=composed(scene.transform, turn.to_stored),
+            transform=scene.transform @ turn.to_stored,
             width=turn.width,
             height=turn.height,
             gsd_xy_m=(y, x) if turn.exchanged else (x, y),

@@ -23,21 +23,14 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
-from aoi.gdal import RefusedFileError, open_raster
+from aoi.gdal import open_raster
+from aoi.references import RefusedFileError
 from geo.errors import SceneError
 from geo.file_tree import zip_member
 from geo.image_files import foreign_format, header_beside
 from geo.rendering import RawPixels
 from geo.resample import Window
 from geo.sentinel2.formats.product_names import parse_product_name
-
-__all__ = [
-    "LARGEST_HOLE_M",
-    "hole_px",
-    "is_mask",
-    "may_be_a_colour",
-    "missing_ground",
-]
 
 # Those that are made of other files.
 MOSAICS = ("VRT", "DIMAP", "TIL")
@@ -76,10 +69,9 @@ def opened(path: Path, *, quiet: bool = False, placed: bool = True) -> Iterator[
 
 
 def _unreadable(path: Path) -> str:
+    broken = f"{path}: can't be read as an image: it is cut short, damaged or in a format that isn't an image"
     if zip_member(path) is not None:
-        return (
-            f"{path}: can't be read as an image: it is cut short, damaged or in a format that isn't an image"
-        )
+        return broken
     if not path.exists():
         return f"{path}: there is no such file"
     if parse_product_name(path.name) is not None and (path.is_dir() or path.suffix.lower() == ".zip"):
@@ -97,7 +89,7 @@ def _unreadable(path: Path) -> str:
     header = header_beside(path)
     if header is not None:
         return f"{path}: the file is cut short or damaged: it holds less than its header {header} says"
-    return f"{path}: can't be read as an image: it is cut short, damaged or in a format that isn't an image"
+    return broken
 
 
 def first_line(error: Exception) -> str:

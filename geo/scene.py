@@ -8,7 +8,7 @@ import logging
 import math
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,19 +39,7 @@ _WHOLE_ROWS_PX = 8192
 # Rows of pixels held at once when a whole scene has to be searched for a valid one.
 _SEARCH_PIXELS = 4_000_000
 _SHA_BLOCK = 1 << 20
-
-
-@dataclass(frozen=True)
-class OpenOptions:
-    """What the caller of `geo.open_scene` declares about an image; None means "as the image says"."""
-
-    gsd_m: float | None = None
-    when: dt.datetime | None = None
-    sensor: str | None = None
-    bands: Sequence[int] | None = None
-    stretch: Stretch | None = None
-    nodata: float | None = None
-    crs: str | int | None = None
+_LIKE_GSD = 1.2  # scenes whose resolutions differ by no larger a factor are as fine as each other
 
 
 @dataclass(frozen=True)
@@ -173,6 +161,11 @@ class Scene:
     def channels(self) -> int:
         """Number of planes that reading gives: one (grey) or three."""
         return self.source.channels
+
+    def like(self, other: Scene) -> bool:
+        """Whether two scenes can be laid together: of the same bands, type of numbers and fineness."""
+        alike = (self.channels, self.dtype) == (other.channels, other.dtype)
+        return alike and 1 / _LIKE_GSD <= self.gsd_m / other.gsd_m <= _LIKE_GSD
 
     @cached_property
     def stretch(self) -> Stretch:

@@ -5,6 +5,17 @@ from __future__ import annotations
 from aoi.errors import InputError
 
 
+def said(error: BaseException) -> str:
+    """Return an error's own words on one line, without the path that its reader is told anyway.
+
+    Example:
+        >>> said(FileNotFoundError(2, "No such file", "yard.tif")), said(KeyError())
+        ('No such file', 'KeyError')
+    """
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()).rstrip(".") or type(error).__name__
+
+
 class StoreError(InputError):
     """A store that can't be opened, read or written."""
 

@@ -26,7 +26,7 @@ from detector.wagons.type_network import CandidateCuts, shipped_types
 from detector.wagons.weights import MapNetwork, Weights, WeightsHead, load_network, torch_maps
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
 from geo.orientation import upright
-from geo.sentinel2.constellation import OCCUPANCY_PRODUCTS
+from geo.sentinel2 import OCCUPANCY_PRODUCTS
 from geo.tiles import HALO_PX, WORK_GSD_M, batches
 
 logger = logging.getLogger(__name__)

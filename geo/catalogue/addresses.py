@@ -16,8 +16,6 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from geo.errors import NetworkError
 
-__all__ = ["GuardedAdapter", "Policy", "redacted"]
-
 _PRIVATE_NAMES = ("localhost", ".localhost", ".local", ".internal", ".lan", ".home.arpa")
 
 

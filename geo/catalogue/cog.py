@@ -17,9 +17,7 @@ from rasterio.windows import Window
 
 from geo.catalogue.remote_scene import RemoteScene
 from geo.errors import SceneError
-from geo.ground_metric import apply_affine
-
-__all__ = ["BESIDE_PX", "Bounds", "EmptyScene", "tags_of", "window_in", "write_cog"]
+from geo.ground_metric import pixels_around
 
 BESIDE_PX = 8
 """Pixels beside a window that a kernel may reach into where the image lies on another grid."""
@@ -37,15 +35,12 @@ def window_in(opened: DatasetReader, crs: CRS, bounds: Bounds) -> Window | None:
     around = bounds if opened.crs == crs else transform_bounds(crs, opened.crs, *bounds, densify_pts=21)
     if not all(map(math.isfinite, around)):
         return None
-    west, south, east, north = around
-    corners = [(west, north), (east, north), (west, south), (east, south)]
-    columns, rows = apply_affine(~opened.transform, corners).T
     beside = 0 if opened.crs != crs and crs.is_geographic else BESIDE_PX
-    left = max(math.floor(columns.min()) - beside, 0)
-    top = max(math.floor(rows.min()) - beside, 0)
-    right = min(math.ceil(columns.max()) + beside, opened.width)
-    bottom = min(math.ceil(rows.max()) + beside, opened.height)
-    return Window(left, top, right - left, bottom - top) if left < right and top < bottom else None
+    found = pixels_around(around, opened.transform, (opened.width, opened.height), beside)
+    if found is None:
+        return None
+    left, top, right, bottom = found
+    return Window(left, top, right - left, bottom - top)
 
 
 def write_cog(

@@ -33,10 +33,11 @@ from rasterio.merge import merge
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
+from geo.catalogue.addresses import redacted
 from geo.catalogue.cog import Bounds, EmptyScene, tags_of, window_in, write_cog
 from geo.catalogue.cut_sentinel2 import cut_sentinel2, measure_sentinel2
-from geo.catalogue.network import Network, RequestTally, redacted
-from geo.catalogue.remote_image import measure_remote, open_remote
+from geo.catalogue.network import Network, RequestTally
+from geo.catalogue.remote_image import Fetcher
 from geo.catalogue.remote_scene import RemoteScene
 from geo.errors import SceneError
 from geo.sentinel2.formats.stac_item import FETCHED
@@ -44,16 +45,6 @@ from geo.sentinel2.formats.stac_item import FETCHED
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
 
-__all__ = [
-    "Cut",
-    "EmptyScene",
-    "cut_fine",
-    "cut_scene",
-    "measure_fine",
-    "measure_scene",
-    "sweep",
-    "window_key",
-]
 
 _KEPT = (
     "s2:", "sat:", "view:", "eo:", "grid:", "mgrs:", "processing:", "earthsearch:", "product:", "eopf:",
@@ -118,22 +109,20 @@ def cut_scene(
         EmptyScene: It has no pixel in the area.
         OSError: The files can't be written.
     """
-    traffic = RequestTally()
-    first = scenes[0]
+    fetcher, first = Fetcher(network, sign), scenes[0]
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=_WORK, dir=folder) as name:
         work = Path(name)
         image = work / f"{first.stem}.tif"
         if first.metadata is not None:
-            asset, more = cut_sentinel2(network, first, first.metadata, area, work, image, sign, traffic)
+            asset, more = cut_sentinel2(fetcher, first, first.metadata, area, work, image)
         else:
-            asset, more = cut_fine(network, scenes, area, work, image, sign, traffic)
+            asset, more = cut_fine(fetcher, scenes, area, work, image)
         document = _item(first, area, asset, more, image)
         item = work / f"{first.stem}.json"
         item.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        kept = Cut(
-            folder / item.name, folder / image.name, image.stat().st_size + item.stat().st_size, traffic
-        )
+        size = image.stat().st_size + item.stat().st_size
+        kept = Cut(folder / item.name, folder / image.name, size, fetcher.traffic)
         image.replace(kept.image)
         item.replace(kept.item)  # last: an item is there when its image is
     return kept
@@ -157,8 +146,9 @@ def measure_scene(
         SceneError: It isn't what the item says.
     """
     if scene.metadata is not None:
-        return measure_sentinel2(network, scene, scene.metadata, area, folder, sign=sign)
-    return measure_fine(network, scene, area, folder, sign=sign)
+        return measure_sentinel2(Fetcher(network, sign), scene, scene.metadata, area, folder)
+    window_of = _window_of(scene, _around(area))
+    return Fetcher(network, sign).measure(_href(scene), folder / "tile", window_of)
 
 
 def _item(
@@ -250,24 +240,16 @@ _METRE_DEG = 1.0 / 111_320.0
 
 
 def cut_fine(
-    network: Network,
-    scenes: Sequence[RemoteScene],
-    area: AreaOfInterest,
-    work: Path,
-    image: Path,
-    sign: Callable[[str], str],
-    traffic: RequestTally,
+    fetcher: Fetcher, scenes: Sequence[RemoteScene], area: AreaOfInterest, work: Path, image: Path
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the window of a picture and write it as one image.
 
     Args:
-        network: Asks the server.
+        fetcher: Fetches images.
         scenes: The tiles; those in another coordinate system than the first one's are left out.
         area: In longitude and latitude.
         work: A folder for parts.
         image: The COG to write.
-        sign: Gives links with valid tokens.
-        traffic: Counts requests and bytes.
 
     Returns:
         The image's asset, without its link, and further properties of its item.
@@ -281,16 +263,9 @@ def cut_fine(
 
     def bring(numbered: tuple[int, RemoteScene]) -> Path:
         number, scene = numbered
-        return open_remote(
-            network,
-            _href(scene),
-            work / f"tile{number}",
-            _window_of(scene, bounds),
-            sign=sign,
-            traffic=traffic,
-        )
+        return fetcher.fetch(_href(scene), work / f"tile{number}", _window_of(scene, bounds))
 
-    with ThreadPoolExecutor(min(len(scenes), network.connections)) as pool:
+    with ThreadPoolExecutor(min(len(scenes), fetcher.network.connections)) as pool:
         paths = list(pool.map(bring, enumerate(scenes)))
     try:
         pixels, crs, transform, colours = _merged(paths, bounds)
@@ -313,23 +288,6 @@ def cut_fine(
     }
     parts = [redacted(_href(one)) for one in scenes]
     return asset, {"fetch:images": parts}
-
-
-def measure_fine(
-    network: Network,
-    scene: RemoteScene,
-    area: AreaOfInterest,
-    work: Path,
-    *,
-    sign: Callable[[str], str],
-) -> RequestTally | None:
-    """Say what `cut_fine` would take of one tile, by its header; None for an image without a list of tiles.
-
-    Raises:
-        NetworkError: The header can't be had.
-        SceneError: It has no position, or the area would be too many pixels of it.
-    """
-    return measure_remote(network, _href(scene), work / "tile", _window_of(scene, _around(area)), sign=sign)
 
 
 def _around(area: AreaOfInterest) -> Bounds:

@@ -18,8 +18,8 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from geo.catalogue.cog import BESIDE_PX, EmptyScene, tags_of, window_in, write_cog
-from geo.catalogue.network import Network, RequestTally
-from geo.catalogue.remote_image import measure_remote, open_remote
+from geo.catalogue.network import RequestTally
+from geo.catalogue.remote_image import Fetcher
 from geo.catalogue.remote_scene import RemoteScene
 from geo.errors import SceneError
 from geo.grid import Grid
@@ -27,39 +27,34 @@ from geo.sentinel2.chip import chip_grid
 from geo.sentinel2.formats.find import find_products
 from geo.sentinel2.formats.product import Product
 from geo.sentinel2.formats.product_names import CLASSES, SWIR_BAND, TEN_METRE_BANDS
-from geo.sentinel2.formats.raster_band import placed
+from geo.sentinel2.formats.raster_band import Band, placed
 from geo.sentinel2.formats.stac_item import Asset, ItemMetadata
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
 
-__all__ = ["cut_sentinel2", "measure_sentinel2"]
 
 _SAMPLE_PX = 512
 """Rows and columns of the sample by which offsets are decided."""
 
 
 def cut_sentinel2(
-    network: Network,
+    fetcher: Fetcher,
     scene: RemoteScene,
     metadata: ItemMetadata,
     area: AreaOfInterest,
     work: Path,
     image: Path,
-    sign: Callable[[str], str],
-    traffic: RequestTally,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the bands and write them as one image.
 
     Args:
-        network: Asks the server.
+        fetcher: Fetches images.
         scene: The scene.
         metadata: What its item says.
         area: In longitude and latitude.
         work: A folder for parts.
         image: The COG to write.
-        sign: Gives links with valid tokens.
-        traffic: Counts requests and bytes.
 
     Returns:
         The image's asset, without its link, and further properties of its item.
@@ -76,39 +71,24 @@ def cut_sentinel2(
     parts.mkdir()
 
     def bring(asset: Asset) -> tuple[Asset, Path]:
-        path = open_remote(
-            network,
-            asset.href,
-            parts / asset.band,
-            window_of,
-            sign=sign,
-            overview_px=_sampled(metadata, asset),
-            traffic=traffic,
-        )
-        return asset, path
+        sample_px = _sampled(metadata, asset)
+        return asset, fetcher.fetch(asset.href, parts / asset.band, window_of, sample_px)
 
-    with ThreadPoolExecutor(min(len(wanted), network.connections)) as pool:
+    with ThreadPoolExecutor(min(len(wanted), fetcher.network.connections)) as pool:
         local = _all_or_first_fault(pool, bring, wanted)
     product = _product(scene, local, parts)
     crop = _crop_of(product, grid)
-    planes, names = [], [*product.bands, *([CLASSES] if product.classes is not None else [])]
-    for band in (*product.bands.values(), *([product.classes] if product.classes is not None else [])):
-        numbers, _ = placed(
-            band.path,
-            band.index,
-            crop.crs,
-            crop.transform,
-            crop.shape,
-            nearest=band.name == CLASSES,
-            nothing=band.nothing,
-        )
+    read = [*product.bands.values(), *([] if product.classes is None else [product.classes])]
+    planes = []
+    for band in read:
+        numbers, _ = placed(band, crop, nearest=band.name == CLASSES)
         valid = np.isfinite(numbers)
         # 0 and 65535 mean that there is nothing: a kernel's overshoot must not.
         least = 0 if band.name == CLASSES else 1
         planes.append(np.where(valid, np.rint(numbers).clip(least, 65534), 0).astype(np.uint16))
     if not any(plane.any() for plane in planes[: len(TEN_METRE_BANDS)]):
         raise EmptyScene("it has no pixel in the area")
-    bands = [_band_entry(product, name) for name in names]
+    bands = [_band_entry(band) for band in read]
     write_cog(image, np.stack(planes), crop.crs, crop.transform, nodata=0, bands=bands, tags=tags_of(scene))
     asset = {
         "bands": bands,
@@ -121,13 +101,7 @@ def cut_sentinel2(
 
 
 def measure_sentinel2(
-    network: Network,
-    scene: RemoteScene,
-    metadata: ItemMetadata,
-    area: AreaOfInterest,
-    work: Path,
-    *,
-    sign: Callable[[str], str],
+    fetcher: Fetcher, scene: RemoteScene, metadata: ItemMetadata, area: AreaOfInterest, work: Path
 ) -> RequestTally | None:
     """Say what `cut_sentinel2` would take, by the headers; None for images without a list of tiles.
 
@@ -138,14 +112,7 @@ def measure_sentinel2(
     window_of = _window_of(scene, chip_grid(area))
     total = RequestTally()
     for asset in _wanted(metadata):
-        one = measure_remote(
-            network,
-            asset.href,
-            work / asset.band,
-            window_of,
-            sign=sign,
-            overview_px=_sampled(metadata, asset),
-        )
+        one = fetcher.measure(asset.href, work / asset.band, window_of, _sampled(metadata, asset))
         if one is None:
             return None
         total += one
@@ -208,16 +175,13 @@ def _product(scene: RemoteScene, local: Sequence[tuple[Asset, Path]], folder: Pa
     return products[0]
 
 
-def _band_entry(product: Product, name: str) -> dict[str, Any]:
-    if name == CLASSES:
-        return {"name": name, "nodata": 0, "data_type": "uint16"}
-    band = product.bands[name]
+def _band_entry(band: Band) -> dict[str, Any]:
+    entry = {"name": band.name, "nodata": 0, "data_type": "uint16"}
+    if band.name == CLASSES:
+        return entry
     common = {"B02": "blue", "B03": "green", "B04": "red", "B08": "nir", "B11": "swir16"}
-    return {
-        "name": name,
-        "eo:common_name": common[name],
-        "nodata": 0,
-        "data_type": "uint16",
+    return entry | {
+        "eo:common_name": common[band.name],
         "raster:scale": band.scale,
         "raster:offset": round(band.offset, 9),
     }

@@ -13,7 +13,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -23,8 +23,6 @@ import urllib3
 
 from geo.catalogue.addresses import GuardedAdapter, Policy, redacted
 from geo.errors import NetworkError, UnavailableError
-
-__all__ = ["Network", "Policy", "RequestTally", "ServerAnswer", "redacted"]
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +61,7 @@ class ServerAnswer:
 
     Attributes:
         url: Where it came from, after redirects.
-        status: 200 to 399, or one of the codes that the asker accepts.
+        status: 200 to 399.
         headers: By lower-case name.
         content: The body.
     """
@@ -122,9 +120,7 @@ class Network:
         params: Mapping[str, Any] | None = None,
         json: Any = None,
         limit: int = _LARGEST_ANSWER,
-        exact: int | None = None,
         traffic: RequestTally | None = None,
-        accept: Iterable[int] = (),
     ) -> ServerAnswer:
         """Ask a server, again if the fault may pass.
 
@@ -135,27 +131,24 @@ class Network:
             params: Added to the link's query.
             json: Body of a POST.
             limit: The most bytes of a body that are read.
-            exact: The number of bytes that a body has to have; fewer means that it was cut.
             traffic: Counts the requests and bytes too.
-            accept: Error codes that the asker can make use of.
 
         Raises:
             NetworkError: The address is refused, the server says no, or its answer is too large.
             UnavailableError: It couldn't be reached, or still fails after all attempts.
         """
-        accepted = frozenset(accept)
+        asked = {"method": method, "params": params, "json": json}
+        asked["headers"] = {"Accept-Encoding": "identity", **(headers or {})}
         host = urlsplit(url).netloc
         for attempt in range(1, self.attempts + 1):
             self._wait_for(host)
             try:
-                answer = self._once(
-                    url, method, headers, params, json, limit, exact, traffic, again=attempt > 1
-                )
+                answer = self._once(url, asked, limit, traffic, again=attempt > 1)
             except _Passing as fault:
                 reason, wait = str(fault), None
             else:
                 if answer.status not in _PASSING:
-                    if answer.status >= 400 and answer.status not in accepted:
+                    if answer.status >= 400:
                         raise NetworkError(f"{redacted(answer.url)}: {_status(answer)}")
                     return answer
                 reason, wait = _status(answer), _retry_after(answer.headers)
@@ -174,54 +167,39 @@ class Network:
     def _once(
         self,
         url: str,
-        method: str,
-        headers: Mapping[str, str] | None,
-        params: Mapping[str, Any] | None,
-        json: Any,
+        asked: Mapping[str, Any],
         limit: int,
-        exact: int | None,
         traffic: RequestTally | None,
         *,
         again: bool,
     ) -> ServerAnswer:
         """One attempt, with its redirects."""
-        sent = dict(headers or {})
-        sent.setdefault("Accept-Encoding", "identity")
+        asked = dict(asked)
         for _ in range(_REDIRECTS + 1):
             self.policy.check(url)
             with self._gate:
                 self._count(traffic, again=again)
-                answer = self._read(url, method, sent, params, json, limit, exact, traffic)
+                answer = self._read(url, asked, limit, traffic)
             target = answer.headers.get("location")
             if answer.status not in (301, 302, 303, 307, 308) or not target:
                 return answer
             onward = urljoin(url, target)
             if urlsplit(onward).netloc != urlsplit(url).netloc:
-                sent = {name: value for name, value in sent.items() if name.lower() in _HARMLESS}
+                sent = asked["headers"].items()
+                asked["headers"] = {name: value for name, value in sent if name.lower() in _HARMLESS}
             if answer.status in (301, 302, 303):
-                method, json = "GET", None
-            url, params = onward, None
+                asked |= {"method": "GET", "json": None}
+            url, asked["params"] = onward, None
         raise NetworkError(f"{redacted(url)}: it redirects in a loop")
 
     def _read(
-        self,
-        url: str,
-        method: str,
-        headers: Mapping[str, str],
-        params: Mapping[str, Any] | None,
-        json: Any,
-        limit: int,
-        exact: int | None,
-        traffic: RequestTally | None,
+        self, url: str, asked: Mapping[str, Any], limit: int, traffic: RequestTally | None
     ) -> ServerAnswer:
         ends = time.monotonic() + self.whole_s
         try:
             with self._session.request(
-                method,
-                url,
-                headers=dict(headers),
-                params=params,
-                json=json,
+                url=url,
+                **asked,
                 stream=True,
                 timeout=(self.connect_s, self.read_s),
                 allow_redirects=False,
@@ -239,8 +217,6 @@ class Network:
                         if time.monotonic() > ends:
                             raise _Passing(f"the answer took more than {self.whole_s:.0f} s")
                 found = {name.lower(): value for name, value in response.headers.items()}
-                if exact is not None and response.status_code == 206 and len(body) != exact:
-                    raise _Passing(f"the answer was cut after {len(body):,} of {exact:,} bytes")
                 return ServerAnswer(url, response.status_code, found, bytes(body))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             refusal = _refusal_in(error)

@@ -25,18 +25,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from geo.catalogue.network import Network, redacted
+from geo.catalogue.addresses import redacted
+from geo.catalogue.network import Network
 from geo.errors import NetworkError
-
-__all__ = [
-    "PROFILES",
-    "Collection",
-    "PlanetaryComputerSigner",
-    "Profile",
-    "S3Signer",
-    "profile_of",
-    "signer_of",
-]
 
 Kind = Literal["sentinel-2", "fine"]
 Signing = Literal["none", "planetary-computer", "s3"]

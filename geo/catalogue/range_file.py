@@ -7,16 +7,16 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from geo.catalogue.network import Network, RequestTally, redacted
+from geo.catalogue.addresses import redacted
+from geo.catalogue.network import Network, RequestTally
 from geo.errors import NetworkError, UnavailableError
-
-__all__ = ["RangeFile"]
 
 FIRST_BYTES = 32768
 """Fetched at the start: the header of most COGs."""
 
 _GAP = 65536  # bytes between two wanted ranges that cost less than a request of their own
 _LARGEST_RANGE = 32 * 2**20
+_MOST_FETCHED = 256 * 2**20
 _SMALL_FILE = 4 * 2**20  # a server without range requests may send a file of this size whole
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)$")
 
@@ -35,7 +35,6 @@ class RangeFile(io.RawIOBase):
         url: The file's link.
         path: The local file that is made.
         sign: Gives the link with a valid token.
-        limit: The most bytes that are fetched of this file.
         traffic: Counts requests and bytes.
 
     Raises:
@@ -49,13 +48,12 @@ class RangeFile(io.RawIOBase):
         url: str,
         path: Path,
         *,
-        sign: Callable[[str], str] = str,
-        limit: int = 256 * 2**20,
-        traffic: RequestTally | None = None,
+        sign: Callable[[str], str],
+        traffic: RequestTally,
     ) -> None:
         super().__init__()
         self._network, self._url, self._sign = network, url, sign
-        self._limit, self._traffic = limit, traffic or RequestTally()
+        self._traffic = traffic
         self._have: list[Range] = []
         self._position = 0
         self._etag: str | None = None
@@ -108,9 +106,9 @@ class RangeFile(io.RawIOBase):
         return [(start, stop) for start, stop in joined]
 
     def _ask(self, start: int, stop: int) -> bytes:
-        if self.fetched + stop - start > self._limit:
+        if self.fetched + stop - start > _MOST_FETCHED:
             raise NetworkError(
-                f"{redacted(self._url)}: more than {self._limit / 2**20:.0f} MB of it would be needed; it "
+                f"{redacted(self._url)}: more than {_MOST_FETCHED / 2**20:.0f} MB of it would be needed; it "
                 "isn't laid out for reading in parts"
             )
         for attempt in (1, 2):

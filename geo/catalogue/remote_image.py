@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -20,11 +19,10 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from geo.catalogue.network import Network, RequestTally, redacted
+from geo.catalogue.addresses import redacted
+from geo.catalogue.network import Network, RequestTally
 from geo.catalogue.range_file import Range, RangeFile
 from geo.errors import NetworkError, SceneError
-
-__all__ = ["RemoteImage", "Shape", "measure_remote", "open_remote"]
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _JP2 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
@@ -74,125 +72,85 @@ class Shape:
                     yield self.ranges[(plane * rows + row) * columns + column]
 
 
-class RemoteImage:
-    """A TIFF of which tiles are fetched into a sparse local file; made by `open_remote`.
+def _tiles(source: RangeFile, url: str, window_of: WindowOf, overview_px: int | None) -> list[Range]:
+    """The bytes of a TIFF's tiles that a window touches, and of a sample from all over the image.
+
+    The sample is read from the smallest overview with ``overview_px`` rows and columns, or from the image
+    itself; None for no sample.
+
+    Raises:
+        NetworkError: It isn't a TIFF that can be read in parts, or its tiles are too large to be real.
+        SceneError: GDAL can't open the image.
+    """
+    shapes = _shapes(source, url)
+    try:
+        # A thread of its own knows no drivers before it has entered an environment.
+        with rasterio.Env(), DatasetReader(str(source.path), driver=["GTiff"]) as image:
+            window = window_of(image)
+    except RasterioError as error:
+        raise SceneError(f"{url}: it can't be read as an image: {error}") from error
+    wanted = [] if window is None else list(shapes[0].touched(window))
+    if overview_px is not None:
+        fits = [one for one in shapes if min(one.height, one.width) >= min(overview_px, shapes[0].height)]
+        chosen = min(fits or shapes[:1], key=lambda one: one.height)
+        sample = list(chosen.touched(Window(0, 0, chosen.width, chosen.height)))
+        if sum(stop - start for start, stop in sample) > _LARGEST_SAMPLE_BYTES:
+            raise NetworkError(f"{url}: it has no small overview, by which its numbers could be judged")
+        wanted += sample
+    if any(stop - start > _LARGEST_TILE_BYTES for start, stop in wanted):
+        raise NetworkError(f"{url}: one of its tiles is too large to be real")
+    return wanted
+
+
+@dataclass(frozen=True)
+class Fetcher:
+    """Fetches windows of remote images.
 
     Attributes:
-        url: Its link, without tokens.
-        path: The local file.
-        traffic: What it took.
+        network: Asks the servers.
+        sign: Gives links with valid tokens.
+        traffic: Counts requests and bytes.
     """
 
-    def __init__(self, source: RangeFile, url: str, traffic: RequestTally) -> None:
-        """Read the header.
+    network: Network
+    sign: Callable[[str], str] = str
+    traffic: RequestTally = field(default_factory=RequestTally)
 
-        Raises:
-            NetworkError: It isn't a TIFF that can be read in parts.
-        """
-        self.url, self.path, self.traffic = redacted(url), source.path, traffic
-        self._source = source
-        self.shapes = _shapes(source, self.url)
-
-    def tiles(self, window_of: WindowOf, overview_px: int | None = None) -> list[Range]:
-        """The bytes of the tiles that a window touches, and of a sample from all over the image.
+    def fetch(self, url: str, path: Path, window_of: WindowOf, overview_px: int | None = None) -> Path:
+        """Fetch a window of an image.
 
         Args:
+            url: The image's link.
+            path: The local file to make, without the ending.
             window_of: Which pixels are wanted.
-            overview_px: Rows and columns of the sample, which is read from the smallest overview with as
-                many,
-                or from the image itself; None for no sample.
+            overview_px: Also fetch what a sample of so many rows and columns is read from.
+
+        Returns:
+            A local image of the same size, CRS and numbers, in which the wanted pixels can be read (a TIFF),
+            or of the wanted pixels alone (from JPEG 2000).
 
         Raises:
-            NetworkError: They are too large to be real.
-            SceneError: GDAL can't open the image.
+            NetworkError: It can't be had, isn't an image, or isn't laid out for reading in parts.
+            SceneError: It can't be decoded.
         """
-        with self._opened() as image:
-            window = window_of(image)
-        wanted = [] if window is None else list(self.shapes[0].touched(window))
-        if overview_px is not None:
-            wanted += self._overview(overview_px)
-        if any(stop - start > _LARGEST_TILE_BYTES for start, stop in wanted):
-            raise NetworkError(f"{self.url}: one of its tiles is too large to be real")
-        return wanted
+        local, shown = path.with_suffix(".tif"), redacted(url)
+        with RangeFile(self.network, url, local, sign=self.sign, traffic=self.traffic) as source:
+            if _is_jpeg2000(source, shown):
+                return _jpeg2000(source, shown, path.with_suffix(".jp2"), window_of)
+            source.fetch(_tiles(source, shown, window_of, overview_px))
+        return local
 
-    def _overview(self, longest_px: int) -> list[Range]:
-        full = self.shapes[0]
-        fits = [one for one in self.shapes if min(one.height, one.width) >= min(longest_px, full.height)]
-        chosen = min(fits or [full], key=lambda one: one.height)
-        wanted = list(chosen.touched(Window(0, 0, chosen.width, chosen.height)))
-        if sum(stop - start for start, stop in wanted) > _LARGEST_SAMPLE_BYTES:
-            raise NetworkError(f"{self.url}: it has no small overview, by which its numbers could be judged")
-        return wanted
-
-    @contextmanager
-    def _opened(self) -> Iterator[DatasetReader]:
-        try:
-            # A thread of its own knows no drivers before it has entered an environment.
-            with rasterio.Env(), DatasetReader(str(self.path), driver=["GTiff"]) as image:
-                yield image
-        except RasterioError as error:
-            raise SceneError(f"{self.url}: it can't be read as an image: {error}") from error
-
-
-def open_remote(
-    network: Network,
-    url: str,
-    path: Path,
-    window_of: WindowOf,
-    *,
-    sign: Callable[[str], str] = str,
-    overview_px: int | None = None,
-    traffic: RequestTally | None = None,
-) -> Path:
-    """Fetch a window of a remote image.
-
-    Args:
-        network: Asks the server.
-        url: The image's link.
-        path: The local file to make, without the ending.
-        window_of: Which pixels are wanted.
-        sign: Gives the link with a valid token.
-        overview_px: Also fetch what a sample of so many rows and columns is read from.
-        traffic: Counts requests and bytes.
-
-    Returns:
-        A local image of the same size, CRS and numbers, in which the wanted pixels can be read (a TIFF), or
-        of the wanted pixels alone (from JPEG 2000).
-
-    Raises:
-        NetworkError: It can't be had, isn't an image, or isn't laid out for reading in parts.
-        SceneError: It can't be decoded.
-    """
-    counted = traffic or RequestTally()
-    local = path.with_suffix(".tif")
-    with RangeFile(network, url, local, sign=sign, traffic=counted) as source:
-        if _is_jpeg2000(source, redacted(url)):
-            return _jpeg2000(source, redacted(url), path.with_suffix(".jp2"), window_of)
-        source.fetch(RemoteImage(source, url, counted).tiles(window_of, overview_px))
-    return local
-
-
-def measure_remote(
-    network: Network,
-    url: str,
-    path: Path,
-    window_of: WindowOf,
-    *,
-    sign: Callable[[str], str] = str,
-    overview_px: int | None = None,
-) -> RequestTally | None:
-    """Say what `open_remote` would take, by the header alone; None for JPEG 2000, which has no list of tiles.
-
-    Raises:
-        NetworkError: It can't be had, isn't an image, or isn't laid out for reading in parts.
-        SceneError: It can't be decoded.
-    """
-    counted = RequestTally()
-    with RangeFile(network, url, path.with_suffix(".tif"), sign=sign, traffic=counted) as source:
-        if _is_jpeg2000(source, redacted(url)):
-            return None
-        gaps = source.gaps(RemoteImage(source, url, counted).tiles(window_of, overview_px))
-    return counted + RequestTally(len(gaps), sum(stop - start for start, stop in gaps))
+    def measure(
+        self, url: str, path: Path, window_of: WindowOf, overview_px: int | None = None
+    ) -> RequestTally | None:
+        """Say what `fetch` would take, by the header alone; None for JPEG 2000 (no list of tiles)."""
+        counted = RequestTally()
+        local = path.with_suffix(".tif")
+        with RangeFile(self.network, url, local, sign=self.sign, traffic=counted) as source:
+            if _is_jpeg2000(source, redacted(url)):
+                return None
+            gaps = source.gaps(_tiles(source, redacted(url), window_of, overview_px))
+        return counted + RequestTally(len(gaps), sum(stop - start for start, stop in gaps))
 
 
 def _is_jpeg2000(source: RangeFile, url: str) -> bool:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from aoi import AreaOfInterest
     from geo.catalogue.profiles import Collection
 
-__all__ = ["LeftOut", "RemoteScene", "choose", "scenes_of"]
 
 _LEVELS = {"L2A": 0, "L1C": 1}
 _SAME_SHARE = 0.01
+_WHOLE_SHARE = 0.99  # so much of an area on one tile is enough
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -181,7 +181,7 @@ def _fine(item: Mapping[str, Any], collection: Collection, shown: float, edge: f
 
 
 def choose(
-    scenes: Sequence[RemoteScene], collections: Sequence[Collection], *, whole: float = 0.99
+    scenes: Sequence[RemoteScene], collections: Sequence[Collection]
 ) -> tuple[list[tuple[RemoteScene, ...]], list[LeftOut]]:
     """Choose what to read of each acquisition: by what the items say, before a byte of pixels is read.
 
@@ -192,7 +192,6 @@ def choose(
     Args:
         scenes: In any order.
         collections: In the order of preference.
-        whole: From which fraction of the area on one tile is enough.
 
     Returns:
         The scenes to read, by time: one each, or the tiles of one; and those that are left out.
@@ -218,7 +217,7 @@ def choose(
     for together in same_acquisition(sorted(scenes, key=lambda one: one.id)):
         best, *others = sorted(together, key=rank)
         taken = [best]
-        if best.metadata is None and best.shown < whole:
+        if best.metadata is None and best.shown < _WHOLE_SHARE:
             taken += [one for one in others if one.metadata is None and one.shown > 0.0]
         chosen.append(tuple(taken))
         left += [LeftOut(one.id, _reason(one, best)) for one in others if one not in taken]

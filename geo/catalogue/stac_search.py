@@ -16,14 +16,14 @@ from pystac_client import warnings as client_warnings
 from pystac_client.exceptions import APIError, ParametersError
 from pystac_client.stac_api_io import StacApiIO
 
-from geo.catalogue.network import Network, redacted
+from geo.catalogue.addresses import redacted
+from geo.catalogue.network import Network
 from geo.errors import NetworkError
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
     from geo.catalogue.profiles import Collection, Profile
 
-__all__ = ["search"]
 
 log = logging.getLogger(__name__)
 

@@ -81,14 +81,7 @@ def group(products: Iterable[Product], area: AreaOfInterest) -> list[Acquisition
     shown = sorted(
         (one for one in listed if shares[id(one)] > 0.0), key=lambda one: (str(one.path), one.part)
     )
-    overpasses = [
-        _ProductGroup(
-            first.datetime, first.clock, first.platform, first.relative_orbit, first.acquisition, together
-        )
-        for together in same_acquisition(shown)
-        for first in together[:1]
-    ]
-    acquisitions = [_settled(overpass, area, shares) for overpass in overpasses]
+    acquisitions = [_settled(together, area, shares) for together in same_acquisition(shown)]
     return sorted(acquisitions, key=lambda one: (one.datetime, one.id))
 
 
@@ -163,22 +156,12 @@ def _fits(first: Sighting, one: Sighting) -> bool:
     return abs(apart) <= _SAME_TILES
 
 
-@dataclass(frozen=True)
-class _ProductGroup:
-    """An acquisition in the making; what is known of it is what its first product knows."""
-
-    datetime: dt.datetime
-    clock: Clock
-    platform: str
-    relative_orbit: int | None
-    id: str
-    products: list[Product]
-
-
-def _settled(overpass: _ProductGroup, area: AreaOfInterest, shares: dict[int, float]) -> Acquisition:
-    orbit = next((one.relative_orbit for one in overpass.products if one.relative_orbit is not None), None)
-    seen = _seen(overpass.products, area, shares)
-    edges = {id(one): one.edge_distance_m(area) for one in overpass.products}
+def _settled(products: list[Product], area: AreaOfInterest, shares: dict[int, float]) -> Acquisition:
+    """The acquisition of some products; what is known of it is what the first one knows."""
+    first = products[0]
+    orbit = next((one.relative_orbit for one in products if one.relative_orbit is not None), None)
+    seen = _seen(products, area, shares)
+    edges = {id(one): one.edge_distance_m(area) for one in products}
 
     def rank(one: Product) -> tuple[float, int, tuple[int, ...], float, int, float, str, str]:
         return (
@@ -192,23 +175,23 @@ def _settled(overpass: _ProductGroup, area: AreaOfInterest, shares: dict[int, fl
             one.part,
         )
 
-    ranked = sorted(overpass.products, key=rank)
+    ranked = sorted(products, key=rank)
     best = ranked[0]
 
     def agreed(one: Product) -> Product:
         return replace(
             one,
-            acquisition=overpass.id,
-            datetime=overpass.datetime,
-            clock=overpass.clock,
-            platform=overpass.platform,
+            acquisition=first.acquisition,
+            datetime=first.datetime,
+            clock=first.clock,
+            platform=first.platform,
             relative_orbit=orbit,
         )
 
     return Acquisition(
-        id=overpass.id,
-        datetime=overpass.datetime,
-        platform=overpass.platform,
+        id=first.acquisition,
+        datetime=first.datetime,
+        platform=first.platform,
         relative_orbit=orbit,
         best=agreed(best),
         others=tuple((agreed(one), _reason(one, best, seen, edges)) for one in ranked[1:]),

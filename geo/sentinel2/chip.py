@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -23,7 +23,6 @@ from geo.grid import Grid
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
 
-__all__ = ["boundary_in"]
 
 PIXEL_M = 10.0
 """Side of a pixel of the bands that wagons are looked for in, metres."""
@@ -149,49 +148,6 @@ class Chip:
         return np.asarray(self.reflectance[self.bands.index(name)])
 
 
-class ChipSource(Protocol):
-    """What is known of a chip before its pixels are read: a `Chip`, or a `ChipOnDisk`."""
-
-    @property
-    def id(self) -> str:
-        """Of the acquisition."""
-        ...
-
-    @property
-    def datetime(self) -> dt.datetime:
-        """UTC sensing time."""
-        ...
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        ...
-
-    @property
-    def transform(self) -> Affine:
-        """Of the 10 m grid."""
-        ...
-
-    @property
-    def sun_azimuth_deg(self) -> float | None:
-        """Clockwise from north, or None."""
-        ...
-
-    @property
-    def sun_elevation_deg(self) -> float | None:
-        """Above the horizon, or None."""
-        ...
-
-    @property
-    def digest(self) -> str:
-        """Of all that an answer can depend on."""
-        ...
-
-    def load(self) -> Chip:
-        """The chip with its pixels."""
-        ...
-
-
 @dataclass(frozen=True)
 class ChipOnDisk:
     """A chip that is read when it is needed, so that a series of years takes no more memory than one date.
@@ -231,6 +187,10 @@ class ChipOnDisk:
             Whatever its reader raises where it can't be read.
         """
         return self.reader()
+
+
+ChipSource = Chip | ChipOnDisk
+"""A chip before its pixels are read, or in memory."""
 
 
 def boundary_in(crs: CRS, area: AreaOfInterest) -> shapely.Geometry | None:

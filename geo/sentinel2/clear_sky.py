@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from geo.sentinel2.chip import PIXEL_M
 from geo.sentinel2.clear_sky_inputs import (
     BLUE,
     RED,
@@ -21,8 +22,6 @@ from geo.sentinel2.clear_sky_inputs import (
     prepared_inputs,
 )
 from geo.sentinel2.clear_sky_masks import blue_excess, contrast_left, find_clouds, find_shadows
-
-__all__ = ["ClearSkyAssessment", "ClearSkyThresholds", "assess"]
 
 _SCL_SNOW = 11
 _DEFAULT = ClearSkyThresholds()
@@ -70,7 +69,6 @@ def assess(
     spread: NDArray[np.float32] | None = None,
     sun_elevation_deg: float | None = None,
     rules: ClearSkyThresholds = _DEFAULT,
-    pixel_m: float = 10.0,
 ) -> ClearSkyAssessment:
     """Find what hides an area on a date.
 
@@ -87,7 +85,6 @@ def assess(
         spread: (B, H, W) robust standard deviation of those dates, or None.
         sun_elevation_deg: above the horizon, or None.
         rules: thresholds.
-        pixel_m: side of a pixel in metres; the grid may lie in any direction.
 
     Returns:
         Masks, shares, and the reason against the date.
@@ -95,11 +92,11 @@ def assess(
     Raises:
         ValueError: a 10 m band is missing, the shapes differ, or no pixel is inside.
     """
-    view = prepared_inputs(bands, reflectance, scl, inside, ring, background, spread, rules, pixel_m)
+    view = prepared_inputs(bands, reflectance, scl, inside, ring, background, spread, rules)
     around = view.ring.where
     clouds = find_clouds(view, rules)
     snow, cloud = _snow(view, clouds.mask, rules)
-    near_cloud = grown(cloud, round(rules.buffer_m / pixel_m))
+    near_cloud = grown(cloud, round(rules.buffer_m / PIXEL_M))
     shadow = find_shadows(view, near_cloud | snow, rules)
     usable = view.seen & ~near_cloud & ~shadow & ~snow
     judged = (inside & view.seen) | around
@@ -144,7 +141,7 @@ def _snow(view: ClearSkyInputs, cloud: Mask, rules: ClearSkyThresholds) -> tuple
         white = view.known & (change > rules.white_rise) & (rise > 0.4 * rules.white_rise) & even
         around = white & view.ring.where
         # White wagons are no snow: in the area it is believed only where the ground beside is white too.
-        beside = view.ring.carried_across(around.astype(np.float32), view.reaches)
+        beside = view.ring.carried_across(around.astype(np.float32))
         white &= view.ring.where | (beside > 0.3)
         # Cloud is as bright in the infrared as in blue, snow a tenth darker. That is little to go by, so it
         # is asked only of a landscape that is white for the most part.

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from geo.sentinel2.chip import PIXEL_M
+
 
 @dataclass(frozen=True)
 class ClearSkyThresholds:
@@ -92,9 +94,20 @@ Plane = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
-def odd(length_m: float, pixel_m: float) -> int:
+def odd(length_m: float) -> int:
     """The odd number of pixels nearest to a length, at least 1."""
-    return max(1, 2 * round((length_m / pixel_m - 1) / 2) + 1)
+    return max(1, 2 * round((length_m / PIXEL_M - 1) / 2) + 1)
+
+
+FINE = odd(30.0)
+"""Side in pixels of the box that evidence is averaged over."""
+REACHES = (FINE, odd(90.0), odd(250.0))
+"""Sides of the boxes that carry evidence across the area."""
+
+
+def pixels(square_metres: float) -> float:
+    """An area in pixels."""
+    return square_metres / PIXEL_M**2
 
 
 def _window_sum(plane: Plane, size: int) -> Plane:
@@ -138,21 +151,20 @@ class Neighbours:
         none = np.float32(0.5 / size**4)
         return np.where(share > none, total / np.maximum(share, none), np.float32(0))
 
-    def carried_across(self, plane: NDArray[np.generic], sizes: tuple[int, ...]) -> Plane:
+    def carried_across(self, plane: NDArray[np.generic]) -> Plane:
         """The local mean of the mask's pixels, carried on into the gaps between them.
 
-        The narrowest window with a tenth of its weight in the mask decides; where none has, the mean of all.
+        The narrowest of `REACHES` with a tenth of its weight in the mask decides, or else the mean of all.
 
         Args:
             plane: (H, W).
-            sizes: sides of the boxes in pixels, ascending.
 
         Returns:
             (H, W), finite everywhere; 0 where the mask is empty.
         """
         overall = float(plane[self.where].mean()) if self.where.any() else 0.0
         result = np.full(plane.shape, overall, np.float32)
-        for size in reversed(sizes):
+        for size in reversed(REACHES):
             result = np.where(self.share(size) >= 0.1, self.mean(plane, size), result)
         return result
 
@@ -231,11 +243,8 @@ class ClearSkyInputs:
         known: (H, W) seen, and the background too.
         ring: the pixels around the area, apart from it, by which the date is judged.
         ground: all pixels that are seen (and known where there is a background).
-        fine: side in pixels of the box that evidence is averaged over (30 m).
-        reaches: sides of the boxes that carry evidence across the area.
         patch: side of the square within which all must be bright for the area's own pixels to be cloud: wider
             than the yard, which wagons can fill.
-        pixel_m: side of a pixel.
     """
 
     now: NDArray[np.float32]
@@ -247,14 +256,7 @@ class ClearSkyInputs:
     known: Mask
     ring: Neighbours
     ground: Neighbours
-    fine: int
-    reaches: tuple[int, ...]
     patch: int
-    pixel_m: float
-
-    def pixels(self, square_metres: float) -> float:
-        """An area in pixels."""
-        return square_metres / self.pixel_m**2
 
     def over_area(self, found: Mask, own: Plane, *, weak: float, strong: float) -> Mask:
         """Carry what was found in the ring on over the area.
@@ -272,7 +274,7 @@ class ClearSkyInputs:
         Returns:
             (H, W) what was found, in and outside the ring.
         """
-        beside = self.ring.carried_across(found.astype(np.float32), self.reaches)
+        beside = self.ring.carried_across(found.astype(np.float32))
         inner = (beside > 0.6) | ((own > weak) & (beside > 0.3)) | (opened(own, self.patch) > strong)
         return found | (inner & self.seen & ~self.ring.where)
 
@@ -286,7 +288,6 @@ def prepared_inputs(
     background: NDArray[np.float32] | None,
     spread: NDArray[np.float32] | None,
     rules: ClearSkyThresholds,
-    pixel_m: float,
 ) -> ClearSkyInputs:
     """Bring the planes of a date into order.
 
@@ -314,8 +315,8 @@ def prepared_inputs(
     if scl is not None:
         seen &= scl > 1  # 0 no data, 1 saturated or defective
 
-    around = ring & ~grown(inside, round(rules.apart_m / pixel_m)) & seen
-    if around.sum() * pixel_m**2 < _LEAST_RING_M2:
+    around = ring & ~grown(inside, round(rules.apart_m / PIXEL_M)) & seen
+    if around.sum() < pixels(_LEAST_RING_M2):
         around = seen.copy()
     past = None
     known: Mask = np.zeros(shape, bool)
@@ -331,7 +332,7 @@ def prepared_inputs(
         around, ground = around & known, known
         if spread is not None:
             drift = np.nan_to_num(spread[ten[BLUE]]).astype(np.float32)
-    width_m = width_px(inside) * pixel_m
+    width_m = width_px(inside) * PIXEL_M
     return ClearSkyInputs(
         now=now,
         past=past,
@@ -342,8 +343,5 @@ def prepared_inputs(
         known=known,
         ring=Neighbours(around),
         ground=Neighbours(ground),
-        fine=odd(30, pixel_m),
-        reaches=(odd(30, pixel_m), odd(90, pixel_m), odd(250, pixel_m)),
-        patch=odd(min(max(width_m + 40, 150), 300), pixel_m),
-        pixel_m=pixel_m,
+        patch=odd(min(max(width_m + 40, 150), 300)),
     )

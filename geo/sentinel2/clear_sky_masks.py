@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from geo.sentinel2.clear_sky_inputs import (
     BLUE,
+    FINE,
     GREEN,
     NIR,
     RED,
@@ -34,6 +35,7 @@ from geo.sentinel2.clear_sky_inputs import (
     lowest,
     odd,
     opened,
+    pixels,
     range_of,
     touching,
 )
@@ -84,10 +86,10 @@ def find_clouds(view: ClearSkyInputs, rules: ClearSkyThresholds) -> Clouds:
         return Clouds(np.zeros(view.seen.shape, bool), 0.0)
     if view.past is None:
         in_ring, own, haze = _alone(view, rules)
-        piece = view.pixels(rules.cloud_piece_alone_m2)
+        piece = pixels(rules.cloud_piece_alone_m2)
     else:
         in_ring, own, haze = _against(view, view.past, rules)
-        piece = view.pixels(rules.cloud_piece_m2)
+        piece = pixels(rules.cloud_piece_m2)
     around = view.ring.where
     strong = large_pieces(around & (in_ring > 1), piece)
     mask = view.over_area(touching(around & (in_ring > _GROW), strong), own, weak=_GROW, strong=1.0)
@@ -103,7 +105,7 @@ def _against(
     around = view.ring.where
     rise = np.clip(blue_excess(view.now) - blue_excess(past), -_CLIP, _CLIP)
     change = np.clip(view.now - past, -2 * _CLIP, 2 * _CLIP)
-    smooth = view.ring.mean(rise, view.fine)
+    smooth = view.ring.mean(rise, FINE)
     water = (past[GREEN] > past[NIR]) & (past[NIR] < 0.12)  # it glints, and mud comes and goes
     land = around & ~water
     if 4 * land.sum() < around.sum():
@@ -117,17 +119,17 @@ def _against(
     airy = blue > 0.02 and red < 0.45 * blue
     level = float(np.clip(lowest, -0.1, rules.rayleigh_allowance if airy else rules.haze_allowance))
 
-    restless = np.clip(view.ring.mean(view.spread, view.fine) - 0.01, 0, rules.spread_allowance)
+    restless = np.clip(view.ring.mean(view.spread, FINE) - 0.01, 0, rules.spread_allowance)
     limit = rules.cloud_rise + np.float32(0.02) * water + restless
 
     def strength(neighbours: Neighbours, mean_rise: Plane) -> Plane:
         lift = np.minimum(
-            neighbours.mean(change[BLUE], view.fine) - np.clip(blue, -0.1, 0.05),
-            neighbours.mean(change[GREEN], view.fine) - np.clip(green, -0.1, 0.04),
+            neighbours.mean(change[BLUE], FINE) - np.clip(blue, -0.1, 0.05),
+            neighbours.mean(change[GREEN], FINE) - np.clip(green, -0.1, 0.04),
         )
         return np.asarray((mean_rise - level) / limit * (lift > rules.lift), np.float32)
 
-    own = strength(view.ground, view.ground.mean(rise, view.fine))
+    own = strength(view.ground, view.ground.mean(rise, FINE))
     return strength(view.ring, smooth), own, max(0.0, blue)
 
 
@@ -138,14 +140,14 @@ def _alone(view: ClearSkyInputs, rules: ClearSkyThresholds) -> tuple[Plane, Plan
     towns, and as bright in the infrared as in red, which leaves out rivers in flood.
     """
     excess = np.clip(blue_excess(view.now), -0.1, _CLIP_ALONE)
-    smooth = view.ring.mean(excess, view.fine)
+    smooth = view.ring.mean(excess, FINE)
     # Clear ground has 0.01 to 0.04 in L2A and 0.065 more in L1C; a whole scene above that is under cloud.
     level = float(np.clip(np.quantile(smooth[view.ring.where], 0.1), 0.0, 0.08))
 
     def strength(neighbours: Neighbours) -> Plane:
-        filled = neighbours.carried_across(excess, view.reaches)
-        all_over = opened(filled, odd(_TOWN_M, view.pixel_m))
-        blue, red, nir = (neighbours.mean(view.now[band], view.fine) for band in (BLUE, RED, NIR))
+        filled = neighbours.carried_across(excess)
+        all_over = opened(filled, odd(_TOWN_M))
+        blue, red, nir = (neighbours.mean(view.now[band], FINE) for band in (BLUE, RED, NIR))
         white = (blue > 0.13) & (nir > 0.12) & (nir > 0.85 * red)
         return np.asarray((all_over - level) / rules.cloud_rise_alone * white, np.float32)
 
@@ -162,12 +164,12 @@ def _clouds_by_classification(view: ClearSkyInputs, scl: NDArray[np.uint8], piec
     believed = called & view.ring.where
     if view.past is not None:
         rise = blue_excess(view.now) - blue_excess(view.past)
-        same = np.abs(view.ring.mean(np.clip(rise, -_CLIP, _CLIP), view.fine)) < _SAME[0]
+        same = np.abs(view.ring.mean(np.clip(rise, -_CLIP, _CLIP), FINE)) < _SAME[0]
         change = np.clip(view.now[BLUE] - view.past[BLUE], -2 * _CLIP, 2 * _CLIP)
-        same &= np.abs(view.ring.mean(change, view.fine)) < _SAME[1]
+        same &= np.abs(view.ring.mean(change, FINE)) < _SAME[1]
         believed &= ~same
     believed = large_pieces(believed, piece)
-    beside = view.ring.carried_across(believed.astype(np.float32), view.reaches)
+    beside = view.ring.carried_across(believed.astype(np.float32))
     return np.asarray(believed | (called & (beside > 0.4) & view.seen & ~view.ring.where))
 
 
@@ -191,7 +193,7 @@ def contrast_left(view: ClearSkyInputs) -> float | None:
     if stable.sum() < 100:
         return None
     near = Neighbours(stable)
-    size = odd(90, view.pixel_m)
+    size = odd(90)
     both = own = 0.0
     for band in (BLUE, GREEN, RED):
         fine_now, fine_past = (
@@ -225,7 +227,7 @@ def find_shadows(view: ClearSkyInputs, hidden: Mask, rules: ClearSkyThresholds) 
         (H, W).
     """
     around = view.ring.where
-    piece = view.pixels(rules.shadow_piece_m2)
+    piece = pixels(rules.shadow_piece_m2)
     if view.past is None:
         if view.scl is None:
             return np.zeros(around.shape, bool)
@@ -233,8 +235,8 @@ def find_shadows(view: ClearSkyInputs, hidden: Mask, rules: ClearSkyThresholds) 
         dark = (view.now[NIR] < 0.25) & ~_water(view.now)
         return _shadows_by_classification(view, view.scl, dark, dark, piece)
     air = _air(view.past, around)
-    in_ring = _log_light(view.now, view.past, air, view.ring, view.fine)
-    own = _log_light(view.now, view.past, air, view.ground, view.fine)
+    in_ring = _log_light(view.now, view.past, air, view.ring, FINE)
+    own = _log_light(view.now, view.past, air, view.ground, FINE)
     # Without the light of the air: shadow in L1C is as blue and dark as water.
     bare = air[:, None, None]
     land = around & ~hidden & ~_water(view.now - bare) & ~_water(view.past - bare)
@@ -315,22 +317,22 @@ def _by_edges(
         The shadow, the light that divides it from the rest, and the step; None where there is no such border.
     """
     assert view.past is not None
-    size = odd(_EDGE_M, view.pixel_m)
+    size = odd(_EDGE_M)
     even = lowest(land.astype(np.float32), size) > 0
     for band in (GREEN, NIR):
-        before = np.log(np.maximum(view.ring.mean(view.past[band], view.fine), 0.01))
+        before = np.log(np.maximum(view.ring.mean(view.past[band], FINE), 0.01))
         even &= range_of(before, size) < 0.3
     for planes in (view.now, view.past):
         index = (planes[NIR] - planes[RED]) / np.maximum(planes[NIR] + planes[RED], 0.02)
-        even &= range_of(view.ring.mean(index, odd(20, view.pixel_m)), size) < 0.15
+        even &= range_of(view.ring.mean(index, odd(20)), size) < 0.15
     three = light[[GREEN, RED, NIR]]
     edge = even & (highest(three.min(axis=0), size) - lowest(three.max(axis=0), size) > rules.shadow_edge)
-    if edge.sum() < view.pixels(rules.shadow_edge_m2):
+    if edge.sum() < pixels(rules.shadow_edge_m2):
         return None
     low = float(np.median(lowest(both, size)[edge]))
     high = float(np.median(highest(both, size)[edge]))
     middle = 0.5 * (low + high)
-    dark = large_pieces(land & (both < middle), view.pixels(rules.shadow_piece_m2))
+    dark = large_pieces(land & (both < middle), pixels(rules.shadow_piece_m2))
     dark = touching(dark, dark & grown(edge, 2))
     border = even & grown(dark, 1) & grown(land & ~dark, 1)
     if border.sum() < 3 or edge[border].mean() < rules.shadow_border_share:
@@ -344,5 +346,5 @@ def _shadows_by_classification(
     """What SCL calls shadow in the ring and is dark; in the area where the ring beside is shadow too."""
     called = scl == _SCL_SHADOW
     believed = large_pieces(called & dark_ring & view.ring.where, piece)
-    beside = view.ring.carried_across(believed.astype(np.float32), view.reaches)
+    beside = view.ring.carried_across(believed.astype(np.float32))
     return np.asarray(believed | (called & dark_own & (beside > 0.4) & view.seen & ~view.ring.where))

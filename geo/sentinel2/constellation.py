@@ -8,21 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = [
-    "CONSTELLATIONS",
-    "OCCUPANCY_PRODUCTS",
-    "PLANETSCOPE",
-    "SENTINEL2",
-    "SIMULATED",
-    "Constellation",
-    "constellation_of",
-]
-
-OCCUPANCY_PRODUCTS = (
-    "Sentinel-2 products and PlanetScope's surface reflectance (ortho_analytic_4b_sr or 8b_sr)"
-)
-"""For sentences: what occupancy can be told from."""
-
 
 @dataclass(frozen=True)
 class Constellation:

@@ -223,7 +223,7 @@ class Site:
     @cached_property
     def ring(self) -> NDArray[np.bool_]:
         """(h, w) the ground around the yard."""
-        return ~_grown_mask(self.yard, 1)
+        return np.asarray(_grown(self.yard.astype(np.float32)) == 0)
 
     @cached_property
     def area_on_grid(self) -> AreaOfInterest | None:
@@ -284,11 +284,6 @@ class Site:
 def _grown(share: NDArray[np.float32]) -> NDArray[np.float32]:
     """Shares spread by a cell: a wagon at the boundary shows beyond it."""
     return np.asarray(cv2.dilate(share, np.ones((3, 3), np.uint8)), dtype=np.float32)
-
-
-def _grown_mask(mask: NDArray[np.bool_], cells: int) -> NDArray[np.bool_]:
-    size = 2 * cells + 1
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((size, size), np.uint8)) > 0)
 
 
 def frame_of(outline: shapely.Geometry, lines: Sequence[shapely.LineString]) -> Grid:

@@ -321,12 +321,10 @@ def dated_images(
             continue
         if not hindcast:
             yield image
-        elif len(image.history) < LEAST_HISTORY or image.reason is not None:
-            forward[chip.id] = replace(image, chip=_without_pixels(image.chip), past=())
-        else:
-            forward[chip.id] = replace(
-                image, chip=_without_pixels(image.chip), current=None, background=None, past=()
-            )  # will be made anew
+            continue
+        forward[chip.id] = replace(image, chip=_without_pixels(image.chip), past=())
+        if len(image.history) >= LEAST_HISTORY and image.reason is None:  # will be made anew
+            forward[chip.id] = replace(forward[chip.id], current=None, background=None)
     for chip in ordered:
         if chip.id in forward:
             yield _both_sides(replace(forward.pop(chip.id), chip=chip.load()), stack)
@@ -408,15 +406,32 @@ def _dated_image(source: ChipSource, stack: _Stack, chain: str, earlier: Accepte
     if accepted:
         stack.take(placement, _HistoryDate(source, clearness.usable, found, nothing.sun))
     return replace(
-        nothing,
+        _against(nothing, planes, stack, rows, middle, background, found, clearness), placement=placement
+    )
+
+
+def _against(
+    image: DatedImage,
+    planes: TrackAlignedBands,
+    stack: _Stack,
+    rows: Sequence[int],
+    middle: tuple[float, float],
+    background: _WideComposite | None,
+    found: Registration,
+    clearness: ClearSkyAssessment,
+) -> DatedImage:
+    """An image with the background that was made of some dates, and its own values under that one's light."""
+    values = found.level(found.sample(planes, stack.site.frame, middle)[0])
+    values[:, ~clearness.usable] = np.nan
+    return replace(
+        image,
         reason=clearness.reason or _too_few(len(rows)),
         clearness=clearness,
         registration=found,
         history=tuple(stack.kept[i].chip.id for i in rows),
-        placement=placement,
         background=None if background is None else background.core,
-        past=stack.past(chip.datetime, rows, middle),
-        current=_current(planes, site, found, middle, clearness.usable),
+        past=stack.past(image.datetime, rows, middle),
+        current=values,
         history_sun=stack.sun(rows),
         warnings=_unlike(found, stack, rows),
     )
@@ -456,7 +471,7 @@ def _both_sides(image: DatedImage, stack: _Stack) -> DatedImage:
     rows = [others[i] for i in chosen]
     if len(rows) < LEAST_HISTORY:
         return image
-    site, chip = stack.site, image.chip
+    chip = image.chip
     planes = _planes(chip)
     middle = stack.middle(rows)
     background = stack.background(rows, middle)
@@ -464,35 +479,12 @@ def _both_sides(image: DatedImage, stack: _Stack) -> DatedImage:
     if len(image.history) < LEAST_HISTORY:
         # Laid over too little at its time: there is better now.
         found = _place(chip, planes, stack, background, own.usable, rows, middle)
-    history = tuple(stack.kept[i].chip.id for i in rows)
     fault = _misplaced(found, middle)
     if fault is not None:
+        history = tuple(stack.kept[i].chip.id for i in rows)
         return replace(image, reason=fault, registration=found, history=history)
     clearness = _assess(chip, planes, stack, middle, found, background.core)
-    return replace(
-        image,
-        reason=clearness.reason,
-        clearness=clearness,
-        registration=found,
-        history=history,
-        background=background.core,
-        past=stack.past(image.datetime, rows, middle),
-        current=_current(planes, site, found, middle, clearness.usable),
-        history_sun=stack.sun(rows),
-        warnings=_unlike(found, stack, rows),
-    )
-
-
-def _current(
-    planes: TrackAlignedBands,
-    site: Site,
-    place: Registration,
-    middle: tuple[float, float],
-    usable: NDArray[np.bool_],
-) -> NDArray[np.float32]:
-    values = place.level(place.sample(planes, site.frame, middle)[0])
-    values[:, ~usable] = np.nan
-    return values
+    return _against(image, planes, stack, rows, middle, background, found, clearness)
 
 
 def _around(

@@ -20,19 +20,6 @@ from scipy import ndimage
 
 from geo.grid import PlaneGrid
 
-__all__ = [
-    "REACH_M",
-    "Evidence",
-    "Sightings",
-    "TrackObservation",
-    "TrackPoints",
-    "align",
-    "combine",
-    "heap",
-    "line_layer",
-    "map_layer",
-]
-
 Float = NDArray[np.float64]
 
 # Standard deviation of the soft line that a wagon's middle leaves, metres: about what a middle is off.
@@ -65,14 +52,8 @@ class Sightings(NamedTuple):
     @classmethod
     def joined(cls, parts: Sequence[Sightings]) -> Sightings:
         """Those of several observations."""
-        whole = [cls.none(), *parts]
-        return cls(
-            np.concatenate([part.xy for part in whole]),
-            np.concatenate([part.angle for part in whole]),
-            np.concatenate([part.length_m for part in whole]),
-            np.concatenate([part.score for part in whole]),
-            np.concatenate([part.observation for part in whole]),
-        )
+        fields: list[Any] = [np.concatenate(one) for one in zip(cls.none(), *parts, strict=True)]
+        return cls(*fields)
 
     @classmethod
     def from_polygons(
@@ -101,9 +82,8 @@ class Sightings(NamedTuple):
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Sightings:
         """Some of them."""
-        return Sightings(
-            self.xy[rows], self.angle[rows], self.length_m[rows], self.score[rows], self.observation[rows]
-        )
+        fields: list[Any] = [field[rows] for field in self]
+        return Sightings(*fields)
 
 
 def _corners(polygon: shapely.Polygon) -> Float:

@@ -24,8 +24,6 @@ from geo.tracks.evidence import Evidence, heap
 from geo.tracks.polylines import angles, axis_difference, beside, normals, resampled, runs, smoothed, stations
 from geo.tracks.ridges import Ridges, TraceRules, find_ridges, trace
 
-__all__ = ["CentreLine", "FitRules", "fit_centre_lines"]
-
 Float = NDArray[np.float64]
 
 # Shorter scraps than this aren't worth carrying on.

@@ -9,17 +9,6 @@ from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
 from scipy.spatial import cKDTree
 
-__all__ = [
-    "angles",
-    "axis_difference",
-    "beside",
-    "normals",
-    "resampled",
-    "runs",
-    "smoothed",
-    "stations",
-]
-
 Float = NDArray[np.float64]
 
 
@@ -49,7 +38,7 @@ def normals(xy: Float) -> Float:
     return np.column_stack([-way[:, 1], way[:, 0]])
 
 
-def axis_difference(a: Float, b: Float) -> Float:
+def axis_difference(a: Float, b: Float | float) -> Float:
     """How far axes are turned against each other, radians in [-pi/2, pi/2)."""
     return np.asarray((a - b + math.pi / 2) % math.pi - math.pi / 2)
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy import fft
 from scipy.spatial import cKDTree
 
-__all__ = ["RidgeFilter", "Ridges", "Trace", "TraceRules", "find_ridges", "trace"]
+from geo.tracks.polylines import axis_difference
 
 Float = NDArray[np.float64]
 
@@ -32,36 +32,14 @@ _BLOCK = 512
 _ROW = 256
 
 
-@dataclass(frozen=True)
-class RidgeFilter:
-    """The bank of filters.
-
-    Attributes:
-        band_m: width of a line of evidence; an ideal one of height 1 is answered with 1.
-        across_m: standard deviation across the line.
-        along_m: standard deviation along it.
-        directions: how many directions half a turn is cut into.
-    """
-
-    band_m: float = 3.2
-    across_m: float = 1.1
-    along_m: float = 10.0
-    directions: int = 48
-
-    @property
-    def reach_m(self) -> float:
-        """How far a cell is felt."""
-        return 3.0 * self.along_m
-
-    @property
-    def gain(self) -> float:
-        """Factor that makes the answer to the ideal band 1."""
-        half = self.band_m / 2 / self.across_m
-        return 1.0 / (2.0 * half * math.exp(-(half**2) / 2) / math.sqrt(2.0 * math.pi))
-
-    def angles(self) -> Float:
-        """The directions, radians from +x towards +y, in [0, pi)."""
-        return np.linspace(0.0, math.pi, self.directions, endpoint=False, dtype=np.float64)
+# The bank of filters: the width of a line of evidence (an ideal one of height 1 is answered with 1), standard
+# deviations across the line and along it, and how many directions half a turn is cut into.
+_BAND_M, _ACROSS_M, _ALONG_M = 3.2, 1.1, 10.0
+_DIRECTIONS = 48
+_REACH_M = 3.0 * _ALONG_M  # how far a cell is felt
+_HALF = _BAND_M / 2 / _ACROSS_M
+_GAIN = 1.0 / (2.0 * _HALF * math.exp(-(_HALF**2) / 2) / math.sqrt(2.0 * math.pi))
+_ANGLES = np.linspace(0.0, math.pi, _DIRECTIONS, endpoint=False, dtype=np.float64)
 
 
 class Ridges(NamedTuple):
@@ -82,22 +60,18 @@ class Ridges(NamedTuple):
         return Ridges(*(field[rows] for field in self))
 
 
-def find_ridges(
-    evidence: NDArray[np.floating], cell_m: float, minimum: float, bank: RidgeFilter | None = None
-) -> Ridges:
+def find_ridges(evidence: NDArray[np.floating], cell_m: float, minimum: float) -> Ridges:
     """The ridge points of a map.
 
     Args:
         evidence: (H, W); 0 where there is none.
         cell_m: side of a cell in metres.
         minimum: weakest answer that is a point.
-        bank: the filters.
 
     Returns:
         The points. The map is worked through in blocks, and blocks without evidence cost nothing.
     """
-    bank = bank or RidgeFilter()
-    halo = math.ceil(bank.reach_m / cell_m)
+    halo = math.ceil(_REACH_M / cell_m)
     height, width = evidence.shape
     padded = np.pad(np.asarray(evidence, np.float64), halo)
     parts: list[tuple[Float, Float, Float]] = []
@@ -106,7 +80,7 @@ def find_ridges(
         window = padded[top : top + rows + 2 * halo, left : left + columns + 2 * halo]
         if window.max() <= 0.0:
             continue
-        xy, angle, strength = _points(window, halo, cell_m, minimum, bank)
+        xy, angle, strength = _points(window, halo, cell_m, minimum)
         parts.append((xy + np.array([left, top]) * cell_m, angle, strength))
     if not parts:
         return Ridges(np.zeros((0, 2)), np.zeros(0), np.zeros(0))
@@ -120,17 +94,15 @@ def _blocks(height: int, width: int) -> Iterator[tuple[int, int]]:
     return ((top, left) for top in range(0, height, _BLOCK) for left in range(0, width, _BLOCK))
 
 
-def _points(
-    window: Float, halo: int, cell_m: float, minimum: float, bank: RidgeFilter
-) -> tuple[Float, Float, Float]:
+def _points(window: Float, halo: int, cell_m: float, minimum: float) -> tuple[Float, Float, Float]:
     """Ridge points of a block in the frame of its core, the halo taken off."""
-    stack = _answers(window, cell_m, bank)
+    stack = _answers(window, cell_m)
     core = (slice(halo, window.shape[0] - halo), slice(halo, window.shape[1] - halo))
-    step = math.pi / bank.directions
+    step = math.pi / _DIRECTIONS
     found: list[Float] = []
-    for number, angle in enumerate(bank.angles()):
+    for number, angle in enumerate(_ANGLES):
         here = stack[number]
-        before, after = stack[number - 1], stack[(number + 1) % bank.directions]
+        before, after = stack[number - 1], stack[(number + 1) % _DIRECTIONS]
         peak = (here > minimum) & (here >= before) & (here > after)
         row, column = np.nonzero(peak[core])
         row, column = row + halo, column + halo
@@ -154,17 +126,17 @@ def _points(
     return table[:, :2], table[:, 2], table[:, 3]
 
 
-def _answers(window: Float, cell_m: float, bank: RidgeFilter) -> NDArray[np.float32]:
+def _answers(window: Float, cell_m: float) -> NDArray[np.float32]:
     """What every filter answers to a window, (directions, H, W)."""
     shape = (fft.next_fast_len(window.shape[0], real=True), fft.next_fast_len(window.shape[1], real=True))
     spectrum = fft.rfft2(window, shape)
     wy = 2 * math.pi * fft.fftfreq(shape[0], cell_m)[:, None]
     wx = 2 * math.pi * fft.rfftfreq(shape[1], cell_m)[None, :]
-    out = np.empty((bank.directions, *window.shape), np.float32)
-    for number, angle in enumerate(bank.angles()):
-        along = (wx * math.cos(angle) + wy * math.sin(angle)) * bank.along_m
-        across = (wy * math.cos(angle) - wx * math.sin(angle)) * bank.across_m
-        kernel = bank.gain * across**2 * np.exp(-(across**2 + along**2) / 2)
+    out = np.empty((_DIRECTIONS, *window.shape), np.float32)
+    for number, angle in enumerate(_ANGLES):
+        along = (wx * math.cos(angle) + wy * math.sin(angle)) * _ALONG_M
+        across = (wy * math.cos(angle) - wx * math.sin(angle)) * _ACROSS_M
+        kernel = _GAIN * across**2 * np.exp(-(across**2 + along**2) / 2)
         out[number] = fft.irfft2(spectrum * kernel, shape)[: window.shape[0], : window.shape[1]]
     return out
 
@@ -287,7 +259,7 @@ class _Follower:
         axis /= np.hypot(*axis)
         normal = np.array([-axis[1], axis[0]])
         u, v = (points - points[-1]) @ axis, (points - points[-1]) @ normal
-        slopes = np.tan(_wrapped(self.ridges.angle[last] - math.atan2(axis[1], axis[0])))
+        slopes = np.tan(axis_difference(self.ridges.angle[last], math.atan2(axis[1], axis[0])))
         # positions and directions together; a short stretch says nothing about how it bends
         bend = min(1.0, len(last) / self.rules.memory) ** 2
         place = np.column_stack([np.ones_like(u), u, u**2 * bend])
@@ -321,8 +293,3 @@ class _Follower:
             near = np.asarray(others, np.int64)
             alike = np.abs(self.way[near] @ self.way[here]) > math.cos(math.radians(2 * self.rules.turn_deg))
             self.free[near[alike]] = False
-
-
-def _wrapped(angle: Float) -> Float:
-    """Angles of axes in [-pi/2, pi/2)."""
-    return np.asarray((angle + math.pi / 2) % math.pi - math.pi / 2)

@@ -201,11 +201,6 @@ def notes(sentences: Iterable[str]) -> None:
         tell(f"note: {sentence}")
 
 
-def show(renderable: Any) -> None:
-    """Prints anything that rich can draw on stdout."""
-    console(stderr=False).print(renderable)
-
-
 def emit_json(document: object) -> None:
     """Writes the command's one JSON document on stdout.
 

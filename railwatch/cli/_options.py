@@ -9,21 +9,23 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from railwatch.store import DEFAULT_STORE
 
+if TYPE_CHECKING:
+    from railwatch.config import RunConfig
+    from railwatch.history.sources import Sources
+
 Device = Literal["auto", "cpu", "cuda"]
 
 JsonOption = Annotated[
-    bool,
-    typer.Option("--json", help="Print one JSON document on stdout instead of text."),
+    bool, typer.Option("--json", help="Print one JSON document on stdout instead of text.")
 ]
 DeviceOption = Annotated[
-    Device,
-    typer.Option("--device", help="Where the network runs; auto takes a CUDA GPU when there is one."),
+    Device, typer.Option("--device", help="Where the network runs; auto takes a CUDA GPU when there is one.")
 ]
 Backend = Literal["auto", "openvino", "torch"]
 BackendOption = Annotated[
@@ -56,6 +58,61 @@ DayOption = Annotated[
         help="The day that it is about; by default the foremost one.",
     ),
 ]
+SeedsOption = Annotated[
+    bool, typer.Option("--seeds/--no-seeds", help="Take the published counts into the history.")
+]
+SeedsOnlyOption = Annotated[
+    bool, typer.Option("--seeds-only", help="The published counts alone, without a store.")
+]
+EventsOption = Annotated[
+    Path | None,
+    typer.Option("--events", metavar="CSV", help="Events to mark in the chart: columns date and label."),
+]
+ClaimsOption = Annotated[
+    Path | None,
+    typer.Option("--claims", metavar="CSV", help="Public claims of your own; see seeds/README.md."),
+]
+AssumptionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--assumptions", metavar="TOML", help="What turns claims into wagons; see configs/claims.toml."
+    ),
+]
+SettingsDeviceOption = Annotated[
+    Device | None, typer.Option("--device", help="Where the network runs; by default what the settings say.")
+]
+AlertCommandOption = Annotated[
+    str | None,
+    typer.Option(
+        "--alert-command",
+        metavar="CMD",
+        help="Run this when a verdict is elevated or higher, with its JSON on stdin: once a date, and again "
+        "if the verdict gets higher. No shell is used.",
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=1,
+        help="Processes on this machine; by default as many as its cores and the work ask for.",
+    ),
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Work on the Dask cluster of this scheduler; its workers have to reach scenes and store.",
+    ),
+]
+AlertTimeoutOption = Annotated[
+    float, typer.Option("--alert-timeout", metavar="SECONDS", min=0.1, help="How long that command may take.")
+]
+LabelledImagesOption = Annotated[
+    Path | None, typer.Option("--images", help="Folder of the labelled images.", metavar="DIR")
+]
 ConfigOption = Annotated[
     str | None,
     typer.Option(
@@ -77,7 +134,30 @@ WeightsOption = Annotated[
 ]
 
 
-def history_of(store: Path | None, config: str | None) -> Path | None:
-    """The store that a command looks back on: without --store and --config that of a run without them."""
-    known = store is not None or config is not None or not Path(DEFAULT_STORE).is_dir()
-    return store if known else Path(DEFAULT_STORE)
+def history_of(
+    store: Path | None,
+    aoi: str | None,
+    config: str | None,
+    *,
+    seeds: bool = True,
+    seeds_only: bool = False,
+    **overrides: object,
+) -> tuple[RunConfig, Sources]:
+    """What a command looks back on: its settings, and the history by them.
+
+    Without --store and --config that is the history of a run without them.
+    """
+    from railwatch.history.sources import read_sources
+    from railwatch.store.areas import choose_settings
+
+    if store is None and config is None and not seeds_only and Path(DEFAULT_STORE).is_dir():
+        store = Path(DEFAULT_STORE)
+    given = choose_settings(
+        config,
+        store=None if seeds_only else store,
+        aoi=aoi,
+        baseline__use_published=None if seeds else False,
+        **overrides,
+    )
+    folder = Path(given.config.store) if given.config.store else None
+    return given.config, read_sources(folder, given.config.aoi, seeds_only=seeds_only, chosen=given)

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from railwatch.cli._common import console, printable, say, show, tell
+from railwatch.cli._common import console, printable, say, tell
 
 if TYPE_CHECKING:
     from railwatch.history import Verdict
-
-__all__ = [
-    "table",
-    "telling",
-]
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, title: str | None = None) -> None:
@@ -60,7 +55,7 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, title: st
         drawn.add_row(*(Text(row[index]) for index in kept))
     if title:
         tell(title)
-    show(drawn)
+    console(stderr=False).print(drawn)
     for row in shown:
         for index in below:
             if row[index] not in ("", "-"):

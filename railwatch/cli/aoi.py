@@ -26,8 +26,7 @@ AreaArgument = Annotated[
 ]
 
 app = typer.Typer(
-    help="Areas of interest: list, make, show, check, and bring in track lines.",
-    no_args_is_help=True,
+    help="Areas of interest: list, make, show, check, and bring in track lines.", no_args_is_help=True
 )
 
 

@@ -12,6 +12,8 @@ from railwatch.cli import _common, _tables
 from railwatch.cli._options import BackendOption, CarefulOption, DeviceOption, JsonOption, WeightsOption
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aoi.tables import Row
     from detector.wagons.detections import Detections
     from detector.wagons.detector import WagonDetector
@@ -77,12 +79,13 @@ def detect(
         check_target(out)
     if weights is not None and not weights.is_file():
         _common.fail(f"{weights}: no such weights file")
-    distances = _Distances(gsd, gsd_file)
+    # The declared ground sampling distance of each image; none where it must know by itself.
+    distance = (lambda _: gsd) if gsd_file is None else distance_table(gsd_file).of
     with _common.progress("starting") as report:
         report(0, len(images))
         found, skipped = _found(
             images,
-            distances,
+            distance,
             overlay,
             report,
             load={"path": weights, "device": device, "backend": backend},
@@ -126,7 +129,7 @@ def detect(
 
 def _found(
     images: list[Path],
-    distances: _Distances,
+    distance: Callable[[Path], float | None],
     overlay: Path | None,
     report: _common.Reporter,
     *,
@@ -157,7 +160,7 @@ def _found(
             _check_exists(image)
             from geo.opening import open_scene
 
-            scene = open_scene(image, gsd_m=distances.of(image))
+            scene = open_scene(image, gsd_m=distance(image))
         except InputError as error:
             skip(image, error)
             continue
@@ -222,18 +225,6 @@ def _row(image: Path, result: Any) -> dict[str, Any]:
     }
 
 
-class _Distances:
-    """The declared ground sampling distance of each image."""
-
-    def __init__(self, gsd: float | None, csv: Path | None):
-        self._gsd = gsd
-        self._table = None if csv is None else distance_table(csv)
-
-    def of(self, image: Path) -> float | None:
-        """Metres, or None when the image must know by itself."""
-        return self._gsd if self._table is None else self._table.of(image)
-
-
 def distance_table(path: Path) -> FileTable[float]:
     """The table of ground sampling distances: columns ``file`` and ``gsd_m``, a row an image.
 
@@ -249,12 +240,3 @@ def distance_table(path: Path) -> FileTable[float]:
         return value
 
     return FileTable.read(path, "gsd_m", metres)
-
-
-def read_distances(path: Path) -> dict[str, float]:
-    """The same by absolute path, and by bare name where that is unique.
-
-    Raises:
-        InputError: The table can't be read or lacks a column or a number.
-    """
-    return distance_table(path).by_path()

@@ -11,7 +11,13 @@ from typer.core import TyperGroup
 
 from aoi.files import write_text
 from railwatch.cli import _common, _tables
-from railwatch.cli._options import CarefulOption, DeviceOption, JsonOption, WeightsOption
+from railwatch.cli._options import (
+    CarefulOption,
+    DeviceOption,
+    JsonOption,
+    LabelledImagesOption,
+    WeightsOption,
+)
 
 # What people are shown, and how it is called; the files and the JSON hold more, under their own names.
 HEADINGS = {
@@ -61,9 +67,7 @@ def wagons(
         list[Path] | None,
         typer.Argument(help="Label files or folders of them (see docs/labels.md).", metavar="LABELS"),
     ] = None,
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of the labelled images.", metavar="DIR")
-    ] = None,
+    images: LabelledImagesOption = None,
     gsd: Annotated[
         float | None,
         typer.Option(
@@ -115,7 +119,7 @@ def wagons(
         _common.fail("nothing to score on: name label files, --negatives DIR or --scenes N")
     from detector.labels import read_labels
     from detector.simulators import SIMULATORS
-    from railwatch.cli.detect import read_distances
+    from railwatch.cli.detect import distance_table
 
     if simulator not in SIMULATORS:
         _common.fail(f"--simulator {simulator}: must be one of {', '.join(SIMULATORS)}")
@@ -123,7 +127,7 @@ def wagons(
         _common.fail(f"--split {split}: must be train, val or test")
     if out is not None and out.exists() and not out.is_dir():
         _common.fail(f"{out}: is a file, not a folder")
-    distances = read_distances(gsd_file) if gsd_file is not None else None
+    distances = distance_table(gsd_file).by_path() if gsd_file is not None else None
     labelled = []
     for source in labels or []:
         labelled += read_labels(source, images=images, gsd_m=gsd, gsd_table=distances)
@@ -196,10 +200,7 @@ def occupancy(
     skies: Annotated[
         int, typer.Option("--skies", min=1, help="Yards seen under cloud, shadow and snow.")
     ] = 30,
-    strips: Annotated[
-        int,
-        typer.Option("--strips", min=1, help="Yards of the second simulator."),
-    ] = 30,
+    strips: Annotated[int, typer.Option("--strips", min=1, help="Yards of the second simulator.")] = 30,
     ground: Annotated[
         list[Path] | None,
         typer.Option(

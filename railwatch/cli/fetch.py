@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,16 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from railwatch.cli import _common
-from railwatch.cli._options import ConfigOption, Device, JsonOption, WeightsOption
+from railwatch.cli._options import (
+    AlertCommandOption,
+    AlertTimeoutOption,
+    ConfigOption,
+    JsonOption,
+    SchedulerOption,
+    SettingsDeviceOption,
+    WeightsOption,
+    WorkersOption,
+)
 from railwatch.cli._tables import telling
 
 if TYPE_CHECKING:
@@ -71,10 +80,6 @@ ConnectionsOption = Annotated[
 ]
 AttemptsOption = Annotated[
     int, typer.Option("--attempts", metavar="N", min=1, max=20, help="How often a request is tried.")
-]
-SchedulerOption = Annotated[
-    str | None,
-    typer.Option("--scheduler", metavar="ADDRESS", help="Work on the Dask cluster of this scheduler."),
 ]
 
 
@@ -136,7 +141,7 @@ def fetch(
     results: list[FetchResult] = []
     plans: list[tuple[Plan, dict[str, Any]]] = []
     with ExitStack() as stack:
-        engine = stack.enter_context(Dask(scheduler)) if scheduler is not None else None
+        engine = stack.enter_context(closing(Dask(scheduler))) if scheduler is not None else None
         progress = stack.enter_context(_common.progress("searching"))
         for area in areas:
             planned = plan(area, options, out)
@@ -261,26 +266,11 @@ def watch(
     connections: ConnectionsOption = 8,
     attempts: AttemptsOption = 6,
     allow_host: AllowHostOption = None,
-    alert_command: Annotated[
-        str | None,
-        typer.Option(
-            "--alert-command",
-            metavar="CMD",
-            help="Run this when a verdict is elevated or higher; as of 'railwatch run'.",
-        ),
-    ] = None,
-    alert_timeout: Annotated[
-        float,
-        typer.Option("--alert-timeout", metavar="SECONDS", min=0.1, help="How long that command may take."),
-    ] = 60.0,
-    device: Annotated[
-        Device | None,
-        typer.Option("--device", help="Where the network runs; by default what the settings say."),
-    ] = None,
+    alert_command: AlertCommandOption = None,
+    alert_timeout: AlertTimeoutOption = 60.0,
+    device: SettingsDeviceOption = None,
     weights: WeightsOption = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes on this machine.")
-    ] = None,
+    workers: WorkersOption = None,
     scheduler: SchedulerOption = None,
     log: Annotated[
         str | None,

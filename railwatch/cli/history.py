@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from railwatch import words
-from railwatch.cli import _common, _options, _tables
-from railwatch.cli._options import AoiOption, ConfigOption, JsonOption, StoreOption
+from railwatch.cli import _common, _tables
+from railwatch.cli._options import (
+    AoiOption,
+    AssumptionsOption,
+    ClaimsOption,
+    ConfigOption,
+    JsonOption,
+    SeedsOnlyOption,
+    SeedsOption,
+    StoreOption,
+    history_of,
+)
 
 if TYPE_CHECKING:
-    from railwatch.history import Verdict, VerdictSettings
+    from railwatch.history import Verdict
     from railwatch.history.matchups import Matchup
     from railwatch.pages.claims import MedianInterval
+
+
+_WINDOW = ("lookback_years", "gap_days", "not_before", "min_looks")
 
 
 def compare(
     store: StoreOption = None,
     aoi: AoiOption = None,
-    seeds_only: Annotated[
-        bool, typer.Option("--seeds-only", help="Judge the published counts, without a store.")
-    ] = False,
-    seeds: Annotated[
-        bool, typer.Option("--seeds/--no-seeds", help="Take the published counts into the history.")
-    ] = True,
+    seeds_only: SeedsOnlyOption = False,
+    seeds: SeedsOption = True,
     date: Annotated[
         datetime | None,
         typer.Option(
@@ -52,21 +61,17 @@ def compare(
     is written in docs/verdicts.md; --json gives all its figures.
     """
     from railwatch.history.combined import COLUMNS, filtered
-    from railwatch.history.sources import read_sources
-    from railwatch.store.areas import choose_settings
     from railwatch.store.observation import current
 
-    given = choose_settings(
+    settings, sources = history_of(
+        store,
+        aoi,
         config,
-        store=None if seeds_only else _options.history_of(store, config),
-        aoi=aoi,
+        seeds=seeds,
+        seeds_only=seeds_only,
         baseline__lookback_years=lookback_years,
         baseline__gap_days=gap_days,
-        baseline__use_published=None if seeds else False,
     )
-    settings = given.config
-    folder = Path(settings.store) if settings.store else None
-    sources = read_sources(folder, settings.aoi, seeds_only=seeds_only, chosen=given)
     chosen = settings.baseline.verdict_settings()
     verdicts = sources.verdicts() if date is None else sources.verdicts_on(date.date())
     calibrations = sources.calibrations()
@@ -81,7 +86,7 @@ def compare(
                     for one in verdicts
                 ],
                 "calibrations": calibrations,
-                "settings": _window(chosen),
+                "settings": {name: getattr(chosen, name) for name in _WINDOW},
                 "notes": list(sources.notes),
             }
         )
@@ -113,7 +118,7 @@ def _row(verdict: Verdict, several: bool) -> tuple[object, ...]:
         *((verdict.aoi,) if several else ()),
         None if verdict.count is None else f"{bound}{words.number(verdict.count)}",
         verdict.label.replace(" (", "\n("),
-        None if maximum is None else f"{ceiling}{words.number(maximum.value)}",
+        None if maximum is None else f"{ceiling}{words.number(maximum.cars)}",
         _chance(verdict.probability_record),
         _chance(verdict.probability_exceedance),
         verdict.coverage.observations,
@@ -126,21 +131,10 @@ def _chance(probability: float | None) -> str | None:
     return words.percent(probability).replace("under", "<").replace("over", ">")
 
 
-def _window(settings: VerdictSettings) -> dict[str, float | date | None]:
-    return {
-        "lookback_years": settings.lookback_years,
-        "gap_days": settings.gap_days,
-        "not_before": settings.not_before,
-        "min_looks": settings.min_looks,
-    }
-
-
 def calibrate(
     store: StoreOption = None,
     aoi: AoiOption = None,
-    seeds: Annotated[
-        bool, typer.Option("--seeds/--no-seeds", help="Pair observations with the published counts too.")
-    ] = True,
+    seeds: SeedsOption = True,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Draw the pairs of each two methods into this folder."),
@@ -153,12 +147,7 @@ def calibrate(
     Verdicts put both methods on one scale by it. With too few pairs, or pairs that leave it open, there is
     no line: then the methods meet with the systematic error of each added.
     """
-    from railwatch.history.sources import read_sources
-    from railwatch.store.areas import choose_settings
-
-    given = choose_settings(config, store=store, aoi=aoi, baseline__use_published=None if seeds else False)
-    settings = given.config
-    sources = read_sources(Path(settings.store) if settings.store else None, settings.aoi, chosen=given)
+    settings, sources = history_of(store, aoi, config, seeds=seeds)
     chosen = settings.baseline.verdict_settings()
     found = sources.matchups()
     pictures = {} if out is None else _draw(out, found, sources.titles, settings.chart.dpi)
@@ -218,14 +207,8 @@ def _draw(
 def claims(
     store: StoreOption = None,
     aoi: AoiOption = None,
-    assumptions: Annotated[
-        Path | None,
-        typer.Option("--assumptions", metavar="TOML", help="Ranges of your own; see configs/claims.toml."),
-    ] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option("--claims", metavar="CSV", help="Claims of your own; see seeds/README.md."),
-    ] = None,
+    assumptions: AssumptionsOption = None,
+    table: ClaimsOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.md", help="Write the whole page, as Markdown.")
     ] = None,
@@ -249,12 +232,7 @@ def claims(
         _common.fail("whose counts? Give --aoi NAME_OR_FILE")
     chosen, rows = load_assumptions(assumptions), load_claims(table)
     folder = None if settings.store is None else Path(settings.store)
-    sources = read_sources(
-        folder,
-        name,
-        seeds_only=folder is None,
-        chosen=given,
-    )
+    sources = read_sources(folder, name, seeds_only=folder is None, chosen=given)
     page = claims_page(
         sources.titles[sources.names[0]],
         sources.observations,

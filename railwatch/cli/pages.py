@@ -8,8 +8,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from railwatch.cli import _common, _options, _tables
-from railwatch.cli._options import AoiOption, ConfigOption, DayOption, JsonOption, StoreOption
+from railwatch.cli import _common, _tables
+from railwatch.cli._options import (
+    AoiOption,
+    AssumptionsOption,
+    ClaimsOption,
+    ConfigOption,
+    DayOption,
+    EventsOption,
+    JsonOption,
+    SeedsOnlyOption,
+    SeedsOption,
+    StoreOption,
+    history_of,
+)
 from railwatch.pages.charts import ChartKind
 
 SvgText = Literal["path", "text"]
@@ -28,14 +40,9 @@ def chart(
         ),
     ] = "series",
     date: DayOption = None,
-    events: Annotated[
-        Path | None,
-        typer.Option("--events", metavar="CSV", help="Events to mark: columns date and label."),
-    ] = None,
-    seeds: Annotated[bool, typer.Option("--seeds/--no-seeds", help="Draw the published counts too.")] = True,
-    seeds_only: Annotated[
-        bool, typer.Option("--seeds-only", help="Draw the published counts alone, without a store.")
-    ] = False,
+    events: EventsOption = None,
+    seeds: SeedsOption = True,
+    seeds_only: SeedsOnlyOption = False,
     since: Annotated[
         datetime | None,
         typer.Option("--since", metavar="YYYY-MM-DD", formats=["%Y-%m-%d"], help="First day to draw."),
@@ -45,8 +52,7 @@ def chart(
         typer.Option("--until", metavar="YYYY-MM-DD", formats=["%Y-%m-%d"], help="Last day to draw."),
     ] = None,
     line_days: Annotated[
-        float,
-        typer.Option("--line-days", metavar="DAYS", min=0, help="No line is drawn over a longer gap."),
+        float, typer.Option("--line-days", metavar="DAYS", min=0, help="No line is drawn over a longer gap.")
     ] = 21.0,
     width_mm: Annotated[
         float, typer.Option("--width", metavar="MM", min=80, max=1000, help="Width of the page's text.")
@@ -60,30 +66,17 @@ def chart(
 ) -> None:
     """Draw the history of a place as [bold]PNG, SVG or PDF[/bold], for print and for colour-blind readers."""
     from railwatch.history.history import read_events
-    from railwatch.history.sources import read_sources
     from railwatch.pages.charts.draw import draw_chart
     from railwatch.pages.charts.style import PageStyle, format_of, write_chart
-    from railwatch.store.areas import choose_settings
 
     format_of(out)
     first, last = (None if one is None else one.date() for one in (since, until))
     if first is not None and last is not None and first >= last:
         _common.fail(f"--since {first} isn't before --until {last}")
-    given = choose_settings(
-        config,
-        store=None if seeds_only else _options.history_of(store, config),
-        aoi=aoi,
-        baseline__use_published=None if seeds else False,
-    )
-    settings = given.config
+    settings, sources = history_of(store, aoi, config, seeds=seeds, seeds_only=seeds_only)
     style = PageStyle(width_mm=width_mm, dpi=settings.chart.dpi, svg_text=svg_text)
     drawn = draw_chart(
-        read_sources(
-            Path(settings.store) if settings.store else None,
-            settings.aoi,
-            seeds_only=seeds_only,
-            chosen=given,
-        ),
+        sources,
         kind,
         style,
         events=read_events(events) if events is not None else (),
@@ -115,28 +108,11 @@ def report(
     aoi: AoiOption = None,
     config: ConfigOption = None,
     date: DayOption = None,
-    events: Annotated[
-        Path | None,
-        typer.Option(
-            "--events", metavar="CSV", help="What happened when, for the chart: columns date and label."
-        ),
-    ] = None,
-    claims: Annotated[
-        Path | None,
-        typer.Option("--claims", metavar="CSV", help="Public claims of your own; see seeds/README.md."),
-    ] = None,
-    assumptions: Annotated[
-        Path | None,
-        typer.Option(
-            "--assumptions", metavar="TOML", help="What turns claims into wagons; see configs/claims.toml."
-        ),
-    ] = None,
-    seeds: Annotated[
-        bool, typer.Option("--seeds/--no-seeds", help="Take the published counts into the history.")
-    ] = True,
-    seeds_only: Annotated[
-        bool, typer.Option("--seeds-only", help="The published counts alone, without a store.")
-    ] = False,
+    events: EventsOption = None,
+    claims: ClaimsOption = None,
+    assumptions: AssumptionsOption = None,
+    seeds: SeedsOption = True,
+    seeds_only: SeedsOnlyOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write [bold]one HTML file[/bold] with verdict, chart, pictures and numbers, complete in itself.
@@ -145,30 +121,16 @@ def report(
     that it gives as that of its making; all else depends on the store alone.
     """
     from railwatch.history.history import read_events
-    from railwatch.history.sources import read_sources
     from railwatch.pages.claims import load_assumptions
     from railwatch.pages.report import write_report
-    from railwatch.store.areas import choose_settings
     from seeds import load_claims
 
     if out.suffix.lower() not in (".html", ".htm"):
         _common.fail(f"{out}: a report is an HTML file, so its name ends in .html")
-    given = choose_settings(
-        config,
-        store=None if seeds_only else _options.history_of(store, config),
-        aoi=aoi,
-        baseline__use_published=None if seeds else False,
-    )
-    settings = given.config
     happened = read_events(events) if events is not None else []
     claimed = load_claims(claims) if claims is not None else None
     assumed = load_assumptions(assumptions) if assumptions is not None else None
-    sources = read_sources(
-        Path(settings.store) if settings.store else None,
-        settings.aoi,
-        seeds_only=seeds_only,
-        chosen=given,
-    )
+    settings, sources = history_of(store, aoi, config, seeds=seeds, seeds_only=seeds_only)
     if date is not None:
         sources.verdicts_on(date.date())
     with _common.progress("pictures") as progress:
@@ -196,8 +158,7 @@ def report(
 
 def overview(
     stores: Annotated[
-        list[str],
-        typer.Option("--stores", "--store", metavar="DIR_OR_URL", help="A store; may be repeated."),
+        list[str], typer.Option("--stores", "--store", metavar="DIR_OR_URL", help="A store; may be repeated.")
     ],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="The page (.html) to write or replace.")
@@ -256,16 +217,13 @@ def compare_images(
     as_json: JsonOption = False,
 ) -> None:
     """Write two dates on the [bold]same ground at the same scale[/bold], with counts and credits, as PNG."""
-    from aoi.files import write_bytes
-    from railwatch.history.sources import read_sources
+    from aoi.errors import InputError
+    from railwatch.pages import write_page
     from railwatch.pages.pictures.before_after import before_after
-    from railwatch.store.areas import choose_settings
 
     if out.suffix.lower() != ".png":
         _common.fail(f"{out}: two dates are written as a PNG file, so its name ends in .png")
-    given = choose_settings(config, store=_options.history_of(store, config), aoi=aoi)
-    settings = given.config
-    sources = read_sources(Path(settings.store) if settings.store else None, settings.aoi, chosen=given)
+    _, sources = history_of(store, aoi, config)
     if len(sources.names) != 1 or sources.store is None:
         listed = ", ".join(sources.names) or "none yet"
         _common.fail(f"two dates of one area are compared; choose it with --aoi (the store has {listed})")
@@ -276,11 +234,7 @@ def compare_images(
             _common.fail(f"{day} has a published count but no image in the store {sources.store.path}")
         chosen.append(own[0])
     content = before_after(sources.store, chosen[0], chosen[1], outlines=outlines)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(out, content)
-    except OSError as error:
-        _common.fail(f"{out} can't be written ({error.strerror or error})")
+    write_page(out, content, InputError)
     if as_json:
         _common.emit_json({"out": out, "verdicts": [one.to_json() for one in chosen]})
         return

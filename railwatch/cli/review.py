@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from railwatch.cli import _common, _tables
-from railwatch.cli._options import AoiOption, ConfigOption, JsonOption, StoreOption
+from railwatch.cli._options import AoiOption, ConfigOption, JsonOption, SeedsOption, StoreOption
 from railwatch.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -147,9 +147,7 @@ def propose(
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", min=1, help="Show at most so many scenes.")
     ] = 10,
-    seeds: Annotated[
-        bool, typer.Option("--seeds/--no-seeds", help="Take the published counts into the history.")
-    ] = True,
+    seeds: SeedsOption = True,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

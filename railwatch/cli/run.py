@@ -10,13 +10,17 @@ import typer
 
 from railwatch.cli import _common, _tables
 from railwatch.cli._options import (
+    AlertCommandOption,
+    AlertTimeoutOption,
     AoiOption,
     Backend,
     ConfigOption,
-    Device,
     JsonOption,
+    SchedulerOption,
+    SettingsDeviceOption,
     StoreOption,
     WeightsOption,
+    WorkersOption,
 )
 from railwatch.cli._tables import telling
 
@@ -58,10 +62,7 @@ def run(
         str | None,
         typer.Option("--bbox", metavar="W,S,E,N", help="The area as a box in degrees, instead of --aoi."),
     ] = None,
-    device: Annotated[
-        Device | None,
-        typer.Option("--device", help="Where the network runs; by default what the settings say."),
-    ] = None,
+    device: SettingsDeviceOption = None,
     backend: Annotated[
         Backend | None,
         typer.Option("--backend", help="What runs the network; by default what the settings say."),
@@ -70,40 +71,13 @@ def run(
     hindcast: Annotated[
         bool,
         typer.Option(
-            "--hindcast",
-            help="Sentinel-2: set a date against clear dates after it, too, not only before it.",
+            "--hindcast", help="Sentinel-2: set a date against clear dates after it, too, not only before it."
         ),
     ] = False,
-    alert_command: Annotated[
-        str | None,
-        typer.Option(
-            "--alert-command",
-            metavar="CMD",
-            help="Run this when a verdict is elevated or higher, with its JSON on stdin: once a date, and "
-            "again if the verdict gets higher. No shell is used.",
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            "--workers",
-            metavar="N",
-            min=1,
-            help="Processes on this machine; by default as many as its cores and the work ask for.",
-        ),
-    ] = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(
-            "--scheduler",
-            metavar="ADDRESS",
-            help="Work on the Dask cluster of this scheduler; its workers have to reach scenes and store.",
-        ),
-    ] = None,
-    alert_timeout: Annotated[
-        float,
-        typer.Option("--alert-timeout", metavar="SECONDS", min=0.1, help="How long that command may take."),
-    ] = 60.0,
+    alert_command: AlertCommandOption = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    alert_timeout: AlertTimeoutOption = 60.0,
     as_json: JsonOption = False,
 ) -> None:
     """Count the freight cars of an area on [bold]every scene[/bold], store, compare, report.

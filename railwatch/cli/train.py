@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from railwatch.cli import _common, _tables
-from railwatch.cli._options import DeviceOption, JsonOption
-
-if TYPE_CHECKING:
-    from detector.training.config import OccupancyRecipe, TypesRecipe
+from railwatch.cli._options import DeviceOption, JsonOption, LabelledImagesOption
 
 
 def train(
@@ -31,9 +30,7 @@ def train(
             "--labels", help="Your own labels: fine-tune the shipped weights on them.", metavar="FILE"
         ),
     ] = None,
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of the labelled images.", metavar="DIR")
-    ] = None,
+    images: LabelledImagesOption = None,
     gsd: Annotated[
         float | None,
         typer.Option(
@@ -63,67 +60,41 @@ def train(
         name = "finetune-wagon.toml" if labels else "train-wagon.toml"
         with as_file(files("configs") / name) as path:
             recipe = read_recipe(path)
+    follow: Callable[..., Path]
     if isinstance(recipe, OccupancyRecipe):
         if labels or images or gsd is not None or backgrounds:
             _common.fail(
                 "the occupancy estimator learns from simulated yards alone: leave the image options out"
             )
-        _train_occupancy(recipe, out, steps, device, as_json)
-        return
-    if isinstance(recipe, TypesRecipe):
+        from detector.training import occupancy_recipe
+
+        training = replace(recipe.train, steps=steps or recipe.train.steps)
+        follow = partial(occupancy_recipe.follow, replace(recipe, train=training))
+    elif isinstance(recipe, TypesRecipe):
         if labels or images or gsd is not None:
             _common.fail("types of cars are learned from simulated scenes alone: leave the labels out")
-        _train_types(recipe, out, backgrounds, steps, device, as_json)
-        return
-    data = replace(
-        recipe.data,
-        labels=tuple(str(f) for f in labels) if labels else recipe.data.labels,
-        images=str(images) if images else recipe.data.images,
-        gsd_m=gsd or recipe.data.gsd_m,
-        backgrounds=str(backgrounds) if backgrounds else recipe.data.backgrounds,
-    )
-    recipe = replace(recipe, data=data, train=replace(recipe.train, steps=steps) if steps else recipe.train)
-    background_folder(recipe.data)  # refused before torch is imported
-    from detector.training.wagon_recipe import follow
+        types_data = replace(recipe.data, backgrounds=str(backgrounds or recipe.data.backgrounds))
+        background_folder(types_data)  # refused before torch is imported
+        from detector.training import types_recipe
 
+        types_training = replace(recipe.train, steps=steps or recipe.train.steps)
+        follow = partial(types_recipe.follow, replace(recipe, data=types_data, train=types_training))
+    else:
+        data = replace(
+            recipe.data,
+            labels=tuple(str(f) for f in labels) if labels else recipe.data.labels,
+            images=str(images or recipe.data.images),
+            gsd_m=gsd or recipe.data.gsd_m,
+            backgrounds=str(backgrounds or recipe.data.backgrounds),
+        )
+        background_folder(data)  # refused before torch is imported
+        from detector.training import wagon_recipe
+
+        wagon_training = replace(recipe.train, steps=steps or recipe.train.steps)
+        follow = partial(wagon_recipe.follow, replace(recipe, data=data, train=wagon_training))
     with _common.progress("training") as report:
-        weights = follow(recipe, out, device=device, progress=report)
-    _report(weights, out, as_json)
-
-
-def _train_occupancy(
-    recipe: OccupancyRecipe, out: Path, steps: int | None, device: str, as_json: bool
-) -> None:
-    from detector.training.occupancy_recipe import follow
-
-    if steps:
-        recipe = replace(recipe, train=replace(recipe.train, steps=steps))
-    with _common.progress("training") as report:
-        weights = follow(recipe, out, device=device, progress=report)
-    _report(weights, out, as_json)
-
-
-def _train_types(
-    recipe: TypesRecipe, out: Path, backgrounds: Path | None, steps: int | None, device: str, as_json: bool
-) -> None:
-    from detector.training.config import background_folder
-
-    if backgrounds:
-        recipe = replace(recipe, data=replace(recipe.data, backgrounds=str(backgrounds)))
-    background_folder(recipe.data)  # refused before torch is imported
-    from detector.training.types_recipe import follow
-
-    if steps:
-        recipe = replace(recipe, train=replace(recipe.train, steps=steps))
-    with _common.progress("training") as report:
-        weights = follow(recipe, out, device=device, progress=report)
-    _report(weights, out, as_json)
-
-
-def _report(weights: Path, out: Path, as_json: bool) -> None:
+        weights = follow(out, device=device, progress=report)
     if as_json:
-        import json
-
         card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
         _common.emit_json({"weights": str(weights), "sha256": card["sha256"], "figures": card["figures"]})
         return

@@ -16,7 +16,7 @@ from geo.catalogue.network import Network, RequestTally
 from geo.catalogue.profiles import profile_of, signer_of
 from geo.catalogue.remote_scene import RemoteScene
 from geo.errors import UnavailableError
-from railwatch.errors import StoreError
+from railwatch.errors import StoreError, said
 from railwatch.fetch.plan import FetchOptions, Plan, SceneFolder
 from railwatch.pipeline.engine import Threads
 from railwatch.pipeline.find_scenes import unexpected
@@ -48,7 +48,6 @@ class Fetched:
         seconds: That it took.
         reason: Why it wasn't kept, or None.
         passing: Whether another run may succeed.
-        untried: Whether it wasn't even asked for, since the server had stopped answering.
     """
 
     id: str
@@ -60,7 +59,6 @@ class Fetched:
     seconds: float = 0.0
     reason: str | None = None
     passing: bool = False
-    untried: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
@@ -155,7 +153,6 @@ def fetch(
     engine: Engine | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     arrived: Callable[[Fetched], None] = lambda one: None,
-    at_once: int = 4,
 ) -> FetchResult:
     """Fetch what a plan says, several scenes at once.
 
@@ -164,7 +161,6 @@ def fetch(
         engine: Where; by default threads of this process.
         progress: Told of every scene.
         arrived: Told what came of it.
-        at_once: Scenes at one time in this process.
 
     Returns:
         What came of it; a scene that fails doesn't stop the others. A server that has stopped answering isn't
@@ -172,7 +168,7 @@ def fetch(
     """
     started = time.monotonic()
     tasks = [FetchTask(one, planned.area, planned.folder, planned.options) for one in planned.scenes]
-    used = engine or Threads(at_once)
+    used = engine or Threads()
     results: dict[int, Fetched] = {}
     numbers = {id(task): number for number, task in enumerate(tasks)}
     in_a_row = 0
@@ -196,14 +192,8 @@ def fetch(
     for number, task in enumerate(tasks):
         if number not in results:
             first = task.scenes[0]
-            results[number] = Fetched(
-                first.id,
-                first.stem,
-                first.datetime,
-                reason="it wasn't asked for.",
-                passing=True,
-                untried=True,
-            )
+            reason = "it wasn't asked for."
+            results[number] = Fetched(first.id, first.stem, first.datetime, reason=reason, passing=True)
     return FetchResult(
         planned, tuple(results[number] for number in sorted(results)), time.monotonic() - started
     )
@@ -227,15 +217,10 @@ def take(task: FetchTask) -> Fetched:
     except EmptyScene as error:
         made = {"reason": f"{error}."}
     except UnavailableError as error:
-        made = {"reason": _sentence(error), "passing": True}
+        made = {"reason": f"{said(error)}.", "passing": True}
     except InputError as error:
-        made = {"reason": _sentence(error)}
+        made = {"reason": f"{said(error)}."}
     return Fetched(first.id, first.stem, first.datetime, seconds=time.monotonic() - started, **made)
-
-
-def _sentence(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if text.endswith(".") else f"{text}."
 
 
 _connections: dict[tuple[Any, ...], tuple[Network, Callable[[str], str]]] = {}

@@ -6,12 +6,11 @@ from railwatch.history.judge import PlaceHistory, compare, judge
 from railwatch.history.matchups import Calibration, calibrate
 from railwatch.history.record import Record, from_observation
 from railwatch.history.settings import MethodError, VerdictSettings
-from railwatch.history.verdict import RANK, HistoryMaximum, Verdict, Word, foremost
+from railwatch.history.verdict import RANK, Verdict, Word, foremost
 
 __all__ = [
     "RANK",
     "Calibration",
-    "HistoryMaximum",
     "MethodError",
     "PlaceHistory",
     "Record",

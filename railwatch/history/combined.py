@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector import Z90
-from railwatch.history.record import OCCUPANCY, PLANETSCOPE_OCCUPANCY, Record, errors_of, method_of
+from railwatch.history.record import OCCUPANCY, PLANETSCOPE_OCCUPANCY, Record, errors_of, method_of, rounded
 from railwatch.history.settings import VerdictSettings
 from railwatch.store.observation import Observation
 
@@ -64,13 +64,13 @@ class Together:
             "ids": [one.id for one in self.records],
             "dates": [one.day.isoformat() for one in self.records],
             "counts": [one.value for one in self.records],
-            "mean": _rounded(self.mean.value, 1),
-            "mean_low": _rounded(self.mean.low, 1),
-            "mean_high": _rounded(self.mean.high, 1),
-            "probability_record": _rounded(self.record),
-            "probability_record_margin": _rounded(self.record_margin),
-            "probability_exceedance": _rounded(self.exceedance),
-            "q_exceedance": _rounded(self.q_exceedance),
+            "mean": rounded(self.mean.value, 1),
+            "mean_low": rounded(self.mean.low, 1),
+            "mean_high": rounded(self.mean.high, 1),
+            "probability_record": rounded(self.record),
+            "probability_record_margin": rounded(self.record_margin),
+            "probability_exceedance": rounded(self.exceedance),
+            "q_exceedance": rounded(self.q_exceedance),
         }
 
 
@@ -98,10 +98,6 @@ def pooled(records: Sequence[Record], settings: VerdictSettings) -> Record:
         sd_below=below,
         sd_above=above,
     )
-
-
-def _rounded(value: float | None, digits: int = 6) -> float | None:
-    return None if value is None else round(float(value), digits)
 
 
 _SPEEDS = np.geomspace(0.3, 10.0, 8)  # of the walk, cars after a day

@@ -59,38 +59,6 @@ class History:
     middle: tuple[float, float] | None = None
 
     @classmethod
-    def gather(
-        cls,
-        title: str,
-        observations: Iterable[Observation] = (),
-        published: pd.DataFrame | None = None,
-        verdicts: Sequence[Verdict] = (),
-        *,
-        events: Sequence[Event] = (),
-        since: date | None = None,
-        until: date | None = None,
-        settings: VerdictSettings | None = None,
-        day: date | None = None,
-    ) -> History:
-        """Collect what there is.
-
-        Args:
-            title: Name of the place.
-            observations: Of the place, in any order; reviewed ones stand in for what they correct.
-            published: Published rows of the place, as `seeds.comparable` gives them.
-            verdicts: As `railwatch.history.compare` gives them.
-            events: What happened when.
-            since: First day to draw.
-            until: Last day to draw.
-            settings: Errors of the methods.
-            day: The day that the chart and the page are about; the foremost one by default.
-        """
-        chosen = settings or VerdictSettings()
-        gathered = Gathered.of(observations, published, chosen)
-        history = cls.of(title, gathered, verdicts, chosen)
-        return replace(history, events=tuple(sorted(events)), since=since, until=until, day=day)
-
-    @classmethod
     def of(
         cls, title: str, gathered: Gathered, verdicts: Sequence[Verdict], settings: VerdictSettings
     ) -> History:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -21,22 +20,18 @@ from railwatch.history.record import Record, most_precise, observations_of, stor
 from railwatch.history.settings import VerdictSettings
 from railwatch.history.verdict import (
     RANK,
-    Figures,
-    HistoryMaximum,
     Verdict,
     Word,
     as_printed,
     basis_of,
     word_for,
 )
-from railwatch.history.words import with_sentence
+from railwatch.history.words import sentence
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from railwatch.store.observation import Observation
-
-logger = logging.getLogger(__name__)
 
 _OPEN = {
     "at least": "a lower bound that isn't remarkable leaves open how many more there were",
@@ -121,7 +116,6 @@ def judge(
     paired: Iterable[Record] | None = None,
     titles: Mapping[str, str] | None = None,
     settings: VerdictSettings | None = None,
-    window_step_days: int = 1,
 ) -> list[Verdict]:
     """Judge records against the history of their place.
 
@@ -131,8 +125,6 @@ def judge(
         paired: Records from which methods are calibrated against one another; the same by default.
         titles: Names for people, by place.
         settings: Window, thresholds and errors.
-        window_step_days: Move the window's ends in steps of so many days; more than 1 saves time in
-            studies of long series.
 
     Returns:
         One verdict a judged record, sorted by time, place and id.
@@ -146,7 +138,7 @@ def judge(
     everything = None if paired is None else list(paired)
     for aoi, members in sorted(places.items()):
         pairs = members if everything is None else [record for record in everything if record.aoi == aoi]
-        place = PlaceHistory(members, pairs, (titles or {}).get(aoi, aoi), chosen, window_step_days)
+        place = PlaceHistory(members, pairs, (titles or {}).get(aoi, aoi), chosen)
         for record in place.records:
             if record.kind == "ceiling" or (judged is not None and record.id not in judged):
                 continue
@@ -155,10 +147,12 @@ def judge(
     drafts.sort(key=lambda one: (one.record.when, one.record.aoi, one.record.id))
     verdicts = [finished(draft, seconds[draft.record.id], chosen) for draft in corrected(drafts, chosen)]
     labels = {one.record.id: one.label for one in verdicts}
-    return [
-        with_sentence(replace(one, confirmation_label=labels.get(one.confirmed_by or "", "")))
-        for one in verdicts
-    ]
+    told = []
+    for one in verdicts:
+        if one.confirmation is not None:
+            one = replace(one, confirmation_label=labels.get(one.confirmation.id, ""))
+        told.append(replace(one, sentence=sentence(one)))
+    return told
 
 
 def _before(day: date, dates: Sequence[date], reach: int) -> bool:
@@ -182,7 +176,7 @@ class _Window:
     ceilings: tuple[tuple[Record, float], ...]
     ceiling_share: float
     coverage: Coverage
-    maximum: HistoryMaximum | None
+    maximum: Record | None
 
 
 class PlaceHistory:
@@ -200,7 +194,7 @@ class PlaceHistory:
         pairs: Iterable[Record],
         title: str,
         settings: VerdictSettings,
-        window_step_days: int,
+        window_step_days: int = 1,
     ) -> None:
         """Sorts the records and fits the calibrations.
 
@@ -209,7 +203,8 @@ class PlaceHistory:
             pairs: Records from which methods are calibrated against one another.
             title: Name of the place, for people.
             settings: Window, thresholds and errors.
-            window_step_days: Move the window's ends in steps of so many days.
+            window_step_days: Move the window's ends in steps of so many days; more than 1 saves time in
+                studies of long series.
         """
         self.title = title
         self.settings = settings
@@ -252,7 +247,7 @@ class PlaceHistory:
             ceiling_observations=sum(observations for _, observations in window.ceilings),
             basis=basis,
             maximum=window.maximum,
-            recent=self._recent(window.end, record.day),
+            recent=_maximum(_speaking(self.observations[window.last : bisect_left(self.days, record.day)])),
         )
         if record.kind == "missing":
             return replace(draft, reason=record.reason)
@@ -330,7 +325,7 @@ class PlaceHistory:
         That is the next clear observation, or another method's within a few days before or after.
         """
         settings = self.settings
-        after = bisect_left(self.days, record.day + timedelta(days=1))
+        after = bisect_right(self.days, record.day)
         candidates: list[Record] = []
         if after < len(self.days) and (self.days[after] - record.day).days <= settings.confirm_days:
             candidates.extend(self.observations[after])
@@ -368,7 +363,7 @@ class PlaceHistory:
     def _make_window(self, start: date, end: date) -> _Window:
         settings = self.settings
         first = bisect_left(self.days, start)
-        last = bisect_left(self.days, end + timedelta(days=1))
+        last = bisect_right(self.days, end)
         ceilings, covered = [], 0
         for record in self.ceilings:
             overlap = (min(record.until.date(), end) - max(record.day, start)).days + 1
@@ -404,12 +399,6 @@ class PlaceHistory:
                 [*_speaking(self.observations[first:last]), *(record for record, _ in ceilings)]
             ),
         )
-
-    def _recent(self, end: date, day: date) -> HistoryMaximum | None:
-        """The highest between a window's end and the date judged."""
-        first = bisect_left(self.days, end + timedelta(days=1))
-        last = bisect_left(self.days, day)
-        return _maximum(_speaking(self.observations[first:last]))
 
     def _fit(self, method: str, window: _Window) -> Posterior:
         ceilings = tuple((record.id, observations) for record, observations in window.ceilings)
@@ -454,24 +443,10 @@ def _speaking(observations: Sequence[Sequence[Record]]) -> list[Record]:
     return [record for observation in observations for record in observation if record.kind != "at most"]
 
 
-def _maximum(records: Sequence[Record]) -> HistoryMaximum | None:
-    known = [record for record in records if record.value is not None]
-    if not known:
-        return None
+def _maximum(records: Sequence[Record]) -> Record | None:
     # Of equal values a dated observation is the better witness; then the earlier one.
-    top = min(known, key=lambda one: (-cast(float, one.value), one.kind == "ceiling", one.when, one.id))
-    return HistoryMaximum(
-        value=cast(float, top.value),
-        kind=top.kind,
-        day=top.day,
-        until=top.until.date(),
-        source=top.source,
-        method=top.method,
-        approximate=top.approximate,
-        length_m=top.length_m,
-        length_low_m=top.length_low_m,
-        length_high_m=top.length_high_m,
-    )
+    known = [record for record in records if record.value is not None]
+    return min(known, key=lambda one: (-one.cars, one.kind == "ceiling", one.when, one.id), default=None)
 
 
 def _too_short(window: _Window, settings: VerdictSettings) -> str:
@@ -534,7 +509,7 @@ def finished(draft: Verdict, second_observation: SecondObservation, settings: Ve
     """Return the verdict with its word, the rule that gave it and, if `unprecedented`, what confirms it."""
     if draft.q_exceedance is None:
         return draft
-    word = _word(draft, settings)
+    word = word_for(draft, settings)
     joint, together = _word_together(draft, settings), draft.together
     if together is not None and RANK[joint] >= RANK["elevated"] and RANK[joint] > RANK[word]:
         found = replace(draft, verdict=joint, rule="images together", alone=word)
@@ -548,31 +523,7 @@ def finished(draft: Verdict, second_observation: SecondObservation, settings: Ve
 
 
 def _confirmed(verdict: Verdict, other: Record | None) -> Verdict:
-    return replace(
-        verdict,
-        confirmed=other is not None,
-        confirmed_by=None if other is None else other.id,
-        confirmed_on=None if other is None else other.day,
-        confirmation=other,
-    )
-
-
-def _word(draft: Verdict, settings: VerdictSettings) -> Word:
-    """The word of the date's own image."""
-    return word_for(
-        Figures(
-            kind=draft.record.kind,
-            basis=draft.basis,
-            n_effective=draft.coverage.n_effective,
-            record=cast(float, draft.probability_record),
-            record_margin=cast(float, draft.probability_record_margin),
-            exceedance=cast(float, draft.probability_exceedance),
-            q_exceedance=cast(float, draft.q_exceedance),
-            shortfall=cast(float, draft.probability_shortfall),
-            q_shortfall=cast(float, draft.q_shortfall),
-        ),
-        settings,
-    )
+    return replace(verdict, confirmed=other is not None, confirmation=other)
 
 
 def _word_together(draft: Verdict, settings: VerdictSettings) -> Word:
@@ -580,17 +531,14 @@ def _word_together(draft: Verdict, settings: VerdictSettings) -> Word:
     together = draft.together
     if together is None:
         return "cannot say"
-    return word_for(
-        Figures(
-            kind="count",
-            basis=draft.basis,
-            n_effective=draft.coverage.n_effective,
-            record=together.record,
-            record_margin=together.record_margin,
-            exceedance=together.exceedance,
-            q_exceedance=cast(float, together.q_exceedance),
-            shortfall=1.0,
-            q_shortfall=1.0,
-        ),
-        settings,
+    as_one = replace(
+        draft,
+        record=together.mean,
+        probability_record=together.record,
+        probability_record_margin=together.record_margin,
+        probability_exceedance=together.exceedance,
+        q_exceedance=together.q_exceedance,
+        probability_shortfall=1.0,
+        q_shortfall=1.0,
     )
+    return word_for(as_one, settings)

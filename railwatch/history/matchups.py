@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import combinations
 from typing import Any
@@ -67,7 +67,8 @@ class Calibration:
 
     def inverse(self) -> Calibration:
         """Return the line read the other way."""
-        return Calibration(
+        return replace(
+            self,
             method=self.reference,
             reference=self.method,
             gain=1.0 / self.gain,
@@ -75,9 +76,6 @@ class Calibration:
             gain_sd=self.gain_sd / self.gain**2,
             offset_sd=self.offset_sd / self.gain,
             scatter_cars=self.scatter_cars / self.gain,
-            pairs=self.pairs,
-            first=self.first,
-            last=self.last,
         )
 
     def to_json(self) -> dict[str, Any]:

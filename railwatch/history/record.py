@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -96,6 +96,13 @@ class Record:
     def bounded(self) -> bool:
         """Whether it says how many cars there were at most, so that it counts as an observation."""
         return self.kind in ("count", "range", "at most")
+
+    @property
+    def cars(self) -> float:
+        """The count, or the bound, of a record that isn't missing."""
+        if self.value is None:
+            raise ValueError("a missing record has no number of cars")
+        return self.value
 
     @property
     def variance(self) -> float:
@@ -193,21 +200,15 @@ def _log_between(lower: FloatArray, upper: FloatArray) -> FloatArray:
 def upper_tail(record: Record, cars: FloatArray) -> FloatArray:
     """Return P(an observation with this record's error is at least as high as it | true cars)."""
     return _two_piece_cdf(
-        (cars - _point(record) + 0.5) / record.error_at(cars), record.sd_below, record.sd_above
+        (cars - record.cars + 0.5) / record.error_at(cars), record.sd_below, record.sd_above
     )
 
 
 def lower_tail(record: Record, cars: FloatArray) -> FloatArray:
     """Return P(an observation with this record's error is at most as high as it | true cars)."""
     return 1.0 - _two_piece_cdf(
-        (cars - _point(record) - 0.5) / record.error_at(cars), record.sd_below, record.sd_above
+        (cars - record.cars - 0.5) / record.error_at(cars), record.sd_below, record.sd_above
     )
-
-
-def _point(record: Record) -> float:
-    if record.value is None:
-        raise ValueError("a missing record can't be judged")
-    return record.value
 
 
 def _two_piece_cdf(x: FloatArray, below: float, above: float) -> FloatArray:
@@ -284,12 +285,15 @@ def from_observation(observation: Observation, settings: VerdictSettings) -> Rec
     if observation.occupied_length_m is not None and not observation.abstained:
         shortest = observation.occupied_length_low_m or observation.occupied_length_m
         longest = observation.occupied_length_high_m or observation.occupied_length_m
-        return _range(
-            shortest / settings.car_length_m[2],
-            observation.occupied_length_m / settings.car_length_m[0],
-            longest / settings.car_length_m[1],
-            error.sd_cars,
-            common,
+        middle, least, most = settings.car_length_m
+        return Record(
+            kind="range",
+            value=observation.occupied_length_m / middle,
+            low=shortest / most,
+            high=longest / least,
+            sd_below=error.sd_cars,
+            sd_above=error.sd_cars,
+            **common,
         )
     reason = observation.reason or "no count"
     return Record(kind="missing", value=None, low=None, high=None, reason=reason, **common)
@@ -346,10 +350,6 @@ def count_interval(count: float) -> tuple[float, float]:
     return float(max(0, math.ceil(count - half - 0.5))), float(math.floor(count + half + 0.5))
 
 
-def _range(low: float, value: float, high: float, sd: float, common: Mapping[str, Any]) -> Record:
-    return Record(kind="range", value=value, low=low, high=high, sd_below=sd, sd_above=sd, **common)
-
-
 def most_precise(observation: Iterable[Record]) -> Record | None:
     """Return the record that says most precisely how many there were, as a point; None if all are bounds."""
     points = [record.as_point() for record in observation if record.kind in ("count", "range")]
@@ -367,6 +367,11 @@ def observations_of(records: Iterable[Record]) -> list[list[Record]]:
         if record.clear:
             days.setdefault(record.day, []).append(record)
     return [sorted(days[day], key=lambda record: record.id) for day in sorted(days)]
+
+
+def rounded(value: float | None, digits: int = 6) -> float | None:
+    """Return a figure as JSON has it."""
+    return None if value is None else round(float(value), digits)
 
 
 def utc(day: date) -> datetime:

@@ -52,6 +52,10 @@ _METHODS: Mapping[str, MethodError] = MappingProxyType(
 )
 
 
+CAR_LENGTH_M = (14.6, 11.0, 20.0)
+"""Track length a car, couplers included: central value and the ends of a 90% interval."""
+
+
 @dataclass(frozen=True)
 class VerdictSettings:
     """What a verdict is measured against. See ``docs/verdicts.md`` for the rule in words.
@@ -97,8 +101,7 @@ class VerdictSettings:
             yards, which differ by 9.9 cars where their dates differ by 18.4 (``docs/occupancy.md``).
         calibration_days: Longest time between two methods' observations that are taken to see the same cars.
         calibration_pairs: Fewest such pairs for a calibration between the methods.
-        car_length_m: Track length a car, couplers included: central value and the ends of a 90% interval.
-            Used where only a length was reported.
+        car_length_m: Track length a car (`CAR_LENGTH_M`), used where only a length was reported.
         methods: The error of each method.
     """
 
@@ -132,7 +135,7 @@ class VerdictSettings:
     common_error_share: float = 0.22
     calibration_days: float = 3.0
     calibration_pairs: int = 8
-    car_length_m: tuple[float, float, float] = (14.6, 11.0, 20.0)
+    car_length_m: tuple[float, float, float] = CAR_LENGTH_M
     methods: Mapping[str, MethodError] = field(default_factory=lambda: _METHODS)
 
     def __post_init__(self) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from railwatch.history.combined import Together
 from railwatch.history.coverage import Coverage
-from railwatch.history.record import Record, stored_method
+from railwatch.history.record import Record, rounded, stored_method
 from railwatch.history.settings import VerdictSettings
 
 Word = Literal["unprecedented", "elevated", "typical", "low", "cannot say"]
@@ -24,35 +24,6 @@ FEW_IMAGES = 20
 
 RANK: dict[Word, int] = {"cannot say": -1, "low": 0, "typical": 1, "elevated": 2, "unprecedented": 3}
 """The words in order of how high a count they speak of."""
-
-
-@dataclass(frozen=True)
-class HistoryMaximum:
-    """The highest that the window has seen or is said to have seen.
-
-    Attributes:
-        value: Freight cars.
-        kind: ``count``, ``range``, ``at least``, or ``ceiling`` (a bound on many observations).
-        day: Day of the observation; for a ceiling the beginning of its period.
-        until: End of a ceiling's period, else the same day.
-        source: Publisher or sensor.
-        method: How it was counted.
-        approximate: Whether it was published as an approximate figure.
-        length_m: Occupied track, metres, where that was measured.
-        length_low_m: Lower end of its 90% interval.
-        length_high_m: Upper end.
-    """
-
-    value: float
-    kind: str
-    day: date
-    until: date
-    source: str
-    method: str
-    approximate: bool = False
-    length_m: float | None = None
-    length_low_m: float | None = None
-    length_high_m: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +58,6 @@ class Verdict:
         rule: Which rule gave the word: the date's own image, or the images together, where these say more.
         alone: What the date's own image says by itself, where the images together gave the word.
         confirmed: For `unprecedented`, whether a second observation agrees; else None.
-        confirmed_by: Id of the record that agrees.
-        confirmed_on: Its day.
         confirmation: The record that agrees.
         confirmation_label: What the verdict on that record is, if it was judged.
         reason: Why the word is `cannot say`, if it is.
@@ -103,8 +72,8 @@ class Verdict:
     ceilings: int
     ceiling_observations: float
     basis: Basis
-    maximum: HistoryMaximum | None
-    recent: HistoryMaximum | None = None
+    maximum: Record | None
+    recent: Record | None = None
     probability_record: float | None = None
     probability_record_margin: float | None = None
     probability_exceedance: float | None = None
@@ -122,8 +91,6 @@ class Verdict:
     rule: Rule = "one image"
     alone: Word | None = None
     confirmed: bool | None = None
-    confirmed_by: str | None = None
-    confirmed_on: date | None = None
     confirmation: Record | None = None
     confirmation_label: str = ""
     reason: str | None = None
@@ -147,9 +114,9 @@ class Verdict:
     @property
     def ratio_to_max(self) -> float | None:
         """The count as a multiple of the window's maximum; None where there is none or it is 0."""
-        if self.count is None or self.maximum is None or self.maximum.value <= 0:
+        if self.count is None or self.maximum is None or self.maximum.cars <= 0:
             return None
-        return self.count / self.maximum.value
+        return self.count / self.maximum.cars
 
     @property
     def joint(self) -> Together | None:
@@ -163,7 +130,7 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """Return the verdict as plain JSON values (times ISO 8601 with Z, days ISO, counts in cars)."""
-        record, coverage, maximum = self.record, self.coverage, self.maximum
+        record, coverage, maximum, other = self.record, self.coverage, self.maximum, self.confirmation
         return {
             "datetime": _iso(record.when),
             "aoi": record.aoi,
@@ -177,9 +144,9 @@ class Verdict:
             "alone": self.alone,
             "together": None if self.together is None else self.together.to_json(),
             "confirmed": self.confirmed,
-            "confirmed_by": self.confirmed_by,
-            "confirmed_on": None if self.confirmed_on is None else self.confirmed_on.isoformat(),
-            "confirmed_count": None if self.confirmation is None else self.confirmation.value,
+            "confirmed_by": None if other is None else other.id,
+            "confirmed_on": None if other is None else other.day.isoformat(),
+            "confirmed_count": None if other is None else other.value,
             "confirmed_verdict": self.confirmation_label or None,
             "caveats": list(self.record.caveats),
             "reason": self.reason,
@@ -203,28 +170,28 @@ class Verdict:
             "history_published": coverage.published,
             "history_first": None if coverage.first is None else coverage.first.isoformat(),
             "history_ceilings": self.ceilings,
-            "ceiling_looks_assumed": _rounded(self.ceiling_observations, 1),
-            "n_effective": _rounded(coverage.n_effective, 1),
-            "ratio_to_max": _rounded(self.ratio_to_max, 4),
-            "probability_record": _rounded(self.probability_record),
-            "probability_record_margin": _rounded(self.probability_record_margin),
-            "probability_exceedance": _rounded(self.probability_exceedance),
-            "probability_exceedance_all": _rounded(self.probability_exceedance_all),
-            "probability_shortfall": _rounded(self.probability_shortfall),
-            "q_exceedance": _rounded(self.q_exceedance),
-            "q_shortfall": _rounded(self.q_shortfall),
+            "ceiling_looks_assumed": rounded(self.ceiling_observations, 1),
+            "n_effective": rounded(coverage.n_effective, 1),
+            "ratio_to_max": rounded(self.ratio_to_max, 4),
+            "probability_record": rounded(self.probability_record),
+            "probability_record_margin": rounded(self.probability_record_margin),
+            "probability_exceedance": rounded(self.probability_exceedance),
+            "probability_exceedance_all": rounded(self.probability_exceedance_all),
+            "probability_shortfall": rounded(self.probability_shortfall),
+            "q_exceedance": rounded(self.q_exceedance),
+            "q_shortfall": rounded(self.q_shortfall),
             "family": self.family,
             "expected_low": self.expected_low,
             "expected_median": self.expected_median,
             "expected_high": self.expected_high,
-            "season_weight": _rounded(self.season_weight, 3),
+            "season_weight": rounded(self.season_weight, 3),
             "outliers_down_weighted": self.outliers,
             "window": {"start": self.window[0].isoformat(), "end": self.window[1].isoformat()},
             "coverage": {
                 "looks": coverage.observations,
-                "n_effective": _rounded(coverage.n_effective, 1),
-                "record_chance": _rounded(coverage.record_chance, 4),
-                "dwell_days": _rounded(coverage.dwell_days, 2),
+                "n_effective": rounded(coverage.n_effective, 1),
+                "record_chance": rounded(coverage.record_chance, 4),
+                "dwell_days": rounded(coverage.dwell_days, 2),
                 "longest_gap_days": coverage.longest_gap_days,
                 "months_never_seen": list(coverage.months_never_seen),
                 "abstained": coverage.abstained,
@@ -263,38 +230,6 @@ def _iso(when: datetime) -> str:
     return when.isoformat().replace("+00:00", "Z")
 
 
-def _rounded(value: float | None, digits: int = 6) -> float | None:
-    return None if value is None else round(float(value), digits)
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What the rule looks at.
-
-    Attributes:
-        kind: Kind of the record judged (``count``, ``range``, ``at least``, ``at most``).
-        basis: What the history rests on; ``none`` when it is too short for a verdict.
-        n_effective: Effective clear observations of the window.
-        record: Probability that the true count is above the window's true maximum.
-        record_margin: Probability that it is above it by the factor asked of a short record.
-        exceedance: Probability of such a count or a higher one under the past's distribution; 1 for ``at
-            most``.
-        q_exceedance: The same, corrected for the family of dates.
-        shortfall: Probability of such a count or a lower one; 1 for ``at least``.
-        q_shortfall: The same, corrected.
-    """
-
-    kind: str
-    basis: Basis
-    n_effective: float
-    record: float
-    record_margin: float
-    exceedance: float
-    q_exceedance: float
-    shortfall: float
-    q_shortfall: float
-
-
 def basis_of(n_effective: float, ceiling_share: float, observations: int, settings: VerdictSettings) -> Basis:
     """Return what a verdict may rest on.
 
@@ -321,32 +256,31 @@ def as_printed(n_effective: float) -> float:
     return round(n_effective, 1)
 
 
-def word_for(figures: Figures, settings: VerdictSettings) -> Word:
-    """Return the word for a date.
+def word_for(draft: Verdict, settings: VerdictSettings) -> Word:
+    """Return the word for a date from its figures, those corrected for the dates of its family included.
 
     A higher count never lowers the word: every figure moves one way with the count, and what doesn't
     depend on the count (the basis, the length of the record) decides only how much is asked.
     """
-    if figures.basis == "none":
+    if draft.basis == "none":
         return "cannot say"
-    long_record = as_printed(figures.n_effective) >= settings.full_looks
-    record = figures.record if long_record else figures.record_margin
+    long_record = as_printed(draft.coverage.n_effective) >= settings.full_looks
+    record = draft.probability_record if long_record else draft.probability_record_margin
+    figures = (record, draft.probability_exceedance, draft.q_exceedance)
+    record, exceedance, q_exceedance = (cast(float, figure) for figure in figures)
     if (
         record >= settings.record_probability
-        and figures.exceedance <= settings.exceedance
-        and figures.q_exceedance <= settings.false_discovery_rate
+        and exceedance <= settings.exceedance
+        and q_exceedance <= settings.false_discovery_rate
     ):
         return "unprecedented"
-    if (
-        figures.exceedance <= settings.elevated_exceedance
-        and figures.q_exceedance <= settings.elevated_false_discovery_rate
-    ):
+    if exceedance <= settings.elevated_exceedance and q_exceedance <= settings.elevated_false_discovery_rate:
         return "elevated"
     if (
-        figures.basis != "published ceiling"
-        and figures.shortfall <= settings.elevated_exceedance
-        and figures.q_shortfall <= settings.elevated_false_discovery_rate
+        draft.basis != "published ceiling"
+        and cast(float, draft.probability_shortfall) <= settings.elevated_exceedance
+        and cast(float, draft.q_shortfall) <= settings.elevated_false_discovery_rate
     ):
         return "low"
     # A bound that isn't remarkable leaves open how much more, or less, there was.
-    return "typical" if figures.kind in ("count", "range") else "cannot say"
+    return "typical" if draft.record.kind in ("count", "range") else "cannot say"

@@ -11,7 +11,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from railwatch import words
-from railwatch.history.verdict import FEW_IMAGES, HistoryMaximum, Verdict
+from railwatch.history.verdict import FEW_IMAGES, Verdict
 
 if TYPE_CHECKING:
     from railwatch.history.combined import Together
@@ -27,7 +27,6 @@ __all__ = [
     "maximum",
     "quantity",
     "sentence",
-    "with_sentence",
 ]
 
 _HOW = {
@@ -53,7 +52,7 @@ def quantity(record: Record) -> str:
     return words.quantified(record.value, record.kind, approximate=record.approximate)
 
 
-def count_of(record: Record) -> str:
+def count_of(record: Record, *, within: str = "") -> str:
     """Return the count with its noun, and the occupied track first where that was measured.
 
     ``73 freight cars``, ``at least 2,190 m of track occupied, or at least 150 freight cars``.
@@ -61,7 +60,7 @@ def count_of(record: Record) -> str:
     if record.value is None:
         return "no count"
     counted = f"{quantity(record)} {words.noun(record.value)}"
-    return counted if record.length_m is None else f"{length(record)} of track occupied, or {counted}"
+    return counted if record.length_m is None else f"{length(record)} of track occupied{within}, or {counted}"
 
 
 def length(record: Record) -> str:
@@ -117,7 +116,7 @@ def _record_finding(verdict: Verdict) -> str:
     if seen >= _FEWEST_IN_A_ROW:
         said.append(f"the most in {images(verdict)}{_since(verdict)}")
     if top.kind == "ceiling" and said:
-        said.append(f"above the published ceiling of about {words.number(top.value)}")
+        said.append(f"above the published ceiling of about {words.number(top.cars)}")
     elif not said:
         times = f"{words.ratio(verdict.ratio_to_max)} times " if verdict.ratio_to_max else "more than "
         said.append(f"{times}{_named(top, long=True)}")
@@ -127,7 +126,7 @@ def _record_finding(verdict: Verdict) -> str:
 def _joint_finding(verdict: Verdict, joint: Together) -> str:
     before = len(joint.records) - 1
     run = f"with the {'image' if before == 1 else f'{before} images'} before it"
-    said = f"{run} (mean {words.number(joint.mean.value or 0.0)})"
+    said = f"{run} (mean {words.number(joint.mean.cars)})"
     if _above_maximum(verdict, joint):
         return f"{said} the most in {images(verdict)}{_since(verdict)}"
     return f"{said} more than {images(verdict)}{_since(verdict)} lead one to expect"
@@ -136,9 +135,7 @@ def _joint_finding(verdict: Verdict, joint: Together) -> str:
 def _above_maximum(verdict: Verdict, joint: Together) -> bool:
     """Whether a mean that is called unprecedented is above the highest count, too."""
     top = verdict.maximum
-    return (
-        verdict.verdict == "unprecedented" and top is not None and 0 < top.value < (joint.mean.value or 0.0)
-    )
+    return verdict.verdict == "unprecedented" and top is not None and 0 < top.cars < (joint.mean.cars)
 
 
 def _elevated_finding(verdict: Verdict) -> str:
@@ -146,7 +143,7 @@ def _elevated_finding(verdict: Verdict) -> str:
     usual = f"more than the {expected} to be expected" if expected else "more than usual for this place"
     if top is None or verdict.count is None:
         return usual
-    if top.value >= verdict.count:
+    if top.cars >= verdict.count:
         return f"{usual}, but not the most: {_value(top)} {_on(top)}"
     return f"{usual} from {images(verdict)}{_since(verdict)}" if verdict.coverage.observations else usual
 
@@ -192,13 +189,6 @@ def _since(verdict: Verdict) -> str:
 # ---- one sentence to quote -----------------------------------------------------------------------
 
 
-def with_sentence(verdict: Verdict) -> Verdict:
-    """Return the verdict with its sentence."""
-    from dataclasses import replace
-
-    return replace(verdict, sentence=sentence(verdict))
-
-
 def sentence(verdict: Verdict) -> str:
     """Return what a verdict says, for quoting: the count, the word, what it rests on, how sure."""
     if verdict.count is None:
@@ -233,15 +223,8 @@ def _subject(verdict: Verdict) -> str:
         counted = " of what was counted" if record.kind == "at least" else ""
         between = f"90% interval{counted} {between}"
     kind = f"{between}, " if between else ""
-    return f"{verdict.title}, {record.day}: {_measured(record)} ({kind}{source})"
-
-
-def _measured(record: Record) -> str:
-    if record.length_m is None or record.value is None:
-        return count_of(record)
-    between = words.within(record.length_low_m, record.length_high_m)
-    counted = f"{quantity(record)} {words.noun(record.value)}"
-    return f"{length(record)} of track occupied{between}, or {counted}"
+    counted = count_of(record, within=words.within(record.length_low_m, record.length_high_m))
+    return f"{verdict.title}, {record.day}: {counted} ({kind}{source})"
 
 
 def _predicate(verdict: Verdict) -> str:
@@ -270,10 +253,10 @@ def _joint_rule(verdict: Verdict, joint: Together) -> str:
     ``together with the 61 of 2024-10-03: the mean of the 2 images, 66 (50 to 82), is 3 times the 22 of ...``
     """
     others = words.listed([f"the {quantity(one)} of {one.day}" for one in joint.records[:-1]])
-    mean = f"{words.number(joint.mean.value or 0.0)} ({interval(joint.mean)})"
+    mean = f"{words.number(joint.mean.cars)} ({interval(joint.mean)})"
     above = f"more than the {_window(verdict)} leads one to expect"
     if _above_maximum(verdict, joint) and verdict.maximum is not None:
-        times = words.ratio((joint.mean.value or 0.0) / verdict.maximum.value)
+        times = words.ratio((joint.mean.cars) / verdict.maximum.cars)
         above = f"{times} times {_named(verdict.maximum)}, the most known in the {_window(verdict)}"
     alone = "" if verdict.alone in (None, "cannot say") else f"; by itself this image is {verdict.alone}"
     mean = f"the mean of the {len(joint.records)} images, {mean}"
@@ -289,34 +272,34 @@ def _multiple(verdict: Verdict) -> str:
     return f"{words.ratio(times)} times {_named(top)}, the most known"
 
 
-def _named(top: HistoryMaximum, *, long: bool = False) -> str:
+def _named(top: Record, *, long: bool = False) -> str:
     if top.kind == "ceiling":
         source = f" that {top.source} gives" if top.source else ""
-        return f"the ceiling of about {words.number(top.value)}{source} for {_period(top, long=long)}"
+        return f"the ceiling of about {words.number(top.cars)}{source} for {_period(top, long=long)}"
     about = "about " if long and top.approximate else ""
     return f"the {about}{_value(top)} {_on(top, long=long)}"
 
 
-def _value(top: HistoryMaximum) -> str:
-    return f"{'at least ' if top.kind == 'at least' else ''}{words.number(top.value)}"
+def _value(top: Record) -> str:
+    return f"{'at least ' if top.kind == 'at least' else ''}{words.number(top.cars)}"
 
 
-def _on(top: HistoryMaximum, *, long: bool = True) -> str:
+def _on(top: Record, *, long: bool = True) -> str:
     if top.kind == "ceiling":
         return f"at most, as {top.source or 'published'} gives it"
     return f"on {words.day(top.day)}" if long else f"of {top.day}"
 
 
-def _period(top: HistoryMaximum, *, long: bool = False) -> str:
+def _period(top: Record, *, long: bool = False) -> str:
     if long:
         return f"{words.month(top.day)} to {words.month(top.until)}"
     return f"{top.day:%Y-%m} to {top.until:%Y-%m}"
 
 
-def maximum(top: HistoryMaximum) -> str:
+def maximum(top: Record) -> str:
     """Return the highest of the window as a figure: ``20``, ``about 20``, ``at least 8``."""
     return words.quantified(
-        top.value, "range" if top.kind == "ceiling" else top.kind, approximate=top.approximate
+        top.cars, "range" if top.kind == "ceiling" else top.kind, approximate=top.approximate
     )
 
 
@@ -361,11 +344,11 @@ def confirmation(verdict: Verdict) -> str:
 def _recently(verdict: Verdict, before: str = ", though since then ") -> str:
     """Say when there were as many or more just before: the window ends before that."""
     recent = verdict.recent
-    if recent is None or verdict.count is None or round(recent.value) < round(verdict.count):
+    if recent is None or verdict.count is None or round(recent.cars) < round(verdict.count):
         return ""
-    were = "was" if words.number(recent.value) == "1" else "were"
+    were = "was" if words.number(recent.cars) == "1" else "were"
     long: date | str = words.day(recent.day) if "since" not in before else recent.day
-    return f"{before}there {were} {words.number(recent.value)} on {long}"
+    return f"{before}there {were} {words.number(recent.cars)} on {long}"
 
 
 def _rests_on(verdict: Verdict) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import Field, dataclass, replace
+from dataclasses import Field, asdict, dataclass, replace
 from datetime import date, timedelta
 from importlib import resources
 from pathlib import Path
@@ -34,18 +34,6 @@ from railwatch.store.observation import current
 if TYPE_CHECKING:
     from railwatch.store.observation import Observation
 
-__all__ = [
-    "DISCLAIMER",
-    "Assumption",
-    "Assumptions",
-    "ClaimAssessment",
-    "ClaimsPage",
-    "MedianInterval",
-    "MonthPassed",
-    "assess",
-    "claims_page",
-    "load_assumptions",
-]
 
 Finding = Literal["within", "open", "beyond", "no counts", "no period"]
 
@@ -96,10 +84,6 @@ class MedianInterval:
         low, high = _rounded(self.low), _rounded(self.high)
         return low if low == high else f"{low} to {high}"
 
-    def to_json(self) -> dict[str, float]:
-        """Return it as plain JSON values."""
-        return {"low": self.low, "median": self.median, "high": self.high}
-
 
 @settings_table
 class Assumption:
@@ -128,10 +112,6 @@ class Assumption:
             return np.full(number, self.low)
         return rng.triangular(self.low, self.likely, self.high, number)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
-        return {"low": self.low, "likely": self.likely, "high": self.high, "why": self.why}
-
 
 @settings_table
 class Assumptions:
@@ -154,10 +134,6 @@ class Assumptions:
         return [
             (one.name, str(one.metadata["text"]), getattr(self, one.name)) for one, _ in fields_of(type(self))
         ]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
-        return {name: one.to_json() for name, _, one in self.items()}
 
 
 def load_assumptions(path: str | Path | None = None) -> Assumptions:
@@ -201,16 +177,6 @@ class MonthPassed:
     observations: int
     cars: MedianInterval
     passed: MedianInterval
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
-        return {
-            "month": self.month,
-            "days": self.days,
-            "looks": self.observations,
-            "cars": self.cars.to_json(),
-            "passed": self.passed.to_json(),
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,34 +271,13 @@ class ClaimAssessment:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
-
-        def maybe(one: MedianInterval | None) -> dict[str, float] | None:
-            return None if one is None else one.to_json()
-
-        return {
-            "id": self.id,
-            "made_by": self.made_by,
+        given = asdict(self)
+        start, end = given.pop("start"), given.pop("end")
+        for month in given["months"]:
+            month["looks"] = month.pop("observations")
+        return given | {
             "published": self.published.isoformat(),
-            "quantity": self.quantity,
-            "unit": self.unit,
-            "route": self.route,
-            "url": self.url,
-            "corroboration": self.corroboration,
-            "note": self.note,
-            "period": {
-                "start": None if self.start is None else self.start.isoformat(),
-                "end": self.end.isoformat(),
-            },
-            "wagons": self.wagons.to_json(),
-            "trains": self.trains.to_json(),
-            "wagons_per_month": maybe(self.wagons_per_month),
-            "trains_per_month": maybe(self.trains_per_month),
-            "months": [one.to_json() for one in self.months],
-            "months_unseen": list(self.months_unseen),
-            "needed": maybe(self.needed),
-            "possible": maybe(self.possible),
-            "ratio": maybe(self.ratio),
-            "finding": self.finding,
+            "period": {"start": None if start is None else start.isoformat(), "end": end.isoformat()},
             "sentence": self.sentence,
         }
 
@@ -405,15 +350,12 @@ def _assessed(
     needed = wagons * seen_days / total_days if start is not None and months else None
     ratio = None if needed is None else MedianInterval.of(needed / np.maximum(possible, 1e-9))
     return ClaimAssessment(
-        id=str(row["id"]),
-        made_by=str(row["made_by"]),
+        **{
+            name: str(row[name])
+            for name in ("id", "made_by", "unit", "route", "url", "corroboration", "note")
+        },
         published=pd.Timestamp(row["published"]).date(),
         quantity=_said(row),
-        unit=str(row["unit"]),
-        route=str(row["route"]),
-        url=str(row["url"]),
-        corroboration=str(row["corroboration"]),
-        note=str(row["note"]),
         start=start,
         end=end,
         wagons=MedianInterval.of(wagons),
@@ -485,6 +427,7 @@ def _months(start: date, end: date) -> list[tuple[str, int]]:
     return list(found.items())
 
 
+_TEXTS = ("id", "made_by", "unit", "route", "url", "corroboration", "note")
 _UNITS = {
     "containers": "containers",
     "shells_152mm": "shells of 152 mm",
@@ -543,7 +486,7 @@ class ClaimsPage:
         return {
             "title": self.title,
             "claims": [one.to_json() for one in self.assessments],
-            "assumptions": self.assumptions.to_json(),
+            "assumptions": {name: asdict(one) for name, _, one in self.assumptions.items()},
             "assumptions_source": self.assumptions.source,
             "disclaimer": self.disclaimer,
         }

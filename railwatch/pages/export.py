@@ -21,22 +21,13 @@ from railwatch.errors import StoreError
 from railwatch.history.sources import read_sources
 from railwatch.pages import FORMATS, Format, What
 from railwatch.pages.qgis_style import Rule, SymbolStyle, rule_style, write_styles
-from railwatch.pages.tables import DETECTION_COLUMNS, counts_table, csv_text, detections_table
+from railwatch.pages.tables import counts_table, csv_text, detections_table
 from railwatch.store.georeference import placement_of
 from railwatch.store.store import EVIDENCE, Store
 
 if TYPE_CHECKING:
     from openpyxl.worksheet.worksheet import Worksheet
 
-__all__ = [
-    "DETECTION_COLUMNS",
-    "FORMATS",
-    "Format",
-    "What",
-    "decimal_of",
-    "export",
-    "export_images",
-]
 
 _CHECKS = {"gpkg": whole_database, "geoparquet": whole_parquet, "xlsx": whole_archive}
 _BOTH: tuple[Format, ...] = ("gpkg", "xlsx")
@@ -141,18 +132,17 @@ def _write(
     if format == "xlsx":
         path.write_bytes(_workbook(tables))
         return
-    (table,) = tables.values()
+    ((name, table),) = tables.items()
     if format == "geoparquet":
         table.to_parquet(path)
     elif format == "geojson":
         # RFC 7946: longitude and latitude, seven decimals (a centimetre), no CRS member.
-        table.to_file(path, driver="GeoJSON", engine="pyogrio", RFC7946="YES")
+        table.to_file(path, driver="GeoJSON", engine="pyogrio", layer=name, RFC7946="YES")
     else:
         flat = pd.DataFrame(table.drop(columns="geometry"))
-        separator = ";" if decimal == "," else ","
         names = [str(name) for name in flat]
         rows = ({str(name): value for name, value in row.items()} for row in flat.to_dict("records"))
-        text = csv_text(rows, names, decimal=decimal, separator=separator)
+        text = csv_text(rows, names, decimal=decimal)
         # A spreadsheet of another language than English guesses wrongly without the mark.
         path.write_bytes(text.encode("utf-8-sig" if localised else "utf-8"))
 

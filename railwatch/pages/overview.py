@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from railwatch.history import VerdictSettings
     from railwatch.store.observation import Observation
 
-__all__ = ["YardSummary", "gather_yards", "overview_html", "write_overview"]
 
 _WIDTH, _HEIGHT = 220, 44
 _SHOWN = 80
@@ -160,33 +159,26 @@ def _summary(
     )
 
 
-def write_overview(yards: Sequence[YardSummary], path: Path, *, made: datetime | None = None) -> Path:
+def write_overview(yards: Sequence[YardSummary], path: Path) -> Path:
     """Write the page: one file without scripts, whose links lead to the stores' own reports.
 
     Args:
         yards: As `gather_yards` gives them.
         path: The file.
-        made: The time that stands on it; now by default.
 
     Raises:
         StoreError: It can't be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, overview_html(yards, path.parent, made or datetime.now(UTC)))
+        write_text(path, _overview_html(yards, path.parent, datetime.now(UTC)))
     except OSError as error:
         raise StoreError(f"{path} can't be written: {error.strerror or error}.") from error
     return path
 
 
-def overview_html(yards: Sequence[YardSummary], folder: Path, made: datetime) -> str:
-    """Return the page as HTML.
-
-    Args:
-        yards: In the order of the page.
-        folder: Where it will lie, for links.
-        made: The time that stands on it.
-    """
+def _overview_html(yards: Sequence[YardSummary], folder: Path, made: datetime) -> str:
+    """Return the page as HTML; its links lead from the folder in which it will lie."""
     rows = "\n".join(_row(one, folder) for one in yards)
     notable = sum(
         one.foremost is not None and RANK[one.foremost.verdict] >= RANK["elevated"] for one in yards

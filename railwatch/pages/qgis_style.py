@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as xml
 
-__all__ = ["Rule", "SymbolStyle", "box_style", "plain_style", "rule_style", "write_styles"]
-
 _VERSION = "3.22.0-Bia\u0142owie\u017ca"
 _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 _TABLE = """
@@ -123,16 +121,7 @@ _ALIASES = {
     "score": "machine's score",
     "counted": "counted by the machine",
 }
-_READ_ONLY = (
-    "box",
-    "score",
-    "length_m",
-    "width_m",
-    "azimuth_deg",
-    "track",
-    "counted",
-    "observation",
-)
+_READ_ONLY = ("box", "score", "length_m", "width_m", "azimuth_deg", "track", "counted", "observation")
 _DEFAULTS = {"keep": "true", "category": "'freight'"}
 
 

@@ -66,17 +66,6 @@ if TYPE_CHECKING:
     from railwatch.history.sources import Sources
     from railwatch.store.store import Store
 
-__all__ = [
-    "COUNT_COLUMNS",
-    "DETECTION_COLUMNS",
-    "EPSG_4326",
-    "cell",
-    "columns_of",
-    "count_row",
-    "counts_table",
-    "csv_text",
-    "detections_table",
-]
 
 EPSG_4326 = "EPSG:4326"
 
@@ -302,9 +291,7 @@ def _shape(observation: Observation) -> Any:
     return None if observation.geometry is None else shapely.from_geojson(json.dumps(observation.geometry))
 
 
-def csv_text(
-    rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, decimal: str = ".", separator: str = ","
-) -> str:
+def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, decimal: str = ".") -> str:
     """Return rows as CSV (RFC 4180), with times in ISO 8601 and whole numbers without a decimal point.
 
     Text that a spreadsheet would run as a formula is given a leading apostrophe.
@@ -312,11 +299,10 @@ def csv_text(
     Args:
         rows: Values by column.
         columns: Which, and in which order.
-        decimal: The decimal sign; a comma where spreadsheets expect one.
-        separator: Between the cells; not the decimal sign.
+        decimal: The decimal sign; with a comma a semicolon stands between the cells.
     """
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\r\n", delimiter=separator)
+    writer = csv.writer(stream, lineterminator="\r\n", delimiter=";" if decimal == "," else ",")
     writer.writerow(columns)
     for row in rows:
         writer.writerow([cell(row.get(name), decimal) for name in columns])

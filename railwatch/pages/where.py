@@ -23,17 +23,6 @@ from PIL import Image, ImageDraw
 
 from railwatch import words
 
-__all__ = [
-    "CREDIT",
-    "Coordinates",
-    "Country",
-    "countries_around",
-    "countries_near",
-    "locator",
-    "locator_image",
-    "whereabouts",
-]
-
 CREDIT = "Outlines: Natural Earth, public domain"
 
 _COLUMNS = ("ABCDEFGH", "JKLMNPQR", "STUVWXYZ")
@@ -219,13 +208,9 @@ def countries_around(here: Coordinates) -> tuple[Country, ...]:
     return tuple(found)
 
 
-def locator(here: Coordinates, size: int = 220) -> Markup:
-    """Return a map of the countries around a point as an SVG element.
-
-    Args:
-        here: The point.
-        size: Width and height of the drawing's own units.
-    """
+def locator(here: Coordinates) -> Markup:
+    """Return a map of the countries around a point as an SVG element."""
+    size = 220
     drawn, names = [], []
     for country in countries_around(here):
         d = "".join(

@@ -16,7 +16,6 @@ from aoi import AreaOfInterest
 from aoi.errors import InputError
 from aoi.files import real_path
 from geo import Scene
-from geo.mosaic import mosaic, unlike
 from railwatch.store.observation import Observation, iso
 
 __all__ = ["Candidate", "Skipped", "once_each"]
@@ -153,7 +152,7 @@ def _joined(
     parts, doubles, unlaid = [first], [], []
     ground = first.ground
     for one in others:
-        if ground is None or one.ground is None or unlike(first.scene, one.scene):
+        if ground is None or one.ground is None or not first.scene.like(one.scene):
             unlaid.append(one)
         elif _gain(one, ground, area) > _SAME_SHARE:
             parts.append(one)
@@ -184,6 +183,8 @@ def _laid(parts: Sequence[Candidate], area: AreaOfInterest, known: Mapping[str, 
     Raises:
         InputError: They can't be.
     """
+    from geo.mosaic import mosaic  # few acquisitions lie in several files
+
     singles = [single for part in parts for single in (part.parts or (part,))]
     scene = mosaic([one.scene for one in singles], area)
     ground = shapely.union_all([one.ground for one in singles])

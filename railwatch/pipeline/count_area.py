@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from aoi import AreaOfInterest
 from aoi.geodesy import local_metres
 from detector.wagons.categories import count_by_type
+from railwatch.history.settings import CAR_LENGTH_M
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -37,8 +38,6 @@ straight from above. A wagon 4 m high seen 25 degrees off the vertical leans by 
 hand is off by 1 or 2 m. A wagon near several tracks goes to the nearest.
 """
 
-CAR_M = 15.0
-"""Metres of track that a freight car takes."""
 ALL_SEEN = 0.7
 """Share of the tracks' length from which on an image shows the yard: the network misses some of any."""
 
@@ -104,7 +103,7 @@ def count_area(detections: Detections, area: AreaOfInterest, day: date | None) -
         counted = detections.count_in(rows & sure.counted, unsure & doubtful.counted)
         if sight is None:
             return counted
-        return replace(counted, high=counted.high + int(sight.unseen_m(points) / CAR_M))
+        return replace(counted, high=counted.high + int(sight.unseen_m(points) / CAR_LENGTH_M[0]))
 
     named = [area.tracks[number].id if number >= 0 else None for number in sure.track]
     freight = (detections.frame["category"] == "freight").to_numpy()
@@ -118,7 +117,7 @@ def count_area(detections: Detections, area: AreaOfInterest, day: date | None) -
         warnings.append(
             f"A railway is seen along only {sight.share:.0%} of the tracks' length: clouds, snow or darkness "
             "may hide the rest, or the image lies aside. Up to "
-            f"{int(sight.unseen_m() / CAR_M)} more freight cars have room there."
+            f"{int(sight.unseen_m() / CAR_LENGTH_M[0])} more freight cars have room there."
         )
     places = None if sight is None else shapely.points(sight.lonlat)
     return AreaCount(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -20,6 +19,7 @@ from geo import Scene, SceneError, open_scene
 from geo.tracks import CentreLine, PlaneGrid, TrackObservation, combine, fit_centre_lines
 from geo.tracks.polylines import angles, axis_difference, beside, resampled, runs
 from railwatch.errors import StoreError
+from railwatch.pipeline import Progress, Silent
 from railwatch.pipeline.find_scenes import Skipped, without_path
 from railwatch.store.observation import current, iso
 from railwatch.store.store import Store
@@ -96,26 +96,13 @@ class TrackFit:
     known_m: float
 
 
-class FitProgress(Protocol):
-    """Where a fit reports to; `railwatch.cli._common.Reporter` is one."""
-
-    def __call__(self, done: int, total: int) -> None:
-        """Images done and images in all."""
-
-    def label(self, text: str) -> None:
-        """What is being done."""
-
-    def bar(self, label: str) -> AbstractContextManager[Callable[[int, int], None]]:
-        """A further bar, for the steps inside one image."""
-
-
 def tracks_from_images(
     name_or_path: str | Path,
     images: Sequence[Path],
     detector: WagonDetector,
     *,
     out: Path | None = None,
-    progress: FitProgress | None = None,
+    progress: Progress | None = None,
 ) -> TrackFit:
     """Fit track lines to images of an area and write them into its file.
 
@@ -131,6 +118,7 @@ def tracks_from_images(
         InputError: If no image can be used (of a single one: why), no track is found, or the area file can't
             be read or written. Nothing is written then.
     """
+    report = progress or Silent()
     fit = _AreaFit("wagons and track surface on images", "image", detector.name, detector.version)
 
     def gather(area: AreaOfInterest, grid: PlaneGrid) -> None:
@@ -138,18 +126,14 @@ def tracks_from_images(
 
         known: dict[str, Path] = {}
         for number, path in enumerate(images):
-            if progress is not None:
-                progress.label(path.name)
-                progress(number, len(images))
+            report.label(path.name)
+            report(number, len(images))
             try:
                 scene = _opened(path)
                 if (content := scene.sha256()) in known:
                     raise SceneError(f"{path}: is the same image as {known[content]}")
-                if progress is None:
-                    seen = look_for_tracks(detector, scene, area, grid)
-                else:
-                    with progress.bar("tiles") as tiles:
-                        seen = look_for_tracks(detector, scene, area, grid, progress=tiles)
+                with report.bar("tiles") as tiles:
+                    seen = look_for_tracks(detector, scene, area, grid, progress=tiles)
             except InputError as error:
                 if len(images) == 1:
                     raise
@@ -157,9 +141,8 @@ def tracks_from_images(
                 continue
             known[content] = path
             fit.add(seen, path.name, None if scene.datetime is None else iso(scene.datetime))
-        if progress is not None:
-            progress(len(images), len(images))
-            progress.label("fitting lines")
+        report(len(images), len(images))
+        report.label("fitting lines")
         if not fit.observations:
             reasons = "; ".join(f"{one.path}: {one.reason}" for one in fit.skipped[:3])
             raise InputError(f"none of the {len(images)} images could be used: {reasons}")

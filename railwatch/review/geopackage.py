@@ -27,7 +27,7 @@ from aoi.files import replacing, whole_database, write_bytes
 from aoi.io import area_document
 from geo import Scene
 from geo.boxes import box_corners
-from railwatch.errors import ReviewError
+from railwatch.errors import ReviewError, said
 from railwatch.pages.qgis_style import SymbolStyle, box_style, plain_style, write_styles
 from railwatch.review.corrections import AREA_LAYERS, BOXES, FACTS, FORMAT, GEOMETRY
 from railwatch.review.find import area_of, find_observation, find_scene, reviewed_by_hand, write_cut
@@ -132,9 +132,7 @@ def export_review(
             _write(temporary, boxes, area, facts, machine.id)
         image, placed = _image(path, scene, area, store, observation, machine)
     except (OSError, sqlite3.Error, pyogrio.errors.DataSourceError) as error:
-        raise ReviewError(
-            f"{path}: can't be written ({getattr(error, 'strerror', None) or error})"
-        ) from error
+        raise ReviewError(f"{path}: can't be written ({said(error)})") from error
     return Exported(path, machine, len(boxes), observation.id, image, placed)
 
 

@@ -130,7 +130,7 @@ def proposals(
     places: dict[str, PlaceHistory] = {}
     for aoi in sorted({one.aoi for one in records}):
         own = [one for one in records if one.aoi == aoi]
-        places[aoi] = PlaceHistory(own, [one for one in paired if one.aoi == aoi], aoi, chosen, 1)
+        places[aoi] = PlaceHistory(own, [one for one in paired if one.aoi == aoi], aoi, chosen)
     by_id = {one.id: one for one in told}
     judged = sorted((one for one in records if one.id in by_id), key=lambda one: (one.when, one.aoi, one.id))
     drafts = [places[one.aoi].figures(one) for one in judged]

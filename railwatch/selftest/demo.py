@@ -11,11 +11,10 @@ from typing import Any
 
 from railwatch.config import RunConfig
 from railwatch.errors import StoreError
-from railwatch.pipeline.run import Detector, Progress, RunResult, run
+from railwatch.pipeline import Progress
+from railwatch.pipeline.run import Detector, RunResult, run
 from railwatch.selftest.samples import Samples
 from railwatch.store.store import EVIDENCE, Store
-
-__all__ = ["DemoResult", "demo"]
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from aoi import AreaOfInterest, load_area
 from aoi.errors import InputError
 
-__all__ = ["ProductSamples", "SampleTile", "Samples", "SimulatedDate", "bundled", "bundled_products"]
-
 
 @dataclass(frozen=True)
 class SampleTile:

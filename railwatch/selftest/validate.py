@@ -46,8 +46,9 @@ from detector.training.metrics import Scored, judge_picture
 from detector.wagons.categories import CATEGORIES
 from geo import Scene, open_scene
 from railwatch.config import load_config
+from railwatch.pipeline import Progress
 from railwatch.pipeline.count_area import count_area
-from railwatch.pipeline.run import Detector, Progress, RunResult, run
+from railwatch.pipeline.run import Detector, RunResult, run
 from railwatch.pipeline.sentinel2 import Estimator
 from railwatch.selftest.samples import ProductSamples, Samples, SampleTile
 from railwatch.store.observation import iso
@@ -56,29 +57,13 @@ from railwatch.store.store import Store
 if TYPE_CHECKING:
     from detector.wagons.detections import Detections
 
-__all__ = [
-    "MINIMUM_IOU",
-    "Measure",
-    "SampleEstimate",
-    "Sentinel2Validation",
-    "TileResult",
-    "Validation",
-    "run_on",
-    "validate",
-    "validate_occupancy",
-]
 
 MINIMUM_IOU = 0.3
 _ALARMS = frozenset({"elevated", "unprecedented"})
 LEAST_SHOWN = 0.5
 
 _AT_MOST = frozenset(
-    {
-        "count_error_share",
-        "count_worst_error_share",
-        "occupancy_error_share",
-        "occupancy_hidden_answered",
-    }
+    {"count_error_share", "count_worst_error_share", "occupancy_error_share", "occupancy_hidden_answered"}
 )
 
 

@@ -25,9 +25,9 @@ from aoi.errors import AreaError, InputError
 from aoi.files import write_bytes
 from aoi.io import area_document, area_from_document, load_area, read_document
 from railwatch.config import RunConfig, load_config
-from railwatch.errors import StoreError
+from railwatch.errors import StoreError, said
 from railwatch.store.observation import iso
-from railwatch.store.remote import Mirror, as_url
+from railwatch.store.remote import folder_here
 
 __all__ = [
     "AREAS",
@@ -73,14 +73,12 @@ class StoredArea:
         title: For people: that of the settings, else that of the area.
         area: The version in force, in longitude and latitude.
         config: The settings of the last run; paths and the device are those of the defaults.
-        saved: When they were written (ISO 8601, UTC).
     """
 
     name: str
     title: str
     area: AreaOfInterest
     config: RunConfig
-    saved: str
 
 
 def stored_areas(store: Path) -> dict[str, StoredArea]:
@@ -140,11 +138,11 @@ def keep_area(store: Path, area: AreaOfInterest, config: RunConfig) -> tuple[boo
     """
     folder = store / AREAS / area.name
     before = _read(folder) if (folder / _SETTINGS).is_file() else None
-    said: list[str] = []
+    news: list[str] = []
     if before is not None:
-        said += [f"{one}; from now on the store keeps the new value." for one in differences(before, config)]
+        news += [f"{one}; from now on the store keeps the new value." for one in differences(before, config)]
         if before.area.digest != area.digest:
-            said.append(
+            news.append(
                 f"The area {area.name} has changed since the last run: from now on the new one is "
                 "counted, and the store keeps both."
             )
@@ -162,8 +160,8 @@ def keep_area(store: Path, area: AreaOfInterest, config: RunConfig) -> tuple[boo
         if before is None or _without_time(folder / _SETTINGS) != content:
             written = _write(folder / _SETTINGS, content | {"saved": iso(datetime.now(UTC))})
     except OSError as error:
-        raise StoreError(f"{folder}: can't be written: {error.strerror or error}.") from error
-    return written, tuple(said)
+        raise StoreError(f"{folder}: can't be written: {said(error)}.") from error
+    return written, tuple(news)
 
 
 def kept_settings(config: RunConfig) -> dict[str, Any]:
@@ -232,7 +230,7 @@ def choose_settings(
     read = config if isinstance(config, RunConfig) else load_config(config)
     given = read.override(aoi=None if aoi is None else str(aoi), store=store)
     paths = {"aoi": given.aoi, "store": given.store}
-    everything = stored_areas(_here(given.store)) if given.store is not None else {}
+    everything = stored_areas(folder_here(given.store, [AREAS])) if given.store is not None else {}
     name = None if given.aoi is None else _area_name(given.aoi, everything)
     kept = {key: one for key, one in everything.items() if name is None or key == name}
     areas = {
@@ -248,16 +246,6 @@ def choose_settings(
             )
     chosen = next(iter(areas.values())) if len(areas) == 1 else given.override(**overrides)
     return ChosenSettings(chosen, areas, kept, tuple(notes))
-
-
-def _here(store: str | Path) -> Path:
-    """A store's folder on this machine: itself, or the mirror of one behind a URL with its areas."""
-    url = as_url(store)
-    if url is None:
-        return Path(store)
-    mirror = Mirror.open(url)
-    mirror.pull(["areas"])
-    return mirror.folder
 
 
 def _area_name(aoi: str, kept: Mapping[str, StoredArea]) -> str:
@@ -339,9 +327,7 @@ def _read(folder: Path) -> StoredArea:
         config = RunConfig.from_table(table, str(path))
     except InputError as error:
         raise StoreError(str(error)) from error
-    return StoredArea(
-        name, title, _area(_version_path(folder, digest)), config, str(content.get("saved", ""))
-    )
+    return StoredArea(name, title, _area(_version_path(folder, digest)), config)
 
 
 def _area(path: Path) -> AreaOfInterest:

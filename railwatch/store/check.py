@@ -18,34 +18,12 @@ from typing import Any
 
 from aoi.files import sweep
 from railwatch.errors import StoreError
-from railwatch.store.store import COLLECTION, DETECTIONS, Store
+from railwatch.store.index import COLLECTION
+from railwatch.store.store import ASIDE, DETECTIONS, MULTIHASH_SHA256, Fault, Store
 
-__all__ = ["Fault", "StoreCheck", "check_store"]
+__all__ = ["StoreCheck", "check_store"]
 
 log = logging.getLogger(__name__)
-
-_ASIDE = ".damaged-"
-_MULTIHASH_SHA256 = "1220"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Something in a store that is damaged.
-
-    Attributes:
-        path: The file or folder.
-        reason: What is wrong with it, in half a sentence.
-        aside: Where it was set aside; None where it wasn't.
-    """
-
-    path: Path
-    reason: str
-    aside: Path | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
-        aside = None if self.aside is None else str(self.aside)
-        return {"path": str(self.path), "reason": self.reason, "set_aside": aside}
 
 
 @dataclass
@@ -129,7 +107,7 @@ def _asset_faults(store: Store, id: str) -> Iterator[tuple[Path, str]]:
     for name, asset in sorted(store.item(id).assets.items()):
         path = store.path / "items" / id / Path(asset.href).name
         if not path.exists():
-            if not any(path.parent.glob(f"{_ASIDE}*{path.name}")):
+            if not any(path.parent.glob(f"{ASIDE}*{path.name}")):
                 yield path, "it is missing"
             continue
         if store.asset(id, name) is None:
@@ -141,7 +119,7 @@ def _asset_faults(store: Store, id: str) -> Iterator[tuple[Path, str]]:
             yield path, f"it can't be read ({error.strerror})"
             continue
         said = str(asset.extra_fields.get("file:checksum", ""))
-        if said and said != _MULTIHASH_SHA256 + hashlib.sha256(content).hexdigest():
+        if said and said != MULTIHASH_SHA256 + hashlib.sha256(content).hexdigest():
             yield path, "its content isn't what was written (its hash differs)"
         elif name == DETECTIONS:
             try:
@@ -195,7 +173,7 @@ def _take(found: StoreCheck, path: Path, reason: str) -> None:
     """Note a fault, and set it aside if the store is to be repaired."""
     aside = None
     if found.repaired and (path.exists() or path.is_symlink()):
-        aside = path.with_name(f"{_ASIDE}{secrets.token_hex(4)}-{path.name}")
+        aside = path.with_name(f"{ASIDE}{secrets.token_hex(4)}-{path.name}")
         try:
             path.rename(aside)
         except OSError as error:

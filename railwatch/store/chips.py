@@ -20,12 +20,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import rasterio
@@ -38,7 +38,7 @@ from aoi.gdal import open_raster
 from geo.grid import Grid
 from geo.sentinel2.chip import PIXEL_M, Chip
 from geo.sentinel2.constellation import SENTINEL2, Constellation
-from railwatch.errors import StoreError
+from railwatch.errors import StoreError, said
 from railwatch.store.observation import iso, slug
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 __all__ = ["CHIPS", "CLASSES", "OFFSET", "SCALE", "ChipStore", "StoredChip", "chip_fault"]
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 CHIPS = "chips"
 SCALE, OFFSET = 1e-4, -0.1
@@ -57,6 +59,9 @@ CLASSES = "SCL"
 _TAG = "RAILWATCH_CHIP"
 _VERSION = 1
 _LARGEST = 65535
+_AS_THEY_ARE = ("platform", "relative_orbit", "sun_azimuth_deg", "sun_elevation_deg", "level", "baseline")
+"""Fields of a `Chip` that its file's header holds as they are."""
+_UNREADABLE = (RasterioError, OSError, ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -125,24 +130,18 @@ class ChipStore:
 
     def kept(self) -> list[StoredChip]:
         """The chips, oldest first; what can't be read is named in a warning and left out."""
-        found = []
-        for path in sorted(self.path.glob("[!.]*.tif")):
-            try:
-                about = path.stat()
-                found.append(_said_by(path, (about.st_size, about.st_mtime_ns, about.st_ino)))
-            except (RasterioError, OSError, ValueError, KeyError, TypeError) as error:
-                log.warning("%s can't be read and is left out: %s", path, _said(error))
-        return sorted(found, key=lambda one: (one.datetime, one.id))
+        return sorted(self._each(_remembered), key=lambda one: (one.datetime, one.id))
 
     def read(self) -> list[tuple[StoredChip, Chip]]:
         """The chips with their pixels, oldest first; what can't be read is left out with a warning."""
-        found = []
+        return sorted(self._each(_read), key=lambda one: (one[0].datetime, one[0].id))
+
+    def _each(self, read: Callable[[Path], T]) -> Iterator[T]:
         for path in sorted(self.path.glob("[!.]*.tif")):
             try:
-                found.append(_read(path))
-            except (RasterioError, OSError, ValueError, KeyError, TypeError) as error:
-                log.warning("%s can't be read and is left out: %s", path, _said(error))
-        return sorted(found, key=lambda one: (one[0].datetime, one[0].id))
+                yield read(path)
+            except _UNREADABLE as error:
+                log.warning("%s can't be read and is left out: %s", path, said(error))
 
     def read_one(self, kept: StoredChip) -> Chip:
         """Read the pixels of one chip.
@@ -152,8 +151,8 @@ class ChipStore:
         """
         try:
             return _read(kept.path)[1]
-        except (RasterioError, OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{kept.path} can't be read: {_said(error)}.") from error
+        except _UNREADABLE as error:
+            raise StoreError(f"{kept.path} can't be read: {said(error)}.") from error
 
     def add(self, chip: Chip, product: Mapping[str, Any]) -> StoredChip:
         """Keep a chip, in place of another one of its acquisition.
@@ -178,8 +177,8 @@ class ChipStore:
             # GDAL tells of a write that failed when it closes a file, or not at all: it is read back.
             with replacing(path, _read) as temporary:
                 kept = _write(temporary, chip, product)
-        except (OSError, RasterioError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{path} can't be written: {_said(error)}.") from error
+        except _UNREADABLE as error:
+            raise StoreError(f"{path} can't be written: {said(error)}.") from error
         return replace(kept, path=path)
 
     def _take_over(self, others: list[Path], area: AreaOfInterest) -> None:
@@ -189,8 +188,8 @@ class ChipStore:
                 try:
                     kept, chip = _read(path)
                     moved = _moved(chip, self.grid, bounds)
-                except (RasterioError, OSError, ValueError, KeyError, TypeError) as error:
-                    log.warning("%s can't be taken over: %s", path, _said(error))
+                except _UNREADABLE as error:
+                    log.warning("%s can't be taken over: %s", path, said(error))
                     continue
                 if moved is not None:
                     self.add(moved, kept.product)
@@ -200,8 +199,8 @@ def chip_fault(path: Path) -> str | None:
     """What is wrong with a chip's file, in half a sentence; None for a sound one. All of it is read."""
     try:
         _read(path)
-    except (RasterioError, OSError, ValueError, KeyError, TypeError) as error:
-        return _said(error)
+    except _UNREADABLE as error:
+        return said(error)
     return None
 
 
@@ -253,34 +252,18 @@ def _write(path: Path, chip: Chip, product: Mapping[str, Any]) -> StoredChip:
         "version": _VERSION,
         "id": chip.id,
         "datetime": iso(chip.datetime),
-        "platform": chip.platform,
-        "relative_orbit": chip.relative_orbit,
-        "sun_azimuth_deg": chip.sun_azimuth_deg,
-        "sun_elevation_deg": chip.sun_elevation_deg,
-        "level": chip.level,
-        "baseline": chip.baseline,
+        **{name: getattr(chip, name) for name in _AS_THEY_ARE},
         "bands": names,
         "provenance": dict(chip.provenance),
     }
     content = _content(said, names, stack)
     pixels = hashlib.sha256(np.ascontiguousarray(stack, "<u2").tobytes()).hexdigest() if stack.any() else ""
     header = said | {"content": content, "pixels": pixels, "product": dict(product)}
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        count=len(stack),
-        height=stack.shape[1],
-        width=stack.shape[2],
-        dtype="uint16",
-        crs=chip.crs,
-        transform=chip.transform,
-        nodata=0,
-        compress="deflate",
-        predictor=2,
-        zlevel=9,
-        interleave="band",
-    ) as image:
+    count, height, width = stack.shape
+    form = {"compress": "deflate", "predictor": 2, "zlevel": 9, "interleave": "band", "nodata": 0}
+    size = {"count": count, "height": height, "width": width, "dtype": "uint16"}
+    place = {"crs": chip.crs, "transform": chip.transform}
+    with rasterio.open(path, "w", driver="GTiff", **size, **place, **form) as image:
         image.write(stack)
         image.descriptions = tuple(names)
         image.scales = tuple(1.0 if name == CLASSES else SCALE for name in names)
@@ -303,12 +286,17 @@ def _content(said: Mapping[str, Any], names: list[str], stack: NDArray[np.uint16
     return digest.hexdigest()
 
 
-@lru_cache(maxsize=20_000)
-def _said_by(path: Path, state: tuple[int, int, int]) -> StoredChip:
+def _remembered(path: Path) -> StoredChip:
     """What a chip's file says of itself, read once in the state that it is in.
 
     A worker asks for all chips of an area with every scene that it adds to them.
     """
+    about = path.stat()
+    return _said_by(path, (about.st_size, about.st_mtime_ns, about.st_ino))
+
+
+@lru_cache(maxsize=20_000)
+def _said_by(path: Path, state: tuple[int, int, int]) -> StoredChip:
     with open_raster(path, drivers=("GTiff",)) as image:
         return _header(path, image)
 
@@ -347,20 +335,11 @@ def _read(path: Path) -> tuple[StoredChip, Chip]:
     return kept, Chip(
         id=kept.id,
         datetime=kept.datetime,
-        platform=str(said["platform"]),
-        relative_orbit=said["relative_orbit"],
         bands=tuple(names if scl is None else names[:-1]),
         reflectance=reflectance,
         transform=transform,
         crs=crs,
         scl=scl,
-        sun_azimuth_deg=said["sun_azimuth_deg"],
-        sun_elevation_deg=said["sun_elevation_deg"],
-        level=str(said["level"]),
-        baseline=said["baseline"],
+        **{name: said[name] for name in _AS_THEY_ARE},
         provenance=dict(said["provenance"]),
     )
-
-
-def _said(error: BaseException) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -1,4 +1,4 @@
-"""All items of a store in one file: ``STORE/index.parquet``, a stac-geoparquet table.
+"""All items of a store in one file: ``index.parquet``, a stac-geoparquet table, and ``collection.json``.
 
 A store of 100,000 observations has as many small JSON files, which take minutes to read. The index holds
 what they say, together with the size and the time of change of each file: a row is only believed as long as
@@ -6,7 +6,7 @@ its file has both, so that the index may be old, or missing, and nothing that wa
 is written when a store has grown by enough.
 
 Other readers (rustac, DuckDB, QGIS) find the columns of the stac-geoparquet specification 1.0; the
-observation itself stands in ``railwatch:document``.
+observation itself stands in ``railwatch:document``. ``collection.json`` links all items for STAC readers.
 """
 
 from __future__ import annotations
@@ -16,20 +16,35 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import pystac
 import shapely
 
-from aoi.files import replacing
-from railwatch.store.observation import EXTENSIONS, PREFIX, Observation
+from aoi.files import replacing, write_bytes
+from geo.file_tree import STORE_KEY
+from railwatch.errors import said
+from railwatch.store.observation import EXTENSIONS, FORMAT_VERSION, PREFIX, Observation, iso
 
-__all__ = ["INDEX", "Stamp", "read_index", "read_stamps", "write_index"]
+__all__ = [
+    "COLLECTION",
+    "COLLECTION_ID",
+    "INDEX",
+    "Stamp",
+    "json_text",
+    "read_index",
+    "read_stamps",
+    "write_collection",
+    "write_index",
+]
 
 log = logging.getLogger(__name__)
 
+COLLECTION = "collection.json"
+COLLECTION_ID = "railwatch-observations"
 INDEX = "index.parquet"
-"""Name of the file in the store."""
 
 Stamp = tuple[int, int]
 """Time of change (nanoseconds) and size (bytes) of an item's file."""
@@ -38,6 +53,7 @@ _FIELDS = tuple(one.name for one in fields(Observation))
 # An index that was written with other fields isn't read, and made anew.
 _FORM = f"2 {' '.join(_FIELDS)}".encode()
 _GROUP = 5000
+_SUMMARISED = ("aoi", "method", "sensor")
 _SCALARS = ("aoi", "scene", "sensor", "method", "count", "count_low", "count_high", "abstained", "reason")
 
 
@@ -87,7 +103,7 @@ def write_index(path: Path, rows: Iterable[tuple[Stamp, Observation]]) -> int:
             pa.list_(link),
         ),
         "assets": pa.array([{"item": None}] * number, pa.struct([("item", pa.struct([("href", text)]))])),
-        "collection": pa.array(["railwatch-observations"] * number, text),
+        "collection": pa.array([COLLECTION_ID] * number, text),
         "datetime": pa.array([one.datetime for one in observations], pa.timestamp("us", tz="UTC")),
     }
     for name in _SCALARS:
@@ -111,16 +127,10 @@ def write_index(path: Path, rows: Iterable[tuple[Stamp, Observation]]) -> int:
     return number
 
 
-_shapes: dict[str, Any] = {}
-
-
+@lru_cache(maxsize=10_000)
 def _shape(text: str) -> Any:
     """A geometry, once for each area."""
-    if text not in _shapes:
-        if len(_shapes) > 10_000:
-            _shapes.clear()
-        _shapes[text] = shapely.from_geojson(text)
-    return _shapes[text]
+    return shapely.from_geojson(text)
 
 
 def _document(one: Observation) -> str:
@@ -173,11 +183,62 @@ def _rows(path: Path, names: Sequence[str], aoi: str | None = None) -> Iterator[
 
 
 def _complain(path: Path, error: Exception) -> None:
-    log.warning("%s can't be read and is made anew: %s", path, " ".join(str(error).split())[:200])
+    log.warning("%s can't be read and is made anew: %s", path, said(error)[:200])
 
 
 def _observation(document: Mapping[str, Any]) -> Observation:
     given = {name: document[name] for name in _FIELDS if name in document}
-    given["datetime"] = datetime.fromisoformat(str(given["datetime"]).replace("Z", "+00:00"))
+    given["datetime"] = datetime.fromisoformat(str(given["datetime"]))
     given["warnings"] = tuple(given["warnings"])
     return Observation(**given)
+
+
+# ---- collection.json ------------------------------------------------------------------------------
+
+
+def write_collection(path: Path, observations: list[Observation], areas: list[Path]) -> None:
+    """Write the STAC Collection of some observations, with relative links to their items.
+
+    Args:
+        path: The file.
+        observations: All of the store, oldest first.
+        areas: Files of areas, relative to the store.
+
+    Raises:
+        OSError: It can't be written.
+    """
+    shapes = {json.dumps(one.geometry) for one in observations if one.geometry is not None}
+    bounds = [-180.0, -90.0, 180.0, 90.0]
+    if shapes:
+        bounds = shapely.total_bounds(shapely.from_geojson(sorted(shapes))).tolist()
+    times: list[datetime | None] = [one.datetime for one in observations] or [None]
+    values = {name: sorted({str(getattr(one, name)) for one in observations}) for name in _SUMMARISED}
+    collection = pystac.Collection(
+        id=COLLECTION_ID,
+        title="railwatch observations",
+        description="Freight cars counted in rail yards on satellite imagery: one item per area and scene.",
+        extent=pystac.Extent(pystac.SpatialExtent([bounds]), pystac.TemporalExtent([[times[0], times[-1]]])),
+        license="other",
+        keywords=["rail", "freight cars", "counts"],
+        extra_fields={STORE_KEY: FORMAT_VERSION},
+        summaries=pystac.Summaries({f"{PREFIX}{name}": found for name, found in values.items() if found}),
+    )
+    collection.add_link(pystac.Link("root", f"./{COLLECTION}", pystac.MediaType.JSON))
+    for one in observations:
+        link = pystac.Link("item", f"./items/{one.id}/{one.id}.json", pystac.MediaType.GEOJSON)
+        link.extra_fields["datetime"] = iso(one.datetime)
+        collection.add_link(link)
+    for area in areas:
+        asset = pystac.Asset(
+            href=f"./{area.as_posix()}",
+            title=f"The area {area.parent.name}, version {area.stem}",
+            media_type=pystac.MediaType.GEOJSON,
+            roles=["metadata"],
+        )
+        collection.add_asset(f"area-{area.parent.name}-{area.stem}", asset)
+    write_bytes(path, json_text(collection.to_dict(include_self_link=False, transform_hrefs=False)))
+
+
+def json_text(content: Mapping[str, Any]) -> bytes:
+    """Return a JSON file's content as a store writes it."""
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()

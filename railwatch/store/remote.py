@@ -23,9 +23,9 @@ from typing import Any
 import filelock
 
 from aoi.files import write_bytes
-from railwatch.errors import StoreError
+from railwatch.errors import StoreError, said
 
-__all__ = ["CACHE", "Mirror", "as_url", "filesystem", "is_url", "mirror_folder", "shown"]
+__all__ = ["CACHE", "Mirror", "as_url", "filesystem", "folder_here", "is_url", "mirror_folder", "shown"]
 
 # A path class makes one slash of the two; a scheme of one letter is a drive of Windows.
 _SCHEME = re.compile(r"^([a-z][a-z0-9+.-]+):[/\\]{1,2}(.*)$", re.IGNORECASE | re.DOTALL)
@@ -261,8 +261,25 @@ class Mirror:
         except Exception as error:
             if not isinstance(error, OSError) and not _is_servers(error):
                 raise
-            said = " ".join(str(error).split())[:200] or type(error).__name__
-            raise StoreError(f"Can't {verb} the store {shown(self.url)}: {said.rstrip('.')}.") from error
+            raise StoreError(f"Can't {verb} the store {shown(self.url)}: {said(error)[:200]}.") from error
+
+
+def folder_here(location: str | Path, wanted: Iterable[str] = ("",)) -> Path:
+    """Return a folder on this machine: that of a path, or the mirror of a URL with what is wanted of it.
+
+    Args:
+        location: A path or an fsspec URL.
+        wanted: As of `Mirror.pull`.
+
+    Raises:
+        StoreError: It can't be read.
+    """
+    url = as_url(location)
+    if url is None:
+        return Path(location)
+    mirror = Mirror.open(url)
+    mirror.pull(wanted)
+    return mirror.folder
 
 
 def _is_servers(error: Exception) -> bool:

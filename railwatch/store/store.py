@@ -45,11 +45,20 @@ import shapely
 
 from aoi.files import fsync_folder, sweep, temporary_beside, write_bytes
 from geo.file_tree import STORE_KEY
-from railwatch.errors import StoreError
+from railwatch.errors import StoreError, said
 from railwatch.store.areas import area_files, keep_area
 from railwatch.store.georeference import placement_of
-from railwatch.store.index import INDEX, read_index, read_stamps, write_index
-from railwatch.store.observation import FORMAT_VERSION, PREFIX, Observation, current, iso, slug
+from railwatch.store.index import (
+    COLLECTION,
+    COLLECTION_ID,
+    INDEX,
+    json_text,
+    read_index,
+    read_stamps,
+    write_collection,
+    write_index,
+)
+from railwatch.store.observation import FORMAT_VERSION, PREFIX, Observation, current, slug
 from railwatch.store.remote import Mirror, as_url, shown
 
 if TYPE_CHECKING:
@@ -59,13 +68,12 @@ if TYPE_CHECKING:
     from detector.wagons.detections import Detections
     from railwatch.config import RunConfig
 
-__all__ = ["DETECTIONS", "EVIDENCE", "IMAGE", "Damaged", "Store"]
+__all__ = ["DETECTIONS", "EVIDENCE", "IMAGE", "Fault", "Store"]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-COLLECTION = "collection.json"
 DETECTIONS = "detections"
 EVIDENCE = "evidence"
 IMAGE = "image"
@@ -74,11 +82,10 @@ PRODUCTS = ".products.json"
 dot: a store behind a URL doesn't get it."""
 _PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 
-_COLLECTION_ID = "railwatch-observations"
-_ASIDE = ".damaged-"
+ASIDE = ".damaged-"
 _LOCK_PATIENCE_S = 60
 _WORTH_AN_INDEX = 400
-_MULTIHASH_SHA256 = "1220"  # the file extension wants multihashes: code 0x12, 32 bytes
+MULTIHASH_SHA256 = "1220"  # the file extension wants multihashes: code 0x12, 32 bytes
 
 _MEDIA = {
     ".parquet": "application/vnd.apache.parquet",
@@ -88,16 +95,23 @@ _MEDIA = {
 
 
 @dataclass(frozen=True)
-class Damaged:
-    """An item of the store that can't be read.
+class Fault:
+    """Something in a store that is damaged.
 
     Attributes:
-        path: Its file.
-        reason: What is wrong with it.
+        path: The file or folder.
+        reason: What is wrong with it, in half a sentence.
+        aside: Where it was set aside; None where it wasn't.
     """
 
     path: Path
     reason: str
+    aside: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        aside = None if self.aside is None else str(self.aside)
+        return {"path": str(self.path), "reason": self.reason, "set_aside": aside}
 
 
 @dataclass
@@ -114,7 +128,7 @@ class Store:
     """
 
     path: Path
-    damaged: tuple[Damaged, ...] = ()
+    damaged: tuple[Fault, ...] = ()
     mirror: Mirror | None = None
     _read: dict[str, tuple[tuple[int, int], Observation]] = field(default_factory=dict, repr=False)
 
@@ -249,7 +263,7 @@ class Store:
         except FileNotFoundError:
             raise StoreError(f"The store {self.path} has no observation {id}.") from None
         except (OSError, ValueError) as error:
-            raise StoreError(f"{path} can't be read: {_said(error)}.") from error
+            raise StoreError(f"{path} can't be read: {said(error)}.") from error
 
     def asset(self, id: str, name: str) -> Path | None:
         """Return the file of an asset (`DETECTIONS`, `EVIDENCE`), or None if the observation has none.
@@ -291,7 +305,7 @@ class Store:
             return gpd.read_parquet(path)
         # Arrow and shapely raise many kinds, all of which mean the same here
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException, shapely.GEOSException) as error:
-            raise StoreError(f"{path} can't be read: {_said(error)}.") from error
+            raise StoreError(f"{path} can't be read: {said(error)}.") from error
 
     def readable_detections(self, id: str) -> gpd.GeoDataFrame | None:
         """Return the boxes of an observation; None, with a warning, where they are damaged.
@@ -407,11 +421,8 @@ class Store:
         with _explained(self.path, "write to"), self._index_lock():
             observations = self._all()
             self._index(observations)
-            collection = _collection(
-                observations, [path.relative_to(self.path) for path in area_files(self.path)]
-            )
-            text = _json_text(collection.to_dict(include_self_link=False, transform_hrefs=False))
-            write_bytes(self.path / COLLECTION, text)
+            areas = [path.relative_to(self.path) for path in area_files(self.path)]
+            write_collection(self.path / COLLECTION, observations, areas)
 
     @property
     def _items(self) -> Path:
@@ -432,7 +443,7 @@ class Store:
             try:
                 found.append(self._observation(id))
             except (OSError, ValueError) as error:
-                damaged.append(Damaged(self._item_path(id), _said(error)))
+                damaged.append(Fault(self._item_path(id), said(error)))
         for one in damaged:
             if one not in self.damaged:
                 log.warning("%s is left out: %s", one.path, one.reason)
@@ -487,7 +498,7 @@ class Store:
                 if self.has(folder.name):
                     return False
                 # It's there, and it can't be read: it makes room, but isn't thrown away.
-                aside = self._items / f"{_ASIDE}{folder.name}-{secrets.token_hex(4)}"
+                aside = self._items / f"{ASIDE}{folder.name}-{secrets.token_hex(4)}"
                 with suppress(FileNotFoundError):  # another process did this just now
                     folder.rename(aside)
                     log.warning("%s couldn't be read and was set aside as %s", folder, aside.name)
@@ -529,7 +540,7 @@ class Store:
         try:
             lock.acquire()
         except (filelock.Timeout, NotImplementedError) as error:
-            log.warning("%s is written without its lock: %s", self.path / COLLECTION, _said(error))
+            log.warning("%s is written without its lock: %s", self.path / COLLECTION, said(error))
         try:
             yield
         finally:
@@ -567,8 +578,8 @@ def _write_item(
     if observation.review_of is not None:
         other = f"../{observation.review_of}/{observation.review_of}.json"
         item.add_link(pystac.Link("derived_from", other, pystac.MediaType.GEOJSON))
-    item.collection_id = _COLLECTION_ID
-    text = _json_text(item.to_dict(include_self_link=False, transform_hrefs=False))
+    item.collection_id = COLLECTION_ID
+    text = json_text(item.to_dict(include_self_link=False, transform_hrefs=False))
     write_bytes(folder / f"{observation.id}.json", text)
     fsync_folder(folder)
 
@@ -580,7 +591,7 @@ def _asset(path: Path, title: str, roles: list[str]) -> pystac.Asset:
         title=title,
         media_type=_MEDIA[path.suffix],
         roles=roles,
-        extra_fields={"file:checksum": _MULTIHASH_SHA256 + digest, "file:size": path.stat().st_size},
+        extra_fields={"file:checksum": MULTIHASH_SHA256 + digest, "file:size": path.stat().st_size},
     )
 
 
@@ -590,57 +601,6 @@ def _picture_suffix(picture: bytes) -> str:
     if picture[:4] == b"RIFF" and picture[8:12] == b"WEBP":
         return ".webp"
     raise ValueError("the evidence picture is neither PNG nor WebP")
-
-
-def _collection(observations: list[Observation], areas: list[Path]) -> pystac.Collection:
-    """Return the STAC Collection of these observations, with relative links to their items."""
-    boxes = _bounds(observations)
-    if boxes:
-        wests, souths, easts, norths = zip(*boxes, strict=True)
-        bounds = [min(wests), min(souths), max(easts), max(norths)]
-    else:
-        bounds = [-180.0, -90.0, 180.0, 90.0]
-    first = observations[0].datetime if observations else None
-    last = observations[-1].datetime if observations else None
-    collection = pystac.Collection(
-        id=_COLLECTION_ID,
-        title="railwatch observations",
-        description="Freight cars counted in rail yards on satellite imagery: one item per area and scene.",
-        extent=pystac.Extent(pystac.SpatialExtent([bounds]), pystac.TemporalExtent([[first, last]])),
-        license="other",
-        keywords=["rail", "freight cars", "counts"],
-        extra_fields={STORE_KEY: FORMAT_VERSION},
-        summaries=pystac.Summaries(_summaries(observations)),
-    )
-    collection.add_link(pystac.Link("root", f"./{COLLECTION}", pystac.MediaType.JSON))
-    for one in observations:
-        link = pystac.Link("item", f"./items/{one.id}/{one.id}.json", pystac.MediaType.GEOJSON)
-        link.extra_fields["datetime"] = iso(one.datetime)
-        collection.add_link(link)
-    for path in areas:
-        digest = path.stem
-        collection.add_asset(
-            f"area-{path.parent.name}-{digest}",
-            pystac.Asset(
-                href=f"./{path.as_posix()}",
-                title=f"The area {path.parent.name}, version {digest}",
-                media_type=pystac.MediaType.GEOJSON,
-                roles=["metadata"],
-            ),
-        )
-    return collection
-
-
-def _bounds(observations: list[Observation]) -> list[tuple[float, ...]]:
-    """Return the bounds of the different areas of these observations."""
-    areas = {json.dumps(one.geometry) for one in observations if one.geometry is not None}
-    return [shapely.from_geojson(area).bounds for area in sorted(areas)]
-
-
-def _summaries(observations: list[Observation]) -> dict[str, list[str]]:
-    names = ("aoi", "method", "sensor")
-    values = {name: sorted({str(getattr(one, name)) for one in observations}) for name in names}
-    return {f"{PREFIX}{name}": found for name, found in values.items() if found}
 
 
 def _json_from(path: Path) -> dict[str, Any]:
@@ -658,7 +618,7 @@ def _item_from(path: Path) -> pystac.Item:
     try:
         return pystac.Item.from_dict(content)
     except Exception as error:  # pystac and dateutil raise a dozen kinds for what isn't an Item
-        raise ValueError(f"it isn't a STAC Item ({_said(error)})") from error
+        raise ValueError(f"it isn't a STAC Item ({said(error)})") from error
 
 
 def _item_version(path: Path) -> int:
@@ -669,24 +629,11 @@ def _item_version(path: Path) -> int:
     return version if isinstance(version, int) else FORMAT_VERSION
 
 
-def _json_text(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def _said(error: BaseException) -> str:
-    """Return an error's own words on one line, without the path that the caller names anyway."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split()).rstrip(".") or type(error).__name__
-
-
 @contextmanager
 def _explained(path: Path, verb: str) -> Iterator[None]:
     """Turn the system's refusal to read or write into one sentence."""
     try:
         yield
-    except StoreError:
-        raise
     except OSError as error:
-        raise StoreError(
-            f"Can't {verb} the store {path}: {_said(error)}; what it holds is untouched."
-        ) from error
+        why = f"{said(error)}; what it holds is untouched."
+        raise StoreError(f"Can't {verb} the store {path}: {why}") from error

@@ -15,11 +15,10 @@ from railwatch.pages.charts.style import (
     BLACK,
     BLUE,
     GREY,
-    MM,
     ORANGE,
+    PAGE,
     SMALL_PT,
     VERMILION,
-    PageStyle,
     drawing,
     write_chart,
 )
@@ -155,18 +154,15 @@ def _cell(value: object, column: str) -> str:
     return f"{value:.2f}" if column.endswith(("_decade", "_high", "_power")) else f"{value:.0f}"
 
 
-def draw_study(study: pd.DataFrame, style: PageStyle | None = None) -> Figure:
+def draw_study(study: pd.DataFrame) -> Figure:
     """Draw false alarms against past images and power against the event, a column a sensor.
 
     Args:
         study: As `run_study` gives it.
-        style: Size and type.
     """
-    chosen = style or PageStyle()
     sensors = list(dict.fromkeys(study["sensor"]))
-    with drawing(chosen):
-        figure = chosen.figure(118.0)
-        figure.set_size_inches(chosen.width_mm * MM, (chosen.height_mm or 118.0) * MM)
+    with drawing(PAGE):
+        figure = PAGE.figure(118.0)
         grid = figure.subplots(2, len(sensors), squeeze=False, sharey="row")
         for column, sensor in enumerate(sensors):
             rows = study[study["sensor"] == sensor]

@@ -56,6 +56,7 @@ _CLEAR_BY_MONTH = np.array([1.5, 1.5, 1.2, 1.0, 0.9, 0.6, 0.35, 0.4, 0.9, 1.3, 1
 _CLOUD_SPELL_DAYS = 4.0
 _HIDDEN_WHEN_FULL = 0.3
 _STEP_DAYS = 90
+_RULE = VerdictSettings()
 
 
 @dataclass(frozen=True)
@@ -242,11 +243,11 @@ def clear_days(
 
 
 def records_of(
-    days: FloatArray, counts: FloatArray, sensor: StudySensor, prefix: str = "look", aoi: str = "yard"
+    days: FloatArray, counts: FloatArray, sensor: StudySensor, prefix: str = "look"
 ) -> list[Record]:
     """Return simulated counts as the records that a verdict is made from."""
     spread = sensor.stated(counts)
-    growth = VerdictSettings().method(sensor.method).growth if sensor.sd_share else 0.0
+    growth = _RULE.method(sensor.method).growth if sensor.sd_share else 0.0
     records = []
     for index, (day, count, sd) in enumerate(zip(days, counts, spread, strict=True)):
         when = utc(_START + timedelta(days=int(day)))
@@ -255,7 +256,7 @@ def records_of(
         records.append(
             Record(
                 id=f"{prefix}-{index:05d}",
-                aoi=aoi,
+                aoi="yard",
                 when=when,
                 until=when,
                 kind="count",
@@ -272,12 +273,12 @@ def records_of(
     return records
 
 
-def _naive(counts: FloatArray, days: FloatArray, first: int, settings: VerdictSettings) -> tuple[int, int]:
+def _naive(counts: FloatArray, days: FloatArray, first: int) -> tuple[int, int]:
     """Alarms of the bare record rule and of the z-score rule from observation ``first`` on."""
     record = z_score = 0
-    window = settings.lookback_years * _YEAR
+    window = _RULE.lookback_years * _YEAR
     for index in range(first, counts.size):
-        end = days[index] - settings.gap_days
+        end = days[index] - _RULE.gap_days
         past = counts[(days >= end - window) & (days <= end)]
         if past.size:
             record += int(counts[index] > past.max())
@@ -296,7 +297,6 @@ def false_alarms(
     years: int,
     seed: int,
     yard: StudyYard = USUAL,
-    settings: VerdictSettings | None = None,
 ) -> dict[str, Any]:
     """Count alarms on yards where nothing happens.
 
@@ -306,15 +306,13 @@ def false_alarms(
         years: Years to judge, in series of ten.
         seed: Source of randomness.
         yard: The yard.
-        settings: The rule.
 
     Returns:
         One row of the table: alarms in ten years of one area, rule by rule.
     """
-    chosen = settings or VerdictSettings()
     rng = _rng(seed, f"false alarms/{yard.name}", sensor, observations)
-    a_year = observations / chosen.lookback_years
-    burn_in = chosen.lookback_years + chosen.gap_days / _YEAR + 0.3
+    a_year = observations / _RULE.lookback_years
+    burn_in = _RULE.lookback_years + _RULE.gap_days / _YEAR + 0.3
     tally = dict.fromkeys(("judged", *RULES), 0)
     series = max(round(years / 10), 1)
     for _ in range(series):
@@ -323,15 +321,15 @@ def false_alarms(
         counts = here.observe(days, cars, rng)
         records = records_of(days, counts, here)
         first = int(np.searchsorted(days, burn_in * _YEAR))
-        place = PlaceHistory(records, (), "yard", chosen, _STEP_DAYS)
-        drafts = corrected([place.figures(record) for record in records[first:]], chosen)
-        verdicts = [finished(draft, place.second_observation, chosen) for draft in drafts]
+        place = PlaceHistory(records, (), "yard", _RULE, _STEP_DAYS)
+        drafts = corrected([place.figures(record) for record in records[first:]], _RULE)
+        verdicts = [finished(draft, place.second_observation, _RULE) for draft in drafts]
         tally["judged"] += len(verdicts)
         tally["unprecedented"] += sum(one.verdict == "unprecedented" for one in verdicts)
         tally["confirmed"] += sum(one.confirmed is True for one in verdicts)
         tally["elevated"] += sum(_remarkable(one) for one in verdicts)
         tally["together"] += sum(one.rule == "images together" for one in verdicts)
-        record, z_score = _naive(counts, days, first, chosen)
+        record, z_score = _naive(counts, days, first)
         tally["record"] += record
         tally["z_score"] += z_score
     decades = float(series)
@@ -356,7 +354,6 @@ def power(
     events: Sequence[int],
     histories: int,
     seed: int,
-    settings: VerdictSettings | None = None,
 ) -> list[dict[str, Any]]:
     """Measure how often an event is called by its name.
 
@@ -370,24 +367,22 @@ def power(
         events: Cars present in the event.
         histories: Yards.
         seed: Source of randomness.
-        settings: The rule.
 
     Returns:
         One row an event size.
     """
-    chosen = settings or VerdictSettings()
     rng = _rng(seed, "power", sensor, observations)
-    a_year = observations / chosen.lookback_years
+    a_year = observations / _RULE.lookback_years
     tally = {event: dict.fromkeys((*RULES, *_WITHIN_RULES), 0) for event in events}
     for _ in range(histories):
-        length = chosen.lookback_years + chosen.gap_days / _YEAR + 1.3
+        length = _RULE.lookback_years + _RULE.gap_days / _YEAR + 1.3
         days, cars = clear_days(replace(USUAL, most_cars=20.0), a_year, length, rng)
         here = sensor.at_a_yard(rng)
         counts = here.observe(days, cars, rng)
         records = records_of(days, counts, here)
-        place = PlaceHistory(records, (), "yard", chosen, _STEP_DAYS)
+        place = PlaceHistory(records, (), "yard", _RULE, _STEP_DAYS)
         event_days = days[-1] + _APART_DAYS * np.arange(1, WITHIN + 1)
-        first = int(np.searchsorted(days, event_days[0] - chosen.family_days))
+        first = int(np.searchsorted(days, event_days[0] - _RULE.family_days))
         family = [place.figures(record) for record in records[first:]]
         for event in events:
             seen = here.observe(event_days, np.full(WITHIN, float(event)), rng)
@@ -397,10 +392,8 @@ def power(
             for number, one in enumerate(event_records):
                 drafts.append(place.figures(one, event_records[:number]))
                 after = event_records[number + 1 :][:1]
-                verdicts.append(finished(corrected(drafts, chosen)[-1], _next_of(place, after), chosen))
-            record, z_score = _naive(
-                np.append(counts, seen[0]), np.append(days, event_days[0]), counts.size, chosen
-            )
+                verdicts.append(finished(corrected(drafts, _RULE)[-1], _next_of(place, after), _RULE))
+            record, z_score = _naive(np.append(counts, seen[0]), np.append(days, event_days[0]), counts.size)
             outcome = tally[event]
             outcome["unprecedented"] += verdicts[0].verdict == "unprecedented"
             outcome["confirmed"] += verdicts[0].confirmed is True
@@ -435,14 +428,12 @@ def _next_of(place: PlaceHistory, after: Sequence[Record]) -> Callable[[Record],
 
 def run_study(
     plan: StudyPlan | None = None,
-    settings: VerdictSettings | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Run the study.
 
     Args:
         plan: What to simulate; the published plan by default (about a quarter of an hour on one core).
-        settings: The rule; the defaults of the product by default.
         progress: Called with rows done and rows in all.
 
     Returns:
@@ -456,14 +447,8 @@ def run_study(
             target = observations == chosen.target_observations
             years = chosen.target_years if target else chosen.quiet_years
             for yard in (USUAL, BURSTY) if target else (USUAL,):
-                cells.append(
-                    partial(
-                        _quiet_rows, sensor, observations, years, chosen.seed, yard=yard, settings=settings
-                    )
-                )
-            cells.append(
-                partial(power, sensor, observations, chosen.events, chosen.histories, chosen.seed, settings)
-            )
+                cells.append(partial(_quiet_rows, sensor, observations, years, chosen.seed, yard=yard))
+            cells.append(partial(power, sensor, observations, chosen.events, chosen.histories, chosen.seed))
     rows: list[dict[str, Any]] = []
     for number, cell in enumerate(cells):
         rows.extend(cell())

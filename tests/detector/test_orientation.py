@@ -12,7 +12,6 @@ from rasterio.windows import Window
 
 from detector.wagons.detector import WagonDetector
 from geo import open_scene
-from geo.ground_metric import composed
 from railwatch.selftest.samples import bundled
 
 
@@ -28,11 +27,11 @@ def test_the_count_is_the_same_in_all_eight_ways_of_storage(tmp_path: Path) -> N
         stored, place = image, transform
         height, width = image.shape[1:]
         if way & 1:
-            stored, place = stored[:, :, ::-1], composed(place, Affine(-1, 0, width, 0, 1, 0))
+            stored, place = stored[:, :, ::-1], place @ Affine(-1, 0, width, 0, 1, 0)
         if way & 2:
-            stored, place = stored[:, ::-1], composed(place, Affine(1, 0, 0, 0, -1, height))
+            stored, place = stored[:, ::-1], place @ Affine(1, 0, 0, 0, -1, height)
         if way & 4:
-            stored, place = stored.swapaxes(1, 2), composed(place, Affine(0, 1, 0, 1, 0, 0))
+            stored, place = stored.swapaxes(1, 2), place @ Affine(0, 1, 0, 1, 0, 0)
         path = tmp_path / f"{way}.tif"
         with rasterio.open(
             path, "w", width=stored.shape[2], height=stored.shape[1], transform=place, **profile

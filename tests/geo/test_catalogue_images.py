@@ -19,7 +19,7 @@ from geo.catalogue.cog import EmptyScene
 from geo.catalogue.cut import cut_scene, measure_scene, window_key
 from geo.catalogue.network import Network, Policy, RequestTally
 from geo.catalogue.profiles import Collection, profile_of
-from geo.catalogue.remote_image import measure_remote, open_remote
+from geo.catalogue.remote_image import Fetcher
 from geo.catalogue.remote_scene import choose, scenes_of
 from geo.errors import NetworkError, SceneError, UnavailableError
 from geo.sentinel2.chip import chip_grid
@@ -95,7 +95,7 @@ def window_of(image):
 def test_only_the_window_is_read(server, served_folder, network, tmp_path, name, requests, fraction):
     traffic = RequestTally()
     server.asked()
-    path = open_remote(network, f"{server.url}/{name}", tmp_path / "got", window_of, traffic=traffic)
+    path = Fetcher(network, traffic=traffic).fetch(f"{server.url}/{name}", tmp_path / "got", window_of)
     with rasterio.open(path) as image:
         window = None if name.endswith("jp2") else WINDOW
         got = image.read(1, window=window)
@@ -106,7 +106,7 @@ def test_only_the_window_is_read(server, served_folder, network, tmp_path, name,
     assert len(server.asked()) == traffic.requests <= requests
     assert traffic.bytes < fraction * (served_folder / name).stat().st_size
     if not name.endswith("jp2"):
-        foreseen = measure_remote(network, f"{server.url}/{name}", tmp_path / "other", window_of)
+        foreseen = Fetcher(network).measure(f"{server.url}/{name}", tmp_path / "other", window_of)
         assert (foreseen.requests, foreseen.bytes) == (traffic.requests, traffic.bytes)
 
 
@@ -128,14 +128,14 @@ def test_only_the_window_is_read(server, served_folder, network, tmp_path, name,
 )
 def test_images_that_are_not(server, network, tmp_path, path, kind, said):
     with pytest.raises(kind, match=said):
-        open_remote(network, f"{server.url}/{path}", tmp_path / "got", window_of)
+        Fetcher(network).fetch(f"{server.url}/{path}", tmp_path / "got", window_of)
 
 
 @pytest.mark.parametrize("fault", ["cut1", "fails2", "busy1"])
 def test_a_passing_fault_costs_a_request_and_no_pixel(server, network, tmp_path, fault):
     traffic = RequestTally()
     url = f"{server.url}/fault/{fault}/cog.tif"
-    path = open_remote(network, url, tmp_path / "got", window_of, traffic=traffic)
+    path = Fetcher(network, traffic=traffic).fetch(url, tmp_path / "got", window_of)
     with rasterio.open(path) as image:
         np.testing.assert_array_equal(image.read(1, window=WINDOW), numbers()[620:710, 500:630])
     assert traffic.retries == int(fault[-1])
@@ -146,7 +146,7 @@ def test_a_small_file_may_come_whole(tmp_path):
     with range_server(tmp_path) as server:
         network = Network(Policy(frozenset({server.host})))
         url = f"{server.url}/fault/norange/small.tif"
-        path = open_remote(network, url, tmp_path / "got", lambda image: Window(0, 0, 20, 20))
+        path = Fetcher(network).fetch(url, tmp_path / "got", lambda image: Window(0, 0, 20, 20))
     with rasterio.open(path) as image:
         assert image.read(1).shape == (200, 200)
 
@@ -161,7 +161,7 @@ def test_a_header_that_asks_for_the_moon(tmp_path):
     with range_server(tmp_path) as server:
         network = Network(Policy(frozenset({server.host})))
         with pytest.raises(NetworkError, match="can't be real"):
-            open_remote(network, f"{server.url}/moon.tif", tmp_path / "got", window_of)
+            Fetcher(network).fetch(f"{server.url}/moon.tif", tmp_path / "got", window_of)
 
 
 # ---- whole scenes ----------------------------------------------------------------------------------

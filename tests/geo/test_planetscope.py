@@ -24,7 +24,7 @@ from geo.sentinel2.constellation import PLANETSCOPE, constellation_of
 from geo.sentinel2.formats.find import find_products
 from geo.sentinel2.formats.metadata_cache import MetadataCache
 from geo.sentinel2.formats.product import Product
-from geo.sentinel2.formats.raster_band import averaged
+from geo.sentinel2.formats.raster_band import Band, averaged
 
 UTM = 32652
 WHEN = dt.datetime(2023, 10, 5, 2, 10, 1, tzinfo=dt.UTC)
@@ -288,7 +288,7 @@ def test_cells_are_gaussian_means_of_pixels(row: int, column: int, tmp_path_fact
     spread = PLANETSCOPE.spread_m
     # On cells of 5 m, which miss nothing of such a spread.
     fine = Grid((160, 200), Affine(5, 0, 631_300, 0, -5, 4_698_600), GRID.crs)
-    light = averaged(str(path), 1, fine, spread).astype(float) - 1000.0
+    light = averaged(Band("B04", str(path), nothing=()), fine, spread).astype(float) - 1000.0
     light[np.abs(light) < 0.01] = 0.0  # rounding, which far from the spot would outweigh it
     x, y = fine.centres()
     total = light.sum()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import shapely
 from PIL import Image
 
+from railwatch.history import Verdict, VerdictSettings
+from railwatch.history.history import Gathered, History
 from railwatch.store.observation import Observation, geometry_json, observation_id
 
 YARD = shapely.Polygon([(130.60, 42.41), (130.62, 42.41), (130.62, 42.42), (130.60, 42.42)])
@@ -50,3 +54,16 @@ def picture(kind: str = "PNG") -> bytes:
     stream = io.BytesIO()
     Image.new("RGB", (8, 8), (200, 30, 30)).save(stream, kind)
     return stream.getvalue()
+
+
+def history_of(
+    title: str,
+    observations: Iterable[Observation] = (),
+    published: Any = None,
+    verdicts: Sequence[Verdict] = (),
+    **changes: Any,
+) -> History:
+    """The history of a place, ready to be drawn."""
+    settings = VerdictSettings()
+    gathered = Gathered.of(observations, published, settings)
+    return replace(History.of(title, gathered, verdicts, settings), **changes)

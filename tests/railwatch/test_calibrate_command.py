@@ -78,3 +78,11 @@ def test_one_method_alone_has_nothing_to_calibrate(railwatch: Any, tmp_path: Pat
     outcome = railwatch("calibrate")
     assert outcome.code == 2
     assert "which history? Give --store DIR" in outcome.error
+
+
+def test_without_a_store_option_it_is_that_of_a_run_without_one(
+    railwatch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Store.open(tmp_path / "railwatch-store").add(observation(0))
+    assert "nothing to calibrate" in railwatch("calibrate").out

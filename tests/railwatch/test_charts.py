@@ -14,6 +14,7 @@ import geopandas as gpd
 import matplotlib.dates as mdates
 import numpy as np
 import pytest
+from making import history_of
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
@@ -55,9 +56,7 @@ def observation(day: float, count: float | None, **changes: Any) -> Observation:
 
 def history(observations: Iterable[Observation], **options: Any) -> History:
     own = list(observations)
-    return History.gather(
-        "A yard", own, None, compare(own) if options.pop("judged", False) else (), **options
-    )
+    return history_of("A yard", own, None, compare(own) if options.pop("judged", False) else (), **options)
 
 
 def texts(figure: Figure) -> list[str]:
@@ -87,7 +86,7 @@ def lines_of(figure: Figure, colour: str) -> list[np.ndarray]:
 def test_published_counts_have_their_publishers_the_ceiling_and_the_verdicts() -> None:
     rows = seeds.comparable("tumangang")
     verdicts = compare([], rows, judge_published=True)
-    figure = draw_series(History.gather("Tumangang", [], rows, verdicts))
+    figure = draw_series(history_of("Tumangang", [], rows, verdicts))
     written = texts(figure)
     assert "published: CSIS Beyond Parallel" in written
     assert "at most about 20 on any day (CSIS Beyond Parallel)" in written
@@ -204,7 +203,7 @@ def test_nothing_to_draw_says_so() -> None:
 )
 def test_everything_written_lies_on_the_page(observations: list[Observation]) -> None:
     figure = draw_series(
-        History.gather(
+        history_of(
             "A yard with a name so long that it must be broken to fit, because nobody shortened it " * 2,
             observations,
         )
@@ -318,7 +317,7 @@ def test_the_calendar_counts_days_and_names_months_never_seen() -> None:
 
 
 def test_lower_bounds_arent_coverage() -> None:
-    written = texts(draw_calendar(History.gather("Tumangang", [], seeds.comparable("tumangang"))))
+    written = texts(draw_calendar(history_of("Tumangang", [], seeds.comparable("tumangang"))))
     assert any("Days with a clear image in each month: 3 in all" in text for text in written)
 
 

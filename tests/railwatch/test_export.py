@@ -25,9 +25,10 @@ from geo import open_scene
 from railwatch.cli import app
 from railwatch.config import RunConfig
 from railwatch.errors import StoreError
-from railwatch.pages.export import DETECTION_COLUMNS, FORMATS, export, export_images
+from railwatch.pages import FORMATS
+from railwatch.pages.export import export, export_images
 from railwatch.pages.pictures.boxes import render
-from railwatch.pages.tables import COUNT_COLUMNS
+from railwatch.pages.tables import COUNT_COLUMNS, DETECTION_COLUMNS
 from railwatch.pipeline.count_area import count_area
 from railwatch.store.store import Store
 
@@ -198,6 +199,7 @@ def test_geojson_is_in_longitude_and_latitude(store: Store, tmp_path: Path) -> N
     assert export(store, path, "geojson", what="detections") == 9
     document = json.loads(path.read_text("utf-8"))
     assert "crs" not in document
+    assert document["name"] == "detections"  # and not that of the temporary file
     assert document["features"][0]["properties"]["date"] == "2023-09-01"
     (x, y), *_ = document["features"][0]["geometry"]["coordinates"][0]
     assert (round(x, 1), round(y, 1)) == (128.6, 42.4)

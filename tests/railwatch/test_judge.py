@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 import seeds
 from railwatch.history import RANK, Record, Verdict, VerdictSettings, compare, judge
+from railwatch.history.coverage import Coverage
 from railwatch.history.history import published_records
-from railwatch.history.verdict import Figures, basis_of, word_for
+from railwatch.history.verdict import basis_of, word_for
 from railwatch.store.observation import Observation
 
 SETTINGS = VerdictSettings()
@@ -160,47 +161,57 @@ def test_every_kind_of_statement_is_taken_for_what_it_is() -> None:
 # The rule
 
 
-def plain(**changes: object) -> Figures:
+def plain(kind: str = "count", n_effective: float = 60.0, **changes: object) -> Verdict:
+    """A draft with the figures of a long record that is beaten."""
+    judged = record(2000.0, 30.0, kind=kind)
+    seen = Coverage(80, n_effective, 3.0, 40, (), 0, START.date(), START.date())
     values: dict[str, object] = {
-        "kind": "count",
         "basis": "counts",
-        "n_effective": 60.0,
-        "record": 0.99,
-        "record_margin": 0.5,
-        "exceedance": 0.0001,
+        "probability_record": 0.99,
+        "probability_record_margin": 0.5,
+        "probability_exceedance": 0.0001,
         "q_exceedance": 0.01,
-        "shortfall": 0.9,
+        "probability_shortfall": 0.9,
         "q_shortfall": 0.99,
     }
-    return Figures(**(values | changes))  # type: ignore[arg-type]
+    return Verdict(
+        record=judged,
+        title="yard",
+        verdict="cannot say",
+        window=(START.date(), judged.day),
+        coverage=seen,
+        ceilings=0,
+        ceiling_observations=0.0,
+        maximum=None,
+        **(values | changes),  # type: ignore[arg-type]
+    )
+
+
+FEW = {
+    "probability_exceedance": 0.9,
+    "q_exceedance": 1.0,
+    "probability_shortfall": 0.02,
+    "q_shortfall": 0.1,
+}
 
 
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
         ({}, "unprecedented"),
-        ({"record": 0.89}, "elevated"),
-        ({"exceedance": 0.011}, "elevated"),
+        ({"probability_record": 0.89}, "elevated"),
+        ({"probability_exceedance": 0.011}, "elevated"),
         ({"q_exceedance": 0.11}, "elevated"),
         ({"q_exceedance": 0.24}, "elevated"),
         ({"q_exceedance": 0.26}, "typical"),
-        ({"exceedance": 0.026, "q_exceedance": 0.03}, "typical"),
+        ({"probability_exceedance": 0.026, "q_exceedance": 0.03}, "typical"),
         ({"n_effective": 48.0}, "elevated"),  # a short record must be beaten by a margin
-        ({"n_effective": 48.0, "record_margin": 0.95}, "unprecedented"),
+        ({"n_effective": 48.0, "probability_record_margin": 0.95}, "unprecedented"),
         ({"basis": "none"}, "cannot say"),
-        ({"exceedance": 0.9, "q_exceedance": 1.0, "shortfall": 0.02, "q_shortfall": 0.1}, "low"),
-        ({"exceedance": 0.9, "q_exceedance": 1.0, "shortfall": 0.02, "q_shortfall": 0.3}, "typical"),
-        (
-            {
-                "exceedance": 0.9,
-                "q_exceedance": 1.0,
-                "shortfall": 0.02,
-                "q_shortfall": 0.1,
-                "basis": "published ceiling",
-            },
-            "typical",  # a ceiling says nothing about how few are usual
-        ),
-        ({"kind": "at least", "exceedance": 0.5, "q_exceedance": 1.0}, "cannot say"),
+        (FEW, "low"),
+        (FEW | {"q_shortfall": 0.3}, "typical"),
+        (FEW | {"basis": "published ceiling"}, "typical"),  # a ceiling says nothing about how few are usual
+        ({"kind": "at least", "probability_exceedance": 0.5, "q_exceedance": 1.0}, "cannot say"),
         ({"kind": "at least"}, "unprecedented"),
     ],
 )
@@ -239,7 +250,9 @@ def test_an_event_far_above_a_quiet_yard() -> None:
 def test_the_next_clear_observation_confirms() -> None:
     event = [*quiet(), record(1240.0, 73.0)]
     confirmed = on(1240.0, [*event, record(1245.0, 68.0)])
-    assert (confirmed.confirmed, confirmed.confirmed_on) == (True, (START + timedelta(days=1245)).date())
+    assert confirmed.confirmed
+    assert confirmed.confirmation is not None
+    assert confirmed.confirmation.day == (START + timedelta(days=1245)).date()
     refuted = on(1240.0, [*event, record(1245.0, 9.0)])
     assert (refuted.verdict, refuted.confirmed) == ("unprecedented", False)
     too_late = on(1240.0, [*event, record(1290.0, 68.0)])

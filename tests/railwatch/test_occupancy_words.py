@@ -11,12 +11,11 @@ from typing import Any
 
 import geopandas as gpd
 import pytest
-from making import START, observation
+from making import START, history_of, observation
 
 from railwatch.config import RunConfig
 from railwatch.history import VerdictSettings, compare, from_observation
 from railwatch.history.combined import COLUMNS
-from railwatch.history.history import History
 from railwatch.history.sources import Sources
 from railwatch.pages.charts.series import draw_series
 from railwatch.pages.export import export
@@ -148,15 +147,15 @@ def test_compare_prints_the_filtered_series_in_columns_of_its_own(tmp_path: Path
 
 
 def test_the_chart_names_the_filtered_line() -> None:
-    history = History.gather("Yard", series())
+    history = history_of("Yard", series())
     assert len(history.combined()) == 21
     labels = [text.get_text() for text in draw_series(history).legends[0].get_texts()]
     assert {"track occupancy (10 m)", "estimate from several images together", "at least so many"} <= set(
         labels
     )
-    few = History.gather("Yard", series()[:2])
+    few = history_of("Yard", series()[:2])
     assert few.combined() == []
-    assert History.gather("Yard", [observation(0), observation(1), observation(2)]).combined() == []
+    assert history_of("Yard", [observation(0), observation(1), observation(2)]).combined() == []
 
 
 def test_the_report_shows_length_bound_budget_and_filtered_line(tmp_path: Path) -> None:

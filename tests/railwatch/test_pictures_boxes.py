@@ -17,6 +17,7 @@ from yards import NORTH, UTM, WEST, Yard, detections_of
 from aoi import Mask
 from geo import Scene, open_scene
 from railwatch.pages.pictures import boxes as evidence
+from railwatch.pages.pictures import scale_bar
 from railwatch.pipeline.count_area import count_area
 
 YARD = Yard()
@@ -159,4 +160,4 @@ def test_titles_in_other_scripts_and_signs_do_no_harm(scene: Scene) -> None:
     ("metres", "expected"), [(1.0, 1.0), (4.9, 2.0), (50.0, 50.0), (999.0, 500.0), (0.7, 0.5)]
 )
 def test_scale_bars_are_round(metres: float, expected: float) -> None:
-    assert evidence.round_length(metres) == pytest.approx(expected)
+    assert scale_bar(metres)[0] == pytest.approx(expected)

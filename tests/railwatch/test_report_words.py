@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_stores import yard_store
 
+from railwatch import words
 from railwatch.history.sources import read_sources
 from railwatch.pages.charts.labels import text_width
 from railwatch.pages.charts.series import draw_series
 from railwatch.pages.charts.style import number_of
-from railwatch.pages.report import words
+from railwatch.pages.report import words as page_words
 from railwatch.pages.report.chart_svg import legend_of, plots_of
 from railwatch.pages.report.gather import gather
 
@@ -53,12 +54,12 @@ def test_a_share_says_all_or_nothing_only_when_it_is(share):
 
 
 def test_counts_and_dates():
-    assert words.cars_of(1.0) == "1 freight car"
-    assert words.cars_of(1234.0) == "1,234 freight cars"
+    assert words.cars(1.0) == "1 freight car"
+    assert words.cars(1234.0) == "1,234 freight cars"
     assert words.day(date(2023, 10, 5)) == "5 October 2023"
     assert words.moment(datetime(2023, 10, 5, 2, 5, tzinfo=UTC)) == "5 October 2023, 02:05 UTC"
     assert words.moment(datetime(2023, 10, 5, tzinfo=UTC)) == "5 October 2023"
-    assert words.between(None, 3.0) == ""
+    assert words.interval(None, 3.0) == ""
 
 
 @pytest.mark.parametrize(
@@ -78,11 +79,11 @@ def test_a_window_has_a_length(start, end, text):
     "text", ["javascript:alert(1)", "data:text/html,x", "//example.org", "http://", "https://a b", "ftp://a"]
 )
 def test_only_the_web_can_be_linked(text):
-    assert words.web_address(text) is None
+    assert page_words.web_address(text) is None
 
 
 def test_every_verdict_has_a_heading_and_an_explanation(place):
-    headings = {words.headline(_opening_with(place, entry)) for entry in place.entries if entry.verdict}
+    headings = {page_words.headline(_opening_with(place, entry)) for entry in place.entries if entry.verdict}
     meanings = (
         "the most in",
         "more than",
@@ -93,9 +94,9 @@ def test_every_verdict_has_a_heading_and_an_explanation(place):
     assert all(any(meaning in heading for heading in headings) for meaning in meanings)
     for entry in place.entries:
         if entry.verdict is not None:
-            assert words.standfirst(entry.verdict).endswith(".")
-            assert "None" not in words.standfirst(entry.verdict) + words.coverage(entry.verdict)
-            assert "None" not in "".join("".join(row) for row in words.meaning(entry.verdict, place))
+            assert page_words.standfirst(entry.verdict).endswith(".")
+            assert "None" not in page_words.standfirst(entry.verdict) + page_words.coverage(entry.verdict)
+            assert "None" not in "".join("".join(row) for row in page_words.meaning(entry.verdict, place))
 
 
 def _opening_with(place, entry):
@@ -147,7 +148,7 @@ def test_methods_differ_in_shape_and_publishers_too(place, plots):
             shapes[mark.get("data-kind")] = (shape.get("d"), shape.get("fill"))
     assert {"wagons", "occupancy", "reviewed", "published.4"} <= set(shapes)
     assert len(set(shapes.values())) == len(shapes)
-    assert {one.hides for one in legend_of(place) if one.hides} >= set(shapes)
+    assert {one.hides for _, one in legend_of(place) if one.hides} >= set(shapes)
 
 
 def test_lines_join_only_near_images_of_one_method(plots):

@@ -16,14 +16,13 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
-from making import abstained, observation
+from making import abstained, history_of, observation
 from yards import NORTH, WEST, BrightDetector, Yard
 
 from aoi import Mask
 from aoi.io import area_document, area_from_document, write_document
 from railwatch.config import RunConfig
 from railwatch.history import compare
-from railwatch.history.history import History
 from railwatch.history.record import count_interval, from_observation
 from railwatch.history.settings import VerdictSettings
 from railwatch.pipeline.run import run
@@ -476,7 +475,7 @@ def test_verdicts_and_charts_prefer_the_reviewers_count(tmp_path: Path) -> None:
     assert after.record.id == done.observation.id
     assert after.verdict == "typical"
     assert after.to_json()["method"] == "reviewed"
-    history = History.gather("yard", everything)
+    history = history_of("yard", everything)
     assert [one.id for one in history.observations] == [one.id for one in preferred(everything)]
     assert last.id not in {one.id for one in history.observations}
 

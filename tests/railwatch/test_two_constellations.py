@@ -12,7 +12,6 @@ import pytest
 from detector.tensor_file import read_card
 from railwatch.history import VerdictSettings
 from railwatch.history.combined import filtered
-from railwatch.history.history import History
 from railwatch.history.judge import PlaceHistory, compare
 from railwatch.history.record import from_observation, method_of, stored_method
 from railwatch.pages.charts.series import draw_series, legend_keys
@@ -86,7 +85,7 @@ def test_what_others_read_names_the_method_as_the_store_does() -> None:
 
 
 def test_the_chart_tells_them_apart() -> None:
-    history = History.gather("Yard", series(), None, compare(series()))
+    history = making.history_of("Yard", series(), None, compare(series()))
     labels = [key.label for key in legend_keys(history)]
     assert {"track occupancy (10 m)", "track occupancy (PlanetScope)"} <= set(labels)
     axes = draw_series(history).axes[0]

@@ -57,7 +57,6 @@ LONG = {
     "detector/simulators/relief.py": "a whole simulator that shares nothing with the others, on purpose",
     "detector/simulators/sentinel2/renderer.py": "one rendering of a yard at 10 m and its conditions",
     "geo/sentinel2/formats/export.py": "one decision, step by step, of what an exported image means",
-    "geo/sentinel2/formats/safe.py": "ESA's four layouts of one product, whose parts are found alike",
     "geo/sentinel2/formats/stac_item.py": "three catalogues' dialects of one item, side by side",
     "geo/sentinel2/time_series.py": "one pass over the dates of a place, which keeps its state",
     "geo/tracks/fit.py": "one fit whose steps hand on their drafts",

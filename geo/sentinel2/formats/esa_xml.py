@@ -18,10 +18,10 @@ from geo.sentinel2.formats.product_names import (
     Datatake,
     ProductName,
     baseline_in,
-    iso_time,
     parse_datatake,
     parse_product_name,
     platform_of,
+    time_or_none,
 )
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ else:
     from xml.etree.ElementTree import Element
 
     from defusedxml.ElementTree import ParseError
-
-__all__ = ["XmlTexts", "finite_number", "local_name", "parsed_xml"]
 
 
 class XmlTexts:
@@ -174,7 +172,7 @@ def product_metadata(content: bytes, where: Path) -> ProductMetadata:
         relative_orbit=_orbit(texts, parsed),
         baseline=_baseline(texts, parsed),
         name=name,
-        generated=_time(texts.first("GENERATION_TIME")),
+        generated=time_or_none(texts.first("GENERATION_TIME")),
         quantification=quantification,
         offsets=_offsets(texts, quantification, where),
     )
@@ -206,7 +204,7 @@ def tile_metadata(content: bytes, where: Path) -> TileMetadata:
     return TileMetadata(
         tile_id=tile_id,
         level="L1C" if "1C" in local_name(root.tag) else "L2A",
-        seen=_time(texts.first("SENSING_TIME")),
+        seen=time_or_none(texts.first("SENSING_TIME")),
         baseline=baseline_in(tile_id),
         sun_elevation_deg=None if zenith is None else 90.0 - zenith,
         sun_azimuth_deg=azimuth,
@@ -235,12 +233,12 @@ def _start(
     texts: XmlTexts, parsed: ProductName | None, datatake: Datatake | None, where: Path
 ) -> dt.datetime:
     """The datatake's start, to the second, as product names have it: the same in all products of a pass."""
-    for when in (_time(texts.first("DATATAKE_SENSING_START")), datatake.start if datatake else None):
+    for when in (time_or_none(texts.first("DATATAKE_SENSING_START")), datatake.start if datatake else None):
         if when is not None:
             return when.replace(microsecond=0)
     if parsed is not None:
         return parsed.start
-    when = _time(texts.first("PRODUCT_START_TIME"))
+    when = time_or_none(texts.first("PRODUCT_START_TIME"))
     if when is None:
         raise SceneError(f"{where}: doesn't say when it was sensed")
     return when.replace(microsecond=0)
@@ -304,10 +302,3 @@ def _band_name(physical: str) -> str | None:
     if match is None:
         return None
     return f"B{int(match[1])}A" if match[2] else f"B{int(match[1]):02d}"
-
-
-def _time(text: str | None) -> dt.datetime | None:
-    try:
-        return iso_time(text) if text else None
-    except ValueError:
-        return None

@@ -22,16 +22,7 @@ from geo.file_tree import FileTree, ZipFileTree, parent
 from geo.filename_metadata import acquisition_time, sensor_name
 from geo.ground_metric import apply_affine, doubt_at
 from geo.sentinel2.formats.declaration import Declaration, Declared, parse_declaration
-from geo.sentinel2.formats.product import (
-    EIGHT_BITS,
-    QUANTIFICATION,
-    SATURATED,
-    Band,
-    Clock,
-    Product,
-    build_product,
-    lacking,
-)
+from geo.sentinel2.formats.product import EIGHT_BITS, QUANTIFICATION, Clock, Product, build_product, lacking
 from geo.sentinel2.formats.product_names import (
     CLASSES,
     DECLARATION,
@@ -42,7 +33,7 @@ from geo.sentinel2.formats.product_names import (
     tile_in,
 )
 from geo.sentinel2.formats.radiometric_offset import decide, floors
-from geo.sentinel2.formats.raster_band import header, sample
+from geo.sentinel2.formats.raster_band import SATURATED, Band, header, sample
 from geo.sentinel2.formats.recognise import (
     ENGINE_INDEX,
     TEN_METRES,
@@ -128,19 +119,16 @@ def open_exports(
     for name, image in images.items():
         if name in done:
             continue
-        match = last_band(image.stem)
-        single = image.header.count == 1 and match is not None
-        key = (
-            (parent(name), image.stem[: match.start()] + image.stem[match.end() :])
-            if single and match is not None
-            else (name, "")
-        )
+        key, match = (name, ""), last_band(image.stem)
+        if image.header.count == 1 and match is not None:
+            key = parent(name), image.stem[: match.start()] + image.stem[match.end() :]
         groups.setdefault(key, []).append(image)
     for together in groups.values():
         first = together[0].name
         declaration = _declaration_for(tree, declarations, first)
         path = tree.file(first)
-        files = _files(tree, [image.name for image in together], declaration)
+        by = {declaration.path} if declaration is not None else set()
+        files = tuple(sorted({*by, *(tree.file(image.name) for image in together)}))
         try:
             for source in _undeclared_sources(together, declaration, path):
                 products.append(_assembled(tree, path, source, files))
@@ -223,17 +211,11 @@ def _undeclared_sources(
                 dates = stacked(image.header.descriptions)
             except SceneError as error:
                 raise SceneError(f"{path}: {error}; {HOW}") from error
-            if len(dates) > 1:
-                for moment, bands in dates.items():
-                    yield _ExportSource(
-                        moment, {band: (image, index) for band, index in bands.items()}, declared, by, moment
-                    )
-                return
             for moment, bands in dates.items():
                 found = {band: (image, index) for band, index in bands.items()}
-                if found:
-                    yield _ExportSource("", found, declared, by, moment)
-                    return
+                yield _ExportSource(moment if len(dates) > 1 else "", found, declared, by, moment)
+            if dates:
+                return
     else:
         for image in images:
             match = last_band(image.stem)
@@ -311,7 +293,7 @@ def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[P
         level=declared.level or (tags.level if tags else _level(names, classes is not None)),
         platform=declared.platform
         or (tags.platform if tags else platform_of(sensor_name(reference.stem, reference.header.tags))),
-        when=when,
+        datetime=when,
         clock=clock,
         relative_orbit=declared.relative_orbit or (tags.relative_orbit if tags else None),
         baseline=baseline,
@@ -375,7 +357,7 @@ def _scaled(
             name: replace(band, scale=own[name][0], offset=own[name][1], nothing=nothing)
             for name, band in bare.items()
         }, ["scale and offset as the file itself declares"]
-    numbers = sample(bare["B04"].path, bare["B04"].index)
+    numbers = sample(bare["B04"])
     seen = numbers[np.isfinite(numbers) & ~np.isin(numbers, nothing)]
     if not seen.size:
         raise SceneError(f"{path}: holds no data")
@@ -417,7 +399,7 @@ def _check_reflectance(path: Path, band: Band, source: _ExportSource) -> None:
     Raises:
         SceneError: The numbers aren't reflectances then.
     """
-    numbers = sample(band.path, band.index)
+    numbers = sample(band)
     seen = numbers[np.isfinite(numbers) & ~np.isin(numbers, band.nothing)]
     if not seen.size:
         return
@@ -466,8 +448,3 @@ def _level(text: str, classified: bool) -> str:
     if "L1C" in upper or "S2_HARMONIZED" in upper:
         return "L1C"
     return "unknown"
-
-
-def _files(tree: FileTree, names: Sequence[str], declaration: Declaration | None) -> tuple[Path, ...]:
-    by = {declaration.path} if declaration is not None else set()
-    return tuple(sorted({*by, *(tree.file(name) for name in names)}))

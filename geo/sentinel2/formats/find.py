@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,8 +47,8 @@ def find_products(
         The products, each once, by path; and what is theirs but can't be used, with the reasons.
     """
     kept = MetadataCache() if cache is None else cache
-    found = _FoundProducts()
-    shallow: dict[Path, _FoundProducts] = {}
+    found = Opened()
+    shallow: dict[Path, Opened] = {}
     for path in paths:
         if not path.exists():
             continue
@@ -64,72 +63,53 @@ def find_products(
             folder = path.parent
             if folder not in shallow:
                 shallow[folder] = _scan(FolderFileTree(folder, deep=False), kept)
-            found.add(shallow[folder].about(path))
+            found.add(_about(shallow[folder], path))
     kept.save()
-    return found.settled()
+    return _settled(found)
 
 
-@dataclass
-class _FoundProducts:
-    """Products and refusals, as they come."""
+def _about(found: Opened, path: Path) -> Opened:
+    """What of it has to do with one file."""
+    real = real_path(path)
 
-    products: list[Product] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
+    def concerns(one: Product | Refusal) -> bool:
+        return real in {real_path(file) for file in one.files} or real_path(one.path) == real
 
-    def add(self, other: _FoundProducts) -> None:
-        self.products += other.products
-        self.refusals += other.refusals
+    return Opened(list(filter(concerns, found.products)), list(filter(concerns, found.refusals)))
 
-    def extend(self, more: tuple[Sequence[Product], Sequence[Refusal]]) -> None:
-        self.products += more[0]
-        self.refusals += more[1]
 
-    def about(self, path: Path) -> _FoundProducts:
-        """What of it has to do with one file."""
-        real = real_path(path)
-        return _FoundProducts(
-            [one for one in self.products if real in _real(one.files) or real_path(one.path) == real],
-            [one for one in self.refusals if real in _real(one.files) or real_path(one.path) == real],
-        )
-
-    def settled(self) -> tuple[list[Product], list[Refusal]]:
-        """Each once, and no pixels twice."""
-        products = {(real_path(one.path), one.part): one for one in reversed(self.products)}
-        refusals = {(real_path(one.path), one.reason): one for one in reversed(self.refusals)}
-        kept: list[Product] = []
-        owners: dict[tuple[str, int], Product] = {}
-        doubtful: set[int] = set()
-        for one in sorted(products.values(), key=_rank):
-            pixels = {(str(real_path(Path(band.path))), band.index) for band in one.bands.values()}
-            owner = next((owners[each] for each in sorted(pixels) if each in owners), None)
-            if owner is None:
-                kept.append(one)
-                owners.update(dict.fromkeys(pixels, one))
-            elif owner.kind == one.kind and owner.acquisition != one.acquisition:
-                # Two dates can't have the same pixels, and nothing tells which one has them.
-                doubtful |= {id(owner), id(one)}
-                for each, other in ((owner, one), (one, owner)):
-                    reason = f"names the same image files as {other.name} of another date."
-                    refusals[real_path(each.path), reason] = Refusal(each.path, reason, each.files)
-            else:
-                log.debug("%s: has the pixels of %s", one.path, owner.path)
-        # An image that nothing explains where it lies may be explained elsewhere.
-        explained = {real_path(Path(band.path)) for one in kept for band in one.bands.values()}
-        unexplained = (one for one in refusals.values() if real_path(one.path) not in explained)
-        return (
-            sorted(
-                (one for one in kept if id(one) not in doubtful), key=lambda one: (str(one.path), one.part)
-            ),
-            sorted(unexplained, key=lambda one: (str(one.path), one.reason)),
-        )
+def _settled(found: Opened) -> tuple[list[Product], list[Refusal]]:
+    """Each once, and no pixels twice."""
+    products = {(real_path(one.path), one.part): one for one in reversed(found.products)}
+    refusals = {(real_path(one.path), one.reason): one for one in reversed(found.refusals)}
+    kept: list[Product] = []
+    owners: dict[tuple[str, int], Product] = {}
+    doubtful: set[int] = set()
+    for one in sorted(products.values(), key=_rank):
+        pixels = {(str(real_path(Path(band.path))), band.index) for band in one.bands.values()}
+        owner = next((owners[each] for each in sorted(pixels) if each in owners), None)
+        if owner is None:
+            kept.append(one)
+            owners.update(dict.fromkeys(pixels, one))
+        elif owner.kind == one.kind and owner.acquisition != one.acquisition:
+            # Two dates can't have the same pixels, and nothing tells which one has them.
+            doubtful |= {id(owner), id(one)}
+            for each, other in ((owner, one), (one, owner)):
+                reason = f"names the same image files as {other.name} of another date."
+                refusals[real_path(each.path), reason] = Refusal(each.path, reason, each.files)
+        else:
+            log.debug("%s: has the pixels of %s", one.path, owner.path)
+    # An image that nothing explains where it lies may be explained elsewhere.
+    explained = {real_path(Path(band.path)) for one in kept for band in one.bands.values()}
+    unexplained = (one for one in refusals.values() if real_path(one.path) not in explained)
+    return (
+        sorted((one for one in kept if id(one) not in doubtful), key=lambda one: (str(one.path), one.part)),
+        sorted(unexplained, key=lambda one: (str(one.path), one.reason)),
+    )
 
 
 def _rank(product: Product) -> tuple[int, str, str]:
     return _TRUST[product.kind], str(product.path), product.part
-
-
-def _real(files: Iterable[Path]) -> set[Path]:
-    return {real_path(file) for file in files}
 
 
 def _enclosing(path: Path) -> Path | None:
@@ -145,39 +125,33 @@ def _enclosing(path: Path) -> Path | None:
     return None
 
 
-def _scan(tree: FileTree, cache: MetadataCache) -> _FoundProducts:
+def _scan(tree: FileTree, cache: MetadataCache) -> Opened:
     """All products in a folder or a zip."""
-    found = _FoundProducts()
-    names = tree.names
-    taken: set[str] = set()
-
-    def add(opened: Opened) -> None:
-        found.extend((opened.products, opened.refusals))
-        taken.update(opened.taken)
-
+    found = Opened()
+    names, taken = tree.names, found.taken
     for root, xml in sorted(safe_roots(names).items()):
         inside = below(names, root)
-        add(cache.opened(tree, f"SAFE {root}", inside, partial(_opened_safe, root=root, xml=xml)))
+        found.add(cache.opened(tree, f"SAFE {root}", inside, partial(_opened_safe, root=root, xml=xml)))
         taken.update(joined(root, name) for name in inside)
     rest = [name for name in names if name not in taken]
     for scenes in strips(rest):
         inside = tuple(file.name for one in scenes for file in one.files)
         strip = f"PSScene {joined(scenes[0].folder, scenes[0].id)}"
-        add(cache.opened(tree, strip, inside, partial(_opened_strip, scenes=scenes), contents=True))
+        found.add(cache.opened(tree, strip, inside, partial(_opened_strip, scenes=scenes), contents=True))
         taken.update(inside)
     rest = [name for name in rest if name not in taken]
     for name in rest:
         if name.lower().endswith(".json"):
-            add(cache.opened(tree, f"item {name}", (), partial(_opened_item, name=name)))
+            found.add(cache.opened(tree, f"item {name}", (), partial(_opened_item, name=name)))
     rest = [name for name in rest if name not in taken]
     for root in aws_roots(rest):
         inside = below(names, root)
-        add(cache.opened(tree, f"AWS {root}", inside, partial(_opened_aws, root=root)))
+        found.add(cache.opened(tree, f"AWS {root}", inside, partial(_opened_aws, root=root)))
         taken.update(joined(root, name) for name in inside)
     rest = [name for name in rest if name not in taken]
     images = [name for name in rest if not name.lower().endswith(".zip")]
     given = (*images, f"../{DECLARATION}")  # one above counts, too
-    add(cache.opened(tree, "exports", given, partial(_opened_exports, names=images), contents=True))
+    found.add(cache.opened(tree, "exports", given, partial(_opened_exports, names=images), contents=True))
     for name in rest:
         if not name.lower().endswith(".zip"):
             continue
@@ -224,18 +198,16 @@ def _opened_exports(tree: FileTree, names: Sequence[str]) -> Opened:
     return Opened(*open_exports(tree, names, images))
 
 
-def _scan_zip(path: Path, cache: MetadataCache) -> _FoundProducts:
+def _scan_zip(path: Path, cache: MetadataCache) -> Opened:
     def scan(tree: FileTree) -> Opened:
         inside = _scan(ZipFileTree.open(path), MetadataCache())
         return Opened(inside.products, inside.refusals)
 
+    folder = FolderFileTree(path.parent)
     try:
-        opened = cache.opened(
-            FolderFileTree(path.parent), f"zip {path.name}", (path.name,), scan, contents=True
-        )
-        return _FoundProducts(list(opened.products), list(opened.refusals))
+        return cache.opened(folder, f"zip {path.name}", (path.name,), scan, contents=True)
     except SceneError as error:
         if _ZIP_NAME.search(path.name):
-            return _FoundProducts(refusals=[Refusal.of(path, error, (path,))])
+            return Opened(refusals=[Refusal.of(path, error, (path,))])
         log.debug("%s", error)
-    return _FoundProducts()
+    return Opened()

@@ -25,23 +25,28 @@ from rasterio.errors import CRSError
 from aoi.files import real_path, write_bytes
 from geo.errors import Refusal
 from geo.file_tree import FileTree, FolderFileTree
+from geo.sentinel2.formats.raster_band import Band
 
 if TYPE_CHECKING:
-    from geo.sentinel2.formats.product import Band, Product
+    from geo.sentinel2.formats.product import Product
 
-__all__ = ["MetadataCache", "Opened"]
 
 log = logging.getLogger(__name__)
 
-_VERSION = 2
+_VERSION = 3
 _MOST_PARTS = 20_000
 _HERE = "<tree>"  # stands for the tree's own path, so that the file doesn't tell where folders lie
+# Fields of a product that JSON keeps as they are.
+_PLAIN = (
+    *("part", "kind", "level", "platform", "clock", "relative_orbit", "baseline", "tile", "acquisition"),
+    *("sun_azimuth_deg", "sun_elevation_deg"),
+)
 Stamp = tuple[int, int] | None
 
 
 @dataclass
 class Opened:
-    """What came of a part of a tree.
+    """What came of a tree, or of a part of it.
 
     Attributes:
         products: Those that can be used.
@@ -49,9 +54,15 @@ class Opened:
         taken: Names of files that belong to them and that nobody else shall take up.
     """
 
-    products: Sequence[Product] = ()
-    refusals: Sequence[Refusal] = ()
-    taken: Iterable[str] = ()
+    products: list[Product] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)
+
+    def add(self, other: Opened) -> None:
+        """Put another part's to it."""
+        self.products += other.products
+        self.refusals += other.refusals
+        self.taken |= other.taken
 
 
 @dataclass(frozen=True)
@@ -205,7 +216,7 @@ def _unchanged(entry: Mapping[str, Any], digest: str, tree: FileTree) -> Opened 
             if (None if now is None else list(now)) != (None if known is None else list(known)):
                 return None
         products = [_from_json(one, str(tree.path)) for one in entry["products"]]
-        return Opened(products, (), [str(name) for name in entry["taken"]])
+        return Opened(products, [], {str(name) for name in entry["taken"]})
     except (KeyError, TypeError, ValueError, AttributeError, CRSError) as error:
         log.debug("an entry of %s is damaged: %s", tree.path, error)
         return None
@@ -227,26 +238,17 @@ def _to_json(product: Product, top: str) -> dict[str, Any]:
     for file in product.files:
         folders.setdefault(short(file.parent), []).append(file.name)
     return {
+        **{name: getattr(product, name) for name in _PLAIN},
         "path": short(product.path),
-        "part": product.part,
-        "kind": product.kind,
-        "level": product.level,
-        "platform": product.platform,
         "datetime": product.datetime.isoformat(),
-        "clock": product.clock,
-        "relative_orbit": product.relative_orbit,
-        "baseline": product.baseline,
-        "tile": product.tile,
         "crs": product.crs.to_wkt(),
         "transform": list(product.transform)[:6],
         "shape": list(product.shape),
         "bands": [band(one) for one in product.bands.values()],
         "classes": band(product.classes),
-        "sun": [product.sun_azimuth_deg, product.sun_elevation_deg],
         "generated": None if product.generated is None else product.generated.isoformat(),
         "files": folders,
         "provenance": {**product.provenance, "file": short(product.provenance.get("file", ""))},
-        "acquisition": product.acquisition,
         "frames": [_to_json(one, top) for one in product.frames],
     }
 
@@ -257,7 +259,7 @@ def _from_json(values: Mapping[str, Any], top: str) -> Product:
     Raises:
         KeyError, TypeError, ValueError: They aren't a product's.
     """
-    from geo.sentinel2.formats.product import Band, Product  # most folders hold none
+    from geo.sentinel2.formats.product import Product  # most folders hold none
 
     def whole(path: str) -> str:
         return path.replace(_HERE, top)
@@ -269,27 +271,17 @@ def _from_json(values: Mapping[str, Any], top: str) -> Product:
     generated = values["generated"]
     folders = {Path(whole(folder)): names for folder, names in values["files"].items()}
     return Product(
+        **{name: values[name] for name in _PLAIN},
         path=Path(whole(values["path"])),
-        part=values["part"],
-        kind=values["kind"],
-        level=values["level"],
-        platform=values["platform"],
         datetime=dt.datetime.fromisoformat(values["datetime"]),
-        clock=values["clock"],
-        relative_orbit=values["relative_orbit"],
-        baseline=values["baseline"],
-        tile=values["tile"],
         crs=_crs(values["crs"]),
         transform=Affine(*values["transform"]),
         shape=(int(values["shape"][0]), int(values["shape"][1])),
         bands={str(one[0]): band(one) for one in values["bands"]},
         classes=None if values["classes"] is None else band(values["classes"]),
-        sun_azimuth_deg=values["sun"][0],
-        sun_elevation_deg=values["sun"][1],
         generated=None if generated is None else dt.datetime.fromisoformat(generated),
         files=tuple(folder / name for folder, names in folders.items() for name in names),
         provenance={**values["provenance"], "file": whole(values["provenance"]["file"])},
-        acquisition=values["acquisition"],
         frames=tuple(_from_json(one, top) for one in values["frames"]),
     )
 

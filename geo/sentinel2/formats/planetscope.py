@@ -21,21 +21,11 @@ from geo.errors import Refusal, SceneError
 from geo.file_tree import FileTree
 from geo.sentinel2.constellation import PLANETSCOPE, SIMULATED
 from geo.sentinel2.formats.esa_xml import XmlTexts, finite_number, parsed_xml
-from geo.sentinel2.formats.product import (
-    EIGHT_BITS,
-    NO_DATA,
-    QUANTIFICATION,
-    Band,
-    Product,
-    build_product,
-    lacking,
-)
-from geo.sentinel2.formats.product_names import TEN_METRE_BANDS, SceneFiles, iso_time
+from geo.sentinel2.formats.product import EIGHT_BITS, QUANTIFICATION, Product, build_product, lacking
+from geo.sentinel2.formats.product_names import TEN_METRE_BANDS, SceneFiles, time_or_none
 from geo.sentinel2.formats.raster_band import BANDS as MASK_BANDS
-from geo.sentinel2.formats.raster_band import MASK, Header, header
+from geo.sentinel2.formats.raster_band import MASK, NO_DATA, Band, Header, header
 from geo.sentinel2.formats.recognise import described
-
-__all__ = ["open_strip"]
 
 _ORDER = (
     "order the surface reflectance (asset ortho_analytic_4b_sr or ortho_analytic_8b_sr) with its ortho_udm2"
@@ -136,7 +126,7 @@ def _opened(tree: FileTree, scene: SceneFiles, path: Path, files: tuple[Path, ..
         kind="PSScene",
         level="SR" if surface else "TOA",
         platform=f"{simulated}{PLANETSCOPE.name} {scene.satellite}",
-        when=scene.when,
+        datetime=scene.when,
         clock="tile",
         relative_orbit=None,
         baseline=None,
@@ -234,17 +224,13 @@ def _from_json(tree: FileTree, name: str) -> _SceneMetadata | None:
     listed = said("instrument", "instruments")
     instrument = listed[0] if isinstance(listed, list) and listed else listed
     control, strip = said("ground_control", "pl:ground_control"), said("strip_id", "pl:strip_id")
-    try:
-        published = iso_time(str(said("published", "created")))
-    except ValueError:
-        published = None
     return _SceneMetadata(
         sun=sun,
         instrument=str(instrument) if instrument else None,
         strip=None if strip is None else str(strip),
         simulated=str(said("satellite_id", "platform") or "").startswith(SIMULATED),
         ground_control=control if isinstance(control, bool) else None,
-        published=published,
+        published=time_or_none(str(said("published", "created"))),
     )
 
 

@@ -27,7 +27,7 @@ from geo.ground_metric import apply_affine
 from geo.sentinel2.chip import Chip, boundary_in, chip_grid
 from geo.sentinel2.constellation import SIMULATED, constellation_of
 from geo.sentinel2.formats.product_names import SWIR_BAND, TEN_METRE_BANDS
-from geo.sentinel2.formats.raster_band import MASK, Header, averaged, classes_of, placed
+from geo.sentinel2.formats.raster_band import MASK, Band, Header, averaged, classes_of, placed
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
@@ -42,34 +42,6 @@ EIGHT_BITS = (
 
 Kind = Literal["SAFE", "AWS", "STAC", "export", "PSScene"]
 Clock = Literal["datatake", "tile", "day"]
-
-NO_DATA = 0.0
-SATURATED = 65535.0
-
-
-@dataclass(frozen=True)
-class Band:
-    """Where the numbers of one band are, and what they mean.
-
-    Attributes:
-        name: "B02" and so on, or "SCL".
-        path: The file, as GDAL names it.
-        index: In the file, from 1.
-        scale: Reflectance = number x scale + offset.
-        offset: A reflectance: -0.1 where a publisher adds 1000 to every number.
-        nothing: Numbers that mean that there is no value: no data, saturated.
-    """
-
-    name: str
-    path: str
-    index: int = 1
-    scale: float = 1.0
-    offset: float = 0.0
-    nothing: tuple[float, ...] = (NO_DATA,)
-
-    def reflectance(self, numbers: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Numbers (NaN where there are none) as reflectance, float32."""
-        return np.asarray(numbers.astype(np.float64) * self.scale + self.offset, np.float32)
 
 
 @dataclass(frozen=True)
@@ -234,11 +206,9 @@ class Product:
         band, spread_m = self.bands[name], constellation_of(self.platform).spread_m
         with self._readable(name):
             if spread_m:
-                numbers = averaged(band.path, band.index, grid, spread_m, nothing=band.nothing)
-                copied = False
+                numbers, copied = averaged(band, grid, spread_m), False
             else:
-                where = grid.crs, grid.transform, grid.shape
-                numbers, copied = placed(band.path, band.index, *where, nothing=band.nothing)
+                numbers, copied = placed(band, grid)
         values = band.reflectance(numbers)
         for one in self.frames:
             missing = np.isnan(values)
@@ -254,8 +224,7 @@ class Product:
                 if band.name == MASK:
                     found = classes_of(band.path, grid)
                 else:
-                    where = grid.crs, grid.transform, grid.shape
-                    numbers, _ = placed(band.path, band.index, *where, nearest=True, nothing=band.nothing)
+                    numbers, _ = placed(band, grid, nearest=True)
                     found = np.nan_to_num(numbers, nan=0.0).astype(np.uint8)
         for one in self.frames:
             more = one._classes(grid)
@@ -277,66 +246,41 @@ def build_product(
     header: Header,
     *,
     path: Path,
-    part: str,
     kind: Kind,
-    level: str,
-    platform: str,
-    when: dt.datetime,
-    clock: Clock,
-    relative_orbit: int | None,
-    baseline: str | None,
     tile: str | None,
+    baseline: str | None,
     bands: Mapping[str, Band],
-    classes: Band | None,
     sun: tuple[float | None, float | None],
-    files: tuple[Path, ...],
     about: Mapping[str, Any],
     decisions: Sequence[str],
-    generated: dt.datetime | None = None,
+    **known: Any,
 ) -> Product:
     """Put a product together, whatever its metadata came from: SAFE, AWS's folders, STAC items, others.
 
     Args:
         header: Of a 10 m band, which has a position: its grid is the product's.
-        path: See `Product`, like all that isn't told here.
-        part: Of the path.
-        kind: How its numbers are known.
-        level: See `Product`.
-        platform: "Sentinel-2A" and so on.
-        when: UTC; see `Product.datetime`.
-        clock: What ``when`` is.
-        relative_orbit: 1 to 143, or None.
-        baseline: Of the processing, or None.
-        tile: MGRS tile, or None.
+        path: See `Product`.
+        kind: See `Product`.
+        tile: See `Product`.
+        baseline: See `Product`.
         bands: By name, in any order.
-        classes: The scene classification, or None.
         sun: Azimuth and elevation, degrees; None where they aren't told.
-        files: All files on disk.
         about: What the provenance tells beside path, kind, tile, baseline and decisions.
         decisions: What was decided why, sentences.
-        generated: UTC time of processing, or None.
+        known: Further fields of `Product`.
     """
     assert header.crs is not None  # whoever opened it refused files without
     return Product(
         path=path,
-        part=part,
         kind=kind,
-        level=level,
-        platform=platform,
-        datetime=when,
-        clock=clock,
-        relative_orbit=relative_orbit,
-        baseline=baseline,
         tile=tile,
+        baseline=baseline,
         crs=header.crs,
         transform=header.transform,
         shape=header.shape,
         bands={name: bands[name] for name in (*TEN_METRE_BANDS, SWIR_BAND) if name in bands},
-        classes=classes,
         sun_azimuth_deg=sun[0],
         sun_elevation_deg=sun[1],
-        generated=generated,
-        files=files,
         provenance={
             "file": str(path),
             "kind": kind,
@@ -345,6 +289,7 @@ def build_product(
             **about,
             "decisions": list(decisions),
         },
+        **known,
     )
 
 

@@ -14,11 +14,6 @@ from typing import NamedTuple
 
 from geo.file_tree import joined, parent
 
-__all__ = [
-    "SceneFiles",
-    "strips",
-]
-
 TEN_METRE_BANDS = ("B02", "B03", "B04", "B08")
 """The bands that wagons are looked for in."""
 SWIR_BAND = "B11"
@@ -180,6 +175,14 @@ def iso_time(text: str) -> dt.datetime:
     """
     when = dt.datetime.fromisoformat(text.strip())
     return when.replace(tzinfo=dt.UTC) if when.tzinfo is None else when.astimezone(dt.UTC)
+
+
+def time_or_none(text: str | None) -> dt.datetime | None:
+    """The time that `iso_time` reads; None where there is none, or none that can be read."""
+    try:
+        return iso_time(text) if text else None
+    except ValueError:
+        return None
 
 
 def is_modern(baseline: str) -> bool:

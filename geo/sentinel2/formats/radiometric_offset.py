@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.sentinel2.formats.product import SATURATED, Band
 from geo.sentinel2.formats.product_names import SHIFT
-from geo.sentinel2.formats.raster_band import sample
+from geo.sentinel2.formats.raster_band import SATURATED, Band, sample
 
 _DARKEST_PERCENT = 1.0
 # The darkest hundredth of a band below this: it can't have 1000 in it, since that would be reflectances under
@@ -98,11 +97,11 @@ def floors(bands: Mapping[str, Band], classes: Band | None = None) -> Floors:
     Raises:
         SceneError: A file can't be read.
     """
-    numbers = {name: sample(band.path, band.index) for name, band in bands.items()}
+    numbers = {name: sample(band) for name, band in bands.items()}
     valid = {name: (plane > 0) & (plane < SATURATED) for name, plane in numbers.items()}
     clear = False
     if classes is not None:
-        ground = np.isin(sample(classes.path, classes.index), _CLEAR_CLASSES)
+        ground = np.isin(sample(classes), _CLEAR_CLASSES)
         chosen = {name: mask & _stretched(ground, mask.shape) for name, mask in valid.items()}
         if all(mask.sum() >= _FEWEST_PIXELS for mask in chosen.values()):
             valid, clear = chosen, True

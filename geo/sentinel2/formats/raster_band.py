@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -20,24 +21,52 @@ from rasterio.warp import reproject, transform_bounds
 from rasterio.warp import transform as transform_points
 from rasterio.windows import Window
 
-from aoi.gdal import RefusedFileError, open_raster, raster_descriptions, raster_tags
+from aoi.gdal import open_raster, raster_descriptions, raster_tags
+from aoi.references import RefusedFileError
 from geo.errors import SceneError
-from geo.grid import Grid
-from geo.ground_metric import apply_affine
+from geo.ground_metric import lattice_shift, pixels_around
 
-__all__ = ["BANDS", "MASK", "classes_of"]
+if TYPE_CHECKING:
+    from geo.grid import Grid
 
 log = logging.getLogger(__name__)
 
 # Only formats that hold pixels themselves. A ".jp2" of a cropped product is often a GeoTIFF.
 DRIVERS = ("JP2OpenJPEG", "GTiff")
-_LATTICE_PX = 1e-3
-"""Grids whose pixels lie this near to each other are one."""
 _KERNEL_PX = 4
 """Pixels beside a window that a cubic kernel may reach into, and some for the bend of a projection."""
 _FWHM_A_SIGMA = 2.3548
 _SAMPLES = 512
 """Rows and columns of the sample that statistics are taken from."""
+
+
+NO_DATA = 0.0
+SATURATED = 65535.0
+
+
+@dataclass(frozen=True)
+class Band:
+    """Where the numbers of one band are, and what they mean.
+
+    Attributes:
+        name: "B02" and so on, or "SCL".
+        path: The file, as GDAL names it.
+        index: In the file, from 1.
+        scale: Reflectance = number x scale + offset.
+        offset: A reflectance: -0.1 where a publisher adds 1000 to every number.
+        nothing: Numbers that mean that there is no value: no data, saturated.
+    """
+
+    name: str
+    path: str
+    index: int = 1
+    scale: float = 1.0
+    offset: float = 0.0
+    nothing: tuple[float, ...] = (NO_DATA,)
+
+    def reflectance(self, numbers: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Numbers (NaN where there are none) as reflectance, float32."""
+        return np.asarray(numbers.astype(np.float64) * self.scale + self.offset, np.float32)
 
 
 @dataclass(frozen=True)
@@ -119,69 +148,55 @@ def header(path: str) -> Header:
         )
 
 
-def sample(path: str, index: int = 1) -> NDArray[np.float64]:
+def sample(band: Band) -> NDArray[np.float64]:
     """Numbers from all over a band, at most 512 x 512 of them, as (H, W): what statistics are taken from.
 
     Raises:
         SceneError: The pixels can't be read.
     """
-    with opened(path) as image:
+    with opened(band.path) as image:
         shape = (min(image.height, _SAMPLES), min(image.width, _SAMPLES))
-        try:
-            return np.asarray(image.read(index, out_shape=shape, resampling=Resampling.nearest), np.float64)
-        except (RasterioError, OSError) as error:
-            raise _damaged(path) from error
+        return np.asarray(_numbers(image, band, out_shape=shape, resampling=Resampling.nearest), np.float64)
 
 
-def placed(
-    path: str,
-    index: int,
-    crs: CRS,
-    transform: Affine,
-    shape: tuple[int, int],
-    *,
-    nearest: bool = False,
-    nothing: tuple[float, ...] = (),
-) -> tuple[NDArray[np.float32], bool]:
+def placed(band: Band, grid: Grid, *, nearest: bool = False) -> tuple[NDArray[np.float32], bool]:
     """One band's numbers on a given grid, read by window.
 
     Where the file's own pixels are those of the grid they are copied. Elsewhere they are brought to it by the
     cubic kernel (or the nearest pixel); numbers that mean "nothing here" take no part in it.
 
     Args:
-        path: As GDAL names it.
-        index: Of the band, from 1.
-        crs: Of the grid.
-        transform: Of the grid, north-up.
-        shape: Of the grid.
+        band: The band.
+        grid: North-up.
         nearest: Whether the numbers are classes, between which nothing may be interpolated.
-        nothing: Numbers that mean that there is no value.
 
     Returns:
-        float32 of the given shape, NaN where there is no value; and whether the pixels are plain copies.
+        float32 (H, W), NaN where there is no value; and whether the pixels are plain copies.
 
     Raises:
         SceneError: The file can't be opened, has no position, or its pixels can't be read.
     """
-    with opened(path) as image:
-        if image.crs is None or index > image.count:
-            raise SceneError(f"{path}: has no position on the map, or lacks band {index}")
-        shift = _lattice_shift(image, crs, transform)
+    target = np.full(grid.shape, np.nan, np.float32)
+    with _positioned(band) as image:
+        shift = lattice_shift(image.transform, grid.transform) if image.crs == grid.crs else None
         if shift is not None:
-            return _copy(image, path, index, shift, shape, nothing), True
-        target = np.full(shape, np.nan, np.float32)
-        window = _source_window(image, crs, transform, shape)
+            (x, y), (h, w) = shift, grid.shape
+            left, top, right, bottom = max(x, 0), max(y, 0), min(x + w, image.width), min(y + h, image.height)
+            if top < bottom and left < right:
+                part = _read(image, band, _window(left, top, right, bottom))
+                target[top - y : bottom - y, left - x : right - x] = part
+            return target, True
+        window = _source_window(image, grid)
         if window is None:
             return target, False
-        numbers = _read(image, path, index, window, nothing)
         reproject(
-            numbers,
+            _read(image, band, window),
             target,
             src_transform=image.window_transform(window),
             src_crs=image.crs,
             src_nodata=np.nan,
-            dst_transform=transform,
-            dst_crs=crs,
+            dst_transform=grid.transform,
+            dst_crs=grid.crs,
             dst_nodata=np.nan,
             resampling=Resampling.nearest if nearest else Resampling.cubic,
             # Positions are computed and not approximated: an eighth of a pixel is a tenth of a wagon.
@@ -190,25 +205,16 @@ def placed(
         return target, False
 
 
-def averaged(
-    path: str,
-    index: int,
-    grid: Grid,
-    spread_m: float,
-    *,
-    nothing: tuple[float, ...] = (),
-) -> NDArray[np.float32]:
+def averaged(band: Band, grid: Grid, spread_m: float) -> NDArray[np.float32]:
     """One band's numbers on a grid of coarser cells, each the mean of the pixels around its centre.
 
     The pixels weigh by a Gaussian; numbers that mean "nothing here" take no part. A cell has a value where at
     least half of that weight lies on pixels that have one.
 
     Args:
-        path: As GDAL names it.
-        index: Of the band, from 1.
+        band: The band.
         grid: In metres.
         spread_m: Full width at half maximum of the Gaussian, metres.
-        nothing: Numbers that mean that there is no value.
 
     Returns:
         float32 (H, W), NaN where there is no value.
@@ -217,9 +223,7 @@ def averaged(
         SceneError: The file can't be opened, has no position, or its pixels can't be read.
     """
     target = np.full(grid.shape, np.nan, np.float32)
-    with opened(path) as image:
-        if image.crs is None or index > image.count:
-            raise SceneError(f"{path}: has no position on the map, or lacks band {index}")
+    with _positioned(band) as image:
         places = _places(image, grid)
         if places is None:
             return target
@@ -232,7 +236,7 @@ def averaged(
         bottom = min(math.ceil(float(places[1].max())) + reach, image.height)
         if left >= right or top >= bottom:
             return target
-        numbers = _read(image, path, index, Window(left, top, right - left, bottom - top), nothing)
+        numbers = _read(image, band, _window(left, top, right, bottom))
     known = np.isfinite(numbers)
     maps = [(one - corner - 0.5).astype(np.float32) for one, corner in zip(places, (left, top), strict=True)]
 
@@ -264,76 +268,49 @@ def _places(image: DatasetReader, grid: Grid) -> NDArray[np.float64] | None:
     return places if np.isfinite(places).all() else None
 
 
-def _lattice_shift(image: DatasetReader, crs: CRS, transform: Affine) -> tuple[int, int] | None:
-    """Row and column in the image of the grid's first pixel, if their pixels are the same ones."""
-    if image.crs != crs:
-        return None
-    own = image.transform
-    sides = (own.a - transform.a, own.b, own.d, own.e - transform.e)
-    if max(map(abs, sides)) > abs(transform.a) * 1e-9:
-        return None
-    column, row = (transform.c - own.c) / own.a, (transform.f - own.f) / own.e
-    if abs(column - round(column)) > _LATTICE_PX or abs(row - round(row)) > _LATTICE_PX:
-        return None
-    return round(row), round(column)
-
-
-def _copy(
-    image: DatasetReader,
-    path: str,
-    index: int,
-    shift: tuple[int, int],
-    shape: tuple[int, int],
-    nothing: tuple[float, ...],
-) -> NDArray[np.float32]:
-    target = np.full(shape, np.nan, np.float32)
-    top, left = max(shift[0], 0), max(shift[1], 0)
-    bottom, right = min(shift[0] + shape[0], image.height), min(shift[1] + shape[1], image.width)
-    if top < bottom and left < right:
-        part = _read(image, path, index, Window(left, top, right - left, bottom - top), nothing)
-        target[top - shift[0] : bottom - shift[0], left - shift[1] : right - shift[1]] = part
-    return target
-
-
-def _source_window(
-    image: DatasetReader, crs: CRS, transform: Affine, shape: tuple[int, int]
-) -> Window | None:
+def _source_window(image: DatasetReader, grid: Grid) -> Window | None:
     """The window of the image that a grid is interpolated from, None if they don't meet."""
-    (west, north), (east, south) = apply_affine(transform, [(0, 0), (shape[1], shape[0])])
     try:
-        bounds = transform_bounds(crs, image.crs, west, south, east, north, densify_pts=21)
+        bounds = transform_bounds(grid.crs, image.crs, *grid.bounds, densify_pts=21)
     except (RasterioError, ValueError) as error:
         log.debug("%s: %s", image.name, error)
         return None
     if not all(map(math.isfinite, bounds)):
         return None
-    west, south, east, north = bounds
-    corners = [(west, south), (west, north), (east, south), (east, north)]
-    pixels = apply_affine(~image.transform, corners)
-    left, top = (max(math.floor(value) - _KERNEL_PX, 0) for value in pixels.min(axis=0))
-    right = min(math.ceil(pixels[:, 0].max()) + _KERNEL_PX, image.width)
-    bottom = min(math.ceil(pixels[:, 1].max()) + _KERNEL_PX, image.height)
-    if left >= right or top >= bottom:
-        return None
+    found = pixels_around(bounds, image.transform, (image.width, image.height), _KERNEL_PX)
+    return None if found is None else _window(*found)
+
+
+def _window(left: int, top: int, right: int, bottom: int) -> Window:
     return Window(left, top, right - left, bottom - top)
 
 
-def _read(
-    image: DatasetReader, path: str, index: int, window: Window, nothing: tuple[float, ...]
-) -> NDArray[np.float32]:
-    try:
-        numbers = image.read(index, window=window)
-    except (RasterioError, OSError) as error:
-        raise _damaged(path) from error
+@contextmanager
+def _positioned(band: Band) -> Iterator[DatasetReader]:
+    """A band's image, which has to lie somewhere on the Earth."""
+    with opened(band.path) as image:
+        if image.crs is None or band.index > image.count:
+            raise SceneError(f"{band.path}: has no position on the map, or lacks band {band.index}")
+        yield image
+
+
+def _read(image: DatasetReader, band: Band, window: Window) -> NDArray[np.float32]:
+    """A window's numbers, NaN where they mean that there is no value."""
+    numbers = _numbers(image, band, window=window)
     values: NDArray[np.float32] = numbers.astype(np.float32)
-    for number in nothing:
+    for number in band.nothing:
         values[numbers == number] = np.nan
     values[~np.isfinite(values)] = np.nan
     return values
 
 
-def _damaged(path: str) -> SceneError:
-    return SceneError(f"{path}: its pixels can't be read: the file is cut short or damaged")
+def _numbers(image: DatasetReader, band: Band, **what: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(image.read(band.index, **what))
+    except (RasterioError, OSError) as error:
+        raise SceneError(
+            f"{band.path}: its pixels can't be read: the file is cut short or damaged"
+        ) from error
 
 
 MASK = "UDM2"
@@ -358,7 +335,7 @@ def classes_of(path: str, grid: Grid) -> NDArray[np.uint8]:
     """
 
     def band(index: int) -> NDArray[np.uint8]:
-        values, _ = placed(path, index, grid.crs, grid.transform, grid.shape, nearest=True)
+        values, _ = placed(Band(MASK, path, index, nothing=()), grid, nearest=True)
         return np.nan_to_num(values).astype(np.uint8)
 
     found = np.full(grid.shape, _NOTHING, np.uint8)

@@ -37,20 +37,6 @@ from geo.sentinel2.formats.product_names import (
 )
 from geo.sentinel2.formats.raster_band import Header, header
 
-__all__ = [
-    "ENGINE_INDEX",
-    "TEN_METRES",
-    "ExportImage",
-    "ProductTags",
-    "band_name",
-    "described",
-    "last_band",
-    "pixel_m",
-    "product_tags",
-    "recognised",
-    "stacked",
-]
-
 _BAND = re.compile(r"(?<![A-Za-z0-9])(B(?:0?[1-9]|1[0-2]|8A)|SCL)(?:_(\d\d)m)?(?![A-Za-z0-9])", re.IGNORECASE)
 _COLOURS = {
     "blue": "B02",

@@ -5,25 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from geo.errors import Refusal, SceneError
 from geo.file_tree import FileTree, ZipFileTree, below, joined, parent
 from geo.sentinel2.formats.esa_xml import ProductMetadata, TileMetadata, product_metadata, tile_metadata
-from geo.sentinel2.formats.product import (
-    EIGHT_BITS,
-    NO_DATA,
-    QUANTIFICATION,
-    SATURATED,
-    Band,
-    Kind,
-    Product,
-    build_product,
-    lacking,
-)
+from geo.sentinel2.formats.product import EIGHT_BITS, QUANTIFICATION, Product, build_product, lacking
 from geo.sentinel2.formats.product_names import (
     AWS_INFO,
     AWS_TILE,
@@ -39,7 +28,7 @@ from geo.sentinel2.formats.product_names import (
     tile_in,
 )
 from geo.sentinel2.formats.radiometric_offset import floors
-from geo.sentinel2.formats.raster_band import Header, header
+from geo.sentinel2.formats.raster_band import NO_DATA, SATURATED, Band, Header, header
 
 log = logging.getLogger(__name__)
 
@@ -82,23 +71,19 @@ def open_safe(tree: FileTree, root: str, xml: str | None) -> tuple[list[Product]
     for granule, images in granules.items():
         part = _part(tree, root, granule if len(granules) > 1 else "")
         try:
-            products.append(
-                _assembled(
-                    _Parts(
-                        tree=tree,
-                        root=root,
-                        path=path,
-                        part=part,
-                        kind="SAFE",
-                        metadata=metadata,
-                        images=images,
-                        tile_xml=_tile_xml(names, granule),
-                        tile=tile_in(f"{granule}_") or _tile_of(images) or tile_in(metadata.name),
-                        notes=(),
-                        files=files,
-                    )
-                )
+            product = _assembled(
+                tree,
+                root,
+                metadata,
+                images,
+                tile_xml=_tile_xml(names, granule),
+                path=path,
+                part=part,
+                kind="SAFE",
+                tile=tile_in(f"{granule}_") or _tile_of(images) or tile_in(metadata.name),
+                files=files,
             )
+            products.append(product)
         except Exception as error:  # one bad product must not stop the rest
             refusals.append(Refusal.of(path, error, files))
     return products, refusals
@@ -128,19 +113,17 @@ def open_aws(tree: FileTree, root: str) -> tuple[list[Product], list[Refusal]]:
                 f"({_understood(metadata)})"
             )
         product = _assembled(
-            _Parts(
-                tree=tree,
-                root=root,
-                path=path,
-                part=_part(tree, root, ""),
-                kind="AWS",
-                metadata=metadata,
-                images=images,
-                tile_xml=AWS_TILE,
-                tile=tile_in(tile_id) or tile_in(metadata.name),
-                notes=notes,
-                files=files,
-            )
+            tree,
+            root,
+            metadata,
+            images,
+            tile_xml=AWS_TILE,
+            notes=notes,
+            path=path,
+            part=_part(tree, root, ""),
+            kind="AWS",
+            tile=tile_in(tile_id) or tile_in(metadata.name),
+            files=files,
         )
     except Exception as error:  # one bad product must not stop the rest
         return [], [Refusal.of(path, error, files)]
@@ -203,36 +186,28 @@ def _aws_product_name(tree: FileTree, root: str) -> str:
         return ""
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What a product is put together from."""
-
-    tree: FileTree
-    root: str
-    path: Path
-    part: str
-    kind: Kind
-    metadata: ProductMetadata
-    images: Mapping[str, str]
-    tile_xml: str | None
-    tile: str | None
-    notes: tuple[str, ...]
-    files: tuple[Path, ...]
-
-
-def _assembled(parts: _Parts) -> Product:
-    """Put a product together.
+def _assembled(
+    tree: FileTree,
+    root: str,
+    metadata: ProductMetadata,
+    images: Mapping[str, str],
+    *,
+    tile_xml: str | None,
+    path: Path,
+    notes: Sequence[str] = (),
+    **known: Any,
+) -> Product:
+    """Put a product together; `known` are the fields of it that its files' names tell.
 
     Raises:
         SceneError: Bands are missing, or their numbers can't be understood.
     """
-    metadata, path = parts.metadata, parts.path
-    missing = [name for name in TEN_METRE_BANDS if name not in parts.images]
+    missing = [name for name in TEN_METRE_BANDS if name not in images]
     if missing:
         raise SceneError(f"{path}: {lacking(missing)} ({_understood(metadata)})")
-    paths = {name: parts.tree.gdal(joined(parts.root, image)) for name, image in parts.images.items()}
+    paths = {name: tree.gdal(joined(root, image)) for name, image in images.items()}
     first = ten_metre_header(paths["B04"], path)
-    offsets, notes = _offsets(metadata, paths, path)
+    offsets, offset_notes = _offsets(metadata, paths, path)
     bands = {
         name: Band(
             name=name,
@@ -244,32 +219,28 @@ def _assembled(parts: _Parts) -> Product:
         for name in (*TEN_METRE_BANDS, SWIR_BAND)
         if name in paths
     }
-    tile, tile_notes = _tile(parts)
-    sun = (tile.sun_azimuth_deg, tile.sun_elevation_deg) if tile is not None else (None, None)
+    granule, tile_notes = _tile(tree, root, tile_xml)
     return build_product(
         first,
         path=path,
-        part=parts.part,
-        kind=parts.kind,
         level=metadata.level,
         platform=metadata.platform,
-        when=metadata.start,
+        datetime=metadata.start,
         clock="datatake",
         relative_orbit=metadata.relative_orbit,
         baseline=metadata.baseline,
-        tile=parts.tile,
         bands=bands,
         classes=Band(CLASSES, paths[CLASSES]) if CLASSES in paths else None,
-        sun=sun,
+        sun=(granule.sun_azimuth_deg, granule.sun_elevation_deg) if granule else (None, None),
         generated=metadata.generated,
-        files=parts.files,
         about={
             "product": metadata.name or path.name,
             "quantification": metadata.quantification,
             "offset": {name: offsets[name] for name in bands},
-            "tile_sensing_time": tile.seen.isoformat() if tile is not None and tile.seen else None,
+            "tile_sensing_time": granule.seen.isoformat() if granule and granule.seen else None,
         },
-        decisions=[*parts.notes, *notes, *tile_notes],
+        decisions=[*notes, *offset_notes, *tile_notes],
+        **known,
     )
 
 
@@ -299,13 +270,13 @@ def _offsets(
     )
 
 
-def _tile(parts: _Parts) -> tuple[TileMetadata | None, list[str]]:
+def _tile(tree: FileTree, root: str, xml: str | None) -> tuple[TileMetadata | None, list[str]]:
     """The granule's XML; it gives only the sun, so that a fault in it costs no more than that."""
-    if parts.tile_xml is None:
+    if xml is None:
         return None, ["the granule's XML is missing: the sun's place isn't known"]
-    name = joined(parts.root, parts.tile_xml)
+    name = joined(root, xml)
     try:
-        return tile_metadata(parts.tree.read(name), parts.tree.path / name), []
+        return tile_metadata(tree.read(name), tree.path / name), []
     except SceneError as error:
         log.debug("%s", error)
         return None, ["the granule's XML can't be read: the sun's place isn't known"]

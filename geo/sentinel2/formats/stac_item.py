@@ -21,28 +21,20 @@ from urllib.parse import unquote, urlsplit
 from geo.errors import Refusal, SceneError
 from geo.file_tree import FileTree, joined, parent
 from geo.sentinel2.formats.esa_xml import LARGEST_OFFSET
-from geo.sentinel2.formats.product import (
-    NO_DATA,
-    QUANTIFICATION,
-    SATURATED,
-    Band,
-    Clock,
-    Product,
-    build_product,
-    lacking,
-)
+from geo.sentinel2.formats.product import QUANTIFICATION, Clock, Product, build_product, lacking
 from geo.sentinel2.formats.product_names import (
     CLASSES,
     SHIFT,
     SWIR_BAND,
     TEN_METRE_BANDS,
     is_modern,
-    iso_time,
     parse_datatake,
     parse_product_name,
     platform_of,
+    time_or_none,
 )
 from geo.sentinel2.formats.radiometric_offset import decide, floors
+from geo.sentinel2.formats.raster_band import NO_DATA, SATURATED, Band
 from geo.sentinel2.formats.safe import ten_metre_header
 
 Publisher = Literal[
@@ -149,11 +141,10 @@ class ItemMetadata:
         Raises:
             SceneError: The bands' differ, or no publisher does such a thing.
         """
-        chosen = self.originals if originals else self.assets
         offsets = {
             round(asset.offset / (asset.scale or 1.0 / QUANTIFICATION), 6)
-            for band in (*TEN_METRE_BANDS, SWIR_BAND)
-            if (asset := chosen.get(band)) is not None and asset.offset is not None
+            for asset in self._measured(originals)
+            if asset.offset is not None
         }
         if len(offsets) > 1:
             raise SceneError(
@@ -170,16 +161,17 @@ class ItemMetadata:
         Raises:
             SceneError: The bands' differ, or no publisher does such a thing.
         """
-        chosen = self.originals if originals else self.assets
-        scales = {
-            asset.scale
-            for band in (*TEN_METRE_BANDS, SWIR_BAND)
-            if (asset := chosen.get(band)) is not None and asset.scale is not None
-        } or {1.0 / QUANTIFICATION}
+        scales = {one.scale for one in self._measured(originals) if one.scale is not None}
+        scales = scales or {1.0 / QUANTIFICATION}
         if len(scales) > 1 or not all(_SCALES[0] <= value <= _SCALES[1] for value in scales):
             said = " and ".join(f"{value:g}" for value in sorted(scales))
             raise SceneError(f"declares the scale {said}, which no publisher of Sentinel-2 data uses")
         return scales.pop()
+
+    def _measured(self, originals: bool) -> Iterator[Asset]:
+        """The images of reflectance."""
+        chosen = self.originals if originals else self.assets
+        return (chosen[band] for band in (*TEN_METRE_BANDS, SWIR_BAND) if band in chosen)
 
     def ruled(self) -> float | None:
         """The offset in ESA's own files by the processing baseline, in numbers; None without one."""
@@ -209,15 +201,18 @@ def item_metadata(item: Mapping[str, Any]) -> ItemMetadata:
     product = _text(properties, "s2:product_uri") or ""
     parsed = parse_product_name(product) or parse_product_name(identifier)
     datatake = parse_datatake(_text(properties, "s2:datatake_id", "eopf:datatake_id") or "")
-    seen = _time(_text(properties, "datetime", "start_datetime"))
+    seen = time_or_none(_text(properties, "datetime", "start_datetime"))
     start = datatake.start if datatake else parsed.start if parsed else None
     when = start or seen
     if when is None:
         raise SceneError("doesn't say when it was taken")
-    first, last = (_time(_text(properties, key)) for key in ("start_datetime", "end_datetime"))
+    first, last = (time_or_none(_text(properties, key)) for key in ("start_datetime", "end_datetime"))
     if start is None and first is not None and last is not None and last - first > _LONGEST_ITEM:
         raise SceneError(f"is made of several days ({first.date()} to {last.date()})")
-    orbit = _integer(properties.get("sat:relative_orbit"))
+    orbit = properties.get("sat:relative_orbit")
+    if not isinstance(orbit, int) or not 1 <= orbit <= 143 or orbit is True:
+        named = parsed or datatake
+        orbit = named.relative_orbit if named else None
     baseline = _text(
         properties, "s2:processing_baseline", "sentinel2:processing_baseline", "processing:version"
     )
@@ -233,19 +228,12 @@ def item_metadata(item: Mapping[str, Any]) -> ItemMetadata:
         platform=_platform(properties, identifier),
         datetime=when.replace(microsecond=0),
         clock="datatake" if start else "tile",
-        relative_orbit=(
-            orbit
-            if orbit is not None and 1 <= orbit <= 143
-            else parsed.relative_orbit
-            if parsed
-            else datatake.relative_orbit
-            if datatake
-            else None
-        ),
+        relative_orbit=orbit,
         baseline=baseline,
         tile=_tile(properties) or (parsed.tile if parsed else None),
         product=product,
-        generated=(parsed.generated if parsed else None) or _time(_text(properties, "s2:generation_time")),
+        generated=(parsed.generated if parsed else None)
+        or time_or_none(_text(properties, "s2:generation_time")),
         seen=seen,
         removed=_flag(properties, "earthsearch:boa_offset_applied", "sentinel:boa_offset_applied"),
         sun_azimuth_deg=_float(properties.get("view:sun_azimuth", properties.get("s2:mean_solar_azimuth"))),
@@ -371,7 +359,7 @@ def _opened(
         kind="STAC",
         level=metadata.level,
         platform=metadata.platform,
-        when=metadata.datetime,
+        datetime=metadata.datetime,
         clock=metadata.clock,
         relative_orbit=metadata.relative_orbit,
         baseline=metadata.baseline,
@@ -617,14 +605,3 @@ def _flag(properties: Mapping[str, Any], *keys: str) -> bool | None:
 def _float(value: Any) -> float | None:
     known = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if known else None
-
-
-def _integer(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _time(text: str | None) -> dt.datetime | None:
-    try:
-        return iso_time(text) if text else None
-    except ValueError:
-        return None

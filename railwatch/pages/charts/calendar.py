@@ -9,7 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Patch, Rectangle
 
 from railwatch.pages.charts.frame import Page
-from railwatch.pages.charts.style import BLACK, BLUE, GREY, LIGHT, SMALL_PT, PageStyle, drawing
+from railwatch.pages.charts.style import BLACK, BLUE, GREY, LIGHT, PAGE, SMALL_PT, PageStyle, drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,14 +20,13 @@ _ROW_MM = 7.0
 _MONTHS = tuple(f"{month:02d}" for month in range(1, 13))
 
 
-def draw_calendar(history: History, style: PageStyle | None = None) -> Figure:
+def draw_calendar(history: History, style: PageStyle = PAGE) -> Figure:
     """Draw a table of months and years: days with a clear observation, and observations without an answer.
 
     Args:
         history: What to draw; published counts are observations too, lower bounds and ceilings aren't.
         style: Size and type.
     """
-    chosen = style or PageStyle()
     records = history.shown()
     days = [one.day for one in records]
     drawn, drawn_until = history.span()
@@ -42,9 +41,9 @@ def draw_calendar(history: History, style: PageStyle | None = None) -> Figure:
     most = max(seen.values(), default=1)
     shades = LinearSegmentedColormap.from_list("looks", ["#dceaf4", BLUE])
     never = [month for month in range(1, 13) if not any(seen[year, month] for year in years)]
-    with drawing(chosen):
+    with drawing(style):
         page = Page(
-            chosen,
+            style,
             len(years) * _ROW_MM + 8.0,
             history.title,
             f"Days with a clear image in each month: {sum(seen.values())} in all, "

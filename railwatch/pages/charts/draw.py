@@ -11,7 +11,7 @@ from railwatch.history.history import Event, History
 from railwatch.pages.charts import ChartKind
 from railwatch.pages.charts.calendar import draw_calendar
 from railwatch.pages.charts.series import GAP_DAYS, draw_series
-from railwatch.pages.charts.style import ChartError, PageStyle
+from railwatch.pages.charts.style import PAGE, ChartError, PageStyle
 from railwatch.pages.charts.tracks import draw_tracks, track_lengths, track_occupations
 from railwatch.pages.charts.types import draw_types
 from railwatch.pages.charts.zones import draw_zones
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from railwatch.history.sources import Sources
-
-__all__ = ["DrawnChart", "draw_chart"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class DrawnChart:
 def draw_chart(
     sources: Sources,
     kind: ChartKind = "series",
-    style: PageStyle | None = None,
+    style: PageStyle = PAGE,
     *,
     events: Sequence[Event] = (),
     since: date | None = None,
@@ -71,7 +69,6 @@ def draw_chart(
         InputError: If nothing was counted on the day.
         ChartError: If the sources are about several areas or none, or don't hold what this kind shows.
     """
-    chosen = style or PageStyle()
     if len(sources.names) != 1:
         listed = ", ".join(sources.names) or "none yet"
         raise ChartError(f"a chart is about one area; choose it with --aoi (the store has {listed})")
@@ -105,19 +102,19 @@ def draw_chart(
         if left_out:
             notes.append(f"{left_out} dates at 10 m aren't drawn: they say nothing about single tracks.")
     if kind == "calendar":
-        figure = draw_calendar(history, chosen)
+        figure = draw_calendar(history, style)
     elif kind == "zones":
         titles = {zone.id: zone.title for zone in area.zones} if area is not None and area.zones else None
-        figure = draw_zones(history, titles, chosen, gap_days=gap_days)
+        figure = draw_zones(history, titles, style, gap_days=gap_days)
     elif kind == "tracks":
         if area is None:
             raise ChartError(f"the tracks of {name} aren't known here: give its area file with --aoi FILE")
         observations = track_occupations(area, history, sources.store)
         figure = draw_tracks(
-            history.title, track_lengths(area), observations, history.credits(), chosen, where=history.middle
+            history.title, track_lengths(area), observations, history.credits(), style, where=history.middle
         )
     elif kind == "types":
-        figure = draw_types(history, chosen)
+        figure = draw_types(history, style)
     else:
-        figure = draw_series(history, chosen, gap_days=gap_days)
+        figure = draw_series(history, style, gap_days=gap_days)
     return DrawnChart(figure, name, history, tuple(notes))

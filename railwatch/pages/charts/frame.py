@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from railwatch.history import Record
     from railwatch.history.history import Event
 
-__all__ = [
-    "draw_inset",
-]
 
 _LINE_MM = SMALL_PT * 0.3528 * 1.35
 _LEFT_MM = 14.0
@@ -86,11 +83,9 @@ class Page:
         lines = [line for note in paragraphs if note for line in wrapped(note, width - beside, SMALL_PT)]
         above = 3.0 + len(title_lines) * 4.8 + len(heading) * 3.9 + legend_mm + 2.0
         below = 3.0 + max(len(lines) * _LINE_MM, beside)
-        wanted = above + body_mm + below
-        self.height_mm = max(style.height_mm or wanted, above + below + 12.0)
+        self.height_mm = max(above + body_mm + below, above + below + 12.0)
         self.width_mm = style.width_mm
         self.figure: Figure = style.figure(self.height_mm)
-        self.figure.set_size_inches(self.width_mm * MM, self.height_mm * MM)
         self.top_mm = above
         self.legend_top_mm = above - legend_mm - 1.0
         self.bottom_mm = below

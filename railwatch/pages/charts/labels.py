@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 
     from railwatch.history import Record, Verdict
 
-__all__ = [
-    "Box",
-    "PlacedLabel",
-    "draw_labels",
-    "place_labels",
-    "text_width",
-]
 
 _GAP = 4.0
 _STEPS = 16
@@ -190,7 +183,7 @@ def draw_labels(axes: Axes, series: DrawnSeries, opening: Verdict | None, style:
         obstacles.append(Box(x - 3.5, low, x + 3.5, at(opening.record, opening.expected_high or 0.0)[1]))
         obstacles.append(Box(float(x0), float(y1) - 14.0, float(x0) + 120.0, float(y1) + 2.0))
         if opening.maximum is not None:
-            line = at(opening.record, opening.maximum.value)
+            line = at(opening.record, opening.maximum.cars)
             lines.append(Box(x0, line[1] - 0.5, line[0], line[1] + 0.5))
     texts = [_label(one, short=short) for one in labelled]
     anchors = [(*at(one.record, one.count or 0.0), radius_of(series, one.record)) for one in labelled]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +25,9 @@ from railwatch.pages.charts.style import (
     SKY,
     VERMILION,
     MarkerStyle,
+    broken_line,
     number_of,
+    sign_of,
 )
 
 if TYPE_CHECKING:
@@ -34,16 +36,6 @@ if TYPE_CHECKING:
     from railwatch.history import Record, Verdict
     from railwatch.history.history import History
 
-__all__ = [
-    "DrawnSeries",
-    "Key",
-    "draw_records",
-    "draw_ring",
-    "keys_of",
-    "mark_of",
-    "publisher_marks",
-    "radius_of",
-]
 
 _RING_PT, _OUTER_PT = 11.0, 14.5
 _CROWDED = 120
@@ -51,18 +43,15 @@ _ARROW = Outline([(0, 4), (0, 13), (-2.6, 9.6), (0, 13), (2.6, 9.6)], [1, 2, 1, 
 """From a mark upwards, in points; turned over for an upper bound."""
 
 
-@dataclass
 class DrawnSeries:
     """What is drawn, gathered once."""
 
-    history: History
-    records: list[Record]
-    marks: dict[str, MarkerStyle]
-    verdicts: dict[str, Verdict]
-    numbers: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.numbers = {record.id: number for number, record in enumerate(self.history.records, start=1)}
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.records = history.shown()
+        self.marks = publisher_marks(history)
+        self.verdicts = {one.record.id: one for one in history.verdicts}
+        self.numbers = {record.id: number for number, record in enumerate(history.records, start=1)}
 
     def gid(self, record: Record, part: str) -> str:
         """Return the ``gid`` of a part of a record's mark."""
@@ -108,10 +97,11 @@ def _draw_line(axes: Axes, members: Sequence[Record], gap_days: float, crowded: 
         return
     x = np.array([number_of(one.when) for one in members])
     y = np.array([one.value for one in members], dtype=float)
-    breaks = np.flatnonzero(np.diff(x) > gap_days) + 1
-    (line,) = axes.plot(
-        np.insert(x, breaks, np.nan),
-        np.insert(y, breaks, np.nan),
+    line = broken_line(
+        axes,
+        x,
+        y,
+        gap_days,
         color=METHOD_MARKS.get(members[0].method, OTHER_METHOD).colour,
         linewidth=0.5 if crowded else 0.7,
         alpha=0.3 if crowded else 0.55,
@@ -243,44 +233,31 @@ def _marks(history: History, publishers: Mapping[str, MarkerStyle]) -> Iterator[
     records = history.shown()
     methods = dict.fromkeys(one.method for one in records if one.clear and one.method != "published")
     for method in methods:
-        yield Key(_point(METHOD_MARKS.get(method, OTHER_METHOD)), method)
+        yield Key(sign_of(METHOD_MARKS.get(method, OTHER_METHOD)), method)
     for number, mark in enumerate(publishers.values()):
-        yield Key(_point(mark), f"published.{number}")
+        yield Key(sign_of(mark), f"published.{number}")
     combined = history.combined()
     if combined:
         colour = METHOD_MARKS[combined[0].method].colour
         line = Line2D([], [], color=colour, linewidth=1.0, label="estimate from several images together")
         yield Key(line, "filtered")
     if any(one.kind == "at least" for one in records):
-        yield Key(_point(MarkerStyle(_UP, GREY, "none", 9.0, "at least so many")))
+        yield Key(sign_of(MarkerStyle(_UP, GREY, "none", 9.0, "at least so many")))
     if any(one.kind == "missing" for one in records):
-        yield Key(_point(MarkerStyle("x", VERMILION, VERMILION, 4.0, "image without an answer")))
-
-
-def _point(mark: MarkerStyle) -> Line2D:
-    return Line2D(
-        [],
-        [],
-        linestyle="none",
-        marker=mark.marker,
-        color=mark.colour,
-        markerfacecolor=mark.face,
-        markersize=mark.size,
-        label=mark.label,
-    )
+        yield Key(sign_of(MarkerStyle("x", VERMILION, VERMILION, 4.0, "image without an answer")))
 
 
 def _verdict_words(history: History) -> Iterator[Key]:
     said = {one.verdict for one in history.verdicts if one.count is not None}
     if "unprecedented" in said:
         ring = MarkerStyle("o", BLACK, "none", 7.5, "unprecedented (two rings)")
-        handle = _point(ring)
+        handle = sign_of(ring)
         handle.set_markeredgewidth(2.2)
         yield Key(handle)
     if "elevated" in said:
-        yield Key(_point(MarkerStyle("o", BLACK, "none", 7.5, "elevated (one ring)")))
+        yield Key(sign_of(MarkerStyle("o", BLACK, "none", 7.5, "elevated (one ring)")))
     if "low" in said:
-        yield Key(_point(MarkerStyle("o", GREY, "none", 7.5, "low (a dashed ring)")))
+        yield Key(sign_of(MarkerStyle("o", GREY, "none", 7.5, "low (a dashed ring)")))
 
 
 def _look_back(verdict: Verdict) -> Iterator[Key]:

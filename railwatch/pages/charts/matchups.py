@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from railwatch.pages.charts.style import BLACK, BLUE, GREY, LIGHT, METHOD_MARKS, SMALL_PT, PageStyle, drawing
+from detector import Z90
+from railwatch.pages.charts.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    LIGHT,
+    METHOD_MARKS,
+    PAGE,
+    SMALL_PT,
+    PageStyle,
+    drawing,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,10 +25,8 @@ if TYPE_CHECKING:
     from railwatch.history import Record
     from railwatch.history.matchups import Matchup
 
-_PER_90 = 1.6448536269514722  # standard deviations from the median to the end of a 90% interval
 
-
-def draw_matchup(title: str, matchup: Matchup, style: PageStyle | None = None) -> Figure:
+def draw_matchup(title: str, matchup: Matchup, style: PageStyle = PAGE) -> Figure:
     """Draw the pairs of observations of two methods, with their 90% intervals.
 
     Args:
@@ -25,9 +34,8 @@ def draw_matchup(title: str, matchup: Matchup, style: PageStyle | None = None) -
         matchup: The pairs and, where they support one, the line.
         style: Size and type; the figure is square.
     """
-    chosen = style or PageStyle(width_mm=110.0)
-    with drawing(chosen):
-        figure = chosen.figure(chosen.width_mm)
+    with drawing(style):
+        figure = style.figure(style.width_mm)
         axes = figure.add_axes((0.14, 0.13, 0.82, 0.75))
         reach = 1.08 * max((high for pair in matchup.pairs for _, _, high in map(_span, pair)), default=10.0)
         axes.plot([0, reach], [0, reach], color=LIGHT, lw=0.8, ls=(0, (4, 3)), label="one car for one")
@@ -38,9 +46,7 @@ def draw_matchup(title: str, matchup: Matchup, style: PageStyle | None = None) -
             middle = float(np.mean([other.value or 0.0 for _, other in matchup.pairs]))
             # The error of gain and offset taken as independent at the middle of the pairs.
             error = np.hypot(line.gain_sd * (along - middle), np.hypot(line.offset_sd, line.scatter_cars))
-            axes.fill_between(
-                along, level - _PER_90 * error, level + _PER_90 * error, color=BLUE, alpha=0.12, lw=0
-            )
+            axes.fill_between(along, level - Z90 * error, level + Z90 * error, color=BLUE, alpha=0.12, lw=0)
             axes.plot(along, level, color=BLUE, lw=1.1, label=f"{line.gain:.2f} x + {line.offset:.1f}")
         for one, other in matchup.pairs:
             (y0, y, y1), (x0, x, x1) = _span(one), _span(other)
@@ -59,11 +65,7 @@ def draw_matchup(title: str, matchup: Matchup, style: PageStyle | None = None) -
 
 def _span(record: Record) -> tuple[float, float, float]:
     value = record.value or 0.0
-    return (
-        max(value - _PER_90 * record.sd_below, 0.0),
-        value,
-        value + _PER_90 * record.sd_above,
-    )
+    return max(value - Z90 * record.sd_below, 0.0), value, value + Z90 * record.sd_above
 
 
 def _name(method: str) -> str:

@@ -32,6 +32,7 @@ from railwatch.pages.charts.style import (
     GREY,
     LIGHT,
     METHOD_MARKS,
+    PAGE,
     PALE,
     PUBLISHED_COLOUR,
     SKY,
@@ -41,6 +42,7 @@ from railwatch.pages.charts.style import (
     date_axis,
     drawing,
     number_of,
+    say_nothing,
     wrapped,
 )
 
@@ -54,18 +56,6 @@ if TYPE_CHECKING:
     from railwatch.history.combined import Filtered
     from railwatch.history.history import History
 
-__all__ = [
-    "GAP_DAYS",
-    "SeriesFrame",
-    "draw_ceiling",
-    "draw_combined",
-    "draw_series",
-    "draw_unseen",
-    "draw_window",
-    "frame_of",
-    "legend_keys",
-    "window_label",
-]
 
 GAP_DAYS = 21.0
 """No line is drawn across a longer time without an image."""
@@ -86,7 +76,6 @@ class SeriesFrame:
         right: End of the time axis.
         top: Where ``top_value`` is.
         floor: Where 0 is.
-        strip: Middle of the strip of images.
         ticks: Where the time axis is.
         first: Days since 1970 at the left.
         last: Days since 1970 at the right.
@@ -99,14 +88,13 @@ class SeriesFrame:
     right: float
     top: float
     floor: float
-    strip: float
     ticks: float
     first: float
     last: float
     top_value: float
 
 
-def draw_series(history: History, style: PageStyle | None = None, *, gap_days: float = GAP_DAYS) -> Figure:
+def draw_series(history: History, style: PageStyle = PAGE, *, gap_days: float = GAP_DAYS) -> Figure:
     """Draw the counts of a place over time.
 
     Args:
@@ -114,25 +102,22 @@ def draw_series(history: History, style: PageStyle | None = None, *, gap_days: f
         style: Size and type.
         gap_days: Longest time between two images that a line may cross.
     """
-    chosen = style or PageStyle()
     first, last = history.span()
-    series = DrawnSeries(
-        history, history.shown(), publisher_marks(history), {one.record.id: one for one in history.verdicts}
-    )
+    series = DrawnSeries(history)
     ceilings = history.ceilings()
     opening = _opening(history)
-    with drawing(chosen):
-        page = _page(series, opening, chosen)
+    with drawing(style):
+        page = _page(series, opening, style)
         height = page.body_mm
         axes = page.axes(0.0, height - _STRIP_ROOM_MM)
         strip = page.axes(height - _STRIP_ROOM_MM + 3.0, _STRIP_MM, share=axes)
-        most = max(3, round(chosen.width_mm / 19.0))
+        most = max(3, round(style.width_mm / 19.0))
         count_axis(axes, _highest(series, ceilings))
         date_axis(axes, first, last, most)
         axes.tick_params(axis="x", labelbottom=False, length=0)
         axes.spines["bottom"].set_color(LIGHT)
         if opening is not None:
-            draw_window(axes, opening, chosen)
+            draw_window(axes, opening, style)
         for number, (start, end) in enumerate(history.unseen()):
             draw_unseen(axes, number_of(start), number_of(end), f"unseen.{number}")
         for ceiling in ceilings:
@@ -145,16 +130,8 @@ def draw_series(history: History, style: PageStyle | None = None, *, gap_days: f
         strip_of_images(strip, series.records, first, last, series.numbers)
         date_axis(strip, first, last, most)
         if not series.records:
-            axes.text(
-                0.5,
-                0.5,
-                "no dated count in this period",
-                transform=axes.transAxes,
-                ha="center",
-                va="center",
-                color=GREY,
-            )
-        draw_labels(axes, series, opening, chosen)
+            say_nothing(axes, "no dated count in this period")
+        draw_labels(axes, series, opening, style)
         return page.figure
 
 
@@ -171,7 +148,6 @@ def frame_of(figure: Figure) -> SeriesFrame:
         right=box.x1 * width,
         top=(1.0 - box.y1) * height,
         floor=(1.0 - box.y0) * height,
-        strip=(1.0 - (below.y0 + below.y1) / 2.0) * height,
         ticks=(1.0 - below.y0) * height,
         first=float(first),
         last=float(last),
@@ -286,7 +262,7 @@ def draw_window(axes: Axes, verdict: Verdict, style: PageStyle) -> None:
     if verdict.maximum is not None:
         (line,) = axes.plot(
             [start, number_of(verdict.datetime)],
-            [verdict.maximum.value] * 2,
+            [verdict.maximum.cars] * 2,
             color=BLACK,
             linewidth=0.8,
             linestyle=(0, (5, 2)),

@@ -17,16 +17,21 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import matplotlib as mpl
 import matplotlib.dates as mdates
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.path import Path as Outline
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from aoi.errors import InputError
 from railwatch import words
+from railwatch.pages import write_page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from railwatch.history.record import FloatArray
 
 MM = 1 / 25.4
 
@@ -79,7 +84,6 @@ class PageStyle:
 
     Attributes:
         width_mm: Width; 170 mm is the text width of an A4 page.
-        height_mm: Height, or None for the kind's own.
         dpi: Resolution of a PNG.
         svg_text: ``path`` draws letters as shapes (looks the same everywhere); ``text`` keeps them as
             text (searchable, smaller, needs the font).
@@ -87,7 +91,6 @@ class PageStyle:
     """
 
     width_mm: float = 170.0
-    height_mm: float | None = None
     dpi: int = 200
     svg_text: SvgText = "path"
     bare: bool = False
@@ -98,9 +101,12 @@ class PageStyle:
         return self.width_mm * MM * 72.0
 
     def figure(self, height_mm: float) -> Figure:
-        """Return an empty figure of the style's width and, unless it has one itself, this height."""
-        size = (self.width_mm * MM, (self.height_mm or height_mm) * MM)
-        return Figure(figsize=size, dpi=self.dpi, facecolor="white")
+        """Return an empty figure of the style's width and a height."""
+        return Figure(figsize=(self.width_mm * MM, height_mm * MM), dpi=self.dpi, facecolor="white")
+
+
+PAGE = PageStyle()
+"""A page of A4."""
 
 
 @contextmanager
@@ -157,8 +163,9 @@ def _date_ticks(first: date, last: date, days: int, most: int) -> tuple[list[dat
         step = max(-(-days // (366 * most)), 1)
         years = range(first.year + (first != date(first.year, 1, 1)), last.year + 1)
         return [date(year, 1, 1) for year in years if year % step == 0], "%Y"
-    for months in (1, 2, 3, 6, 12):
-        ticks = [day for day in _months(first, last) if (day.month - 1) % months == 0]
+    months = np.arange(np.datetime64(first, "M"), np.datetime64(last, "M") + 1).astype(object)
+    for step in (1, 2, 3, 6, 12):
+        ticks = [day for day in months if day >= first and (day.month - 1) % step == 0]
         if 3 <= len(ticks) <= most:
             return ticks, "%Y-%m"
         if len(ticks) < 3:
@@ -167,17 +174,6 @@ def _date_ticks(first: date, last: date, days: int, most: int) -> tuple[list[dat
         return ticks, "%Y-%m"
     step = max(-(-days // max(most - 3, 2)), 1)
     return [first + timedelta(days=offset) for offset in range(step // 2, days + 1, step)], "%Y-%m-%d"
-
-
-def _months(first: date, last: date) -> Iterator[date]:
-    year, month = first.year, first.month
-    while True:
-        day = date(year, month, 1)
-        if day > last:
-            return
-        if day >= first:
-            yield day
-        year, month = (year + 1, 1) if month == 12 else (year, month + 1)
 
 
 def count_axis(axes: Axes, highest: float, label: str = "cars") -> None:
@@ -202,6 +198,48 @@ def count_axis(axes: Axes, highest: float, label: str = "cars") -> None:
     )
     axes.grid(axis="y", zorder=0)
     axes.set_axisbelow(True)
+
+
+def say_nothing(axes: Axes, reason: str) -> None:
+    """Write into an empty drawing why it is empty."""
+    axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color=GREY)
+
+
+def name_panel(axes: Axes, title: str, right_pt: float, up_pt: float) -> None:
+    """Write a panel's name above its upper left corner."""
+    axes.annotate(
+        title,
+        (0.0, 1.0),
+        xycoords="axes fraction",
+        xytext=(right_pt, up_pt),
+        textcoords="offset points",
+        fontsize=SMALL_PT + 0.6,
+        fontweight="bold",
+        va="bottom",
+        annotation_clip=False,
+        parse_math=False,
+    )
+
+
+def sign_of(mark: MarkerStyle) -> Line2D:
+    """Return a mark as a legend shows it."""
+    return Line2D(
+        [],
+        [],
+        linestyle="none",
+        marker=mark.marker,
+        color=mark.colour,
+        markerfacecolor=mark.face,
+        markersize=mark.size,
+        label=mark.label,
+    )
+
+
+def broken_line(axes: Axes, x: FloatArray, y: FloatArray, gap_days: float, **line: Any) -> Line2D:
+    """Draw a line that is interrupted where two of its times lie further apart; x in days."""
+    breaks = np.flatnonzero(np.diff(x) > gap_days) + 1
+    (drawn,) = axes.plot(np.insert(x, breaks, np.nan), np.insert(y, breaks, np.nan), **line)
+    return drawn
 
 
 def number_of(day: date) -> float:
@@ -240,7 +278,7 @@ def format_of(path: Path) -> str:
     return name
 
 
-def to_bytes(figure: Figure, name: str, style: PageStyle | None = None, *, title: str = "") -> bytes:
+def to_bytes(figure: Figure, name: str, style: PageStyle = PAGE, *, title: str = "") -> bytes:
     """Return a figure as a file's content; the same figure gives the same bytes.
 
     Args:
@@ -249,19 +287,18 @@ def to_bytes(figure: Figure, name: str, style: PageStyle | None = None, *, title
         style: As it was drawn with.
         title: For the file's metadata.
     """
-    chosen = style or PageStyle()
     by_format: dict[str, dict[str, Any]] = {
         "png": {"Title": title, "Software": "railwatch"},
         "svg": {"Title": title, "Creator": "railwatch", "Date": None},
         "pdf": {"Title": title, "Creator": "railwatch", "CreationDate": None, "ModDate": None},
     }
     content = io.BytesIO()
-    with drawing(chosen):
-        figure.savefig(content, format=name, dpi=chosen.dpi, metadata=by_format[name])
+    with drawing(style):
+        figure.savefig(content, format=name, dpi=style.dpi, metadata=by_format[name])
     return content.getvalue()
 
 
-def write_chart(figure: Figure, path: Path, style: PageStyle | None = None, *, title: str = "") -> Path:
+def write_chart(figure: Figure, path: Path, style: PageStyle = PAGE, *, title: str = "") -> Path:
     """Write a figure.
 
     Args:
@@ -276,12 +313,4 @@ def write_chart(figure: Figure, path: Path, style: PageStyle | None = None, *, t
     Raises:
         ChartError: If the suffix is none of png, svg, pdf, or the file can't be written.
     """
-    from aoi.files import write_bytes
-
-    content = to_bytes(figure, format_of(path), style, title=title)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, content)
-    except OSError as error:
-        raise ChartError(f"{path} can't be written ({error.strerror or error})") from error
-    return path
+    return write_page(path, to_bytes(figure, format_of(path), style, title=title), ChartError)

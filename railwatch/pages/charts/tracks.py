@@ -13,7 +13,19 @@ from matplotlib.patches import Patch
 
 from aoi.geodesy import local_metres
 from railwatch.pages.charts.frame import Page
-from railwatch.pages.charts.style import BLUE, GREY, LIGHT, PALE, SMALL_PT, PageStyle, drawing, wrapped
+from railwatch.pages.charts.style import (
+    BLUE,
+    GREY,
+    LIGHT,
+    PAGE,
+    PALE,
+    SMALL_PT,
+    PageStyle,
+    drawing,
+    name_panel,
+    say_nothing,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -54,15 +66,12 @@ def track_lengths(area: AreaOfInterest) -> dict[str, float]:
     return {track.id: float(track.line.length) for track in plane.tracks}
 
 
-def occupied_stretches(
-    area: AreaOfInterest, boxes: gpd.GeoDataFrame, *, coupled_m: float = COUPLED_M
-) -> dict[str, tuple[Stretch, ...]]:
+def occupied_stretches(area: AreaOfInterest, boxes: gpd.GeoDataFrame) -> dict[str, tuple[Stretch, ...]]:
     """Return the stretches of track that the boxes of a scene occupy.
 
     Args:
         area: With tracks, in longitude and latitude.
         boxes: As a store keeps them: rectangles with a CRS, their ``track``, and whether each ``counted``.
-        coupled_m: Boxes with a smaller gap are one stretch.
 
     Returns:
         For every track of the area its stretches in metres from its beginning, in order.
@@ -76,7 +85,7 @@ def occupied_stretches(
     for track in plane.tracks:
         shapes = moved.geometry[moved["track"] == track.id].to_numpy()
         ends = [_shadow(shape, track.line) for shape in shapes]
-        found[track.id] = _joined(ends, coupled_m)
+        found[track.id] = _joined(ends)
     return found
 
 
@@ -114,10 +123,10 @@ def _shadow(shape: shapely.Geometry, line: shapely.LineString) -> Stretch:
     return float(along.min()), float(along.max())
 
 
-def _joined(stretches: Sequence[Stretch], gap: float) -> tuple[Stretch, ...]:
+def _joined(stretches: Sequence[Stretch]) -> tuple[Stretch, ...]:
     joined: list[list[float]] = []
     for begin, end in sorted(stretches):
-        if joined and begin - joined[-1][1] <= gap:
+        if joined and begin - joined[-1][1] <= COUPLED_M:
             joined[-1][1] = max(joined[-1][1], end)
         else:
             joined.append([begin, end])
@@ -129,7 +138,7 @@ def draw_tracks(
     lengths: Mapping[str, float],
     observations: Sequence[TrackOccupation],
     credits: str = "",
-    style: PageStyle | None = None,
+    style: PageStyle = PAGE,
     *,
     where: tuple[float, float] | None = None,
 ) -> Figure:
@@ -143,7 +152,6 @@ def draw_tracks(
         style: Size and type.
         where: Longitude and latitude of the place.
     """
-    chosen = style or PageStyle()
     ordered = sorted(observations, key=lambda observation: observation.when)
     columns = 1 if len(lengths) <= 2 else 2
     rows = max(-(-len(lengths) // columns), 1)
@@ -157,9 +165,9 @@ def draw_tracks(
         f"The latest {len(ordered)} of {len(ordered) + left_out} images are drawn." if left_out else "",
         credits,
     ]
-    with drawing(chosen):
+    with drawing(style):
         page = Page(
-            chosen,
+            style,
             rows * (panel + _ROOM_MM) + 3.0,
             title,
             "Stretches of track where freight cars stood, by date",
@@ -177,8 +185,7 @@ def draw_tracks(
         if not lengths or not ordered:
             axes = page.axes(4.0, height)
             axes.axis("off")
-            reason = "the area has no track lines" if not lengths else "no image in this period"
-            axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color=GREY)
+            say_nothing(axes, "no image in this period" if lengths else "the area has no track lines")
         page.legend(
             [
                 Patch(facecolor=BLUE, label="freight cars"),
@@ -223,16 +230,4 @@ def _draw_track(
     axes.tick_params(axis="x", labelsize=SMALL_PT - 0.4)
     axes.locator_params(axis="x", nbins=6)
     axes.spines["left"].set_visible(False)
-    name = wrapped(f"{track}, {length:.0f} m", width_mm, SMALL_PT + 0.6)[0]
-    axes.annotate(
-        name,
-        (0.0, 1.0),
-        xycoords="axes fraction",
-        xytext=(0.0, 2.0),
-        textcoords="offset points",
-        fontsize=SMALL_PT + 0.6,
-        fontweight="bold",
-        va="bottom",
-        annotation_clip=False,
-        parse_math=False,
-    )
+    name_panel(axes, wrapped(f"{track}, {length:.0f} m", width_mm, SMALL_PT + 0.6)[0], 0.0, 2.0)

@@ -8,7 +8,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from railwatch.pages.charts.frame import Page
-from railwatch.pages.charts.style import BLACK, BLUE, GREY, ORANGE, SKY, SMALL_PT, PageStyle, drawing
+from railwatch.pages.charts.style import BLACK, BLUE, GREY, ORANGE, PAGE, SKY, SMALL_PT, PageStyle, drawing
 from railwatch.words import CAR_TYPES, number
 
 if TYPE_CHECKING:
@@ -28,14 +28,13 @@ _LOOK = {
 }
 
 
-def draw_types(history: History, style: PageStyle | None = None) -> Figure:
+def draw_types(history: History, style: PageStyle = PAGE) -> Figure:
     """Draw how many cars of each type stood there, on the newest forty images that tell, newest first.
 
     Args:
         history: What to draw; its observations carry the counts by type.
         style: Size and type.
     """
-    chosen = style or PageStyle()
     told = sorted(
         (
             one
@@ -49,9 +48,9 @@ def draw_types(history: History, style: PageStyle | None = None) -> Figure:
     )
     shown = told[: -MOST_IMAGES - 1 : -1]
     longest = max((float(one.count or 0) for one in shown), default=1.0)
-    with drawing(chosen):
+    with drawing(style):
         page = Page(
-            chosen,
+            style,
             max(len(shown), 2) * _ROW_MM + 6.0,
             history.title,
             f"Freight cars by type on {_images(len(shown), len(told))}",

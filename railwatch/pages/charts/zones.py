@@ -16,12 +16,17 @@ from railwatch.pages.charts.style import (
     LIGHT,
     METHOD_MARKS,
     OTHER_METHOD,
+    PAGE,
     SMALL_PT,
     PageStyle,
+    broken_line,
     count_axis,
     date_axis,
     drawing,
+    name_panel,
     number_of,
+    say_nothing,
+    sign_of,
     wrapped,
 )
 
@@ -39,7 +44,7 @@ _ROOM_MM = 9.0
 def draw_zones(
     history: History,
     titles: Mapping[str, str] | None = None,
-    style: PageStyle | None = None,
+    style: PageStyle = PAGE,
     *,
     gap_days: float = GAP_DAYS,
 ) -> Figure:
@@ -52,7 +57,6 @@ def draw_zones(
         style: Size and type.
         gap_days: Longest time between two observations that a line may cross.
     """
-    chosen = style or PageStyle()
     first, last = history.span()
     shown = [one for one in history.observations if first <= one.datetime.date() <= last]
     names = (
@@ -70,11 +74,11 @@ def draw_zones(
     columns = 1 if len(names) <= 1 else 2
     rows = max(-(-len(names) // columns), 1)
     methods = list(dict.fromkeys(method_of(one) for one in shown if one.zones))
-    with drawing(chosen):
+    with drawing(style):
         key = event_key(history.events, first, last)
         flags_mm = 4.0 if key else 0.0
         page = Page(
-            chosen,
+            style,
             rows * (_PANEL_MM + _ROOM_MM) + 4.0 + flags_mm,
             history.title,
             "Freight cars by zone; bars are 90% intervals; all panels on one scale",
@@ -109,9 +113,7 @@ def draw_zones(
             axes = page.axes(5.0, height)
             date_axis(axes, first, last)
             axes.set_yticks([])
-            axes.text(
-                0.5, 0.5, "no counts by zone", transform=axes.transAxes, ha="center", va="center", color=GREY
-            )
+            say_nothing(axes, "no counts by zone")
         page.legend(_legend(methods, any(one.abstained for one in shown)), 4)
         return page.figure
 
@@ -119,18 +121,7 @@ def draw_zones(
 def _name(axes: Axes, title: str, width_mm: float, *, above_flags: bool) -> None:
     lines = wrapped(title, width_mm, (SMALL_PT + 0.6) * 1.2)
     text = lines[0] if len(lines) == 1 else lines[0].rstrip(" ,;") + " \u2026"
-    axes.annotate(
-        text,
-        (0.0, 1.0),
-        xycoords="axes fraction",
-        xytext=(2.0, 13.0 if above_flags else 2.5),
-        textcoords="offset points",
-        fontsize=SMALL_PT + 0.6,
-        fontweight="bold",
-        va="bottom",
-        annotation_clip=False,
-        parse_math=False,
-    )
+    name_panel(axes, text, 2.0, 13.0 if above_flags else 2.5)
     axes.spines["bottom"].set_color(LIGHT)
 
 
@@ -142,14 +133,7 @@ def _draw_method(axes: Axes, members: list[Observation], zone: str, gap_days: fl
     y = np.array([one.zones[zone]["count"] for one in members], dtype=float)
     low = np.array([one.zones[zone].get("count_low", value) for one, value in zip(members, y, strict=True)])
     high = np.array([one.zones[zone].get("count_high", value) for one, value in zip(members, y, strict=True)])
-    breaks = np.flatnonzero(np.diff(x) > gap_days) + 1
-    axes.plot(
-        np.insert(x, breaks, np.nan),
-        np.insert(y, breaks, np.nan),
-        color=mark.colour,
-        linewidth=0.6,
-        alpha=0.5,
-    )
+    broken_line(axes, x, y, gap_days, color=mark.colour, linewidth=0.6, alpha=0.5)
     axes.vlines(x, low, high, color=mark.colour, linewidth=0.8, alpha=0.6)
     axes.plot(
         x,
@@ -166,20 +150,7 @@ def _draw_method(axes: Axes, members: list[Observation], zone: str, gap_days: fl
 
 
 def _legend(methods: Sequence[str], abstained: bool) -> list[Line2D]:
-    marks = [METHOD_MARKS.get(method, OTHER_METHOD) for method in methods]
-    handles = [
-        Line2D(
-            [],
-            [],
-            linestyle="none",
-            marker=mark.marker,
-            color=mark.colour,
-            markerfacecolor=mark.face,
-            markersize=mark.size,
-            label=mark.label,
-        )
-        for mark in marks
-    ]
+    handles = [sign_of(METHOD_MARKS.get(method, OTHER_METHOD)) for method in methods]
     if abstained:
         handles.append(
             Line2D([], [], linestyle="none", marker="x", color=GREY, markersize=4, label="no answer")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,9 +14,8 @@ from railwatch import words
 from railwatch.errors import StoreError
 from railwatch.history.history import is_sentinel
 from railwatch.history.words import count_of, interval
-from railwatch.pages.pictures import font
-from railwatch.pages.pictures.boxes import round_length
-from railwatch.pages.report.evidence import EvidenceFile, evidence_file, ground_steps, reviewer_of
+from railwatch.pages.pictures import font, scale_bar
+from railwatch.pages.report.evidence import EvidenceFile, evidence_file, metres_and_north, reviewer_of
 from railwatch.pages.where import Coordinates, locator_image, whereabouts
 
 if TYPE_CHECKING:
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from railwatch.store.georeference import Georeference
     from railwatch.store.store import Store
 
-__all__ = ["before_after"]
 
 _LONGEST_PX = 1600
 _BAND_PX, _GAP_PX, _MARGIN_PX, _WHERE_PX = 76, 16, 20, 72
@@ -146,17 +143,13 @@ def _say_where(page: Image.Image, here: Coordinates) -> None:
 
 def _draw_scale(page: Image.Image, panel: Georeference) -> None:
     """A scale bar, and an arrow to the north, in the lower right corner."""
-    east, south = ground_steps(panel)
-    metres = round_length(panel.size[0] * math.hypot(*east) / 5.0)
+    metres_a_pixel, up = metres_and_north(panel)
+    length, label = scale_bar(panel.size[0] * metres_a_pixel / 5.0)
     draw, base = ImageDraw.Draw(page), page.height - _MARGIN_PX - 14
     right = page.width - _MARGIN_PX - 40
-    left = right - metres / math.hypot(*east)
+    left = right - length / metres_a_pixel
     draw.line([(left, base), (right, base)], fill="#222222", width=4)
-    label = f"{metres / 1000:g} km" if metres >= 1000 else f"{metres:g} m"
     draw.text(((left + right) / 2.0, base - 8), label, "#222222", font(15), "mb")
-    # Pixels to go for a metre north: the picture's axes on the ground, turned around.
-    up = np.linalg.solve(np.column_stack([east, south]), np.array([0.0, 1.0]))
-    up /= max(float(np.hypot(*up)), 1e-12)
     middle, side = np.array([page.width - _MARGIN_PX - 12.0, base - 14.0]), np.array([-up[1], up[0]])
     head = middle + 18.0 * up
     draw.line([tuple(middle - 18.0 * up), tuple(head)], fill="#222222", width=2)

@@ -35,6 +35,7 @@ from pyproj import Transformer
 from aoi import AreaOfInterest
 from aoi.files import write_bytes
 from geo import Scene, box_corners
+from railwatch.pages.pictures import rings, scale_bar
 from railwatch.pages.where import Coordinates, locator_image, whereabouts
 from railwatch.store.georeference import Georeference, placement_of
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from detector.wagons.detections import Detections
     from railwatch.store.observation import Observation
 
-__all__ = ["MAX_BYTES", "render", "round_length", "without_drawings", "write_overlay"]
 
 MAX_BYTES = 1_000_000
 """The largest picture, in bytes."""
@@ -313,9 +313,8 @@ def _fill(axes: Axes, shape: shapely.Geometry, **style: Any) -> None:
     for part in getattr(shape, "geoms", [shape]):
         if not isinstance(part, shapely.Polygon) or part.is_empty:
             continue
-        rings = [part.exterior, *part.interiors]
         outline = Outline.make_compound_path(
-            *(Outline(np.asarray(ring.coords)[:, :2], closed=True) for ring in rings)
+            *(Outline(np.asarray(ring.coords)[:, :2], closed=True) for ring in rings(part))
         )
         axes.add_patch(PathPatch(outline, **style))
 
@@ -324,7 +323,7 @@ def _draw_scale(axes: Axes, scene: Scene, view: _SceneWindow) -> None:
     """Draw a scale bar of a round length in the lower right corner."""
     x0, y0, x1, y1 = view.window
     gsd = scene.ground_metrics().gsd_xy_at(((x0 + x1) / 2, (y0 + y1) / 2))[0]
-    length = round_length((x1 - x0) * gsd / 5)
+    length, label = scale_bar((x1 - x0) * gsd / 5)
     pixels = length / gsd
     gap = 14 / view.zoom
     right, y = x1 - gap, y1 - gap
@@ -332,7 +331,6 @@ def _draw_scale(axes: Axes, scene: Scene, view: _SceneWindow) -> None:
     axes.plot(
         [right - pixels, right], [y, y], color="white", linewidth=3, solid_capstyle="butt", path_effects=halo
     )
-    label = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     axes.annotate(
         label,
         (right - pixels / 2, y),
@@ -344,12 +342,6 @@ def _draw_scale(axes: Axes, scene: Scene, view: _SceneWindow) -> None:
         color="white",
         path_effects=[withStroke(linewidth=2.5, foreground="#000000A0")],
     )
-
-
-def round_length(metres: float) -> float:
-    """Return the longest of 1, 2, 5 times a power of ten that isn't longer."""
-    power = 10.0 ** math.floor(math.log10(max(metres, 1e-6)))
-    return max(step * power for step in (1.0, 2.0, 5.0) if step * power <= metres * (1 + 1e-9))
 
 
 def _draw_north(axes: Axes, scene: Scene, view: _SceneWindow) -> None:

@@ -24,8 +24,8 @@ from shapely.ops import substring
 
 from geo.ground_metric import apply_affine
 from geo.sentinel2.chip import PIXEL_M
-from railwatch.pages.pictures import font
-from railwatch.pages.pictures.boxes import MAX_BYTES, round_length
+from railwatch.pages.pictures import font, rings, scale_bar
+from railwatch.pages.pictures.boxes import MAX_BYTES
 from railwatch.pages.where import Coordinates, locator_image, whereabouts
 from railwatch.store.georeference import Georeference
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from geo.sentinel2.time_series import DatedImage
     from railwatch.store.observation import Observation
 
-__all__ = ["render"]
 
 Picture = NDArray[np.uint8]
 Plane = NDArray[np.float32]
@@ -126,18 +125,12 @@ def _outlines(site: Site, area: AreaOfInterest) -> dict[str, list[NDArray[np.flo
 
     def placed(shape: shapely.Geometry) -> list[NDArray[np.float64]]:
         moved = shapely.transform(shape, lambda xy: apply_affine(to_pixels, xy))
-        parts = shapely.get_parts(moved)
-        rings = [ring for part in parts for ring in _rings(part)]
-        return [shapely.get_coordinates(ring) for ring in rings]
+        return [shapely.get_coordinates(ring) for part in shapely.get_parts(moved) for ring in rings(part)]
 
     return {
         "boundary": placed(plane.boundary),
         "tracks": [line for track in plane.tracks for line in placed(track.line)],
     }
-
-
-def _rings(part: shapely.Geometry) -> Sequence[shapely.Geometry]:
-    return [part.exterior, *part.interiors] if isinstance(part, shapely.Polygon) else [part]
 
 
 def _view(site: Site, boundary: Sequence[NDArray[np.float64]]) -> _ChipWindow:
@@ -293,18 +286,12 @@ def _north(draw: ImageDraw.ImageDraw, view: _ChipWindow) -> None:
 
 
 def _scale(draw: ImageDraw.ImageDraw, view: _ChipWindow) -> None:
-    length = round_length(view.columns * PIXEL_M / 3)
+    length, label = scale_bar(view.columns * PIXEL_M / 3)
     wide = length / PIXEL_M * view.zoom
     right, y = view.size[0] - 12, view.size[1] - 12
     draw.rectangle([right - wide - 1, y - 2, right + 1, y + 3], fill="black")
     draw.rectangle([right - wide, y - 1, right, y + 2], fill="white")
-    _text(
-        draw,
-        (right - wide / 2, y - 5),
-        f"{length:g} m" if length < 1000 else f"{length / 1000:g} km",
-        12,
-        anchor="mb",
-    )
+    _text(draw, (right - wide / 2, y - 5), label, 12, anchor="mb")
 
 
 def _text(

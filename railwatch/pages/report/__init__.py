@@ -10,6 +10,6 @@ scenes, draw nothing without JavaScript, and give neither print, nor keyboard, n
 from __future__ import annotations
 
 from railwatch.errors import ReportError
-from railwatch.pages.report.build import Written, build_report, write_report
+from railwatch.pages.report.build import Written, write_report
 
-__all__ = ["ReportError", "Written", "build_report", "write_report"]
+__all__ = ["ReportError", "Written", "write_report"]

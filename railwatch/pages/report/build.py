@@ -18,15 +18,15 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from aoi.files import write_bytes
+from railwatch import words
 from railwatch.config import RunConfig
 from railwatch.errors import ReportError
-from railwatch.history import RANK
 from railwatch.history.history import Event
 from railwatch.history.sources import Sources
+from railwatch.pages import write_page
 from railwatch.pages.charts.frame import numbered
 from railwatch.pages.charts.series import GAP_DAYS
-from railwatch.pages.report import words
+from railwatch.pages.report import words as page_words
 from railwatch.pages.report.chart_svg import legend_of, plots_of
 from railwatch.pages.report.facts import (
     budget_rows,
@@ -40,7 +40,7 @@ from railwatch.pages.report.facts import (
     trust_tables,
     zone_titles,
 )
-from railwatch.pages.report.gather import Entry, ReportedArea, gather
+from railwatch.pages.report.gather import ReportedArea, gather
 from railwatch.pages.report.graphics import EncodedPicture, encode
 from railwatch.pages.report.parts import (
     citation_of,
@@ -63,7 +63,6 @@ from railwatch.version import __version__
 if TYPE_CHECKING:
     from railwatch.pages.claims import Assumptions, ClaimsPage
 
-__all__ = ["Written", "build_report", "write_report"]
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +151,7 @@ def write_report(
     pictures = {id: replace(one, placement=files[id].placement) for id, one in pictures.items()}
     # A lone surrogate in a name from a foreign store has no UTF-8; it becomes a question mark.
     pages = claims_of(sources, places, claims, assumptions, settings)
-    page = build_report(
+    page = _page(
         places,
         pictures,
         settings,
@@ -162,11 +161,7 @@ def write_report(
         sheets={place.key: sheet_of(place, files) for place in places},
     )
     content = page.encode("utf-8", "replace")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(out, content)
-    except OSError as error:
-        raise ReportError(f"{out} can't be written ({error.strerror or error})") from error
+    write_page(out, content, ReportError)
     return Written(
         path=out,
         size_bytes=len(content),
@@ -193,33 +188,26 @@ def _warnings(
         yield f"The report is {size_bytes / 1e6:.0f} MB, which some mail servers refuse."
 
 
-def build_report(
+def _page(
     places: Sequence[ReportedArea],
     pictures: Mapping[str, EncodedPicture],
     config: RunConfig,
     *,
-    claims: Mapping[str, ClaimsPage] | None = None,
-    generated: datetime | None = None,
-    overlays: Mapping[str, Markup] | None = None,
-    sheets: Mapping[str, Markup] | None = None,
+    claims: Mapping[str, ClaimsPage],
+    generated: datetime,
+    overlays: Mapping[str, Markup],
+    sheets: Mapping[str, Markup],
 ) -> str:
-    """Return the page.
+    """Return the page as HTML; the same input gives the same text.
 
-    Args:
-        places: What it is about, at least one.
-        pictures: The evidence by observation id.
-        config: The settings, for the title.
-        claims: Public claims beside the counts, by key of the place.
-        generated: When it was made; the only thing that isn't in the store.
-        overlays: Outlines over the pictures, by key of the entry.
-        sheets: The map sheet of each place, by its key.
-
-    Returns:
-        HTML; the same input gives the same text.
+    Pictures come by observation id, claims and map sheets by key of the place, outlines over the pictures by
+    key of the entry.
     """
     single = len(places) == 1
     css, js = _asset("report.css"), _asset("report.js")
-    title = words.headline(places[0]) if single else f"Freight cars at {words.spelled(len(places))} places"
+    title = (
+        page_words.headline(places[0]) if single else f"Freight cars at {words.spelled(len(places))} places"
+    )
     observations = [one for place in places for one in place.observations]
     return (
         _environment()
@@ -229,8 +217,8 @@ def build_report(
             plots={place.key: plots_of(place) for place in places},
             legends={place.key: legend_of(place) for place in places},
             pictures=pictures,
-            overlays=overlays or {},
-            sheets=sheets or {},
+            overlays=overlays,
+            sheets=sheets,
             where={place.key: where_is(place) for place in places},
             downloads={place.key: downloads_of(place) for place in places},
             citations={place.key: citation_of(place) for place in places},
@@ -248,15 +236,15 @@ def build_report(
             policy=_policy(css, js),
             version=__version__,
             generated=generated,
-            generated_iso="" if generated is None else iso(generated),
+            generated_iso=iso(generated),
             data={place.key: place_data(place) for place in places},
             occupied={
                 place.key: any(one.record.length_m is not None for one in place.entries) for place in places
             },
             settings=config.baseline.verdict_settings(),
-            claims=claims or {},
+            claims=claims,
             methods={one.record.method for place in places for one in (*place.entries, *place.ceilings)},
-            calibrations=[words.calibration(line) for place in places for line in place.calibrations],
+            calibrations=[page_words.calibration(line) for place in places for line in place.calibrations],
             limitations=limitations(places),
             imagery=imagery(observations),
             copernicus=copernicus(observations),
@@ -288,7 +276,7 @@ def _by_importance(places: Sequence[ReportedArea]) -> list[str]:
     foremost = {place.headline.key for place in places if place.headline is not None}
     latest = {place.latest.key for place in places if place.latest is not None}
     cards.sort(key=lambda card: card.observation.datetime, reverse=True)
-    cards.sort(key=lambda card: -rank(card.entry))
+    cards.sort(key=lambda card: -card.entry.rank)
     cards.sort(key=lambda card: (card.entry.key not in foremost, card.entry.key not in latest))
     return list(dict.fromkeys(str(card.picture_of) for card in cards))
 
@@ -296,11 +284,6 @@ def _by_importance(places: Sequence[ReportedArea]) -> list[str]:
 def _missing_pictures(place: ReportedArea, pictures: Mapping[str, EncodedPicture]) -> int:
     wanted = {card.picture_of for card in place.cards if card.picture_of is not None}
     return len(wanted - set(pictures))
-
-
-def rank(entry: Entry) -> int:
-    """Return how high a verdict an entry has, for sorting; -2 for none."""
-    return RANK[entry.verdict.verdict] if entry.verdict is not None and entry.record.value is not None else -2
 
 
 def _description(places: Sequence[ReportedArea]) -> str:
@@ -321,13 +304,13 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        n=_coordinate, g=lambda value: f"{value:g}", metres=metres, unbracketed=lambda text: text.strip("[]")
+        g=lambda value: f"{value:g}", metres=metres, unbracketed=lambda text: text.strip("[]")
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
     environment.globals.update(
         words=words,
+        say=page_words,
         iso=iso,
-        rank=rank,
         events_of=_events,
         gap_days=GAP_DAYS,
         locator=locator,
@@ -357,15 +340,9 @@ def _asset(name: str) -> str:
 
 def _policy(css: str, js: str) -> str:
     """Return the content security policy: nothing from the network, only our own style and script."""
-    return "; ".join(
-        (
-            "default-src 'none'",
-            "img-src data:",
-            f"style-src {_source_hash(css)}",
-            f"script-src {_source_hash(js)}",
-            "base-uri 'none'",
-            "form-action 'none'",
-        )
+    return (
+        f"default-src 'none'; img-src data:; style-src {_source_hash(css)}; script-src {_source_hash(js)}; "
+        "base-uri 'none'; form-action 'none'"
     )
 
 
@@ -393,8 +370,3 @@ def _default_comparison(place: ReportedArea) -> tuple[str, str]:
         return keys[0], keys[min(1, len(keys) - 1)]
     before = [one for one in with_picture[:position] if one.record.value is not None]
     return (before[-1].key if before else keys[position - 1]), keys[position]
-
-
-def _coordinate(value: float) -> str:
-    """Return a coordinate with two decimals at most."""
-    return f"{float(value):.2f}".rstrip("0").rstrip(".") or "0"

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -20,17 +19,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from railwatch import words
 from railwatch.pages.charts import style as chart_style
-from railwatch.pages.charts.marks import publisher_marks
+from railwatch.pages.charts.marks import Key, publisher_marks
 from railwatch.pages.charts.series import SeriesFrame, draw_series, frame_of, legend_keys
 from railwatch.pages.charts.style import to_bytes
-from railwatch.pages.report import words
+from railwatch.pages.report import words as page_words
 from railwatch.pages.report.graphics import Drawing, Part, element, grouped, numbers_of, rounded
 
 if TYPE_CHECKING:
     from railwatch.pages.report.gather import Entry, ReportedArea
 
-__all__ = ["LegendEntry", "legend_of", "plots_of"]
 
 WIDTHS_PT: Mapping[str, tuple[float, int]] = {
     "narrow": (235.0, 0),
@@ -42,23 +41,14 @@ WIDTHS_PT: Mapping[str, tuple[float, int]] = {
 _HALO_PT = 9.0
 
 
-@dataclass(frozen=True)
-class LegendEntry:
-    """An entry of the page's legend: what a mark looks like, what it means, and what it hides."""
-
-    icon: Markup
-    label: str
-    hides: str
-
-
 def plots_of(place: ReportedArea) -> Markup:
     """Return the chart of a place at every width, as SVG elements one after the other."""
     return Markup("\n").join(_plot(place, name, *width) for name, width in WIDTHS_PT.items())
 
 
-def legend_of(place: ReportedArea) -> list[LegendEntry]:
-    """Return the legend of a place's chart, with the very symbols that the chart has."""
-    return [LegendEntry(_icon(one.handle), one.label, one.hides) for one in legend_keys(place.history)]
+def legend_of(place: ReportedArea) -> list[tuple[Markup, Key]]:
+    """Return the legend of a place's chart, each entry with the very symbol that the chart has."""
+    return [(_icon(one.handle), one) for one in legend_keys(place.history)]
 
 
 # ---- the whole -----------------------------------------------------------------------------------
@@ -116,34 +106,27 @@ class _SeriesDrawing(Drawing):
 
     def _definitions(self, key: str) -> Markup:
         frame = self.frame
-        wide, x, y = frame.right - frame.left, rounded(frame.left), rounded(frame.top)
-        plot = element(
-            "rect",
-            {"x": x, "y": y, "width": rounded(wide), "height": rounded(frame.floor - frame.top)},
-        )
-        loose = element(
-            "rect",
-            {
-                "x": rounded(frame.left - 6.0),
-                "y": "0",
-                "width": rounded(wide + 12.0),
-                "height": rounded(frame.height),
-            },
-        )
+        left, wide = frame.left, frame.right - frame.left
         return Markup(
-            '<defs><clipPath id="clip-{0}">{1}</clipPath><clipPath id="loose-{0}">{2}</clipPath>'
+            '<defs><clipPath id="clip-{0}"><rect x="{1}" y="{2}" width="{3}" height="{4}"/></clipPath>'
+            '<clipPath id="loose-{0}"><rect x="{5}" y="0" width="{6}" height="{7}"/></clipPath>'
             '<pattern id="hatch-{0}" width="4" height="4" patternUnits="userSpaceOnUse">'
             '<path class="hatch" d="M-1,1L1,-1M0,4L4,0M3,5L5,3"/></pattern>'
             '<pattern id="unseen-{0}" width="6" height="6" patternUnits="userSpaceOnUse">'
             '<path class="hatch-unseen" d="M-1,5L1,7M0,0L6,6M5,-1L7,1"/></pattern></defs>'
-        ).format(key, plot, loose)
+        ).format(
+            key,
+            *map(rounded, (left, frame.top, wide, frame.floor - frame.top)),
+            *map(rounded, (left - 6.0, wide + 12.0, frame.height)),
+        )
 
     def _stretched(self, beginnings: Sequence[str], key: str) -> list[Markup]:
         """Parts whose geometry is time and count: the script stretches their group as one."""
         found = []
         for beginning in beginnings:
             for gid, group in self.named(beginning):
-                kind, more = _KINDS.get(gid) or _KINDS[gid.split(".")[0]], {}
+                # The parts of a look-back are kinds of their own.
+                kind, more = gid.replace(".", "-") if gid.startswith("window") else gid.split(".")[0], {}
                 if kind == "ceiling":
                     kind = "ceiling-area" if gid.endswith(".area") else "ceiling-edge"
                 if kind in _HATCHED:
@@ -222,14 +205,12 @@ class _SeriesDrawing(Drawing):
     def _looks(self, place: ReportedArea) -> Markup:
         ticks = []
         for number, entry in enumerate(place.numbered, start=1):
-            group = self.groups.get(f"look.{number}")
-            for part in self.parts(group):
+            for part in self.parts(self.groups.get(f"look.{number}")):
                 ticks.append(part.markup("look", more={"data-key": entry.key}))
         return grouped("looks", ticks)
 
     def _window_label(self) -> Markup:
-        group = self.groups.get("window.label")
-        parts = list(self.parts(group)) if group is not None else []
+        parts = list(self.parts(self.groups.get("window.label")))
         if not parts:
             at = {"class": "window-label", "x": rounded(self.frame.left + 4.0), "display": "none"}
             return element("text", at | {"y": rounded(self.frame.top + 9.0), "font-size": "6.8"})
@@ -240,12 +221,13 @@ class _SeriesDrawing(Drawing):
     def _marks(self, place: ReportedArea) -> Iterator[Markup]:
         publishers = list(publisher_marks(place.history))
         for number, entry in enumerate(place.numbered, start=1):
-            shape = self.groups.get(f"mark.{number}.shape")
-            if shape is None:
-                continue
-            parts = list(self.parts(shape))
-            if parts:
-                yield self._mark(number, entry, parts[0], publishers)
+            shape = next(self._drawn(number, "shape"), None)
+            if shape is not None:
+                yield self._mark(number, entry, shape, publishers)
+
+    def _drawn(self, number: int, part: str) -> Iterator[Part]:
+        """What is drawn of a part of a mark."""
+        return self.parts(self.groups.get(f"mark.{number}.{part}"))
 
     def _mark(self, number: int, entry: Entry, shape: Part, publishers: Sequence[str]) -> Markup:
         record, verdict = entry.record, entry.verdict
@@ -269,12 +251,11 @@ class _SeriesDrawing(Drawing):
             "data-x": rounded(x),
             "data-y": rounded(y),
             "transform": f"translate({rounded(x)},{rounded(y)})",
-            "aria-label": words.spoken(record, verdict),
+            "aria-label": page_words.spoken(record, verdict),
         }
         drawn = [element("circle", {"class": "halo", "r": rounded(_HALO_PT)})]
         for part in ("ring", "outer", "interval", "arrow"):
-            group = self.groups.get(f"mark.{number}.{part}")
-            for one in self.parts(group):
+            for one in self._drawn(number, part):
                 kind_of_part = "ring outer" if part == "outer" else part
                 ends = numbers_of(one.d)[1::2] if part == "interval" else []
                 more = {"data-span": " ".join(rounded(end - y) for end in ends)} if ends else {}
@@ -285,13 +266,13 @@ class _SeriesDrawing(Drawing):
     def _labels(self, place: ReportedArea) -> Iterator[Markup]:
         """The words beside the foremost marks, which move with them but are no part of their links."""
         for number, entry in enumerate(place.numbered, start=1):
-            shape = next(self.parts(self.groups.get(f"mark.{number}.shape")), None)
+            shape = next(self._drawn(number, "shape"), None)
             if shape is None:
                 continue
             drawn = [
                 one.markup(kind, dx=-shape.x, dy=-shape.y)
                 for kind in ("leader", "label")
-                for one in self.parts(self.groups.get(f"mark.{number}.{kind}"))
+                for one in self._drawn(number, kind)
                 if one.text or kind == "leader"
             ]
             if drawn:
@@ -300,15 +281,6 @@ class _SeriesDrawing(Drawing):
                 yield element("g", given, Markup("").join(drawn))
 
 
-_KINDS: Mapping[str, str] = {
-    "window.area": "window-area",
-    "window.max": "window-max",
-    "unseen": "unseen",
-    "ceiling": "ceiling",
-    "filtered": "filtered",
-    "join": "join",
-    "expected": "expected",
-}
 _IN_FRONT = ("ceiling.", "filtered.", "window.max", "join.", "expected")
 _HATCHED: Mapping[str, str] = {"unseen": "unseen", "ceiling-area": "hatch"}
 

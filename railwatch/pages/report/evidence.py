@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 from affine import Affine
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from numpy.typing import NDArray
 from PIL import Image
 
 from aoi import AreaOfInterest
 from detector.wagons.rakes import rakes_of
+from geo.ground_metric import apply_affine
 from railwatch import words
 from railwatch.errors import StoreError
 from railwatch.history.history import is_sentinel
-from railwatch.pages.pictures.boxes import round_length
+from railwatch.pages.pictures import rings, scale_bar
 from railwatch.pages.report.graphics import element, grouped, rounded
 from railwatch.store.georeference import Georeference, placement_of
 from railwatch.store.store import EVIDENCE, IMAGE, Store
@@ -33,23 +34,12 @@ if TYPE_CHECKING:
     from railwatch.pages.report.graphics import EncodedPicture
     from railwatch.store.observation import Observation
 
-__all__ = [
-    "EvidenceFile",
-    "area_outlines",
-    "boxes_of",
-    "evidence_file",
-    "furniture",
-    "ground_steps",
-    "map_sheet",
-    "overlay",
-    "reviewer_of",
-]
 
 _MOST_CALLOUTS = 8
 _LEAST_CARS = 3
 _STEPS = tuple(0.4 * sign * step for step in range(4, 31) for sign in (-1, 1))
 """How far above and below a rake its words may stand, in sizes of the type, the nearest first."""
-_KINDS = {"freight": "freight", "locomotive": "locomotive", "coach": "coach"}
+_KINDS = ("freight", "locomotive", "coach")
 
 
 @dataclass(frozen=True)
@@ -138,9 +128,9 @@ def _outlines(boxes: gpd.GeoDataFrame, placement: Georeference) -> Iterator[Mark
     counted = boxes["counted"].to_numpy(bool) if "counted" in boxes else np.ones(len(boxes), bool)
     kinds = np.where((kinds == "freight") & ~counted, "uncounted", kinds)
     for kind in sorted(set(kinds)):
-        name = _KINDS.get(kind, "uncounted")
+        name = kind if kind in _KINDS else "uncounted"
         shapes = boxes.geometry.to_numpy()[kinds == kind]
-        yield element("path", {"class": f"box {name}", "d": "".join(_path(shapes, placement))})
+        yield element("path", {"class": f"box {name}", "d": _path(shapes, placement)})
 
 
 def _callouts(boxes: gpd.GeoDataFrame, placement: Georeference) -> Iterator[Markup]:
@@ -182,14 +172,13 @@ def _callouts(boxes: gpd.GeoDataFrame, placement: Georeference) -> Iterator[Mark
                     "path",
                     {"class": "leader", "d": f"M{rounded(x)},{rounded(y)}L{rounded(x)},{rounded(end)}"},
                 )
-                given = {"x": rounded(left), "y": rounded(base), "font-size": rounded(size)}
-                yield element("text", given, Markup("{}").format(text))
+                yield _text(text, left, base, size)
                 break
 
 
 def _bounds(shape: shapely.Geometry, back: Affine) -> tuple[float, float, float, float]:
     """The rectangle of a shape in the picture's pixels."""
-    corners = np.array([back @ (float(x), float(y)) for x, y in shapely.get_coordinates(shape)])
+    corners = apply_affine(back, shapely.get_coordinates(shape))
     (left, top), (right, below) = corners.min(axis=0), corners.max(axis=0)
     return float(left), float(top), float(right), float(below)
 
@@ -207,21 +196,18 @@ def area_outlines(area: AreaOfInterest, placement: Georeference, *, names: bool 
         names: Name the zones too.
     """
     plane = area.to_crs(placement.crs)
-    drawn = [
-        element(
-            "path", {"class": "tracks", "d": "".join(_path([one.line for one in plane.tracks], placement))}
-        ),
-        element(
-            "path", {"class": "zones", "d": "".join(_path([one.polygon for one in plane.zones], placement))}
-        ),
-        element("path", {"class": "boundary", "d": "".join(_path([plane.boundary], placement))}),
-    ]
+    shapes = {
+        "tracks": [one.line for one in plane.tracks],
+        "zones": [one.polygon for one in plane.zones],
+        "boundary": [plane.boundary],
+    }
+    drawn = [element("path", {"class": kind, "d": _path(each, placement)}) for kind, each in shapes.items()]
     if names:
         back, size = ~Affine(*placement.transform), placement.size[0] / 60.0
         for zone in plane.zones:
-            x, y = back @ (zone.polygon.representative_point().x, zone.polygon.representative_point().y)
-            given = {"class": "zone-name", "x": rounded(x), "y": rounded(y), "font-size": rounded(size)}
-            drawn.append(element("text", {**given, "text-anchor": "middle"}, Markup("{}").format(zone.title)))
+            middle = zone.polygon.representative_point()
+            x, y = back @ (middle.x, middle.y)
+            drawn.append(_text(zone.title, x, y, size, "zone-name", "middle"))
     return grouped("area", drawn)
 
 
@@ -229,29 +215,14 @@ def furniture(placement: Georeference) -> Markup:
     """Return a scale bar and an arrow to the north, for the lower right and the upper right corner."""
     width, height = placement.size
     size = width / 60.0
-    east, north = ground_steps(placement)
-    metres_a_pixel = math.hypot(*east)
-    length = round_length(width * metres_a_pixel / 5.0)
+    metres_a_pixel, up = metres_and_north(placement)
+    length, label = scale_bar(width * metres_a_pixel / 5.0)
     long = length / metres_a_pixel
     right, base = width - size, height - size
-    label = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     bar = [
         element("path", {"class": "bar", "d": f"M{rounded(right - long)},{rounded(base)}H{rounded(right)}"}),
-        element(
-            "text",
-            {
-                "x": rounded(right - long / 2),
-                "y": rounded(base - size * 0.5),
-                "font-size": rounded(size),
-                "text-anchor": "middle",
-            },
-            Markup("{}").format(label),
-        ),
+        _text(label, right - long / 2, base - size * 0.5, size, anchor="middle"),
     ]
-    # The pixel direction in which one goes north: the picture's axes in metres, turned around.
-    matrix = np.array([[east[0], north[0]], [east[1], north[1]]])
-    up = np.linalg.solve(matrix, np.array([0.0, 1.0]))
-    up = up / max(float(np.hypot(*up)), 1e-12)
     x, y = width - 2.0 * size, 2.4 * size
     tail, head = np.array([x, y]) - up * size, np.array([x, y]) + up * size
     side = np.array([-up[1], up[0]]) * size * 0.35
@@ -262,22 +233,15 @@ def furniture(placement: Georeference) -> Markup:
         f"L{rounded(wing[0] - side[0])},{rounded(wing[1] - side[1])}"
     )
     at = np.array([x, y]) + up * size * 1.7
-    letter = {
-        "x": rounded(at[0]),
-        "y": rounded(at[1] + size * 0.35),
-        "font-size": rounded(size),
-        "text-anchor": "middle",
-    }
-    return grouped(
-        "furniture", [*bar, element("path", {"class": "north", "d": d}), element("text", letter, Markup("N"))]
-    )
+    letter = _text("N", at[0], at[1] + size * 0.35, size, anchor="middle")
+    return grouped("furniture", [*bar, element("path", {"class": "north", "d": d}), letter])
 
 
-def ground_steps(placement: Georeference) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the metres east and north of a step to the next pixel: to the right, and down.
+def metres_and_north(placement: Georeference) -> tuple[float, NDArray[np.float64]]:
+    """Return the metres of a pixel, and the direction (2,) in pixels in which one goes north.
 
     Args:
-        placement: Where a picture lies; the steps are those at its middle.
+        placement: Where a picture lies; both are those at its middle.
     """
     from pyproj import Transformer
 
@@ -291,7 +255,10 @@ def ground_steps(placement: Georeference) -> tuple[NDArray[np.float64], NDArray[
     (lon, lat), right, down = [degrees.transform(*corner) for corner in corners]
     degree = math.pi / 180.0 * 6_371_008.8
     scale = np.array([degree * math.cos(math.radians(lat)), degree])
-    return (np.array(right) - (lon, lat)) * scale, (np.array(down) - (lon, lat)) * scale
+    east, south = (np.array(right) - (lon, lat)) * scale, (np.array(down) - (lon, lat)) * scale
+    # The picture's axes in metres, turned around.
+    up = np.linalg.solve(np.column_stack([east, south]), np.array([0.0, 1.0]))
+    return math.hypot(*east), up / max(float(np.hypot(*up)), 1e-12)
 
 
 def _credit(card: Card, placement: Georeference) -> Markup:
@@ -301,13 +268,19 @@ def _credit(card: Card, placement: Georeference) -> Markup:
         parts.append(f"contains modified Copernicus Sentinel data {one.datetime.year}")
     width, height = placement.size
     size = width / 62.0
+    text = "  ·  ".join(part for part in parts if part)
+    return _text(text, size * 0.6, height - size * 0.7, size, "credit")
+
+
+def _text(text: str, x: float, y: float, size: float, kind: str = "", anchor: str = "") -> Markup:
     given = {
-        "class": "credit",
-        "x": rounded(size * 0.6),
-        "y": rounded(height - size * 0.7),
+        "class": kind,
+        "x": rounded(x),
+        "y": rounded(y),
         "font-size": rounded(size),
+        "text-anchor": anchor,
     }
-    return element("text", given, Markup("{}").format("  ·  ".join(part for part in parts if part)))
+    return element("text", given, escape(text))
 
 
 def reviewer_of(observation: Observation) -> str:
@@ -319,21 +292,17 @@ def reviewer_of(observation: Observation) -> str:
     return f"outlines reviewed by {review['reviewer']}{when}"
 
 
-def _path(shapes: Iterable[shapely.Geometry], placement: Georeference) -> Iterator[str]:
+def _path(shapes: Iterable[shapely.Geometry], placement: Georeference) -> str:
     """Geometries of the map as a path in the picture's pixels, in tenths."""
     back = ~Affine(*placement.transform)
-    for shape in shapes:
-        for part in shapely.get_parts(shape):
-            rings = [part.exterior, *part.interiors] if isinstance(part, shapely.Polygon) else [part]
-            for ring in rings:
-                points = [back @ (float(x), float(y)) for x, y in shapely.get_coordinates(ring)]
-                closed = isinstance(part, shapely.Polygon)
-                if len(points) > 1:
-                    yield (
-                        "M"
-                        + "L".join(f"{x:.1f},{y:.1f}" for x, y in (points[:-1] if closed else points))
-                        + ("Z" if closed else "")
-                    )
+    drawn = []
+    for part in shapely.get_parts(list(shapes)):
+        closed = isinstance(part, shapely.Polygon)
+        for ring in rings(part):
+            points = [f"{x:.1f},{y:.1f}" for x, y in apply_affine(back, shapely.get_coordinates(ring))]
+            if len(points) > 1:
+                drawn.append(f"M{'L'.join(points[:-1])}Z" if closed else f"M{'L'.join(points)}")
+    return "".join(drawn)
 
 
 def map_sheet(place: ReportedArea, card: Card, picture: EncodedPicture, file: EvidenceFile) -> Markup:

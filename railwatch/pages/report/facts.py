@@ -14,9 +14,10 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from railwatch import words
 from railwatch.history.history import is_sentinel
 from railwatch.history.record import PLANETSCOPE_OCCUPANCY, method_of
-from railwatch.pages.report import words
+from railwatch.pages.report import words as page_words
 from railwatch.store.observation import Observation
 from railwatch.version import __version__
 
@@ -24,20 +25,6 @@ if TYPE_CHECKING:
     from railwatch.pages.report.gather import ReportedArea
     from railwatch.store.observation import Observation
 
-__all__ = [
-    "TrustRow",
-    "TrustTable",
-    "budget_rows",
-    "copernicus",
-    "count_rows",
-    "imagery",
-    "limitations",
-    "made_with",
-    "metres",
-    "provenance_rows",
-    "trust_tables",
-    "zone_titles",
-]
 
 _PROVENANCE = {
     "file": "Image file",
@@ -210,7 +197,7 @@ def budget_rows(observation: Observation) -> list[tuple[str, str]]:
     budget = _mapping(_mapping(observation.provenance.get("occupancy")).get("budget"))
     known = [(str(name), value) for name, given in budget.items() if (value := _number(given)) is not None]
     known.sort(key=lambda row: (row[0] == "total", -row[1], row[0]))
-    return [(words.CAUSES.get(name, name), f"{value:.1f}") for name, value in known]
+    return [(page_words.CAUSES.get(name, name), f"{value:.1f}") for name, value in known]
 
 
 def _plain(value: object) -> str:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from aoi import AreaOfInterest
     from railwatch.history import VerdictSettings
 
-__all__ = ["Card", "Entry", "Publication", "ReportedArea", "gather"]
-
 
 @dataclass(frozen=True)
 class Publication:
@@ -74,6 +72,11 @@ class Entry:
     def card_id(self) -> str | None:
         """Id of the element that shows the evidence, if there is any."""
         return f"scene-{self.key}" if self.observation is not None else None
+
+    @property
+    def rank(self) -> int:
+        """How high its verdict stands, for sorting; -2 for none."""
+        return -2 if self.verdict is None or self.record.value is None else RANK[self.verdict.verdict]
 
     @property
     def target(self) -> str:
@@ -148,12 +151,8 @@ class ReportedArea:
     @property
     def notable(self) -> list[Entry]:
         """Entries that stand out upwards, the foremost first."""
-        found = [
-            one
-            for one in self.entries
-            if one.verdict is not None and RANK[one.verdict.verdict] >= RANK["elevated"]
-        ]
-        return sorted(found, key=lambda one: (-_rank(one), -(one.record.value or 0.0), one.record.when))
+        found = [one for one in self.entries if one.rank >= RANK["elevated"]]
+        return sorted(found, key=lambda one: (-one.rank, -(one.record.value or 0.0), one.record.when))
 
 
 def gather(sources: Sources, events: Sequence[Event] = (), day: date | None = None) -> list[ReportedArea]:
@@ -268,10 +267,6 @@ def _headline(entries: Sequence[Entry], history: History) -> Entry | None:
     return next((one for one in entries if one.verdict is not None and one.verdict is foremost), None)
 
 
-def _rank(entry: Entry) -> int:
-    return RANK[entry.verdict.verdict] if entry.verdict is not None else -2
-
-
 def _calibrations(
     observations: Sequence[Observation], history: History, settings: VerdictSettings
 ) -> tuple[Calibration, ...]:
@@ -293,6 +288,9 @@ _STATEMENTS = {
 }
 
 
+_TEXTS = ("id", "publisher", "via", "title", "published", "url", "note")
+
+
 def _publications(rows: pd.DataFrame | None) -> tuple[Publication, ...]:
     if rows is None:
         return ()
@@ -304,16 +302,10 @@ def _publications(rows: pd.DataFrame | None) -> tuple[Publication, ...]:
         said = form.format(low=_whole(row["count_low"]), high=_whole(row["count_high"]))
         found.append(
             Publication(
-                id=str(row["id"]),
-                publisher=str(row["publisher"]),
-                via=str(row["via"]),
-                title=str(row["title"]),
-                published=str(row["published"]),
+                **{name: str(row[name]) for name in _TEXTS},
                 start=pd.Timestamp(row["image_date_start"]).date(),
                 end=pd.Timestamp(row["image_date_end"]).date(),
                 statement=f"{said} {'car' if said in ('1', 'about 1') else 'cars'}",
-                url=str(row["url"]),
-                note=str(row["note"]),
             )
         )
     return tuple(found)

@@ -24,17 +24,6 @@ from PIL import Image
 from railwatch.pages.charts import style as chart_style
 from railwatch.store.georeference import Georeference, placement_of
 
-__all__ = [
-    "Drawing",
-    "EncodedPicture",
-    "Part",
-    "element",
-    "encode",
-    "grouped",
-    "numbers_of",
-    "rounded",
-]
-
 _COLOURS: Mapping[str, str] = {
     chart_style.BLACK: "var(--ink)",
     chart_style.GREY: "var(--muted)",

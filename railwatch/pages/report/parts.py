@@ -13,12 +13,14 @@ import shapely
 import shapely.geometry
 from markupsafe import Markup
 
+from railwatch import words
 from railwatch.config import RunConfig
 from railwatch.history.sources import Sources
+from railwatch.history.words import interval, quantity
 from railwatch.pages import tables
 from railwatch.pages.charts.series import draw_series, window_label
 from railwatch.pages.charts.style import PageStyle, number_of, to_bytes
-from railwatch.pages.report import words
+from railwatch.pages.report import words as page_words
 from railwatch.pages.report.evidence import EvidenceFile, boxes_of, evidence_file, map_sheet, overlay
 from railwatch.pages.report.graphics import encode
 from railwatch.pages.where import Coordinates
@@ -33,20 +35,6 @@ if TYPE_CHECKING:
     from railwatch.store.observation import Observation
     from railwatch.store.store import Store
 
-__all__ = [
-    "citation_of",
-    "claims_of",
-    "days_of",
-    "downloads_of",
-    "evidence_files",
-    "ground",
-    "key_cards_of",
-    "overlays_of",
-    "place_data",
-    "printed_pictures",
-    "sheet_of",
-    "where_is",
-]
 
 _SHEET_BYTES = 400_000
 _MOST_KEY_CARDS = 6
@@ -137,7 +125,8 @@ def key_cards_of(place: ReportedArea) -> set[str]:
     """Return the keys of the cards that stand unfolded: what the headline rests on, then what stands out."""
     verdict = place.headline.verdict if place.headline is not None else None
     wanted = [place.headline.key] if place.headline is not None else []
-    related = {verdict.confirmed_by} if verdict is not None else set()
+    other = verdict.confirmation if verdict is not None else None
+    related = {other.id} if other is not None else set()
     top = verdict.maximum if verdict is not None else None
     wanted += [one.key for one in place.entries if one.record.id in related]
     wanted += [one.key for one in place.notable]
@@ -162,13 +151,12 @@ def printed_pictures(places: Sequence[ReportedArea]) -> set[str]:
 
 def days_of(places: Sequence[ReportedArea]) -> dict[str, str]:
     """Return by key of an entry the address of its day, for the first card of each day of a single place."""
-    found: dict[str, str] = {}
-    if len(places) == 1:
-        days: dict[date, str] = {}
-        for card in sorted(places[0].cards, key=lambda card: card.observation.datetime):
-            days.setdefault(card.observation.datetime.date(), card.entry.key)
-        found = {key: day.isoformat() for day, key in days.items()}
-    return found
+    if len(places) != 1:
+        return {}
+    days: dict[date, str] = {}
+    for card in sorted(places[0].cards, key=lambda card: card.observation.datetime):
+        days.setdefault(card.observation.datetime.date(), card.entry.key)
+    return {key: day.isoformat() for day, key in days.items()}
 
 
 def claims_of(
@@ -224,19 +212,19 @@ def _mark_data(entry: Entry, combined: Filtered | None, begins: float) -> dict[s
         "kind": record.kind,
         "method": record.method,
         "when": words.moment(record.when),
-        "count": words.quantity(record),
-        "interval": words.interval(record),
-        "how": words.method(record),
+        "count": quantity(record),
+        "interval": interval(record),
+        "how": page_words.method(record),
         "source": record.source,
         "scene": record.scene if entry.observation else "",
         "reason": record.reason or "",
         "target": entry.target,
     }
     if record.length_m is not None:
-        data["lengthText"] = f"{words.occupied(record)} of track occupied"
+        data["lengthText"] = f"{page_words.occupied(record)} of track occupied"
     if combined is not None:
         data["filtered"] = [round(one, 2) for one in (combined.value, combined.low, combined.high)]
-        between = words.between(combined.low, combined.high)
+        between = words.interval(combined.low, combined.high)
         data["filteredText"] = (
             f"estimate from several images together: {words.number(combined.value)} ({between})"
         )

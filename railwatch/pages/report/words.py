@@ -6,85 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from railwatch import words
 from railwatch.history.words import caveats, count_of, images, interval, length, quantity
 from railwatch.history.words import headline as verdict_headline
 from railwatch.history.words import maximum as maximum_value
-from railwatch.words import (
-    CAR_TYPES,
-    METHODS,
-    clause,
-    day,
-    fraction_seen,
-    length_of,
-    length_of_years,
-    listed,
-    metres,
-    moment,
-    month,
-    months,
-    noun,
-    number,
-    percent,
-    plural,
-    ratio,
-    sentence_case,
-    spelled,
-    within,
-)
-from railwatch.words import cars as cars_of
-from railwatch.words import interval as between
 
 if TYPE_CHECKING:
-    from railwatch.history import Calibration, HistoryMaximum, Record, Verdict
+    from railwatch.history import Calibration, Record, Verdict
     from railwatch.pages.report.gather import Card, ReportedArea
-
-__all__ = [
-    "CAR_TYPES",
-    "CAUSES",
-    "METHODS",
-    "alternative",
-    "between",
-    "calibration",
-    "cars_of",
-    "caveats_of",
-    "clause",
-    "confirmation",
-    "corrected",
-    "count_of",
-    "coverage",
-    "day",
-    "expected_phrase",
-    "fraction_seen",
-    "headline",
-    "images",
-    "interval",
-    "length",
-    "length_of",
-    "length_of_years",
-    "listed",
-    "maximum",
-    "maximum_figure",
-    "meaning",
-    "method",
-    "metres",
-    "moment",
-    "month",
-    "noun",
-    "number",
-    "occupied",
-    "percent",
-    "plural",
-    "quantity",
-    "sentence_case",
-    "short_verdict",
-    "spelled",
-    "spoken",
-    "standfirst",
-    "typed_cards",
-    "types",
-    "web_address",
-    "within",
-]
 
 CAUSES = {
     "texture": "Ground that looks like wagons",
@@ -109,7 +38,9 @@ def types(counts: Mapping[str, int]) -> str:
     Args:
         counts: Freight cars by type; types without a car are left out.
     """
-    return ", ".join(f"{number(counts[name])} {said}" for name, said in CAR_TYPES.items() if counts.get(name))
+    return ", ".join(
+        f"{words.number(counts[name])} {said}" for name, said in words.CAR_TYPES.items() if counts.get(name)
+    )
 
 
 def typed_cards(place: ReportedArea) -> list[Card]:
@@ -126,7 +57,7 @@ def occupied(record: Record) -> str:
     """Return the occupied track: ``1,020 m (840 to 1,210)``, ``at least 2,190 m (...)``."""
     if record.length_m is None:
         return ""
-    return length(record) + within(record.length_low_m, record.length_high_m)
+    return length(record) + words.within(record.length_low_m, record.length_high_m)
 
 
 def web_address(text: str) -> str | None:
@@ -142,22 +73,22 @@ def headline(place: ReportedArea) -> str:
     entry = place.headline
     if entry is None or entry.verdict is None:
         return f"{place.title}: nothing counted yet"
-    when = day(entry.record.day)
+    when = words.day(entry.record.day)
     # A date isn't torn apart in a heading.
     return verdict_headline(entry.verdict).replace(when, when.replace(" ", "\u00a0"))
 
 
 def caveats_of(verdict: Verdict) -> list[str]:
     """Return what a reader must know beside the heading, as sentences."""
-    return [f"{sentence_case(one)}." for one in caveats(verdict)]
+    return [f"{words.sentence_case(one)}." for one in caveats(verdict)]
 
 
-def maximum(top: HistoryMaximum) -> str:
+def maximum(top: Record) -> str:
     """Return who knows the highest of the window, and from when."""
     if top.kind == "ceiling":
         source = f"{top.source} gives it" if top.source else "given"
-        return f"{source} as the most on any day from {month(top.day)} to {month(top.until)}"
-    parts = (METHODS.get(top.method, top.method), top.source, day(top.day))
+        return f"{source} as the most on any day from {words.month(top.day)} to {words.month(top.until)}"
+    parts = (words.METHODS.get(top.method, top.method), top.source, words.day(top.day))
     return ", ".join(part for part in parts if part)
 
 
@@ -173,7 +104,7 @@ def maximum_figure(verdict: Verdict) -> tuple[str, str]:
     if verdict.record.length_m is None or top.length_m is None:
         return maximum_value(top), "" if verdict.record.length_m is None else "freight cars; "
     bound = "at least " if top.kind == "at least" else ""
-    return f"{bound}{metres(top.length_m)}", f"or {counted}; "
+    return f"{bound}{words.metres(top.length_m)}", f"or {counted}; "
 
 
 def confirmation(verdict: Verdict) -> str:
@@ -183,12 +114,12 @@ def confirmation(verdict: Verdict) -> str:
     """
     joint = verdict.joint
     if joint is not None:
-        counts = listed([f"{quantity(one)} on {day(one.day)}" for one in joint.records])
-        mean = f"{number(joint.mean.value or 0.0)} ({interval(joint.mean)})"
+        counts = words.listed([f"{quantity(one)} on {words.day(one.day)}" for one in joint.records])
+        mean = f"{words.number(joint.mean.value or 0.0)} ({interval(joint.mean)})"
         alone = "" if verdict.alone in (None, "cannot say") else f" By itself this image is {verdict.alone}."
         return (
-            f"{sentence_case(spelled(len(joint.records)))} images in a row say so together: {counts}, on "
-            f"average {mean}; each is high, and what they say adds up.{alone}"
+            f"{words.sentence_case(words.spelled(len(joint.records)))} images in a row say so together: "
+            f"{counts}, on average {mean}; each is high, and what they say adds up.{alone}"
         )
     if verdict.confirmed is None:
         return ""
@@ -199,12 +130,12 @@ def confirmation(verdict: Verdict) -> str:
     source = f", {other.source}" if other.source else ""
     own = f"; its own verdict is {verdict.confirmation_label}" if verdict.confirmation_label else ""
     what = "A published count" if other.method == "published" else "A second image"
-    return f"{what}, of {day(other.day)}{source}, agrees with {count_of(other)}{ends}{own}."
+    return f"{what}, of {words.day(other.day)}{source}, agrees with {count_of(other)}{ends}{own}."
 
 
 def expected_phrase(verdict: Verdict) -> str:
     """Return what was to be expected: ``4 to 26``; empty where nothing is."""
-    return between(verdict.expected_low, verdict.expected_high)
+    return words.interval(verdict.expected_low, verdict.expected_high)
 
 
 def meaning(verdict: Verdict, place: ReportedArea) -> Iterator[tuple[str, str, str]]:
@@ -217,19 +148,21 @@ def meaning(verdict: Verdict, place: ReportedArea) -> Iterator[tuple[str, str, s
     q_value = verdict.q_exceedance if joint is None else joint.q_exceedance
     if margin is not None and verdict.verdict == "unprecedented" and short:
         yield (
-            f"A record by a factor of {ratio(settings.short_record_margin)}",
-            percent(margin, settings.record_probability),
+            f"A record by a factor of {words.ratio(settings.short_record_margin)}",
+            words.percent(margin, settings.record_probability),
             f"probable. The factor is asked for because the look-back holds fewer than "
-            f"{number(settings.full_looks)} independent images, or a published ceiling in their place.",
+            f"{words.number(settings.full_looks)} independent images, or a published ceiling in their place.",
         )
     if chance is not None:
         corrected = ""
         if q_value is not None and verdict.family > 1:
-            corrected = f" Corrected for the {verdict.family} dates judged within a year: {percent(q_value)}."
+            corrected = (
+                f" Corrected for the {verdict.family} dates judged within a year: {words.percent(q_value)}."
+            )
         further = "further images would show" if joint is None else "such means of images would be"
         yield (
             "So many by chance",
-            percent(chance, settings.exceedance),
+            words.percent(chance, settings.exceedance),
             f"of {further} as many cars or more if nothing had changed.{corrected}",
         )
     if expected_phrase(verdict):
@@ -245,12 +178,11 @@ def coverage(verdict: Verdict) -> str:
     """Return in a few sentences what the look-back has seen, and what it hasn't."""
     seen = verdict.coverage
     start, end = verdict.window
-    period = f"The look-back runs from {day(start)} to {day(end)}"
-    ceilings = ""
-    if verdict.ceilings:
-        ceilings = (
-            "a published ceiling" if verdict.ceilings == 1 else plural(verdict.ceilings, "published ceiling")
-        )
+    period = f"The look-back runs from {words.day(start)} to {words.day(end)}"
+    known = verdict.ceilings
+    ceilings = (
+        "a published ceiling" if known == 1 else words.plural(known, "published ceiling") if known else ""
+    )
     if not seen.observations:
         return f"{period} and holds {ceilings or 'no clear image'}{' only' if ceilings else ''}."
     holds = f" and holds {images(verdict)}"
@@ -262,27 +194,27 @@ def coverage(verdict: Verdict) -> str:
     if seen.first is not None and (seen.first - start).days > 0:
         before, whole = (seen.first - start).days, (end - start).days + 1
         said.append(
-            f"Nothing was seen of its first {plural(before, 'day')} of {number(whole)}: the first image "
-            f"is of {day(seen.first)}."
+            f"Nothing was seen of its first {words.plural(before, 'day')} of {words.number(whole)}: "
+            f"the first image is of {words.day(seen.first)}."
         )
-    gaps = f"The longest time without an image is {plural(seen.longest_gap_days, 'day')}"
+    gaps = f"The longest time without an image is {words.plural(seen.longest_gap_days, 'day')}"
     if seen.abstained:
-        gaps += f"; {plural(seen.abstained, 'more image')} gave no answer"
+        gaps += f"; {words.plural(seen.abstained, 'more image')} gave no answer"
     never = seen.months_never_seen
     if 0 < len(never) <= 6:
-        gaps += f"; never seen in any year: {months(never)}"
+        gaps += f"; never seen in any year: {words.months(never)}"
     elif len(never) < 12 and never:
         only = tuple(one for one in range(1, 13) if one not in never)
-        gaps += f"; seen in {months(only)} only"
+        gaps += f"; seen in {words.months(only)} only"
     return " ".join([*said, f"{gaps}."])
 
 
 def calibration(line: Calibration) -> str:
     """Return a line between two methods in a sentence."""
-    of, on = METHODS.get(line.method, line.method), METHODS.get(line.reference, line.reference)
+    of, on = words.METHODS.get(line.method, line.method), words.METHODS.get(line.reference, line.reference)
     sign = "plus" if line.offset >= 0 else "minus"
     return (
-        f"{sentence_case(of)} is put on the scale of “{on}” by a line fitted to {line.pairs} pairs of "
+        f"{words.sentence_case(of)} is put on the scale of “{on}” by a line fitted to {line.pairs} pairs of "
         f"images from {line.first} to {line.last}: {line.gain:.2f} (± {line.gain_sd:.2f}) times the count, "
         f"{sign} {abs(line.offset):.1f} (± {line.offset_sd:.1f}) cars."
     )
@@ -293,16 +225,16 @@ def calibration(line: Calibration) -> str:
 
 def method(record: Record) -> str:
     """Return how a record was made, in words."""
-    return METHODS.get(record.method, record.method)
+    return words.METHODS.get(record.method, record.method)
 
 
 def spoken(record: Record, verdict: Verdict | None) -> str:
     """Return a mark of the chart as it is read aloud."""
     parts = [str(record.day)]
     if record.value is None:
-        parts.append(f"no count, {clause(record.reason)}")
+        parts.append(f"no count, {words.clause(record.reason)}")
     else:
-        parts.append(f"{quantity(record)} {noun(record.value)}")
+        parts.append(f"{quantity(record)} {words.noun(record.value)}")
         if interval(record):
             parts.append(f"90% interval {interval(record)}" if record.kind != "range" else interval(record))
     parts.append(method(record) + (f", {record.source}" if record.source else ""))
@@ -314,17 +246,17 @@ def spoken(record: Record, verdict: Verdict | None) -> str:
 def standfirst(verdict: Verdict) -> str:
     """Return what the heading means, in one to three sentences."""
     if verdict.count is None or verdict.verdict == "cannot say":
-        return f"No verdict, because {clause(verdict.reason)}."
+        return f"No verdict, because {words.clause(verdict.reason)}."
     top, times = verdict.maximum, verdict.ratio_to_max
-    span = length_of(*verdict.window)
+    span = words.length_of(*verdict.window)
     known = "Nothing is known of the time before."
     if top is not None:
         whose = f", {maximum(top)}" if top.kind == "ceiling" else f" ({maximum(top)})"
         known = f"the most known from the {span} before: {maximum_value(top)}{whose}"
         if verdict.verdict == "unprecedented" and times is not None and verdict.joint is None:
-            known = f"That is {ratio(times)} times {known}."
+            known = f"That is {words.ratio(times)} times {known}."
         else:
-            known = f"{sentence_case(known)}."
+            known = f"{words.sentence_case(known)}."
     expected = ""
     if verdict.verdict != "unprecedented" and expected_phrase(verdict):
         expected = f"To be expected were {expected_phrase(verdict)}."
@@ -334,30 +266,30 @@ def standfirst(verdict: Verdict) -> str:
 def short_verdict(verdict: Verdict) -> str:
     """Return a card's line on how its count compares."""
     if verdict.verdict == "cannot say":
-        return f"No verdict: {clause(verdict.reason)}."
+        return f"No verdict: {words.clause(verdict.reason)}."
     parts = []
     if expected_phrase(verdict):
         parts.append(f"Expected {expected_phrase(verdict)}")
     if verdict.maximum is not None:
         parts.append(f"most known before {maximum_value(verdict.maximum)}")
     if verdict.probability_record is not None:
-        parts.append(f"probability of a record {percent(verdict.probability_record)}")
-    return sentence_case("; ".join(parts)) + "." if parts else ""
+        parts.append(f"probability of a record {words.percent(verdict.probability_record)}")
+    return words.sentence_case("; ".join(parts)) + "." if parts else ""
 
 
 def alternative(place: ReportedArea, card: Card) -> str:
     """Return what a picture shows, for those who can't see it."""
     one = card.observation
-    count = f"{cars_of(one.count)} counted" if one.count is not None else "no count was made"
+    count = f"{words.cars(one.count)} counted" if one.count is not None else "no count was made"
     sensor = f" by {one.sensor_named}" if one.sensor_named else ""
     if one.method == "occupancy":
         said = one.headline if one.count is not None else count
         return (
-            f"{place.title} seen{sensor} on {day(one.datetime.date())}, beside its background and where "
-            f"track is occupied: {said}."
+            f"{place.title} seen{sensor} on {words.day(one.datetime.date())}, beside its background and "
+            f"where track is occupied: {said}."
         )
     outlined = "; counted cars are outlined" if one.count else ""
-    return f"Picture of {place.title} taken{sensor} on {day(one.datetime.date())}: {count}{outlined}."
+    return f"Picture of {place.title} taken{sensor} on {words.day(one.datetime.date())}: {count}{outlined}."
 
 
 def corrected(card: Card) -> str:
