@@ -32,9 +32,8 @@ import pandas as pd
 import sentinel2_yards
 
 from aoi import load_area
-from detector.occupancy.estimate import ConformalScaling, fit_stretch
+from detector.occupancy.estimate import ConformalScaling, calibration_of, fit_stretch
 from detector.occupancy.estimator import OccupancyEstimator
-from detector.training.occupancy_recipe import stretch_of
 from detector.training.occupancy_sites import simulate_series
 from geo.sentinel2.constellation import constellation_of
 from geo.sentinel2.formats.find import find_products
@@ -110,7 +109,7 @@ def make_sites(folder: Path, number: int) -> None:
         series = simulate_series(_SITE_SEED, k, "val", dates=_SITE_DATES)
         rows = [
             {"day": f"{one.datetime:%Y-%m-%d}", "sky": "clear", "cars": truth.count, "metres": truth.length_m,
-             "build_up": False, **raw(estimator, one, series.simulated.site), "place": 100_000 + k,
+             "build_up": False, **raw(estimator, one, series.site), "place": 100_000 + k,
              "form": "simulated"}
             for one, truth in zip(series.images, series.truths, strict=True)
         ]  # fmt: skip
@@ -127,7 +126,7 @@ def read(folders: Sequence[Path]) -> pd.DataFrame:
 
 def answered(table: pd.DataFrame, card: dict[str, Any]) -> pd.DataFrame:
     """Add ``count``, ``count_low`` and ``count_high`` by the calibration of a card."""
-    _, scaling, pitch = stretch_of(card)
+    _, scaling, pitch = calibration_of(card)
     count = table["said"] / pitch.mean_m
     below, above = scaling.factors(count.fillna(0.0).to_numpy())
     return table.assign(
@@ -223,7 +222,7 @@ def fit(folders: Sequence[Path], card: dict[str, Any], keep: float) -> str:
 
 
 def _scaling(table: pd.DataFrame, card: dict[str, Any], truth: str, keep: float) -> ConformalScaling:
-    length, count, pitch = stretch_of(card)
+    length, count, pitch = calibration_of(card)
     old, unit = (length, 1.0) if truth == "metres" else (count, pitch.mean_m)
     said, below, above = (table[name].to_numpy(float) / unit for name in ("said", "below", "above"))
     site = table["place"].to_numpy(np.int64)

@@ -22,7 +22,7 @@ import platform
 import re
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,17 +52,15 @@ class Choice(NamedTuple):
     """What a network is going to run on.
 
     Attributes:
-        backend: openvino or torch.
         device: cpu, or cuda as torch knows it.
-        form: The form of the network that OpenVINO takes, None for torch.
+        form: The form of the network that OpenVINO takes, None where torch runs it.
     """
 
-    backend: Backend
     device: str
     form: str | None
 
 
-def choose(backend: str, device: str, forms: Iterable[str], *, weights: str) -> Choice:
+def choose(backend: str, device: str, forms: Sequence[str], *, weights: str) -> Choice:
     """What to run on: what was asked for, else what this machine does fastest.
 
     A GPU that torch can use comes first, then OpenVINO (int8 where the processor multiplies it, which all
@@ -85,12 +83,11 @@ def choose(backend: str, device: str, forms: Iterable[str], *, weights: str) -> 
     if backend == "openvino" and on_gpu:
         raise InputError("the backend openvino runs on the CPU; a CUDA GPU needs the backend torch")
     if on_gpu or (device == "auto" and backend != "openvino" and gpu_seen()):
-        return Choice("torch", device if on_gpu else "auto", None)
-    there = tuple(forms)
-    usable = bool(there) and importlib.util.find_spec("openvino") is not None
+        return Choice(device if on_gpu else "auto", None)
+    usable = bool(forms) and importlib.util.find_spec("openvino") is not None
     if backend == "torch" or (backend == "auto" and not usable):
-        return Choice("torch", "cpu", None)
-    if not there:
+        return Choice("cpu", None)
+    if not forms:
         raise InputError(
             f"{weights}: there is no form for OpenVINO beside these weights; make one with "
             "'railwatch quantise', or use the backend torch"
@@ -99,7 +96,7 @@ def choose(backend: str, device: str, forms: Iterable[str], *, weights: str) -> 
         raise InputError("OpenVINO isn't installed: pip install openvino, or use the backend torch")
     # Processors of another kind than Intel's and AMD's would compute int8 by way of wider numbers.
     native = platform.machine().lower() in _X86
-    return Choice("openvino", "cpu", there[0] if native or "float32" not in there else "float32")
+    return Choice("cpu", forms[0] if native or "float32" not in forms else "float32")
 
 
 def gpu_seen() -> bool:
@@ -209,28 +206,13 @@ class Form:
 _AGAIN = "make it again with 'railwatch quantise', or use the backend torch"
 
 
-@dataclass(frozen=True)
-class Forms:
-    """The forms beside a weights file.
-
-    Attributes:
-        path: The list.
-        forms: By name, the preferred one first.
-        card: All that the list says: how they were made and how they compare with the weights.
-    """
-
-    path: Path
-    forms: Mapping[str, Form]
-    card: Mapping[str, Any]
-
-
 def list_path(weights: Path) -> Path:
     """The list of the forms beside a weights file."""
     return weights.with_suffix(".openvino.json")
 
 
-def find(weights: Path, checksum: str) -> Forms | None:
-    """The forms beside a weights file, None where there are none or they are of other weights.
+def find(weights: Path, checksum: str) -> dict[str, Form]:
+    """The forms beside a weights file by name, the preferred one first; none if they are of other weights.
 
     Args:
         weights: The .safetensors file.
@@ -243,7 +225,7 @@ def find(weights: Path, checksum: str) -> Forms | None:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return None
+        return {}
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: not a readable list of forms ({error}); {_AGAIN}") from error
     try:
@@ -256,9 +238,9 @@ def find(weights: Path, checksum: str) -> Forms | None:
                 path,
                 weights.name,
             )
-            return None
+            return {}
         order = sorted(card["forms"], key=lambda name: name != card["preferred"])
-        forms = {
+        return {
             name: Form(
                 name,
                 graph=weights.with_suffix(f".{name}.xml"),
@@ -269,11 +251,10 @@ def find(weights: Path, checksum: str) -> Forms | None:
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"{path}: not a list of forms ({error!r}); {_AGAIN}") from error
-    return Forms(path, forms, card)
 
 
-def choose_form(weights: Path, checksum: str, device: str, backend: str) -> tuple[Choice, Form | None]:
-    """What runs the network of a weights file, and the form that OpenVINO takes if it is that.
+def choose_form(weights: Path, checksum: str, device: str, backend: str) -> tuple[str, Form | None]:
+    """Where the network of a weights file runs, and the form that OpenVINO takes; None if it is torch.
 
     Args:
         weights: The .safetensors file.
@@ -286,9 +267,8 @@ def choose_form(weights: Path, checksum: str, device: str, backend: str) -> tupl
         InputError: The device or the backend isn't to be had.
     """
     forms = find(weights, checksum)
-    there = {} if forms is None else forms.forms
-    choice = choose(backend, device, there, weights=str(weights))
-    return choice, None if choice.form is None else there[choice.form]
+    choice = choose(backend, device, tuple(forms), weights=str(weights))
+    return choice.device, None if choice.form is None else forms[choice.form]
 
 
 class OpenVinoNetwork:

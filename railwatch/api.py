@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from datetime import date
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from aoi import AreaOfInterest, area_names, load_area
 from aoi.errors import InputError
 from detector.wagons import TILE_PX
-from railwatch.config import RunConfig, load_config
+from railwatch.config import Backend, Device, RunConfig, load_config
 from railwatch.pages.charts import ChartKind
 from railwatch.store import DEFAULT_STORE
 from railwatch.store.areas import ChosenSettings, choose_settings
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["Chart", "StoreReader", "detect", "import_counts", "open_store", "run", "run_areas"]
 
 AnyPath = str | PathLike[str]
-Device = Literal["auto", "cpu", "cuda"]
-Backend = Literal["auto", "openvino", "torch"]
 
 
 def detect(
@@ -218,8 +216,8 @@ def run_areas(
     Raises:
         InputError: As of `run`; or the workers can't be reached.
     """
+    from railwatch.file_table import Dates, read_dates
     from railwatch.pipeline import many
-    from railwatch.pipeline.find_scenes import Dates
     from railwatch.store.remote import is_url
     from railwatch.store.store import Store
 
@@ -241,7 +239,7 @@ def run_areas(
         occupancy__backend=backend,
         occupancy__hindcast=hindcast or None,
     )
-    declared = Dates.read(Path(dates)) if dates is not None else Dates()
+    declared = read_dates(Path(dates)) if dates is not None else Dates()
     return many.run_areas(
         given,
         areas or [_area(chosen, folder)],

@@ -56,6 +56,25 @@ valid. ``is_path``: the value is a path, relative to the folder of the file that
 """
 
 
+Device = Literal["auto", "cpu", "cuda"]
+Backend = Literal["auto", "openvino", "torch"]
+
+
+def _weights() -> Any:
+    text = "A safetensors file of ours; by default the shipped weights."
+    return _setting(None, text, changes_results=False, is_path=True)
+
+
+def _device() -> Any:
+    text = "Where the network runs; `auto` takes a CUDA GPU when there is one."
+    return _setting("auto", text, changes_results=False)
+
+
+def _backend() -> Any:
+    text = "What runs the network: `openvino` (CPU) or `torch` (GPU, CPU); `auto` takes the fastest."
+    return _setting("auto", text, changes_results=False)
+
+
 @settings_table
 class SceneSettings:
     """How images are read and which are good enough to count on."""
@@ -91,12 +110,7 @@ class SceneSettings:
 class DetectorSettings:
     """How the wagon detector works."""
 
-    weights: str | None = _setting(
-        None,
-        "A safetensors file of ours; by default the shipped weights.",
-        changes_results=False,
-        is_path=True,
-    )
+    weights: str | None = _weights()
     threshold: float | None = _setting(
         None,
         "The least score of a wagon that counts; by default that of the weights' card.",
@@ -108,14 +122,8 @@ class DetectorSettings:
         "Look at each tile and its three mirror images: a little better, four times as slow.",
         later=True,
     )
-    device: Literal["auto", "cpu", "cuda"] = _setting(
-        "auto", "Where the network runs; `auto` takes a CUDA GPU when there is one.", changes_results=False
-    )
-    backend: Literal["auto", "openvino", "torch"] = _setting(
-        "auto",
-        "What runs the network: `openvino` (CPU) or `torch` (GPU, CPU); `auto` takes the fastest.",
-        changes_results=False,
-    )
+    device: Device = _device()
+    backend: Backend = _backend()
     tile_px: int = _setting(
         TILE_PX,
         "Edge of a tile in pixels of 0.5 m; memory grows with its square.",
@@ -157,20 +165,9 @@ class OccupancySettings:
         low=0,
         high=8,
     )
-    weights: str | None = _setting(
-        None,
-        "A safetensors file of ours; by default the shipped weights.",
-        changes_results=False,
-        is_path=True,
-    )
-    device: Literal["auto", "cpu", "cuda"] = _setting(
-        "auto", "Where the network runs; `auto` takes a CUDA GPU when there is one.", changes_results=False
-    )
-    backend: Literal["auto", "openvino", "torch"] = _setting(
-        "auto",
-        "What runs the network: `openvino` (CPU) or `torch` (GPU, CPU); `auto` takes the fastest.",
-        changes_results=False,
-    )
+    weights: str | None = _weights()
+    device: Device = _device()
+    backend: Backend = _backend()
 
 
 @settings_table

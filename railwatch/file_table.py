@@ -15,7 +15,7 @@ from aoi.tables import Row, read_table
 from geo.filename_metadata import parse_time
 from railwatch.errors import ConfigError
 
-__all__ = ["Dates", "DeclaredScene", "FileTable"]
+__all__ = ["Dates", "DeclaredScene", "FileTable", "read_dates"]
 
 Value = TypeVar("Value")
 
@@ -165,36 +165,20 @@ class DeclaredScene:
     gsd_m: float | None = None
 
 
-class Dates:
-    """Acquisition times that a user declares in a CSV file.
+Dates = FileTable[DeclaredScene]
+"""Acquisition times that a user declares."""
+
+
+def read_dates(path: Path) -> Dates:
+    """Read acquisition times from a CSV file.
 
     The columns are ``file`` and ``datetime`` (ISO 8601; UTC unless it says otherwise; a date alone is
     midnight UTC), and optionally ``sensor`` and ``gsd_m``. `FileTable` says how a row names its file.
+
+    Raises:
+        ConfigError: If it can't be read, lacks a column, or a row isn't a time.
     """
-
-    def __init__(self, table: FileTable[DeclaredScene] | None = None) -> None:
-        self._table = table or FileTable()
-
-    @classmethod
-    def read(cls, path: Path) -> Dates:
-        """Read the table.
-
-        Raises:
-            ConfigError: If it can't be read, lacks a column, or a row isn't a time.
-        """
-        return cls(FileTable.read(path, "datetime", _declared, ConfigError))
-
-    def of(self, path: Path) -> DeclaredScene:
-        """Return what is declared of a file."""
-        return self._table.of(path) or DeclaredScene()
-
-    def check(self, files: Iterable[Path]) -> None:
-        """Refuse a row that means none of some files, nor another one that is there.
-
-        Raises:
-            ConfigError: There is one.
-        """
-        self._table.check(files)
+    return FileTable.read(path, "datetime", _declared, ConfigError)
 
 
 def _declared(row: Row) -> DeclaredScene:

@@ -72,13 +72,13 @@ def number(count: float) -> str:
     return f"{count + 0.0:,.0f}"
 
 
-def noun(count: float, one: str = "freight car", many: str = "") -> str:
+def noun(count: float, one: str = "freight car") -> str:
     """Return a noun as it stands after a number.
 
     >>> noun(1), noun(73)
     ('freight car', 'freight cars')
     """
-    return one if number(count) == "1" else many or f"{one}s"
+    return one if number(count) == "1" else f"{one}s"
 
 
 def cars(count: float) -> str:
@@ -228,7 +228,7 @@ def length_of(start: date, end: date) -> str:
     years = (end - start).days / 365.25
     whole = round(years)
     if whole >= 1 and abs(years - whole) < 0.05:
-        return "year" if whole == 1 else f"{spelled(whole)} years"
+        return length_of_years(whole)
     whole = max(round(years * 12), 1)
     return "month" if whole == 1 else f"{number(whole)} months"
 

@@ -20,9 +20,8 @@ def main() -> None:
 
     with located(None, SHIPPED) as path:
         head = load_head(path)
-        forms = find(path, head.checksum)
-        assert forms is not None
-        detector = WagonDetector(head, network=OpenVinoMaps(next(iter(forms.forms.values())), threads))
+        form = next(iter(find(path, head.checksum).values()))
+        detector = WagonDetector(head, network=OpenVinoMaps(form, threads))
     began, cpu = time.perf_counter(), time.process_time()
     found = detector.detect(open_scene(raster))
     clock = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}

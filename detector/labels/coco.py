@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from shapely import Polygon
 
 from detector.errors import LabelError
-from detector.labels.files import member, number, numbers, read_json, relative, write_json
+from detector.labels.files import member, number, numbers, optional, read_json, relative, write_json
 from detector.labels.find_images import LabelImage
 from detector.labels.image import Context, DrawnLabel, LabelledImage, polygon, upright
 from detector.wagons.boxes import box_corners
@@ -67,10 +67,8 @@ def _image(
     names: Mapping[Any, str],
 ) -> LabelledImage:
     file_name = str(member(record, "file_name", f"{path}: image {record['id']}"))
-    gsd_m = record.get("gsd_m")
-    picture = context.pictures.named(
-        file_name, path, None if gsd_m is None else number(gsd_m, f"{path}: gsd_m of {file_name}")
-    )
+    gsd_m = optional(record.get("gsd_m"), f"{path}: gsd_m of {file_name}")
+    picture = context.pictures.named(file_name, path, gsd_m)
     said = [record[key] for key in ("width", "height") if record.get(key)]
     if len(said) == 2:
         width, height = numbers(said, f"{path}: size of {file_name}")

@@ -121,6 +121,15 @@ def number(value: Any, where: str) -> float:
         raise LabelError(f"{where}: {_short(value)} is not a number") from None
 
 
+def optional(value: Any, where: str) -> float | None:
+    """A number, or None where there is none.
+
+    Raises:
+        LabelError: It is something else.
+    """
+    return None if value is None else number(value, where)
+
+
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

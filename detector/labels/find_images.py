@@ -13,24 +13,10 @@ from geo import Scene, SceneError, open_scene
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = frozenset(
-    {
-        ".tif",
-        ".tiff",
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jp2",
-        ".webp",
-        ".bmp",
-        ".gif",
-        ".vrt",
-        ".mbtiles",
-        ".img",
-        ".ntf",
-        ".nitf",
-    }
-)
+SUFFIXES = frozenset({
+    ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".webp", ".bmp", ".gif", ".vrt", ".mbtiles", ".img",
+    ".ntf", ".nitf",
+})  # fmt: skip
 # How data sets call the folder with the labels, and the one beside it with the images.
 _LABEL_FOLDERS = frozenset({"labels", "labeltxt", "annotations", "annfiles"})
 _IMAGE_FOLDERS = ("images", "JPEGImages", "imgs")

@@ -19,7 +19,7 @@ import numpy as np
 import shapely
 
 from detector.errors import LabelError
-from detector.labels.files import member, number, numbers, read_json, relative, write_json
+from detector.labels.files import member, number, numbers, optional, read_json, relative, write_json
 from detector.labels.find_images import SUFFIXES, LabelImage
 from detector.labels.image import Context, DrawnLabel, LabelledImage, polygon
 from detector.labels.names import says_ignored
@@ -50,7 +50,7 @@ def _image(path: Path, task: Any, index: int, context: Context) -> LabelledImage
     where = f"{path}: task {task.get('id', index) if isinstance(task, Mapping) else index}"
     data = member(task, "data", where)
     gsd = data.get("gsd_m") if isinstance(data, Mapping) else None
-    picture = _picture(path, data, where, context, None if gsd is None else number(gsd, f"{where}: gsd_m"))
+    picture = _picture(path, data, where, context, optional(gsd, f"{where}: gsd_m"))
     annotation = _chosen(member(task, "annotations", where), where)
     if annotation is None:
         return context.image(picture, [], labelled=False)
@@ -115,17 +115,9 @@ def _mark(items: Sequence[Mapping[str, Any]], where: str, picture: LabelImage) -
         for key, entry in value.items():
             if key.endswith("labels") or key == "choices":
                 words += [str(word) for word in (entry if isinstance(entry, list) else [entry])]
-        if item.get("type") in {
-            "brushlabels",
-            "brush",
-            "ellipselabels",
-            "ellipse",
-            "keypointlabels",
-            "keypoint",
-        }:
-            raise LabelError(
-                f"{where}: is a {str(item['type']).removesuffix('labels')}; use rectangles or polygons"
-            )
+        kind = str(item.get("type")).removesuffix("labels")
+        if kind in {"brush", "ellipse", "keypoint"}:
+            raise LabelError(f"{where}: is a {kind}; use rectangles or polygons")
         if "points" in value or "width" in value:
             mark = _shape(item, value, where, picture)
     if mark is None:  # a remark about the whole image

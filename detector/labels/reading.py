@@ -12,7 +12,6 @@ from detector.labels import coco, dota, label_studio, strings, vector, voc, yolo
 from detector.labels.dota import HEADERS
 from detector.labels.files import read_json, read_text
 from detector.labels.find_images import SUFFIXES, LabelImages
-from detector.labels.find_images import SUFFIXES as IMAGE_SUFFIXES
 from detector.labels.image import Context, LabelledImage
 from detector.labels.names import ClassNames
 
@@ -236,7 +235,7 @@ def format_of(path: Path) -> str:
         return _text_format(path) or "yolo-obb"
     if suffix == ".json":
         return _json_format(path)
-    if suffix in IMAGE_SUFFIXES:
+    if suffix in SUFFIXES:
         raise LabelError(f"{path}: is an image, not a label file")
     raise LabelError(f"{path}: labels aren't read from {suffix or 'a file without an ending'}")
 

@@ -17,7 +17,7 @@ import shapely
 from shapely import Polygon
 
 from detector.errors import LabelError
-from detector.labels.files import member, number, read_json
+from detector.labels.files import member, number, optional, read_json
 from detector.labels.find_images import LabelImage
 from detector.labels.image import Context, DrawnLabel, LabelledImage, polygon
 from detector.wagons.boxes import as_boxes, box_corners
@@ -42,8 +42,7 @@ def _read(path: Path, context: Context) -> list[LabelledImage]:
         rows = member(record, "strings", where)
         if not isinstance(rows, list):
             raise LabelError(f"{where}: 'strings' is no list")
-        gsd = record.get("gsd_m")
-        picture = context.pictures.named(name, path, None if gsd is None else number(gsd, f"{where}: gsd_m"))
+        picture = context.pictures.named(name, path, optional(record.get("gsd_m"), f"{where}: gsd_m"))
         marks = [
             m for i, row in enumerate(rows, start=1) for m in _vehicles(row, f"{where}: string {i}", picture)
         ]

@@ -32,7 +32,7 @@ from shapely.geometry import shape
 
 from aoi.errors import InputError
 from detector.errors import LabelError
-from detector.labels.files import member, number, numbers, read_json, relative, write_json
+from detector.labels.files import member, number, numbers, optional, read_json, relative, write_json
 from detector.labels.find_images import LabelImage, open_image
 from detector.labels.image import MINIMUM_VISIBILITY, Context, DrawnLabel, LabelledImage, polygon
 from detector.wagons.categories import CATEGORIES
@@ -75,13 +75,13 @@ class LabelLayer:
         path: The file.
         crs: Its CRS in words that pyproj understands, or None if the file doesn't tell.
         features: In the order of the file.
-        images: What the file says of its images (ours only), else None.
+        images: What the file says of its images (ours only).
     """
 
     path: Path
     crs: str | None
     features: tuple[LabelFeature, ...]
-    images: tuple[Mapping[str, Any], ...] | None = None
+    images: tuple[Mapping[str, Any], ...] = ()
 
 
 def read(files: Sequence[Path], context: Context) -> list[LabelledImage]:
@@ -90,15 +90,15 @@ def read(files: Sequence[Path], context: Context) -> list[LabelledImage]:
     Raises:
         LabelError: A file is malformed or doesn't fit its images.
     """
-    return [image for path in files for image in _images(_layer(path), context)]
+    layers = (_geojson(p) if p.suffix.lower() in {".geojson", ".json"} else _table(p) for p in files)
+    return [image for layer in layers for image in _images(layer, context)]
 
 
 def _images(layer: LabelLayer, context: Context) -> list[LabelledImage]:
     listed: dict[Path, tuple[LabelImage, list[LabelFeature], bool]] = {}
-    for entry in layer.images or ():
+    for entry in layer.images:
         where = f"{layer.path}: images"
-        gsd = entry.get("gsd_m")
-        gsd_m = None if gsd is None else number(gsd, f"{where}: gsd_m")
+        gsd_m = optional(entry.get("gsd_m"), f"{where}: gsd_m")
         picture = context.pictures.named(str(member(entry, "file", where)), layer.path, gsd_m)
         listed[picture.path] = (picture, [], bool(entry.get("labelled", True)))
     homeless: list[LabelFeature] = []
@@ -137,10 +137,7 @@ def _placed(
 def _by_place(
     layer: LabelLayer, features: list[LabelFeature], pictures: list[LabelImage]
 ) -> list[tuple[LabelImage, list[LabelFeature]]]:
-    """Each feature with the one image that it lies in.
-
-    Images without a feature are left out: nobody says that they're empty.
-    """
+    """Each feature with the one image that it lies in; nobody says that other images are empty."""
     owner: dict[int, LabelImage] = {}
     out = []
     for picture in pictures:
@@ -148,12 +145,10 @@ def _by_place(
             continue
         frame = shapely.box(0, 0, *picture.size_px)
         inside = []
-        for i, (feature, outlines) in enumerate(
-            zip(features, _outlines(layer, features, picture), strict=True)
-        ):
+        for i, outlines in enumerate(_outlines(layer, features, picture)):
             if not any(outline.centroid.within(frame) for outline in outlines):
                 continue
-            other = owner.setdefault(i, picture)
+            feature, other = features[i], owner.setdefault(i, picture)
             if other is not picture:
                 raise LabelError(
                     f"{feature.where}: lies in {other.path} and in {picture.path}; "
@@ -181,7 +176,9 @@ def _image(
     marks: list[DrawnLabel] = []
     areas: list[Polygon] = []
     outside = 0
-    mapped = [f for f in features if not _in_pixels(f, picture)]
+    # Taken by its pixels is only what says them: where both are there and can be used, the map wins.
+    placed, pixels = picture.scene.georeferenced, {"pixel_box", "pixel_polygon"}
+    mapped = [f for f in features if (f.shapes and placed) or not pixels & f.properties.keys()]
     outlines = dict(zip((f.where for f in mapped), _outlines(layer, mapped, picture), strict=True))
     for feature in features:
         where, ignored = feature.where, _ignored(feature)
@@ -208,18 +205,8 @@ def _image(
     return context.image(picture, marks, areas, labelled=labelled)
 
 
-def _in_pixels(feature: LabelFeature, picture: LabelImage) -> bool:
-    """Whether a feature is taken by its pixels: where both are there and can be used, the map wins."""
-    told = "pixel_box" in feature.properties or "pixel_polygon" in feature.properties
-    return told and not (feature.shapes and picture.scene.georeferenced)
-
-
 def _outlines(layer: LabelLayer, features: list[LabelFeature], picture: LabelImage) -> list[list[Polygon]]:
-    """The polygons of each feature in pixels.
-
-    Raises:
-        LabelError: One has none, or they can't be brought to the image.
-    """
+    """The polygons of each feature in pixels."""
     for feature in features:
         if not feature.shapes:
             raise LabelError(f"{feature.where}: has neither a geometry nor a pixel_box")
@@ -272,14 +259,10 @@ def _listed(value: Any, where: str) -> Any:
     return value
 
 
-def _layer(path: Path) -> LabelLayer:
-    return _geojson(path) if path.suffix.lower() in {".geojson", ".json"} else _table(path)
-
-
 def _geojson(path: Path) -> LabelLayer:
     document = read_json(path)
     kind = document.get("type") if isinstance(document, Mapping) else None
-    if kind == "LabelFeature":
+    if kind == "Feature":
         records = [document]
     elif kind == "FeatureCollection" and isinstance(document.get("features"), list):
         records = document["features"]
@@ -294,12 +277,10 @@ def _geojson(path: Path) -> LabelLayer:
         except (GEOSException, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             raise LabelError(f"{where}: its geometry is malformed") from error
         features.append(_feature(where, geometry, record.get("properties") or {}))
-    images = document.get("images")
-    if images is not None and not (isinstance(images, list) and all(isinstance(i, Mapping) for i in images)):
+    images = [] if document.get("images") is None else document["images"]
+    if not (isinstance(images, list) and all(isinstance(i, Mapping) for i in images)):
         raise LabelError(f"{path}: 'images' is no list of objects")
-    return LabelLayer(
-        path, _geojson_crs(path, document), tuple(features), None if images is None else tuple(images)
-    )
+    return LabelLayer(path, _geojson_crs(path, document), tuple(features), tuple(images))
 
 
 def _geojson_crs(path: Path, document: Mapping[str, Any]) -> str:
@@ -337,11 +318,10 @@ def _table(path: Path) -> LabelLayer:
             f"{path}: can't be read as a layer of polygons ({str(error).strip().splitlines()[0]})"
         ) from error
     columns = [str(name) for name in table.columns if name != table.geometry.name]
+    rows = zip(table.geometry, table[columns].itertuples(index=False, name=None), strict=True)
     features = tuple(
         _feature(f"{path}: feature {i}", geometry, dict(zip(columns, values, strict=True)))
-        for i, (geometry, values) in enumerate(
-            zip(table.geometry, table[columns].itertuples(index=False, name=None), strict=True), start=1
-        )
+        for i, (geometry, values) in enumerate(rows, start=1)
     )
     return LabelLayer(path, None if table.crs is None else table.crs.to_wkt(), features)
 
@@ -350,11 +330,9 @@ def _feature(where: str, geometry: Any, properties: Mapping[str, Any]) -> LabelF
     known = {str(key).lower(): value for key, value in properties.items() if not _missing(value)}
     if geometry is None or geometry.is_empty:
         return LabelFeature(where, (), known)
-    if isinstance(geometry, Polygon):
-        return LabelFeature(where, (geometry,), known)
-    if isinstance(geometry, MultiPolygon):
-        return LabelFeature(where, tuple(geometry.geoms), known)
-    raise LabelError(f"{where}: is a {geometry.geom_type}; a label is a polygon")
+    if not isinstance(geometry, Polygon | MultiPolygon):
+        raise LabelError(f"{where}: is a {geometry.geom_type}; a label is a polygon")
+    return LabelFeature(where, tuple(shapely.get_parts(geometry)), known)
 
 
 def _missing(value: Any) -> bool:
@@ -406,11 +384,11 @@ def _features(image: LabelledImage, file: str) -> list[dict[str, Any]]:
             "ignore": bool(image.ignored[i]),
             "pixel_box": [round(float(v), 6) for v in box],
         }
-        out.append({"type": "LabelFeature", "geometry": _lonlat(geometry[i]), "properties": properties})
+        out.append({"type": "Feature", "geometry": _lonlat(geometry[i]), "properties": properties})
     for area, shape_ in zip(image.ignore_areas, geometry[len(image.boxes) :], strict=True):
         ring = np.round(shapely.get_coordinates(area.exterior), 6).tolist()
         marked = {"category": "ignore", "image": file, "pixel_polygon": ring}
-        out.append({"type": "LabelFeature", "geometry": _lonlat(shape_), "properties": marked})
+        out.append({"type": "Feature", "geometry": _lonlat(shape_), "properties": marked})
     return out
 
 
@@ -418,7 +396,5 @@ def _lonlat(outline: Polygon | None) -> dict[str, Any] | None:
     """A polygon to 1e-9 degree, a tenth of a millimetre."""
     if outline is None:
         return None
-    return {
-        "type": "Polygon",
-        "coordinates": [np.round(shapely.get_coordinates(outline.exterior), 9).tolist()],
-    }
+    ring = np.round(shapely.get_coordinates(outline.exterior), 9).tolist()
+    return {"type": "Polygon", "coordinates": [ring]}

@@ -20,7 +20,7 @@ import numpy as np
 from defusedxml.common import DefusedXmlException
 
 from detector.errors import LabelError
-from detector.labels.files import number, read_text, write_text
+from detector.labels.files import number, optional, read_text, write_text
 from detector.labels.image import Context, DrawnLabel, LabelledImage, polygon, upright
 from detector.wagons.boxes import box_corners
 from detector.wagons.categories import CATEGORIES
@@ -67,8 +67,7 @@ def parse(path: Path) -> Element:
 def _image(path: Path, root: Element, context: Context, degrees: bool) -> LabelledImage:
     if root.tag != "annotation":
         raise LabelError(f"{path}: is no Pascal VOC file: its root is <{root.tag}>, not <annotation>")
-    gsd = root.findtext("gsd_m")
-    gsd_m = None if gsd is None else number(gsd, f"{path}: gsd_m")
+    gsd_m = optional(root.findtext("gsd_m"), f"{path}: gsd_m")
     named = (root.findtext("path") or root.findtext("filename") or "").strip()
     if context.pictures.find_beside(path) is not None or not named:
         picture = context.pictures.beside(path, gsd_m)

@@ -131,6 +131,17 @@ class ConformalScaling:
         return cls(*(tuple(float(v) for v in values[name]) for name in ("at", "below", "above")))
 
 
+def calibration_of(card: Mapping[str, Any]) -> tuple[ConformalScaling, ConformalScaling, Pitch]:
+    """Calibration of length and count, and the pitch, from a card.
+
+    Raises:
+        KeyError, TypeError, ValueError: The card lacks it.
+    """
+    length, count = (ConformalScaling.from_json(card[f"{name}_stretch"]) for name in ("length", "count"))
+    mean, sd = card["pitch_m"]
+    return length, count, Pitch(float(mean), float(sd))
+
+
 def fit_stretch(
     answer: F64, below: F64, above: F64, truth: F64, site: NDArray[np.int64], *, car: float
 ) -> ConformalScaling:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.backends import Form, OpenVinoNetwork, choose_form
+from detector.backends import Form, OpenVinoNetwork, choose_device, choose_form
 from detector.errors import WeightsError
-from detector.occupancy.estimate import ConformalScaling, Pitch
+from detector.occupancy.estimate import ConformalScaling, Pitch, calibration_of
 from detector.occupancy.inputs import Inputs, PastBands, past_planes
-from detector.tensor_file import load_tensors, located, save_tensors
+from detector.tensor_file import arrays_of, fill, load_tensors, located, save_tensors
 
 if TYPE_CHECKING:
     from detector.occupancy.network import OccupancyNet
@@ -52,16 +52,10 @@ class OccupancyHead:
 
 
 @dataclass(frozen=True)
-class OccupancyWeights:
-    """A network and what belongs to it, as loaded.
-
-    Attributes:
-        network: Ready to answer.
-        head: All else.
-    """
+class OccupancyWeights(OccupancyHead):
+    """A network, ready to answer, with all that belongs to it."""
 
     network: OccupancyNet
-    head: OccupancyHead
 
 
 def save(path: Path, network: OccupancyNet, card: dict[str, Any]) -> str:
@@ -70,10 +64,7 @@ def save(path: Path, network: OccupancyNet, card: dict[str, Any]) -> str:
     Returns:
         The file's sha256.
     """
-    from detector.tensor_file import arrays_of
-
-    tensors = arrays_of(network, "network.")
-    return save_tensors(path, tensors, card, FORMAT)
+    return save_tensors(path, arrays_of(network, "network."), card, FORMAT)
 
 
 def load(path: str | Path | None = None) -> OccupancyWeights:
@@ -83,7 +74,6 @@ def load(path: str | Path | None = None) -> OccupancyWeights:
         WeightsError: The file is missing, damaged, not ours, or its card lacks something.
     """
     from detector.occupancy.network import OccupancyNet
-    from detector.tensor_file import fill
 
     with located(path, SHIPPED) as file:
         tensors, card, checksum = load_tensors(file, FORMAT, "occupancy")
@@ -92,7 +82,7 @@ def load(path: str | Path | None = None) -> OccupancyWeights:
             fill(network, tensors, "network.")
         except (KeyError, RuntimeError) as error:
             raise _unfit(file, error) from error
-        return OccupancyWeights(network.eval(), _head(card, checksum, file))
+        return OccupancyWeights(**vars(_head(card, checksum, file)), network=network.eval())
 
 
 def load_head(path: str | Path | None = None) -> OccupancyHead:
@@ -109,16 +99,7 @@ def load_head(path: str | Path | None = None) -> OccupancyHead:
 
 def _head(card: dict[str, Any], checksum: str, path: Path) -> OccupancyHead:
     try:
-        mean, sd = card["pitch_m"]
-        return OccupancyHead(
-            ConformalScaling.from_json(card["length_stretch"]),
-            ConformalScaling.from_json(card["count_stretch"]),
-            Pitch(float(mean), float(sd)),
-            float(card["trusted_to"]),
-            card,
-            checksum,
-            path,
-        )
+        return OccupancyHead(*calibration_of(card), float(card["trusted_to"]), card, checksum, path)
     except (KeyError, TypeError, ValueError) as error:
         raise _unfit(path, error) from error
 
@@ -196,8 +177,6 @@ class TorchOccupancy:
     """
 
     def __init__(self, network: OccupancyNet, device: str = "auto") -> None:
-        from detector.backends import choose_device
-
         self.device = choose_device(device)
         self.name = f"torch {self.device.type} float32"
         self._network = network.to(self.device).eval()
@@ -243,7 +222,7 @@ def load_runner(
     """
     with located(path, SHIPPED) as file:
         head = load_head(file)
-        choice, form = choose_form(file, head.checksum, device, backend)
+        device, form = choose_form(file, head.checksum, device, backend)
         if form is not None:
             return head, OpenVinoOccupancy(form)
-        return head, TorchOccupancy(load(file).network, choice.device)
+        return head, TorchOccupancy(load(file).network, device)

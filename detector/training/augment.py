@@ -59,10 +59,10 @@ def random_view(tile: LabelledTile, rng: np.random.Generator, size: int) -> Labe
     linear = np.linalg.matrix_power(quarter, turn) @ linear * scale
     middle = np.array([x0, y0]) + size / scale / 2
     matrix = np.column_stack([linear, size / 2 - linear @ middle])
-    image = _warp(tile.image, matrix, (size, size), cv2.INTER_LINEAR)
+    image = warped(tile.image, matrix, (size, size), cv2.INTER_LINEAR)
     cells = matrix.copy()
     cells[:, 2] /= STRIDE
-    track = _warp(tile.track, cells, (size // STRIDE, size // STRIDE), cv2.INTER_NEAREST)
+    track = warped(tile.track, cells, (size // STRIDE, size // STRIDE), cv2.INTER_NEAREST)
     boxes = transform_boxes(tile.boxes, matrix)
     share = visible_share(boxes, size, size)
     seen = share > 0.02
@@ -76,16 +76,17 @@ def random_view(tile: LabelledTile, rng: np.random.Generator, size: int) -> Labe
     )
 
 
-def _warp(
-    image: NDArray[np.uint8], matrix: NDArray[np.float64], size: tuple[int, int], interpolation: int
+def warped(
+    image: NDArray[np.uint8],
+    matrix: NDArray[np.float64],
+    size: tuple[int, int],
+    interpolation: int,
+    border: int = cv2.BORDER_REPLICATE,
 ) -> NDArray[np.uint8]:
-    """Resample under a matrix in pixel-corner coordinates (OpenCV's own are pixel centres)."""
+    """An image resampled under a matrix in pixel-corner coordinates (OpenCV's own are pixel centres)."""
     centred = matrix.copy()
     centred[:, 2] += matrix[:, :2] @ np.array([0.5, 0.5]) - 0.5
-    return np.asarray(
-        cv2.warpAffine(image, centred, size, flags=interpolation, borderMode=cv2.BORDER_REPLICATE),
-        dtype=np.uint8,
-    )
+    return np.asarray(cv2.warpAffine(image, centred, size, flags=interpolation, borderMode=border), np.uint8)
 
 
 def _relight(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -117,6 +118,11 @@ def _reprocess(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np
     elif kind < 0.20:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 0.9)), dtype=np.uint8)
     if rng.random() < 0.12:
-        code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 85))])[1]
-        image = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), dtype=np.uint8)
+        image = compressed(image, int(rng.integers(35, 85)))
     return image
+
+
+def compressed(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """An image after it was kept as a JPEG."""
+    code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)

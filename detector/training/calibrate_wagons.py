@@ -57,16 +57,21 @@ def detect_tiles(
     """
     out: list[Pictured] = []
     for tile in labelled:
-        h, w = (d // 32 * 32 for d in tile.image.shape[:2])
-        found, _ = detector.candidates([np.ascontiguousarray(tile.image[:h, :w])], careful=careful)
+        found, _ = detector.candidates([whole_cells(tile.image)], careful=careful)
         out.append(Pictured(tile, found[0]))
     return out
+
+
+def whole_cells(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An image cut to sides that are multiples of 32, as the network wants them."""
+    height, width = (side // 32 * 32 for side in image.shape[:2])
+    return np.ascontiguousarray(image[:height, :width])
 
 
 def truth_of(pictured: Pictured) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which candidates are wagons, and which should teach nothing (on ignored boxes)."""
     tile, candidates = pictured
-    h, w = (d // 32 * 32 for d in tile.image.shape[:2])
+    h, w = whole_cells(tile.image).shape[:2]
     predicted, true = clip_boxes(candidates.boxes, w, h), clip_boxes(tile.boxes, w, h)
     wanted = ~tile.ignored
     hits = match(predicted, candidates.heat, true[wanted], MATCH_IOU)

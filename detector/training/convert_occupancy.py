@@ -53,7 +53,7 @@ def convert_occupancy(loaded: OccupancyWeights) -> Path:
     Raises:
         WeightsError: It doesn't answer as the weights do.
     """
-    path = loaded.head.path
+    path = loaded.path
     example = _batch(2, 3, 24, 40, seed=0)
     stacked = [np.stack([one.planes for one in example]), np.stack([one.region for one in example])]
     stacked += [np.stack([one.past[k] for one in example]) for k in range(3)]
@@ -69,7 +69,7 @@ def convert_occupancy(loaded: OccupancyWeights) -> Path:
         raise WeightsError(f"{path}: its form for OpenVINO differs by {difference:.2%} of a length")
     return write_forms(
         path,
-        loaded.head.checksum,
+        loaded.checksum,
         {"float32": model},
         preferred="float32",
         card={"limits": {"length": LIMIT}, "parity": {"float32": {"length": float(f"{difference:.2g}")}}},

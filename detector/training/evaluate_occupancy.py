@@ -13,19 +13,25 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from detector.errors import LabelError
+from detector.occupancy.estimate import calibration_of
 from detector.occupancy.estimator import OccupancyEstimator
 from detector.occupancy.weights import load
 from detector.simulators.sentinel2.clouds import cirrus, cumulus, shadow_only
 from detector.simulators.sentinel2.independent import StripYard
 from detector.simulators.sentinel2.renderer import random_sky
 from detector.training import occupancy_scores as scores
-from detector.training.occupancy_recipe import make_sites, stretch_of
+from detector.training.occupancy_recipe import make_sites
 from detector.training.occupancy_samples import stored_sites
 from detector.training.occupancy_scores import answers
-from detector.training.occupancy_sites import SimulatedSite, Truth, clear_dates, simulate_series, strip_series
+from detector.training.occupancy_sites import (
+    Series,
+    SimulatedSite,
+    clear_dates,
+    simulate_series,
+    strip_series,
+)
 from geo.sentinel2.clear_sky import assess
-from geo.sentinel2.site import Site
-from geo.sentinel2.time_series import DatedImage, dated_images
+from geo.sentinel2.time_series import dated_images
 
 Progress = Callable[[int, int], Any]
 
@@ -84,7 +90,7 @@ def evaluate(
         make_sites(folder, "test", k + 1, first=k)
         report(k, total)
     stored = stored_sites(folder, "test")[:sites]
-    length, count, pitch = stretch_of(estimator.card)
+    length, count, pitch = calibration_of(estimator.card)
     network = load(estimator.weights.path).network
     table = scores.intervals(answers(stored, network), length, count, pitch)
     report(sites + 1, total)
@@ -96,18 +102,10 @@ def evaluate(
         BY_COUNT: scores.by_count(enough),
         BY_COUNT_BLIND: scores.by_count(blind_enough),
         "By past images": scores.grouped(table, _cut(table["dates"], (5, 10, 20, 30, 31)), "past images"),
-        "By the shadow across the tracks of a metre of height": scores.grouped(
-            enough, _cut(enough["shadow_across"].abs(), (0, 0.3, 0.6, 1.0, 9)), "metres"
-        ),
-        "By the sun": scores.grouped(
-            enough, _cut(enough["sun_elevation_deg"], (0, 25, 35, 45, 55, 90)), "degrees"
-        ),
-        "By wetness of the ground": scores.grouped(
-            enough, _cut(enough["wet"], (0, 0.15, 0.5, 1.01)), "wetness"
-        ),
-        "By the registration's standard error": scores.grouped(
-            enough, _cut(enough["residual_m"], (0, 0.4, 0.8, 1.2, 2.01)), "metres"
-        ),
+        **{
+            heading: scores.grouped(enough, _cut(enough[column].abs(), edges), name)
+            for heading, column, edges, name in _GROUPS
+        },
         "Seen against an empty yard (one false alarm in twenty)": scores.detection(enough),
     }
     figures = {f"with_tracks_{k}": v for k, v in scores.slope(enough).items()}
@@ -115,11 +113,12 @@ def evaluate(
     figures["looks"] = float(len(enough))
     figures["sites"] = float(len(stored))
     figures |= _by_site(enough)
-    figures |= {f"build_up_{k}": v for k, v in build_up(estimator, events, report, sites + 2, total).items()}
-    figures |= {
-        f"second_simulator_build_up_{k}": v
-        for k, v in build_up_on_strips(estimator, strips, report, sites + events + 2, total).items()
-    }
+    for name, yards, number, done in (
+        ("build_up", _filling, events, sites + 2),
+        ("second_simulator_build_up", _filling_strips, strips, sites + events + 2),
+    ):
+        found = build_up(estimator, itertools.islice(yards(number), number), report, done, total)
+        figures |= {f"{name}_{k}": v for k, v in found.items()}
     refused = refusals(skies, report, sites + events + strips + 2, total)
     strange = on_strips(estimator, strips, report, sites + events + skies + strips + 2, total)
     tables[SECOND_SIMULATOR] = scores.by_count(strange)
@@ -131,6 +130,19 @@ def evaluate(
     tables["Skies that must not be answered, and clear ones that must"] = refused
     report(total, total)
     return Study(figures, tables, enough)
+
+
+_GROUPS: tuple[tuple[str, str, tuple[float, ...], str], ...] = (
+    (
+        "By the shadow across the tracks of a metre of height",
+        "shadow_across",
+        (0, 0.3, 0.6, 1.0, 9),
+        "metres",
+    ),
+    ("By the sun", "sun_elevation_deg", (0, 25, 35, 45, 55, 90), "degrees"),
+    ("By wetness of the ground", "wet", (0, 0.15, 0.5, 1.01), "wetness"),
+    ("By the registration's standard error", "residual_m", (0, 0.4, 0.8, 1.2, 2.01), "metres"),
+)
 
 
 def _cut(values: pd.Series, edges: tuple[float, ...]) -> pd.Series:
@@ -151,37 +163,22 @@ def _by_site(table: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def build_up(
-    estimator: OccupancyEstimator, sites: int, report: Progress, done: int, total: int
-) -> dict[str, float]:
-    """Yards of about 20 cars that fill to about 73: how soon that is seen at one false alarm a year."""
+def _filling(yards: int) -> Iterator[Series]:
+    """Yards of about 20 cars that fill to about 73."""
+    for k in range(1, 4 * yards + 1):
+        if SimulatedSite.random(_EVENT_SEED, k, "test").coarse.yard.capacity_m < _ROOM_M:
+            continue  # a yard that can't hold 73 cars
+        levels = _levels(k)
+        yield simulate_series(_EVENT_SEED, k, "test", dates=len(levels), targets=levels.__getitem__)
 
-    def some() -> Iterator[tuple[Site, Sequence[DatedImage]]]:
-        for k in range(1, 4 * sites + 1):
-            if SimulatedSite.random(_EVENT_SEED, k, "test").coarse.yard.capacity_m < _ROOM_M:
-                continue  # a yard that can't hold 73 cars
+
+def _filling_strips(yards: int) -> Iterator[Series]:
+    """The same of the second simulator."""
+    for k in range(1, 4 * yards + 1):
+        yard = StripYard.random(_STRIP_EVENT_SEED, k)
+        if len(yard.track_m) * yard.length_m >= _ROOM_M:
             levels = _levels(k)
-            series = simulate_series(_EVENT_SEED, k, "test", dates=len(levels), targets=levels.__getitem__)
-            yield series.simulated.site, series.images
-
-    return _seen(estimator, itertools.islice(some(), sites), report, done, total)
-
-
-def build_up_on_strips(
-    estimator: OccupancyEstimator, sites: int, report: Progress, done: int, total: int
-) -> dict[str, float]:
-    """The same on yards of the second simulator."""
-
-    def some() -> Iterator[tuple[Site, Sequence[DatedImage]]]:
-        for k in range(1, 4 * sites + 1):
-            yard = StripYard.random(_STRIP_EVENT_SEED, k)
-            if len(yard.track_m) * yard.length_m < _ROOM_M:
-                continue
-            levels = _levels(k)
-            series = strip_series(_STRIP_EVENT_SEED, k, dates=len(levels), targets=levels.__getitem__)
-            yield series.site, series.images
-
-    return _seen(estimator, itertools.islice(some(), sites), report, done, total)
+            yield strip_series(_STRIP_EVENT_SEED, k, dates=len(levels), targets=levels.__getitem__)
 
 
 def _levels(number: int) -> list[float]:
@@ -193,19 +190,16 @@ def _levels(number: int) -> list[float]:
     ]
 
 
-def _seen(
-    estimator: OccupancyEstimator,
-    yards: Iterable[tuple[Site, Sequence[DatedImage]]],
-    report: Progress,
-    done: int,
-    total: int,
+def build_up(
+    estimator: OccupancyEstimator, yards: Iterable[Series], report: Progress, done: int, total: int
 ) -> dict[str, float]:
+    """How soon yards that fill are seen to at one false alarm a year."""
     usual: dict[int, list[float]] = {}
     event: dict[int, list[float]] = {}
-    for number, (site, seen) in enumerate(yards):
+    for number, series in enumerate(yards):
         cars = {
-            index: estimator.intervals(image, site)[1].value
-            for index, image in enumerate(seen)
+            index: estimator.intervals(image, series.site)[1].value
+            for index, image in enumerate(series.images)
             if image.reason is None
         }
         before = [c for i, c in cars.items() if 10 <= i < _USUAL_IMAGES]
@@ -223,7 +217,7 @@ def on_grounds(
     rows: list[dict[str, float]] = []
     for k in range(sites):
         series = simulate_series(_GROUND_SEED, k, "test", dates=24, picture=grounds[k % len(grounds)])
-        rows += _rows(estimator, k, series.simulated.site, series.images, series.truths)
+        rows += _rows(estimator, k, series)
     return pd.DataFrame(rows)
 
 
@@ -234,23 +228,17 @@ def on_strips(
     rows: list[dict[str, float]] = []
     for k in range(sites):
         series = strip_series(_STRIP_SEED, k)
-        rows += _rows(estimator, k, series.site, series.images, series.truths)
+        rows += _rows(estimator, k, series)
         report(done + k, total)
     return pd.DataFrame(rows)
 
 
-def _rows(
-    estimator: OccupancyEstimator,
-    number: int,
-    site: Site,
-    seen: Sequence[DatedImage],
-    truths: Sequence[Truth],
-) -> list[dict[str, float]]:
+def _rows(estimator: OccupancyEstimator, number: int, series: Series) -> list[dict[str, float]]:
     """Answers beside truth, of the images of a site with enough history."""
     rows = []
-    for image, truth in zip(seen, truths, strict=True):
+    for image, truth in zip(series.images, series.truths, strict=True):
         if image.reason is None and len(image.history) >= 10:
-            length, count = estimator.intervals(image, site)
+            length, count = estimator.intervals(image, series.site)
             rows.append(
                 {
                     "site": number,

@@ -10,7 +10,6 @@ import logging
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import cast
 
 import cv2
 import numpy as np
@@ -20,7 +19,7 @@ from shapely import MultiPolygon, Polygon
 
 from detector.errors import LabelError
 from detector.labels.image import MINIMUM_VISIBILITY, LabelledImage, normal
-from detector.training.augment import transform_boxes
+from detector.training.augment import compressed, transform_boxes, warped
 from detector.training.config import TILE_PX
 from detector.training.losses import IGNORED
 from detector.training.shards import LabelledTile
@@ -246,12 +245,10 @@ def _turned(whole: LabelledTile, rng: np.random.Generator, size_px: int) -> Labe
     middle = rng.uniform(0.0, 1.0, 2) * (width, height)
     place = size_px / 2 + rng.uniform(-MOST_SHIFTED_PX, MOST_SHIFTED_PX, 2)
     matrix = np.column_stack([linear, place - linear @ middle])
-    # OpenCV's positions are those of pixel centres, ours of pixel corners.
-    centred = matrix.copy()
-    centred[:, 2] += linear @ np.array([0.5, 0.5]) - 0.5
     size = (size_px, size_px)
-    picture = cast(NDArray[np.uint8], cv2.warpAffine(image, centred, size, flags=cv2.INTER_LINEAR))
-    valid = cv2.warpAffine(np.ones((height, width), np.uint8), centred, size, flags=cv2.INTER_NEAREST) > 0
+    picture = warped(image, matrix, size, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+    there = np.ones((height, width), np.uint8)
+    valid = warped(there, matrix, size, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT) > 0
     picture[~valid] = 0
     boxes = transform_boxes(whole.boxes, matrix)
     share = visible_share(boxes, valid)
@@ -279,6 +276,5 @@ def _as_seen(image: NDArray[np.uint8], gsd_m: float, rng: np.random.Generator) -
         noise = rng.normal(0.0, rng.uniform(0.5, 4.0), soft.shape)
         soft = np.clip(soft + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.5:
-        code = cv2.imencode(".jpg", soft, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(45, 92))])[1]
-        soft = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
+        soft = compressed(soft, int(rng.integers(45, 92)))
     return soft

@@ -1,7 +1,7 @@
 """Fit a network: one plain loop for every detector, which anyone can repeat, stop and resume.
 
 What is particular to a detector is a `Task`: its network, its stream of batches and the terms of its loss.
-`detector.training.wagon_recipe`, `occupancy_task` and `type_task` are those there are.
+`WagonTask`, `OccupancyTask` and `TypeTask` of the recipes are those there are.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -22,7 +26,7 @@ from torch import Tensor, nn
 from aoi.files import replacing, whole_archive, write_text
 from detector.backends import choose_device, fast_dtype
 from detector.errors import LabelError
-from detector.training.config import TrainSettings
+from detector.training.config import Recipe, TrainSettings, as_json
 
 logger = logging.getLogger(__name__)
 
@@ -271,6 +275,41 @@ def read_log(path: Path) -> list[dict[str, Any]]:
             continue
         records.append(record)
     return records
+
+
+def card_of(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """What the card of any weights says of their training, from its settings and its log in ``out``."""
+    log = read_log(out / "log.jsonl")
+    return {
+        "name": recipe.name,
+        "version": recipe.version,
+        "trained": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "settings": as_json(recipe),
+        "training": {"steps": log[-1]["step"], "last_losses": log[-1]} if log else {},
+    }
+
+
+@contextmanager
+def beside(
+    job: Callable[..., object], *arguments: object, until: Callable[[], bool]
+) -> Iterator[SpawnProcess]:
+    """A process that makes what is trained on while the training runs, and is ended with it.
+
+    Args:
+        job: What it does, importable by name.
+        arguments: For the job.
+        until: Whether there is enough to begin with; waited for as long as the process lives.
+    """
+    # Spawned: a forked child would inherit torch's threads in an unknown state.
+    worker = get_context("spawn").Process(target=job, args=arguments)
+    worker.start()
+    try:
+        while worker.is_alive() and not until():
+            worker.join(1.0)
+        yield worker
+    finally:
+        worker.terminate()
+        worker.join()
 
 
 def load_average(path: Path, network: Net) -> Net:

@@ -41,6 +41,12 @@ def losses(maps: Maps[Tensor], target: Targets) -> dict[str, Tensor]:
     def mean(value: Tensor) -> Tensor:
         return (value * regression).sum() / total
 
+    def smooth(said: Tensor, wanted: Tensor, beta: float) -> Tensor:
+        return smooth_l1_loss(said, wanted, reduction="none", beta=beta).sum(1, keepdim=True)
+
+    def covered(logit: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+        return binary_cross_entropy_with_logits(logit, wanted, reduction="none") * weight
+
     miss = maps.offset - target.offset
     # The angle is stored doubled; half of it is the direction across which neighbouring tracks lie.
     theta = torch.atan2(target.angle[:, 1:2], target.angle[:, 0:1]) / 2
@@ -48,24 +54,13 @@ def losses(maps: Maps[Tensor], target: Targets) -> dict[str, Tensor]:
     track_total = target.track_weight.sum().clamp(min=1.0)
     return {
         "heat": centre_focal_loss(maps.heat, target.heat, target.weight),
-        "offset": mean(
-            smooth_l1_loss(maps.offset, target.offset, reduction="none", beta=0.5).sum(1, keepdim=True)
-        ),
-        "across": mean(smooth_l1_loss(across, torch.zeros_like(across), reduction="none", beta=0.1)),
-        "angle": mean(
-            smooth_l1_loss(maps.angle, target.angle, reduction="none", beta=0.1).sum(1, keepdim=True)
-        ),
-        "size": mean(smooth_l1_loss(maps.size, target.size, reduction="none", beta=0.1).sum(1, keepdim=True)),
+        "offset": mean(smooth(maps.offset, target.offset, beta=0.5)),
+        "across": mean(smooth(across, torch.zeros_like(across), beta=0.1)),
+        "angle": mean(smooth(maps.angle, target.angle, beta=0.1)),
+        "size": mean(smooth(maps.size, target.size, beta=0.1)),
         "category": mean(cross_entropy(maps.category, target.category, reduction="none")[:, None]),
-        "mask": (
-            binary_cross_entropy_with_logits(maps.mask, target.mask, reduction="none") * target.weight
-        ).mean()
-        * 4,
-        "track": (
-            binary_cross_entropy_with_logits(maps.track, target.track, reduction="none") * target.track_weight
-        ).sum()
-        / track_total
-        * 4,
+        "mask": covered(maps.mask, target.mask, target.weight).mean() * 4,
+        "track": covered(maps.track, target.track, target.track_weight).sum() / track_total * 4,
     }
 
 
@@ -115,20 +110,13 @@ def draw(
     track_map = torch.from_numpy((track == 1).astype(np.float32))[None]
     track_weight = (~unknown).float()[None]
     zeros = torch.zeros((1, h, w))
+
+    def empty(weight: Tensor) -> Targets:
+        pair, category = torch.zeros((2, h, w)), torch.zeros((h, w), dtype=torch.int64)
+        return Targets(zeros, weight, zeros, pair, pair, pair, category, zeros, track_map, track_weight)
+
     if not n:
-        pair = torch.zeros((2, h, w))
-        return Targets(
-            zeros,
-            zeros + 1,
-            zeros,
-            pair,
-            pair,
-            pair,
-            torch.zeros((h, w), dtype=torch.int64),
-            zeros,
-            track_map,
-            track_weight,
-        )
+        return empty(zeros + 1)
     b = torch.from_numpy(boxes.astype(np.float32))
     centre = b[:, :2] / STRIDE - 0.5  # in cell indices
     length, width = b[:, 2] / STRIDE, b[:, 3] / STRIDE
@@ -156,19 +144,7 @@ def draw(
         weight = 1.0 - (covers[skip].any(dim=0) | (bell[skip] > 0.1).any(dim=0)).float()[None]
     keep = ~skip
     if not keep.any():
-        pair = torch.zeros((2, h, w))
-        return Targets(
-            zeros,
-            weight,
-            zeros,
-            pair,
-            pair,
-            pair,
-            torch.zeros((h, w), dtype=torch.int64),
-            zeros,
-            track_map,
-            track_weight,
-        )
+        return empty(weight)
     heat, owner = bell[keep].max(dim=0)
     kept = torch.nonzero(keep)[:, 0][owner]  # (h, w): which box each cell belongs to
     offset = -torch.stack([dx.gather(0, kept[None])[0], dy.gather(0, kept[None])[0]])

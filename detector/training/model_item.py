@@ -37,27 +37,14 @@ def model_item(card: Mapping[str, Any], weights: Path, parameters: int) -> pysta
         weights: The file, beside which the item is going to lie.
         parameters: Number of the network's and the judge's weights.
     """
-    bands = ["red", "green", "blue"]
-    names = [{"name": name} for name in bands]
     batch = ["batch", "channel", "height", "width"]
     properties: dict[str, Any] = {
-        "title": f"railwatch {card['name']} {card['version']}",
-        "description": str(card.get("task", "")),
-        "license": "Apache-2.0",
-        "mlm:name": f"railwatch-{card['name']}-{card['version']}",
+        **_described(card, "object-detection", parameters, batch_size=2),
         "mlm:architecture": "residual blocks with a feature pyramid and dense heads at stride 4",
-        "mlm:tasks": ["object-detection"],
-        "mlm:framework": "PyTorch",
-        "mlm:total_parameters": parameters,
-        "mlm:pretrained": False,
-        "mlm:pretrained_source": None,
-        "mlm:accelerator": None,
-        "mlm:accelerator_constrained": False,
-        "mlm:batch_size_suggestion": 2,
         "mlm:input": [
             {
                 "name": f"image of {WORK_GSD_M:g} m a pixel, grey images three times",
-                "bands": names,
+                "bands": [{"name": name} for name in ("red", "green", "blue")],
                 "input": {"shape": [_ANY, 3, _ANY, _ANY], "dim_order": batch, "data_type": "uint8"},
                 "resize_type": "interpolation-area",
                 "pre_processing_function": {"format": "python", "expression": "geo.tiles:tiles"},
@@ -89,6 +76,24 @@ def model_item(card: Mapping[str, Any], weights: Path, parameters: int) -> pysta
         },
     }
     return weights_item(card, weights, properties, "Weights of the network and of its judge")
+
+
+def _described(card: Mapping[str, Any], task: str, parameters: int, *, batch_size: int) -> dict[str, Any]:
+    """What the items of both networks say alike."""
+    return {
+        "title": f"railwatch {card['name']} {card['version']}",
+        "description": str(card.get("task", "")),
+        "license": "Apache-2.0",
+        "mlm:name": f"railwatch-{card['name']}-{card['version']}",
+        "mlm:tasks": [task],
+        "mlm:framework": "PyTorch",
+        "mlm:total_parameters": parameters,
+        "mlm:pretrained": False,
+        "mlm:pretrained_source": None,
+        "mlm:accelerator": None,
+        "mlm:accelerator_constrained": False,
+        "mlm:batch_size_suggestion": batch_size,
+    }
 
 
 def weights_item(
@@ -160,21 +165,9 @@ def write_occupancy_item(card: Mapping[str, Any], weights: Path, network: Occupa
         weights: The file.
         network: What it fills.
     """
-    name = f"railwatch-{card['name']}-{card['version']}"
     properties: dict[str, Any] = {
-        "title": f"railwatch {card['name']} {card['version']}",
-        "description": str(card.get("task", "")),
-        "license": "Apache-2.0",
-        "mlm:name": name,
+        **_described(card, "regression", sum(each.numel() for each in network.parameters()), batch_size=1),
         "mlm:architecture": "residual blocks at 10, 20 and 40 m with one dense head",
-        "mlm:tasks": ["regression"],
-        "mlm:framework": "PyTorch",
-        "mlm:total_parameters": sum(each.numel() for each in network.parameters()),
-        "mlm:pretrained": False,
-        "mlm:pretrained_source": None,
-        "mlm:accelerator": None,
-        "mlm:accelerator_constrained": False,
-        "mlm:batch_size_suggestion": 1,
         "mlm:input": [
             {
                 "name": "a date, its background and the tracks in the yard's frame, cells of 10 m",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from multiprocessing import get_context
+from functools import partial
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,11 @@ from torch.nn.functional import avg_pool2d
 
 from detector.errors import LabelError
 from detector.occupancy import weights as weights_file
-from detector.occupancy.estimate import ConformalScaling, Pitch, fit_stretch
+from detector.occupancy.estimate import Pitch, calibration_of, fit_stretch
 from detector.occupancy.network import OccupancyNet, Occupied
 from detector.training import occupancy_scores as scores
-from detector.training.config import OccupancyRecipe, OccupancyTraining, as_json
-from detector.training.loop import AheadOfTime, fit, load_average, read_log
+from detector.training.config import OccupancyRecipe, OccupancyTraining
+from detector.training.loop import AheadOfTime, beside, card_of, fit, load_average
 from detector.training.model_item import write_occupancy_item
 from detector.training.occupancy_samples import CAR_M, Batches, SampleBatch, stored_sites
 from detector.training.occupancy_scores import answers
@@ -106,23 +105,17 @@ def follow(
     if all(path.exists() for path in wanted):
         fit(task, out, recipe.train, device=device, stop=stop, progress=progress)
     else:
-        # Spawned: a forked child would inherit torch's threads in an unknown state.
-        worker = get_context("spawn").Process(
-            target=_make_all,
-            args=(folder, first, min(_HELD_OUT_SITES, data.check_sites), data.train_sites),
-            kwargs=settings,
-        )
-        worker.start()
-        try:
-            while worker.is_alive() and len(list(folder.glob("train-*[0-9].npz"))) < first:
-                worker.join(1.0)
+        job = partial(_make_all, **settings)
+        held_out = min(_HELD_OUT_SITES, data.check_sites)
+
+        def enough() -> bool:
+            return len(list(folder.glob("train-*[0-9].npz"))) >= first
+
+        with beside(job, folder, first, held_out, data.train_sites, until=enough) as worker:
             _look_after(worker, folder)
             fit(task, out, recipe.train, device=device, stop=stop, progress=progress)
             worker.join()
             _look_after(worker, folder)
-        finally:
-            worker.terminate()
-            worker.join()
     make_sites(folder, "val", data.check_sites, **settings)
     return write_weights(recipe, load_average(out / "checkpoint.pt", OccupancyNet()), folder, out)
 
@@ -149,22 +142,16 @@ def write_weights(recipe: OccupancyRecipe, network: OccupancyNet, folder: Path, 
     if not learned or not check:
         raise LabelError(f"{folder}: simulated sites are missing, or none has enough dates to be answered")
     table = level(answers(check, network), network)
-    calibrated = calibration(table)
-    log = read_log(out / "log.jsonl")
     card = {
-        "name": recipe.name,
-        "version": recipe.version,
+        **card_of(recipe, out),
         "task": "occupied track length of freight yards on Sentinel-2 images",
-        "trained": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "settings": as_json(recipe),
         "data": {
             "training": f"{len(learned)} simulated yards, {sum(len(s.images) for s in learned)} images",
             "intervals": f"{len(check)} further simulated yards, {len(table)} images",
         },
-        "training": {"steps": log[-1]["step"], "last_losses": log[-1]} if log else {},
-        **calibrated,
+        **calibration(table),
     }
-    length, count, pitch = stretch_of(card)
+    length, count, pitch = calibration_of(card)
     seen = scores.intervals(table, length, count, pitch)
     card["figures"] = {"validation": scores.by_count(seen).to_dict("records"), "slope": scores.slope(seen)}
     path = out / f"{recipe.name}.safetensors"
@@ -238,16 +225,6 @@ def trusted_range(table: pd.DataFrame, *, most: float = 300.0, bias: float = 0.1
             break
         trusted = float(low) + 25.0
     return trusted
-
-
-def stretch_of(card: dict[str, Any]) -> tuple[ConformalScaling, ConformalScaling, Pitch]:
-    """Calibration of length and count, and the pitch, from a card."""
-    mean, sd = card["pitch_m"]
-    return (
-        ConformalScaling.from_json(card["length_stretch"]),
-        ConformalScaling.from_json(card["count_stretch"]),
-        Pitch(float(mean), float(sd)),
-    )
 
 
 SIZE = (32, 128)

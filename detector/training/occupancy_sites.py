@@ -109,35 +109,20 @@ class SimulatedSite:
         """What stands inside the boundary."""
         yard = self.coarse.yard
         to_pixels = ~self.coarse.lattice.transform
-        freight: list[tuple[float, float]] = []
-        total = engines = 0
-        for consist in consists:
-            for wagon in consist.wagons:
-                total += 1
-                if wagon.category == FREIGHT:
-                    freight.append((wagon.x_m, wagon.y_m))
-                else:
-                    engines += 1
-        h, w = self.site.frame.shape
+        wagons = [wagon for consist in consists for wagon in consist.wagons]
+        freight = [(wagon.x_m, wagon.y_m) for wagon in wagons if wagon.category == FREIGHT]
         if not freight:
-            return Truth(0, 0.0, np.zeros((h, w), np.float32))
+            return Truth(0, 0.0, np.zeros(self.site.frame.shape, np.float32))
         count = int(shapely.contains_xy(self.outline, apply_affine(to_pixels, freight)).sum())
         points = []
         for track, start, end in pieces:
             s = np.arange(start + 0.5, end, 1.0)
             path = yard.paths[track]
-            points.append(
-                np.column_stack(
-                    [
-                        np.interp(s, path.chainage, path.points[:, 0]),
-                        np.interp(s, path.chainage, path.points[:, 1]),
-                    ]
-                )
-            )
+            points.append(np.column_stack([np.interp(s, path.chainage, one) for one in path.points.T]))
         scene = np.concatenate(points)
         pixels = apply_affine(to_pixels, scene)
         inside = shapely.contains_xy(self.outline, pixels)
-        share = np.float32((total - engines) / total)
+        share = np.float32(len(freight) / len(wagons))
         return Truth(count, float(inside.sum() * share), _cells(pixels[inside], self.site.frame) * share)
 
     def chip(self, sky: AcquisitionConditions, consists: Sequence[Consist], number: int) -> Chip:
@@ -189,19 +174,21 @@ def clear_dates(rng: np.random.Generator, number: int, *, years: float | None = 
 
 @dataclass(frozen=True)
 class Series:
-    """A site's dates with what the estimators see and what is true.
+    """A simulated yard's dates with what the estimators see and what is true.
 
     Attributes:
-        simulated: The site.
+        site: The place.
         images: Its images, oldest first.
         truths: What is true on each.
-        skies: Under which each was seen.
+        wet: How wet the ground was on each.
+        about: What is kept of the yard itself.
     """
 
-    simulated: SimulatedSite
+    site: Site
     images: tuple[DatedImage, ...]
     truths: tuple[Truth, ...]
-    skies: tuple[AcquisitionConditions, ...]
+    wet: tuple[float, ...]
+    about: dict[str, object]
 
 
 def everything_clear(
@@ -246,37 +233,21 @@ def simulate_series(
     """
     simulated = SimulatedSite.random(seed, number, split, picture)
     rng = np.random.default_rng([seed, number, 4712])
-    chips, truths, skies = [], [], []
+    chips, truths, wet = [], [], []
     for index, when in enumerate(clear_dates(rng, dates)):
         consists = simulated.traffic.next(targets(index))
         sky = random_sky(rng, simulated.coarse.parameters, when)
         chips.append(simulated.chip(sky, consists, index))
         truths.append(simulated.truth(simulated.traffic.pieces, consists))
-        skies.append(sky)
+        wet.append(sky.wet)
     seen = tuple(dated_images(chips, simulated.site, judge=judge))
-    return Series(simulated, seen, tuple(truths), tuple(skies))
-
-
-@dataclass(frozen=True)
-class StripSeries:
-    """Dates of a yard of the second simulator.
-
-    Attributes:
-        site: The place.
-        images: Its images, oldest first.
-        truths: What is true on each.
-        wet: How wet the ground was.
-    """
-
-    site: Site
-    images: tuple[DatedImage, ...]
-    truths: tuple[Truth, ...]
-    wet: tuple[float, ...]
+    about = {"tracks": simulated.coarse.yard.spec.notes["n_tracks"], "turn": simulated.site.frame.turn_deg}
+    return Series(simulated.site, seen, tuple(truths), tuple(wet), about)
 
 
 def strip_series(
     seed: int, number: int, *, dates: int = 26, targets: Callable[[int], float | None] = lambda index: None
-) -> StripSeries:
+) -> Series:
     """Simulate a yard of the independent simulator on some clear dates; equal seeds give equal ones.
 
     Args:
@@ -294,7 +265,7 @@ def strip_series(
         truths.append(Truth(yard.count, yard.occupied_m, _cells(yard.occupied(), site.frame)))
         wet.append(yard.wet)
     seen = tuple(dated_images(chips, site, judge=everything_clear))
-    return StripSeries(site, seen, tuple(truths), tuple(wet))
+    return Series(site, seen, tuple(truths), tuple(wet), {"simulator": "strips"})
 
 
 # -------------------------------------------------------------------------------- training material
@@ -319,13 +290,7 @@ def write_site(folder: Path, seed: int, number: int, split: str, *, dates: int =
     path = site_path(folder, seed, number, split)
     if path.exists():
         return 0
-    series = simulate_series(seed, number, split, dates=dates)
-    about = {
-        "tracks": series.simulated.coarse.yard.spec.notes["n_tracks"],
-        "turn": series.simulated.site.frame.turn_deg,
-    }
-    wet = [sky.wet for sky in series.skies]
-    return _store(path, series.simulated.site, series.images, series.truths, wet, about)
+    return _store(path, simulate_series(seed, number, split, dates=dates))
 
 
 def write_strip_site(folder: Path, seed: int, number: int, split: str, *, dates: int = 34) -> int:
@@ -333,22 +298,14 @@ def write_strip_site(folder: Path, seed: int, number: int, split: str, *, dates:
     path = site_path(folder, STRIP_SEEDS + seed, number, split)
     if path.exists():
         return 0
-    series = strip_series(STRIP_SEEDS + seed, number, dates=dates)
-    return _store(path, series.site, series.images, series.truths, series.wet, {"simulator": "strips"})
+    return _store(path, strip_series(STRIP_SEEDS + seed, number, dates=dates))
 
 
-def _store(
-    path: Path,
-    site: Site,
-    seen: Sequence[DatedImage],
-    truths: Sequence[Truth],
-    wet: Sequence[float],
-    about: dict[str, object],
-) -> int:
+def _store(path: Path, series: Series) -> int:
     stacks, rows = [], []
     early: list[F32] = []
     early_sun: list[tuple[float, float]] = []
-    for image, truth, wetness in zip(seen, truths, wet, strict=True):
+    for image, truth, wetness in zip(series.images, series.truths, series.wet, strict=True):
         if image.reason is not None or image.current is None or image.background is None:
             if image.placement is not None and image.placement.accepted and image.current is not None:
                 early.append(image.current)
@@ -379,11 +336,11 @@ def _store(
         np.savez(
             temporary,
             figures=np.array(rows, np.float32),
-            tracks=site.tracks.astype(np.float16),
-            region=site.region.astype(np.float16),
-            boundary=site.boundary.astype(np.float16),
+            tracks=series.site.tracks.astype(np.float16),
+            region=series.site.region.astype(np.float16),
+            boundary=series.site.boundary.astype(np.float16),
             early=np.stack(early).astype(np.float16),
             early_sun=np.array(early_sun, np.float32),
-            about=json.dumps(about),
+            about=json.dumps(series.about),
         )
     return len(stacks)

@@ -11,13 +11,14 @@ A form is good enough if it draws the boxes that the weights themselves draw in 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from torch import Tensor, nn
 from aoi.errors import InputError
 from aoi.files import write_bytes, write_text
 from detector.backends import FORMAT, Form, import_openvino, left_out, list_path
-from detector.training.calibrate_wagons import detect_tiles, score
+from detector.training.calibrate_wagons import detect_tiles, score, whole_cells
 from detector.training.metrics import Scored, summarise
 from detector.training.rounding import EXACT, on_steps
 from detector.training.shards import LabelledTile
@@ -233,8 +234,6 @@ def compare(reference: WagonDetector, other: WagonDetector, tiles: Sequence[Labe
 
 
 def _sure(scored: Scored, threshold: float) -> Scored:
-    from dataclasses import replace
-
     rows = scored.probability >= threshold
     return replace(
         scored, boxes=scored.boxes[rows], probability=scored.probability[rows], category=scored.category[rows]
@@ -244,15 +243,9 @@ def _sure(scored: Scored, threshold: float) -> Scored:
 def _logit_error(reference: WagonDetector, other: WagonDetector, tiles: Sequence[LabelledTile]) -> float:
     errors = [
         float(np.abs(reference.maps([picture]).heat - other.maps([picture]).heat).mean())
-        for picture in (_cut(tile.image) for tile in tiles[:20])
+        for picture in (whole_cells(tile.image) for tile in tiles[:20])
     ]
     return float(np.mean(errors)) if errors else 0.0
-
-
-def _cut(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture whose sides are multiples of 32."""
-    height, width = (side // 32 * 32 for side in image.shape[:2])
-    return np.ascontiguousarray(image[:height, :width])
 
 
 def quantise_wagons(
@@ -276,13 +269,13 @@ def quantise_wagons(
     example = torch.zeros(1, 256, 256, 3, dtype=torch.uint8)
     report("converting")
     plain = convert(_Whole(loaded.network), example, [[-1, -1, -1, 3]])
-    reference = WagonDetector(loaded.head, network=TorchMaps(loaded.network, "cpu", dtype=torch.float32))
+    reference = WagonDetector(loaded, network=TorchMaps(loaded.network, "cpu", dtype=torch.float32))
 
     def parity(model: Any) -> Parity:
         with written(model, loaded.path.stem) as form:
-            return compare(reference, WagonDetector(loaded.head, network=OpenVinoMaps(form)), checks)
+            return compare(reference, WagonDetector(loaded, network=OpenVinoMaps(form)), checks)
 
-    pictures = [_cut(image)[None] for image in samples]
+    pictures = [whole_cells(image)[None] for image in samples]
     models, found = {"float32": plain}, {"float32": parity(plain)}
     report("fitting the layers to 8-bit steps")
     stepped = convert(_Whole(on_steps(loaded.network, pictures)), example, [[-1, -1, -1, 3]])
@@ -316,8 +309,6 @@ def write_forms(
         preferred: The form to take by default.
         card: What else the list says.
     """
-    import json
-
     openvino = import_openvino()
     forms = {}
     for name, model in models.items():

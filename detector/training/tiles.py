@@ -11,6 +11,7 @@ import heapq
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
@@ -23,6 +24,7 @@ from detector.labels.image import MINIMUM_VISIBILITY
 from detector.simulators import BackgroundLibrary, Rendered, pictures
 from detector.simulators.collage import scene as collage
 from detector.simulators.procedural.scenes import EMPTY_KINDS, RAIL_FREE_KINDS
+from detector.training.calibrate_wagons import detect_tiles
 from detector.training.config import TILE_PX
 from detector.training.shards import LabelledTile, track_map, write_shard
 from detector.wagons.detector import WagonDetector
@@ -185,14 +187,11 @@ def make_shards(
     job = partial(_write, out, seed, split, backgrounds, views, coarse_share, collage_share)
     numbers = range(first, first + shards)
     made = 0
-    if workers <= 1:
-        for done, number in enumerate(numbers, start=1):
-            made += job(number)
-            if progress is not None:
-                progress(done, shards)
-        return made
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for done, count in enumerate(pool.map(job, numbers), start=1):
+    with ExitStack() as stack:
+        run: Any = map
+        if workers > 1:
+            run = stack.enter_context(ProcessPoolExecutor(workers, mp_context=get_context("spawn"))).map
+        for done, count in enumerate(run(job, numbers), start=1):
             made += count
             if progress is not None:
                 progress(done, shards)
@@ -209,9 +208,8 @@ _SEED_OFFSET = 50_000  # scenes of their own, not those of the plain shards
 
 def hardness(detector: WagonDetector, tile: LabelledTile) -> float:
     """Sum of the probabilities, from 0.1 on, of what the detector takes for wagons on an empty tile."""
-    height, width = (d // 32 * 32 for d in tile.image.shape[:2])
-    found, _ = detector.candidates([np.ascontiguousarray(tile.image[:height, :width])])
-    probability = detector.judge(found[0], float(tile.meta.get("gsd_m", 0.5))).probability
+    ((_, found),) = detect_tiles(detector, [tile])
+    probability = detector.judge(found, float(tile.meta.get("gsd_m", 0.5))).probability
     return float(probability[probability >= LEAST_DOUBT].sum())
 
 

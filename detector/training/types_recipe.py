@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -22,8 +21,8 @@ from detector.errors import LabelError
 from detector.tensor_file import Arrays, arrays_of, save_tensors
 from detector.training.augment import random_view
 from detector.training.calibrate_types import figures, fit_odds, type_numbers, typed_scenes
-from detector.training.config import TypesData, TypesRecipe, TypesTraining, as_json, background_folder
-from detector.training.loop import AheadOfTime, fit, load_average, read_log
+from detector.training.config import TypesData, TypesRecipe, TypesTraining, background_folder
+from detector.training.loop import AheadOfTime, card_of, fit, load_average
 from detector.training.shards import LabelledTile, Shard, find_shards, take_up, write_shard
 from detector.training.tiles import simulate_tiles
 from detector.wagons.boxes import Boxes
@@ -136,15 +135,10 @@ def write_weights(recipe: TypesRecipe, trained: TypeNet, out: Path, *, device: s
         for name in ("check", "relief")
     )
     odds = fit_odds(check, recipe.accuracy)
-    log = read_log(out / "log.jsonl")
     card = {
-        "name": recipe.name,
-        "version": recipe.version,
+        **card_of(recipe, out),
         "task": "type of each freight car that the wagon detector draws",
-        "trained": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "settings": as_json(recipe),
         "boxes_of": {"name": detector.name, "version": detector.version, "sha256": detector.checksum},
-        "training": {"steps": log[-1]["step"], "last_losses": log[-1]} if log else {},
         "type_odds": list(odds),
         "figures": {"validation": figures(check, odds), "relief": figures(relief, odds)},
     }

@@ -6,13 +6,11 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
-from multiprocessing import get_context
 from pathlib import Path
-from time import sleep
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,9 +21,9 @@ from detector.errors import LabelError
 from detector.labels import read_labels
 from detector.training.augment import random_view
 from detector.training.calibrate_wagons import finish, untrained
-from detector.training.config import WagonData, WagonRecipe, WagonTraining, as_json, background_folder
+from detector.training.config import WagonData, WagonRecipe, WagonTraining, background_folder
 from detector.training.label_tiles import tiles_of, turned_tiles, whole_tile
-from detector.training.loop import AheadOfTime, fit, load_average, read_log
+from detector.training.loop import AheadOfTime, beside, card_of, fit, load_average
 from detector.training.losses import Targets, draw, losses, stack, total_loss
 from detector.training.model_item import write_wagon_item
 from detector.training.shards import LabelledTile, Shard, find_shards, take_up, write_shard
@@ -73,33 +71,31 @@ def follow(
     if recipe.start:
         start = weights_file.load(None if recipe.start == "shipped" else recipe.start)
     own = _own_shards(recipe, out / "own")
-    simulated, hard = out / "shards", out / "hard"
-    worker = None
-    if recipe.data.shards:
-        # Spawned: a forked child would inherit torch's threads in an unknown state.
-        worker = get_context("spawn").Process(target=_make_data, args=(recipe.data, out, start, device))
-        worker.start()
-    try:
-        _wait_for(simulated, min(recipe.data.first_shards, recipe.data.shards), worker)
-        fit(
-            WagonTask(
-                [simulated] if simulated.is_dir() else [],
-                recipe.train,
-                own=own,
-                hard=hard if recipe.data.hard_shards else None,
-                check=out / "check",
-            ),
-            out,
+    simulated = out / "shards"
+    wanted = min(recipe.data.first_shards, recipe.data.shards)
+
+    def enough() -> bool:
+        return len(find_shards(simulated)) >= wanted
+
+    with (
+        beside(_make_data, recipe.data, out, start, device, until=enough)
+        if recipe.data.shards
+        else nullcontext()
+    ):
+        if not enough():
+            raise LabelError(
+                f"{simulated}: the simulator stopped before it had made {wanted} shards; "
+                "see the messages above"
+            )
+        task = WagonTask(
+            [simulated] if simulated.is_dir() else [],
             recipe.train,
-            start=start.network.state_dict() if start else None,
-            device=device,
-            stop=stop,
-            progress=progress,
+            own=own,
+            hard=out / "hard" if recipe.data.hard_shards else None,
+            check=out / "check",
         )
-    finally:
-        if worker is not None:
-            worker.terminate()
-            worker.join()
+        first = start.network.state_dict() if start else None
+        fit(task, out, recipe.train, start=first, device=device, stop=stop, progress=progress)
     network = load_average(out / "checkpoint.pt", WagonNet())
     if start is not None and recipe.start_share:
         network = mean_of([(1 - recipe.start_share, network), (recipe.start_share, start.network)])
@@ -180,14 +176,8 @@ def write_weights(
     make_check_shards(recipe.data, check, recipe.data.check_shards)
     paths = find_shards(check)
     half = max(1, len(paths) // 2)
-    card = {
-        **(start.card if start else {}),
-        "name": recipe.name,
-        "version": recipe.version,
-        "trained": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "settings": as_json(recipe),
-    }
-    draft = weights_file.Weights(network, untrained(), card, "", out / f"{recipe.name}.safetensors")
+    card = {**(start.card if start else {}), **card_of(recipe, out)}
+    draft = weights_file.Weights(untrained(), card, "", out / f"{recipe.name}.safetensors", network)
     unlearned = simulate_tiles(
         recipe.data.seed + 10_001,
         0,
@@ -200,9 +190,7 @@ def write_weights(
     finished, figures = finish(
         draft, _tiles(paths[:half]), _tiles(paths[half:] or paths), for_odds=unlearned, device=device
     )
-    log = read_log(out / "log.jsonl")
-    training = {"steps": log[-1]["step"], "last_losses": log[-1]} if log else {}
-    card = {**finished.card, "training": training, "figures": {"validation": figures}}
+    card = {**finished.card, "figures": {"validation": figures}}
     path = out / f"{recipe.name}.safetensors"
     checksum = weights_file.save(path, finished.network, finished.judge, card)
     write_wagon_item({**card, "sha256": checksum}, path, finished.network, finished.judge)
@@ -230,20 +218,6 @@ def _own_shards(recipe: WagonRecipe, folder: Path) -> Path | None:
         raise LabelError(f"{recipe.data.labels[0]}: no labelled image in it")
     write_shard(folder / "shard-00000", tiles)
     return folder
-
-
-def _wait_for(folder: Path, shards: int, worker: Any) -> None:
-    """Wait until the simulator has made the first shards."""
-    while True:
-        # Asked in this order: the last shard may come between the two questions.
-        at_work = worker is not None and worker.is_alive()
-        if len(find_shards(folder)) >= shards:
-            return
-        if not at_work:
-            raise LabelError(
-                f"{folder}: the simulator stopped before it had made {shards} shards; see the messages above"
-            )
-        sleep(1.0)
 
 
 class Batch(NamedTuple):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 import shapely
@@ -26,18 +27,13 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 COLUMNS = (
-    "score",
-    "category",
-    "freight_score",
-    "car_type",
-    "length_m",
-    "width_m",
-    "azimuth_deg",
-    "track",
-    "image",
-    "gsd_m",
-    "pixel_box",
-)
+    "score", "category", "freight_score", "car_type", "length_m", "width_m", "azimuth_deg", "track", "image",
+    "gsd_m", "pixel_box",
+)  # fmt: skip
+_DIGITS = {"score": 4, "freight_score": 4, "length_m": 2, "width_m": 2, "azimuth_deg": 2}
+"""Of figures in a GeoJSON."""
+_ARRAYS = ("score", "category", "freight_score", "length_m", "width_m", "azimuth_deg", "pixel_box")
+"""Fields of a `BoxTable` with a value a box that stand in the table as they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,20 +73,13 @@ class BoxTable:
     @classmethod
     def none(cls) -> BoxTable:
         """No boxes of no image."""
-        nothing = np.zeros(0)
-        return cls(
-            polygons=np.zeros(0, object),
-            crs=None,
-            score=nothing,
-            category=np.zeros(0, np.int64),
-            freight_score=nothing,
-            car_type=np.zeros(0, np.int64),
-            length_m=nothing,
-            width_m=nothing,
-            azimuth_deg=nothing,
-            pixel_box=as_boxes([]),
-            image="",
-            gsd_m=0.0,
+        real, whole, boxes = np.zeros(0), np.zeros(0, np.int64), np.zeros((0, 5))
+        return cls(np.zeros(0, object), None, real, whole, real, whole, real, real, real, boxes, "", 0.0)
+
+    def take(self, rows: NDArray[np.bool_]) -> BoxTable:
+        """Some of the boxes."""
+        return replace(
+            self, **{name: getattr(self, name)[rows] for name in ("polygons", "car_type", *_ARRAYS)}
         )
 
     def __len__(self) -> int:
@@ -99,20 +88,9 @@ class BoxTable:
 
     def frame(self) -> gpd.GeoDataFrame:
         """The table with its documented columns."""
-        return frame_of(
-            self.polygons,
-            self.crs,
-            score=self.score,
-            category=self.category,
-            freight_score=self.freight_score,
-            car_type=type_names(self.car_type),
-            length_m=self.length_m,
-            width_m=self.width_m,
-            azimuth_deg=self.azimuth_deg,
-            pixel_box=self.pixel_box,
-            image=self.image,
-            gsd_m=self.gsd_m,
-        )
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        types = type_names(self.car_type)
+        return frame_of(self.polygons, self.crs, **arrays, car_type=types, image=self.image, gsd_m=self.gsd_m)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows as `frame` has them, with the geometry in longitude and latitude."""
@@ -122,22 +100,10 @@ class BoxTable:
 
             there = Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True)
             polygons = shapely.transform(polygons, there.transform, interleaved=False)
-        types = type_names(self.car_type)
-        for number in range(len(self)):
-            yield {
-                "geometry": polygons[number],
-                "score": self.score[number],
-                "category": CATEGORIES[self.category[number]],
-                "freight_score": self.freight_score[number],
-                "car_type": types[number],
-                "length_m": self.length_m[number],
-                "width_m": self.width_m[number],
-                "azimuth_deg": self.azimuth_deg[number],
-                "track": None,
-                "image": self.image,
-                "gsd_m": self.gsd_m,
-                "pixel_box": self.pixel_box[number],
-            }
+        for number, car_type in enumerate(type_names(self.car_type)):
+            row = {name: getattr(self, name)[number] for name in _ARRAYS}
+            row |= {"geometry": polygons[number], "category": CATEGORIES[self.category[number]]}
+            yield row | {"car_type": car_type, "track": None, "image": self.image, "gsd_m": self.gsd_m}
 
 
 def image_name(path: Path) -> str:
@@ -163,9 +129,8 @@ class _TableOnDemand:
     def __get__(self, instance: object | None, owner: type) -> Any:
         if instance is None:
             raise AttributeError(self._name)  # the field has no default
-        value = vars(instance)[self._name]
-        if isinstance(value, BoxTable):
-            value = vars(instance)[self._name] = value.frame()
+        if isinstance(value := vars(instance)[self._name], BoxTable):
+            vars(instance)[self._name] = value = value.frame()
         return value
 
     def __set__(self, instance: object, value: gpd.GeoDataFrame | BoxTable) -> None:
@@ -174,8 +139,7 @@ class _TableOnDemand:
     @staticmethod
     def raw(instance: object, name: str) -> gpd.GeoDataFrame | BoxTable:
         """What a field was given as, or has become."""
-        value: gpd.GeoDataFrame | BoxTable = vars(instance)[f"_{name}"]
-        return value
+        return cast("gpd.GeoDataFrame | BoxTable", vars(instance)[f"_{name}"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,8 +267,7 @@ def frame_of(
         pixel_box: ``(N, 5)`` in the image's pixels.
         image: Its path.
         gsd_m: Its ground sampling distance, metres.
-        freight_score: ``(N,)`` probability that each is a freight car if it is a rail vehicle; as sure as the
-            category says if not given.
+        freight_score: ``(N,)`` probability that each rail vehicle is a freight car; by category if not given.
         car_type: ``(N,)`` name of each freight car's type, None for other vehicles; unknown if not given.
     """
     import geopandas as gpd
@@ -358,11 +321,7 @@ def write(detections: Sequence[Detections], path: str | Path) -> Path:
 
 
 def _write_table(table: gpd.GeoDataFrame, path: Path) -> None:
-    """Write a GeoPackage or GeoParquet.
-
-    Raises:
-        OSError: It can't be written.
-    """
+    """Write a GeoPackage or GeoParquet; OSError if it can't be written."""
     from pyogrio.errors import DataLayerError, DataSourceError
 
     try:
@@ -399,9 +358,7 @@ def joined(detections: Sequence[Detections]) -> gpd.GeoDataFrame:
         frames = [f if f.crs is None else f.to_crs("OGC:CRS84") for f in frames]
     crs = next((f.crs for f in frames if f.crs is not None), None)
     frames = [f if f.crs is not None or crs is None else f.set_crs(crs) for f in frames]
-    filled = [f for f in frames if len(f)] or frames[:1]
-    if not filled:
-        filled = [BoxTable.none().frame()]
+    filled = [f for f in frames if len(f)] or frames[:1] or [BoxTable.none().frame()]
     table = gpd.GeoDataFrame(pd.concat(filled, ignore_index=True), geometry="geometry", crs=crs)
     if crs is None and len(table):
         corners = box_corners(np.array(table["pixel_box"].to_list(), np.float64)) * (1.0, -1.0)
@@ -415,31 +372,24 @@ def _rows(detections: Detections) -> Iterable[dict[str, Any]]:
     if isinstance(table, BoxTable):
         return table.rows()
     turned = table if table.crs is None else table.to_crs("OGC:CRS84")
-    rows: list[dict[str, Any]] = turned.to_dict("records")
-    return rows
+    return cast(list[dict[str, Any]], turned.to_dict("records"))
 
 
 def _geojson(detections: Sequence[Detections]) -> str:
     """RFC 7946 text: longitude and latitude to 1e-8 degree (a millimetre)."""
     features = []
-    for row in (row for one in detections for row in _rows(one)):
+    for row in itertools.chain.from_iterable(map(_rows, detections)):
         geometry = None
         if row["geometry"] is not None:
             # RFC 7946 wants outer rings counter-clockwise.
             outline = shapely.orient_polygons(row["geometry"]).exterior
             ring = np.round(np.asarray(outline.coords)[:, :2], 8).tolist()
             geometry = {"type": "Polygon", "coordinates": [ring]}
-        properties = {
-            "score": round(float(row["score"]), 4),
-            "category": row["category"],
-            "freight_score": round(float(row["freight_score"]), 4),
+        properties = {name: row[name] for name in COLUMNS}
+        properties |= {name: round(float(row[name]), digits) for name, digits in _DIGITS.items()}
+        properties |= {
             # A table read from a file has other marks of nothing than None.
             "car_type": row["car_type"] if isinstance(row["car_type"], str) else None,
-            "length_m": round(float(row["length_m"]), 2),
-            "width_m": round(float(row["width_m"]), 2),
-            "azimuth_deg": round(float(row["azimuth_deg"]), 2),
-            "track": row["track"],
-            "image": row["image"],
             "gsd_m": float(row["gsd_m"]),
             "pixel_box": [round(float(v), 3) for v in row["pixel_box"]],
         }

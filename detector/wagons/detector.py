@@ -21,11 +21,11 @@ from detector.wagons.decode import F32, STRIDE, Candidates, Maps, decode, mirror
 from detector.wagons.detections import BoxTable, Detections, image_name
 from detector.wagons.rakes import FreightOdds, category_probability
 from detector.wagons.rescoring import Rescorer, features
-from detector.wagons.track_sight import RailwayWatch, TrackSight
+from detector.wagons.track_sight import RailwayWatch
 from detector.wagons.type_network import CandidateCuts, shipped_types
 from detector.wagons.weights import MapNetwork, Weights, WeightsHead, load_network, torch_maps
 from geo import Scene, Tile, TileGrid, boxes_to_map, tiles, valid_fraction
-from geo.orientation import Upright, upright
+from geo.orientation import upright
 from geo.sentinel2 import OCCUPANCY_PRODUCTS
 from geo.tiles import HALO_PX, WORK_GSD_M, batches
 
@@ -79,9 +79,7 @@ class WagonDetector:
         network: What runs the network, as `load` chooses it.
     """
 
-    def __init__(
-        self, loaded: Weights | WeightsHead, device: str = "auto", *, network: MapNetwork | None = None
-    ):
+    def __init__(self, loaded: WeightsHead, device: str = "auto", *, network: MapNetwork | None = None):
         self.card: dict[str, Any] = loaded.card
         self.name = str(loaded.card.get("name", loaded.path.stem))
         self.version = str(loaded.card.get("version", "0"))
@@ -92,13 +90,11 @@ class WagonDetector:
             low, high = loaded.card.get("gsd_range_m", GSD_RANGE_M)
             self.gsd_range_m = (float(low), float(high))
             self.freight_calibrated = "freight_odds" in loaded.card
-            self.freight_odds = FreightOdds(
-                *(float(v) for v in loaded.card.get("freight_odds", FreightOdds()))
-            )
+            self.freight_odds = FreightOdds(*map(float, loaded.card.get("freight_odds", FreightOdds())))
         except (TypeError, ValueError, AttributeError) as error:
             raise WeightsError(f"{loaded.path}: its card holds a wrong figure ({error})") from error
         if network is None:
-            if isinstance(loaded, WeightsHead):
+            if not isinstance(loaded, Weights):
                 raise TypeError("a detector needs a network: whole weights, or something that runs it")
             network = torch_maps(loaded, device)
         self._network = network
@@ -230,18 +226,20 @@ class WagonDetector:
         if not railway:
             notes.append(NO_RAILWAY)
         outside = max(0.0, np.log(scene.gsd_m / TRAINED_GSD_M[1]), np.log(TRAINED_GSD_M[0] / scene.gsd_m))
-        return self._detections(
-            scene,
-            view,
-            grid,
-            found,
-            self._car_types(found, cuts, limit),
-            limit,
-            covered,
-            railway,
-            railways.tracks(),
-            tuple(dict.fromkeys(notes)),
-            1.0 + 2.0 * outside,
+        boxes = view.stored_boxes(grid.work_to_source(found.boxes))
+        table = self._table(scene, found, boxes, self._car_types(found, cuts, limit))
+        sure = found.probability >= limit
+        return Detections(
+            frame=table.take(sure),
+            doubtful=table.take((found.probability >= MINIMUM_PROBABILITY) & ~sure),
+            scene_id=scene.id,
+            gsd_m=scene.gsd_m,
+            valid_fraction=covered,
+            warnings=tuple(dict.fromkeys(notes)),
+            count_model=self.count_model,
+            widening=1.0 + 2.0 * outside,
+            railway=railway,
+            tracks=railways.tracks(),
         )
 
     def judge(self, candidates: Candidates, source_gsd_m: float) -> RescoredCandidates:
@@ -336,57 +334,27 @@ class WagonDetector:
         if progress is not None:
             progress(total, total)
 
-    def _detections(
-        self,
-        scene: Scene,
-        view: Upright,
-        grid: TileGrid,
-        found: RescoredCandidates,
-        car_type: NDArray[np.int64],
-        threshold: float,
-        covered: float,
-        railway: bool,
-        tracks: TrackSight | None,
-        notes: tuple[str, ...],
-        widening: float,
-    ) -> Detections:
-        source = view.stored_boxes(grid.work_to_source(found.boxes))
-        placed = boxes_to_map(scene, source)
-
-        polygons = np.full(len(source), None, dtype=object)
+    def _table(
+        self, scene: Scene, found: RescoredCandidates, boxes: Boxes, car_type: NDArray[np.int64]
+    ) -> BoxTable:
+        """The candidates, ``boxes`` in pixels of the image, with their measures on the map."""
+        placed = boxes_to_map(scene, boxes)
+        polygons = np.full(len(boxes), None, dtype=object)
         if scene.georeferenced:
             polygons[:] = placed.polygons
-
-        def table(rows: NDArray[np.bool_]) -> BoxTable:
-            return BoxTable(
-                polygons[rows],
-                scene.crs if scene.georeferenced else None,
-                score=found.probability[rows],
-                category=found.category[rows],
-                car_type=car_type[rows],
-                # What a network says of freight and coach widens the count only where it was calibrated.
-                freight_score=found.freight[rows]
-                if self.freight_calibrated
-                else (found.category[rows] == FREIGHT).astype(np.float64),
-                length_m=placed.length_m[rows],
-                width_m=placed.width_m[rows],
-                azimuth_deg=placed.azimuth_deg[rows],
-                pixel_box=source[rows],
-                image=image_name(scene.path),
-                gsd_m=scene.gsd_m,
-            )
-
-        sure = found.probability >= threshold
-        unsure = (found.probability >= MINIMUM_PROBABILITY) & ~sure
-        return Detections(
-            frame=table(sure),
-            doubtful=table(unsure),
-            scene_id=scene.id,
+        # What a network says of freight and coach widens the count only where it was calibrated.
+        freight = found.freight if self.freight_calibrated else (found.category == FREIGHT).astype(np.float64)
+        return BoxTable(
+            polygons,
+            scene.crs if scene.georeferenced else None,
+            score=found.probability,
+            category=found.category,
+            freight_score=freight,
+            car_type=car_type,
+            length_m=placed.length_m,
+            width_m=placed.width_m,
+            azimuth_deg=placed.azimuth_deg,
+            pixel_box=boxes,
+            image=image_name(scene.path),
             gsd_m=scene.gsd_m,
-            valid_fraction=covered,
-            warnings=notes,
-            count_model=self.count_model,
-            widening=widening,
-            railway=railway,
-            tracks=tracks,
         )

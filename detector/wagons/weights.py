@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.backends import Form, OpenVinoNetwork, choose_form
+from detector.backends import Form, OpenVinoNetwork, choose_device, choose_form, fast_dtype
 from detector.errors import WeightsError
-from detector.tensor_file import load_tensors, located, save_tensors
+from detector.tensor_file import arrays_of, fill, load_tensors, located, save_tensors
 from detector.wagons.decode import F32, Maps, split
 from detector.wagons.rescoring import FEATURES, Rescorer
 
@@ -48,19 +48,10 @@ class WeightsHead:
 
 
 @dataclass(frozen=True)
-class Weights:
+class Weights(WeightsHead):
     """A network with its judge and its card, as loaded."""
 
     network: WagonNet
-    judge: Rescorer
-    card: dict[str, Any]
-    checksum: str  # sha256 of the safetensors file
-    path: Path
-
-    @property
-    def head(self) -> WeightsHead:
-        """All of it but the network."""
-        return WeightsHead(self.judge, self.card, self.checksum, self.path)
 
 
 def save(path: Path, network: WagonNet, judge: Rescorer, card: dict[str, Any]) -> str:
@@ -69,8 +60,6 @@ def save(path: Path, network: WagonNet, judge: Rescorer, card: dict[str, Any]) -
     Returns:
         The sha256 of the safetensors file, which is also written into the card.
     """
-    from detector.tensor_file import arrays_of
-
     tensors = arrays_of(network, "network.")
     tensors |= {f"judge.{name}": values for name, values in judge.arrays().items()}
     return save_tensors(path, tensors, card, FORMAT)
@@ -82,7 +71,6 @@ def load(path: str | Path | None = None) -> Weights:
     Raises:
         WeightsError: The file is missing, damaged, not ours, or doesn't match the checksum in its card.
     """
-    from detector.tensor_file import fill
     from detector.wagons.network import WagonNet
 
     with located(path, SHIPPED) as file:
@@ -93,7 +81,7 @@ def load(path: str | Path | None = None) -> Weights:
             fill(network, tensors, "network.")
         except (RuntimeError, KeyError) as error:
             raise _unfit(file) from error
-        return Weights(network.eval(), judge, card, checksum, file)
+        return Weights(judge, card, checksum, file, network.eval())
 
 
 def load_head(path: str | Path | None = None) -> WeightsHead:
@@ -187,8 +175,6 @@ class TorchMaps:
     def __init__(self, network: torch.nn.Module, device: str = "auto", dtype: torch.dtype | None = None):
         import torch
 
-        from detector.backends import choose_device, fast_dtype
-
         self.device = choose_device(device)
         self.dtype = dtype or fast_dtype(self.device)
         self.name = f"torch {self.device.type} {str(self.dtype).removeprefix('torch.')}"
@@ -231,10 +217,10 @@ def load_network(
     """
     with located(path, SHIPPED) as file:
         head = load_head(file)
-        choice, form = choose_form(file, head.checksum, device, backend)
+        device, form = choose_form(file, head.checksum, device, backend)
         if form is not None:
             return head, OpenVinoMaps(form, later=later)
-        return head, torch_maps(load(file), choice.device)
+        return head, torch_maps(load(file), device)
 
 
 def torch_maps(loaded: Weights, device: str = "auto") -> TorchMaps:

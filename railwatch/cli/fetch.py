@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
@@ -141,7 +141,7 @@ def fetch(
     results: list[FetchResult] = []
     plans: list[tuple[Plan, dict[str, Any]]] = []
     with ExitStack() as stack:
-        engine = stack.enter_context(Dask(scheduler)) if scheduler is not None else None
+        engine = stack.enter_context(closing(Dask(scheduler))) if scheduler is not None else None
         progress = stack.enter_context(_common.progress("searching"))
         for area in areas:
             planned = plan(area, options, out)

@@ -153,7 +153,6 @@ def fetch(
     engine: Engine | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     arrived: Callable[[Fetched], None] = lambda one: None,
-    at_once: int = 4,
 ) -> FetchResult:
     """Fetch what a plan says, several scenes at once.
 
@@ -162,7 +161,6 @@ def fetch(
         engine: Where; by default threads of this process.
         progress: Told of every scene.
         arrived: Told what came of it.
-        at_once: Scenes at one time in this process.
 
     Returns:
         What came of it; a scene that fails doesn't stop the others. A server that has stopped answering isn't
@@ -170,7 +168,7 @@ def fetch(
     """
     started = time.monotonic()
     tasks = [FetchTask(one, planned.area, planned.folder, planned.options) for one in planned.scenes]
-    used = engine or Threads(at_once)
+    used = engine or Threads()
     results: dict[int, Fetched] = {}
     numbers = {id(task): number for number, task in enumerate(tasks)}
     in_a_row = 0

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -105,36 +105,33 @@ class Plan:
     traffic: RequestTally = field(default_factory=RequestTally)
 
 
-def plan(
-    area: AreaOfInterest, options: FetchOptions, out: str | Path, network: Network | None = None
-) -> Plan:
+def plan(area: AreaOfInterest, options: FetchOptions, out: str | Path) -> Plan:
     """Search an archive, and say what is to be fetched; no pixel is read.
 
     Args:
         area: In longitude and latitude.
         options: What and how.
         out: A folder or an fsspec URL.
-        network: Asks the server.
 
     Raises:
         NetworkError: The source is unknown, is refused, or says no.
         UnavailableError: It can't be reached.
         StoreError: The folder can't be listed.
     """
-    used = network or options.network()
+    network = options.network()
     profile = profile_of(options.source)
     collections = profile.chosen(options.collections)
     folder = SceneFolder.of(out, area)
-    before = replace(used.traffic)
+    token = os.environ.get(TOKEN)
     items = search(
         profile,
         collections,
         area,
         options.since,
         options.until,
-        used,
+        network,
         cloud=options.cloud,
-        headers=_authorization(),
+        headers={"Authorization": f"Bearer {token}"} if token else {},
     )
     scenes, odd = scenes_of(items, collections, area)
     chosen, doubles = choose(scenes, collections)
@@ -156,22 +153,13 @@ def plan(
         scenes=tuple(wanted),
         held=tuple(one[0].stem for one in held),
         left=(*odd, *doubles),
-        traffic=RequestTally(
-            used.traffic.requests - before.requests,
-            used.traffic.bytes - before.bytes,
-            used.traffic.retries - before.retries,
-        ),
+        traffic=network.traffic,
     )
 
 
 def _acquisition(stem: str) -> str:
     """S2A_20231005T021001_R003 of S2A_20231005T021001_R003_52TFN_L2A."""
     return "_".join(stem.split("_")[:3]) if stem.startswith("S2") else stem
-
-
-def _authorization() -> Mapping[str, str]:
-    token = os.environ.get(TOKEN)
-    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def parse_period(since: str | None, until: str | None) -> tuple[datetime | None, datetime]:
@@ -194,7 +182,7 @@ def parse_time(text: str, *, end: bool = False) -> datetime:
         InputError: It is neither.
     """
     try:
-        when = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+        when = datetime.fromisoformat(text.strip())
     except ValueError:
         raise InputError(f"{text!r} isn't a date such as 2023-10-05") from None
     if len(text.strip()) <= 10 and end:

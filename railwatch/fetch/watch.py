@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -33,9 +32,9 @@ from geo.catalogue.cut import window_key
 from geo.errors import UnavailableError
 from railwatch.errors import LockedError, StoreError, said
 from railwatch.fetch.fetch import FetchResult, fetch
-from railwatch.fetch.plan import FetchOptions, plan
+from railwatch.fetch.plan import FetchOptions, parse_time, plan
 from railwatch.pipeline.alerts import Alert, send_alerts
-from railwatch.pipeline.engine import Dask, end_with_parent
+from railwatch.pipeline.engine import Dask, pool_of
 from railwatch.pipeline.many import run_areas
 from railwatch.pipeline.run import FoundInputs, look_for, run
 from railwatch.store.observation import iso
@@ -163,7 +162,9 @@ def watch(
     with _lock(store):
         state = _read_state(store.path / STATE)
         for area in areas:
-            first = since or _since(state.get(_key(area, options)), options.until)
+            known = state.get(_key(area, options))
+            last = options.until - FIRST_SPAN if known is None else min(known, options.until) - OVERLAP
+            first = since or last
             event("start", aoi=area.name, since=iso(first), until=iso(options.until))
             check = _check_area(
                 area, replace(options, since=first), config, store, out, scheduler, workers, progress, event
@@ -174,7 +175,7 @@ def watch(
                     event("alert", **one.to_json())
                 check = replace(check, alerts=tuple(sent))
             if check.error is None and not check.unavailable:
-                state[_key(area, options)] = {"until": iso(options.until)}
+                state[_key(area, options)] = options.until
                 _write_state(store.path / STATE, state)
             store.push()
             event("done", aoi=area.name, ok=check.error is None and not check.unavailable)
@@ -199,7 +200,7 @@ def _check_area(
         before = {one.id for one in store.observations(area.name, superseded=True)}
         shown = progress or (lambda done, total: None)
         if scheduler is not None:
-            with Dask(scheduler) as engine:
+            with closing(Dask(scheduler)) as engine:
                 fetched = fetch(planned, engine=engine, progress=shown)
         else:
             with CountAhead(planned, config, store, workers) as ahead:
@@ -254,17 +255,11 @@ def _key(area: AreaOfInterest, options: FetchOptions) -> str:
     return " ".join([area.name, window_key(area), options.source, *sorted(options.collections)])
 
 
-def _since(entry: Mapping[str, str] | None, until: datetime) -> datetime:
-    if entry is None:
-        return until - FIRST_SPAN
-    return min(datetime.fromisoformat(entry["until"].replace("Z", "+00:00")), until) - OVERLAP
-
-
-def _read_state(path: Path) -> dict[str, dict[str, str]]:
-    """Read what was looked at; where it can't be read, everything is looked at again."""
+def _read_state(path: Path) -> dict[str, datetime]:
+    """Read until when was looked; where it can't be read, everything is looked at again."""
     try:
         found = json.loads(path.read_bytes())["areas"]
-        return {str(name): {"until": iso(_moment(one["until"]))} for name, one in found.items()}
+        return {str(name): parse_time(one["until"]) for name, one in found.items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -272,14 +267,10 @@ def _read_state(path: Path) -> dict[str, dict[str, str]]:
         return {}
 
 
-def _moment(text: str) -> datetime:
-    when = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
-
-
-def _write_state(path: Path, state: Mapping[str, Mapping[str, str]]) -> None:
+def _write_state(path: Path, state: Mapping[str, datetime]) -> None:
+    areas = {name: {"until": iso(until)} for name, until in state.items()}
     try:
-        write_bytes(path, (json.dumps({"version": _VERSION, "areas": state}, indent=1) + "\n").encode())
+        write_bytes(path, (json.dumps({"version": _VERSION, "areas": areas}, indent=1) + "\n").encode())
     except OSError as error:
         raise StoreError(f"{path} can't be written: {said(error)}.") from error
 
@@ -350,8 +341,7 @@ class CountAhead(AbstractContextManager["CountAhead"]):
 
     def _answer(self, before: datetime) -> None:
         if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent)
+            self._pool = pool_of(1)
         folder, area = self._planned.folder.location, self._planned.area
         try:
             self._running = self._pool.submit(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -116,7 +116,6 @@ def judge(
     paired: Iterable[Record] | None = None,
     titles: Mapping[str, str] | None = None,
     settings: VerdictSettings | None = None,
-    window_step_days: int = 1,
 ) -> list[Verdict]:
     """Judge records against the history of their place.
 
@@ -126,8 +125,6 @@ def judge(
         paired: Records from which methods are calibrated against one another; the same by default.
         titles: Names for people, by place.
         settings: Window, thresholds and errors.
-        window_step_days: Move the window's ends in steps of so many days; more than 1 saves time in
-            studies of long series.
 
     Returns:
         One verdict a judged record, sorted by time, place and id.
@@ -141,7 +138,7 @@ def judge(
     everything = None if paired is None else list(paired)
     for aoi, members in sorted(places.items()):
         pairs = members if everything is None else [record for record in everything if record.aoi == aoi]
-        place = PlaceHistory(members, pairs, (titles or {}).get(aoi, aoi), chosen, window_step_days)
+        place = PlaceHistory(members, pairs, (titles or {}).get(aoi, aoi), chosen)
         for record in place.records:
             if record.kind == "ceiling" or (judged is not None and record.id not in judged):
                 continue
@@ -150,8 +147,12 @@ def judge(
     drafts.sort(key=lambda one: (one.record.when, one.record.aoi, one.record.id))
     verdicts = [finished(draft, seconds[draft.record.id], chosen) for draft in corrected(drafts, chosen)]
     labels = {one.record.id: one.label for one in verdicts}
-    whole = [replace(one, confirmation_label=labels.get(one.confirmed_by or "", "")) for one in verdicts]
-    return [replace(one, sentence=sentence(one)) for one in whole]
+    told = []
+    for one in verdicts:
+        if one.confirmation is not None:
+            one = replace(one, confirmation_label=labels.get(one.confirmation.id, ""))
+        told.append(replace(one, sentence=sentence(one)))
+    return told
 
 
 def _before(day: date, dates: Sequence[date], reach: int) -> bool:
@@ -193,7 +194,7 @@ class PlaceHistory:
         pairs: Iterable[Record],
         title: str,
         settings: VerdictSettings,
-        window_step_days: int,
+        window_step_days: int = 1,
     ) -> None:
         """Sorts the records and fits the calibrations.
 
@@ -202,7 +203,8 @@ class PlaceHistory:
             pairs: Records from which methods are calibrated against one another.
             title: Name of the place, for people.
             settings: Window, thresholds and errors.
-            window_step_days: Move the window's ends in steps of so many days.
+            window_step_days: Move the window's ends in steps of so many days; more than 1 saves time in
+                studies of long series.
         """
         self.title = title
         self.settings = settings
@@ -245,7 +247,7 @@ class PlaceHistory:
             ceiling_observations=sum(observations for _, observations in window.ceilings),
             basis=basis,
             maximum=window.maximum,
-            recent=self._recent(window.end, record.day),
+            recent=_maximum(_speaking(self.observations[window.last : bisect_left(self.days, record.day)])),
         )
         if record.kind == "missing":
             return replace(draft, reason=record.reason)
@@ -323,7 +325,7 @@ class PlaceHistory:
         That is the next clear observation, or another method's within a few days before or after.
         """
         settings = self.settings
-        after = bisect_left(self.days, record.day + timedelta(days=1))
+        after = bisect_right(self.days, record.day)
         candidates: list[Record] = []
         if after < len(self.days) and (self.days[after] - record.day).days <= settings.confirm_days:
             candidates.extend(self.observations[after])
@@ -361,7 +363,7 @@ class PlaceHistory:
     def _make_window(self, start: date, end: date) -> _Window:
         settings = self.settings
         first = bisect_left(self.days, start)
-        last = bisect_left(self.days, end + timedelta(days=1))
+        last = bisect_right(self.days, end)
         ceilings, covered = [], 0
         for record in self.ceilings:
             overlap = (min(record.until.date(), end) - max(record.day, start)).days + 1
@@ -397,12 +399,6 @@ class PlaceHistory:
                 [*_speaking(self.observations[first:last]), *(record for record, _ in ceilings)]
             ),
         )
-
-    def _recent(self, end: date, day: date) -> Record | None:
-        """The highest between a window's end and the date judged."""
-        first = bisect_left(self.days, end + timedelta(days=1))
-        last = bisect_left(self.days, day)
-        return _maximum(_speaking(self.observations[first:last]))
 
     def _fit(self, method: str, window: _Window) -> Posterior:
         ceilings = tuple((record.id, observations) for record, observations in window.ceilings)
@@ -527,13 +523,7 @@ def finished(draft: Verdict, second_observation: SecondObservation, settings: Ve
 
 
 def _confirmed(verdict: Verdict, other: Record | None) -> Verdict:
-    return replace(
-        verdict,
-        confirmed=other is not None,
-        confirmed_by=None if other is None else other.id,
-        confirmed_on=None if other is None else other.day,
-        confirmation=other,
-    )
+    return replace(verdict, confirmed=other is not None, confirmation=other)
 
 
 def _word_together(draft: Verdict, settings: VerdictSettings) -> Word:

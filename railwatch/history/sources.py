@@ -163,7 +163,6 @@ def read_sources(
     aoi: str | None = None,
     *,
     seeds_only: bool = False,
-    with_seeds: bool | None = None,
     chosen: ChosenSettings | None = None,
 ) -> Sources:
     """Read what there is about an area, or about every area of a store.
@@ -175,7 +174,6 @@ def read_sources(
         store: The store's folder; not needed with ``seeds_only``.
         aoi: A bundled area's name, an area file, or the name of an area in the store.
         seeds_only: Published counts alone.
-        with_seeds: Published counts too; by default as the settings of each area say.
         chosen: The settings; by default those that the store keeps.
 
     Raises:
@@ -190,8 +188,8 @@ def read_sources(
         counts = published_of((area.name,))
         if counts.empty:
             raise InputError(f"there are no published counts of {area.name} to compare")
-        settings = {} if chosen is None else {area.name: chosen.config.baseline.verdict_settings()}
-        return Sources((area.name,), {area.name: area}, (), counts, settings=settings)
+        made_with = {} if chosen is None else {area.name: chosen.config.baseline.verdict_settings()}
+        return Sources((area.name,), {area.name: area}, (), counts, settings=made_with)
     if store is None:
         raise InputError("which history? Give --store DIR, or --seeds-only with --aoi NAME")
     opened = Store.open(store, create=False)
@@ -208,7 +206,9 @@ def read_sources(
     else:
         name, areas = _named(aoi, stored, known, notes)
         names = (name,)
-    published = _published(names, known, with_seeds)
+    settings = {name: known.areas.get(name, known.config).baseline for name in names}
+    wanted = tuple(name for name, one in settings.items() if one.use_published)
+    published = published_of(wanted) if wanted else None
     held = tuple(one for one in everything if one.aoi in names)
     if aoi is not None and not held and (published is None or published.empty):
         others = f"; it has {', '.join(stored)}" if stored else ""
@@ -219,7 +219,7 @@ def read_sources(
         held,
         published,
         opened,
-        settings={name: known.areas.get(name, known.config).baseline.verdict_settings() for name in names},
+        settings={name: one.verdict_settings() for name, one in settings.items()},
         headings={
             name: known.areas[name].title or one.title for name, one in known.kept.items() if name in names
         },
@@ -239,21 +239,10 @@ def _named(
     kept = known.kept.get(area.name)
     if kept is not None and kept.area.digest != area.digest:
         notes.append(
-            f"{aoi} differs from the area {area.name} that the store keeps and its counts rest on; "
-            "the file is "
-            "taken here."
+            f"{aoi} differs from the area {area.name} that the store keeps and its counts rest on; the file "
+            "is taken here."
         )
     return area.name, {area.name: area}
-
-
-def _published(names: tuple[str, ...], known: ChosenSettings, with_seeds: bool | None) -> pd.DataFrame | None:
-    """Published counts of the areas that want them, or None if none does."""
-    wanted = tuple(
-        name
-        for name in names
-        if (known.areas.get(name, known.config).baseline.use_published if with_seeds is None else with_seeds)
-    )
-    return published_of(wanted) if wanted or with_seeds else None
 
 
 def published_of(names: tuple[str, ...]) -> pd.DataFrame:
@@ -266,7 +255,6 @@ def published_of(names: tuple[str, ...]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
 
 
-def nearest(days: list[date], wanted: date, number: int = 3) -> list[date]:
-    """Return the days nearest to one, in order of time."""
-    near = sorted(set(days), key=lambda day: (abs((day - wanted).days), day))[:number]
-    return sorted(near)
+def nearest(days: list[date], wanted: date) -> list[date]:
+    """Return the three days nearest to one, in order of time."""
+    return sorted(sorted(set(days), key=lambda day: (abs((day - wanted).days), day))[:3])

@@ -58,8 +58,6 @@ class Verdict:
         rule: Which rule gave the word: the date's own image, or the images together, where these say more.
         alone: What the date's own image says by itself, where the images together gave the word.
         confirmed: For `unprecedented`, whether a second observation agrees; else None.
-        confirmed_by: Id of the record that agrees.
-        confirmed_on: Its day.
         confirmation: The record that agrees.
         confirmation_label: What the verdict on that record is, if it was judged.
         reason: Why the word is `cannot say`, if it is.
@@ -93,8 +91,6 @@ class Verdict:
     rule: Rule = "one image"
     alone: Word | None = None
     confirmed: bool | None = None
-    confirmed_by: str | None = None
-    confirmed_on: date | None = None
     confirmation: Record | None = None
     confirmation_label: str = ""
     reason: str | None = None
@@ -134,7 +130,7 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """Return the verdict as plain JSON values (times ISO 8601 with Z, days ISO, counts in cars)."""
-        record, coverage, maximum = self.record, self.coverage, self.maximum
+        record, coverage, maximum, other = self.record, self.coverage, self.maximum, self.confirmation
         return {
             "datetime": _iso(record.when),
             "aoi": record.aoi,
@@ -148,9 +144,9 @@ class Verdict:
             "alone": self.alone,
             "together": None if self.together is None else self.together.to_json(),
             "confirmed": self.confirmed,
-            "confirmed_by": self.confirmed_by,
-            "confirmed_on": None if self.confirmed_on is None else self.confirmed_on.isoformat(),
-            "confirmed_count": None if self.confirmation is None else self.confirmation.value,
+            "confirmed_by": None if other is None else other.id,
+            "confirmed_on": None if other is None else other.day.isoformat(),
+            "confirmed_count": None if other is None else other.value,
             "confirmed_verdict": self.confirmation_label or None,
             "caveats": list(self.record.caveats),
             "reason": self.reason,

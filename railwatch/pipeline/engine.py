@@ -14,21 +14,18 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 from railwatch.errors import EngineError
 
-__all__ = ["Dask", "Done", "Engine", "Processes", "Serial", "Threads", "end_with_parent", "engine_of"]
+__all__ = ["Dask", "Done", "Engine", "Processes", "Serial", "Threads", "engine_of", "pool_of"]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_ATTEMPTS = 2
 _CONNECT_S = 30
 _TASKS_A_WORKER = 32
 """Tasks from which on a further process is worth its start."""
@@ -52,11 +49,6 @@ class Done(Generic[T, R]):
 class Engine(Protocol):
     """Works on tasks."""
 
-    @property
-    def name(self) -> str:
-        """Where, for messages."""
-        ...
-
     def each(self, work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[Done[T, R]]:
         """Work on every task once and give the results as they come.
 
@@ -69,8 +61,6 @@ class Engine(Protocol):
 
 class Serial:
     """One task after the other, here."""
-
-    name = "this process"
 
     def each(self, work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[Done[T, R]]:
         """See `Engine.each`."""
@@ -90,7 +80,6 @@ class Threads:
     """
 
     workers: int = 4
-    name: str = "threads"
 
     def each(self, work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[Done[T, R]]:
         """See `Engine.each`."""
@@ -114,19 +103,13 @@ class Processes:
     """
 
     workers: int
-    name: str = "processes"
 
     def each(self, work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[Done[T, R]]:
         """See `Engine.each`."""
         left = list(range(len(tasks)))
-        tried = [0] * len(tasks)
         while left:
-            # Not forked: GDAL's and PyTorch's threads don't survive that.
-            context = multiprocessing.get_context("spawn")
-            pool = ProcessPoolExecutor(
-                max(1, min(self.workers, len(left))), mp_context=context, initializer=end_with_parent
-            )
-            broken = False
+            pool = pool_of(min(self.workers, len(left)))
+            broken, begun = False, set[int]()
             # As many at a time as are worked on, so that a lost worker costs nobody else an attempt.
             running: dict[Future[R], int] = {}
             queue = list(left)
@@ -134,40 +117,38 @@ class Processes:
                 while (queue or running) and not broken:
                     while queue and len(running) < self.workers:
                         number = queue.pop(0)
-                        tried[number] += 1
+                        begun.add(number)
                         running[pool.submit(work, tasks[number])] = number
                     ready, _ = wait(running, return_when=FIRST_COMPLETED)
                     for one in ready:
                         number = running.pop(one)
                         if isinstance(one.exception(), BrokenProcessPool):
                             broken = True
-                            if tried[number] >= _ATTEMPTS:
-                                left.remove(number)
-                                yield Done(tasks[number], error=EngineError(_LOST))
-                            continue
-                        left.remove(number)
-                        yield _settled(tasks[number], one)
+                        else:
+                            left.remove(number)
+                            yield _settled(tasks[number], one)
             finally:
                 pool.shutdown(wait=not broken, cancel_futures=True)
             if broken:
                 log.warning("a worker process ended unexpectedly; its task is given to another one")
                 # Who of those at work it was can't be told: each is tried again by itself.
-                suspects = [number for number in left if tried[number]]
-                for number in suspects:
-                    yield from self._alone(work, tasks[number])
+                for number in [one for one in left if one in begun]:
+                    with pool_of(1) as alone:
+                        future = alone.submit(work, tasks[number])
+                        if isinstance(future.exception(), BrokenProcessPool):
+                            yield Done(tasks[number], error=EngineError(_LOST))
+                        else:
+                            yield _settled(tasks[number], future)
                     left.remove(number)
 
-    def _alone(self, work: Callable[[T], R], task: T) -> Iterator[Done[T, R]]:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:
-            future = pool.submit(work, task)
-            if isinstance(future.exception(), BrokenProcessPool):
-                yield Done(task, error=EngineError(_LOST))
-            else:
-                yield _settled(task, future)
+
+def pool_of(workers: int) -> ProcessPoolExecutor:
+    """Return a pool of processes that end with this one; not forked, which GDAL and PyTorch don't survive."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(max(1, workers), mp_context=context, initializer=_end_with_parent)
 
 
-def end_with_parent() -> None:
+def _end_with_parent() -> None:
     """Let this process end when the one that started it does, be it killed: else it waits for ever."""
     parent = multiprocessing.parent_process()
     if parent is None:
@@ -188,7 +169,7 @@ def _settled(task: T, future: Future[R]) -> Done[T, R]:
     return Done(task, error=error) if error is not None else Done(task, future.result())
 
 
-class Dask(AbstractContextManager["Dask"]):
+class Dask:
     """A Dask cluster that runs already.
 
     Args:
@@ -203,7 +184,6 @@ class Dask(AbstractContextManager["Dask"]):
             import distributed
         except ImportError as error:
             raise EngineError("--scheduler needs Dask: pip install 'railwatch[cluster]'") from error
-        self.name = f"Dask at {address}"
         try:
             client: Any = distributed.Client
             self._client = client(address, timeout=_CONNECT_S, set_as_default=False)
@@ -225,13 +205,10 @@ class Dask(AbstractContextManager["Dask"]):
         try:
             for future in as_completed(futures, loop=self._client.loop):
                 task = places[future.key]
-                error = future.exception()
-                if error is None:
-                    yield Done(task, future.result())
-                elif isinstance(error, KilledWorker):
+                if isinstance(future.exception(), KilledWorker):
                     yield Done(task, error=EngineError(_LOST))
                 else:
-                    yield Done(task, error=error)
+                    yield _settled(task, future)
                 future.release()
         finally:
             self._client.cancel(futures, force=True)
@@ -239,12 +216,6 @@ class Dask(AbstractContextManager["Dask"]):
     def close(self) -> None:
         """Leave the cluster; it goes on running."""
         self._client.close()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave the cluster."""
-        self.close()
 
 
 def engine_of(scheduler: str | None, workers: int | None, tasks: int) -> Engine:

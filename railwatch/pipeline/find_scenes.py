@@ -24,11 +24,11 @@ from geo.filename_metadata import absurd
 from geo.image_files import images_at
 from geo.sentinel2 import OCCUPANCY_PRODUCTS
 from railwatch.config import SceneSettings
-from railwatch.file_table import Dates
+from railwatch.file_table import Dates, DeclaredScene
 from railwatch.pipeline.acquisitions import Candidate, Skipped, once_each
 from railwatch.store.observation import Observation
 
-__all__ = ["COARSEST_GSD_M", "Candidate", "Dates", "Skipped", "find_scenes", "open_dated", "select"]
+__all__ = ["COARSEST_GSD_M", "Candidate", "Skipped", "find_scenes", "open_dated", "select"]
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ def open_dated(path: Path, settings: SceneSettings, dates: Dates) -> Scene:
     Raises:
         InputError: If it can't be opened.
     """
-    declared = dates.of(path)
+    declared = dates.of(path) or DeclaredScene()
     scene = open_scene(
         path,
         gsd_m=declared.gsd_m or settings.gsd_m,
@@ -260,7 +260,7 @@ def _opened(path: Path, settings: SceneSettings, dates: Dates) -> Scene:
     try:
         return open_dated(path, settings, dates)
     except InputError:
-        if settings.gsd_m is not None or dates.of(path).gsd_m is not None:
+        if settings.gsd_m is not None or (dates.of(path) or DeclaredScene()).gsd_m is not None:
             raise
         # An image without position is refused for want of a scale; here it also is in want of a place.
         try:

@@ -305,16 +305,9 @@ def described(product: Product, own: Product | None = None, aliases: Sequence[st
     """
     return {
         "name": product.path.name,
-        "part": product.part,
-        "kind": product.kind,
-        "level": product.level,
-        "platform": product.platform,
+        **{name: getattr(product, name) for name in _AS_THEY_ARE},
         "datetime": iso(product.datetime),
         "stated": iso((own or product).datetime),
-        "clock": product.clock,
-        "relative_orbit": product.relative_orbit,
-        "baseline": product.baseline,
-        "tile": product.tile,
         "generated": None if product.generated is None else iso(product.generated),
         "crs": product.crs.to_wkt() if product.crs.to_epsg() is None else f"EPSG:{product.crs.to_epsg()}",
         "transform": list(product.transform)[:6],
@@ -335,6 +328,7 @@ def _size(files: Sequence[Path]) -> int:
     return total
 
 
+_AS_THEY_ARE = ("part", "kind", "level", "platform", "clock", "relative_orbit", "baseline", "tile")
 _PLACE = ("name", "part", "kind", "level", "stated", "tile", "baseline", "crs", "transform", "shape")
 
 
@@ -364,15 +358,8 @@ def _product(kept: StoredChip) -> Product:
     generated = said["generated"]
     return Product(
         path=kept.path.with_suffix("") / str(said["name"]),
-        part=str(said["part"]),
-        kind=said["kind"],
-        level=str(said["level"]),
-        platform=str(said["platform"]),
+        **{name: said[name] for name in _AS_THEY_ARE},
         datetime=dt.datetime.fromisoformat(said["datetime"]),
-        clock=said["clock"],
-        relative_orbit=said["relative_orbit"],
-        baseline=said["baseline"],
-        tile=said["tile"],
         crs=CRS.from_user_input(said["crs"]),
         transform=Affine(*said["transform"]),
         shape=(int(said["shape"][0]), int(said["shape"][1])),

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 from aoi import AreaOfInterest, load_area
 from aoi.errors import AreaError
 from railwatch.errors import EngineError, StoreError
+from railwatch.file_table import Dates
 from railwatch.pipeline import Progress
 from railwatch.pipeline.engine import Dask, Processes, Serial, engine_of
-from railwatch.pipeline.find_scenes import Dates, Skipped, select
+from railwatch.pipeline.find_scenes import Skipped, select
 from railwatch.pipeline.run import FoundInputs, RunResult, look_for, run
-from railwatch.store.remote import as_url
+from railwatch.store.remote import folder_here
 from railwatch.store.store import Store
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def run_areas(
         StoreError: If the store can't be read or written.
         EngineError: If the workers can't be reached.
     """
-    here = [_here(path) for path in paths]
+    here = [folder_here(path) for path in paths]
     store.pull()
     inputs = look_for(here, store)
     tasks = (len(inputs.images) + len(inputs.products)) * len(areas)
@@ -197,18 +198,6 @@ def run_areas(
             engine.close()
         store.push()
     return found
-
-
-def _here(path: str | Path) -> Path:
-    """A folder of scenes on this machine: itself, or the mirror of one behind a URL."""
-    url = as_url(path)
-    if url is None:
-        return Path(path)
-    from railwatch.store.remote import Mirror
-
-    mirror = Mirror.open(url)
-    mirror.pull()
-    return mirror.folder
 
 
 def run_many(

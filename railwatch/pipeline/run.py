@@ -9,9 +9,8 @@ on where it was, and a second run of the same work writes nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,11 +19,11 @@ from aoi.errors import InputError
 from geo import Scene, valid_fraction
 from geo.file_tree import FolderFileTree, real_paths
 from railwatch.config import RunConfig
-from railwatch.pipeline import Progress, Silent
+from railwatch.file_table import Dates
+from railwatch.pipeline import Model, Progress, Silent, hidden_warning, key_of, provenance_of
 from railwatch.pipeline.count_area import ALL_SEEN, count_area, hidden_share, visible_area
 from railwatch.pipeline.find_scenes import (
     Candidate,
-    Dates,
     Skipped,
     find_scenes,
     is_safe,
@@ -32,7 +31,13 @@ from railwatch.pipeline.find_scenes import (
     unexpected,
     without_path,
 )
-from railwatch.store.observation import Observation, current, geometry_json, iso, observation_id
+from railwatch.store.observation import (
+    Observation,
+    current,
+    geometry_json,
+    interval_json,
+    observation_id,
+)
 from railwatch.store.store import PRODUCTS, Store
 from railwatch.version import __version__
 
@@ -47,11 +52,8 @@ __all__ = [
     "Detector",
     "FoundInputs",
     "RunResult",
-    "draw",
     "look_for",
-    "publish",
     "run",
-    "sources_of",
 ]
 
 log = logging.getLogger(__name__)
@@ -59,15 +61,9 @@ log = logging.getLogger(__name__)
 METHOD = "wagons"
 
 
-class Detector(Protocol):
-    """What counts wagons; `detector.wagons.detector.WagonDetector` is one.
+class Detector(Model, Protocol):
+    """What counts wagons; `detector.wagons.detector.WagonDetector` is one."""
 
-    Its name, version and checksum are part of an observation's id: another model is other work.
-    """
-
-    name: str
-    version: str
-    checksum: str
     threshold: float
 
     def detect(
@@ -184,7 +180,7 @@ def run(
         report.label(candidate.path.name)
         report(number, len(candidates))
         if job is None:
-            job = _RunJob(area, config, declared, detector or _load(config))
+            job = _RunJob(area, config, detector or _load(config))
         try:
             id = job.id(candidate)
             known = store.get(id)
@@ -217,50 +213,55 @@ def run(
         new |= answered.new
         skipped += answered.skipped
         renewed = answered.renewed
-    if not conclude:
-        return RunResult(
-            area=area.name,
-            observations=tuple(observations),
-            new=frozenset(new),
-            verdicts=(),
-            skipped=tuple(skipped),
-            scenes=len(found) + len(products),
-            store=store.path,
-            warnings=(),
-        )
-    if new:
-        store.refresh()
-    ids = [one.id for one in observations]
-    history = current(store.observations(area.name, superseded=True), prefer=ids)
-    sources = sources_of(history, area, config, store)
-    verdicts = sources.verdicts()
-    # A reviewed count stands in for the machine's, so its verdict is the one on that scene.
-    shown = {(one.datetime, one.scene) for one in observations}
-    judged = {one.id for one in history if (one.datetime, one.scene) in shown}
-    charts: tuple[Path, ...] = ()
-    page: Path | None = None
-    if history:
-        charts = draw(sources, config, store.charts)
-        with report.bar("pictures of the report") as pictures:
-            page = publish(sources, config, store.reports, pictures)
-    return RunResult(
+    result = RunResult(
         area=area.name,
         observations=tuple(sorted(observations, key=lambda one: (one.datetime, one.id))),
         new=frozenset(new),
-        verdicts=tuple(one for one in verdicts if one.record.id in judged),
+        verdicts=(),
         skipped=tuple(sorted(skipped, key=lambda one: one.path)),
         scenes=len(found) + len(products),
         store=store.path,
-        warnings=(
-            *area.limitations,
-            *changed,
-            *_renewed(renewed),
-            *_other_weights(history, new),
-            *(f"{one.path} is left out: {one.reason}." for one in store.damaged),
-        ),
-        charts=charts,
-        report=page,
+        warnings=(*area.limitations, *changed, *_renewed(renewed)),
     )
+    return _concluded(result, area, config, store, report) if conclude else result
+
+
+def _concluded(
+    result: RunResult, area: AreaOfInterest, config: RunConfig, store: Store, report: Progress
+) -> RunResult:
+    """Judge the history, draw it and write its page."""
+    from railwatch.history.sources import Sources, published_of
+
+    if result.new:
+        store.refresh()
+    ids = [one.id for one in result.observations]
+    history = current(store.observations(area.name, superseded=True), prefer=ids)
+    sources = Sources(
+        (area.name,),
+        {area.name: area},
+        tuple(history),
+        published_of((area.name,)) if config.baseline.use_published else None,
+        store,
+        settings={area.name: config.baseline.verdict_settings()},
+        headings={area.name: config.title or area.title},
+    )
+    # A reviewed count stands in for the machine's, so its verdict is the one on that scene.
+    shown = {(one.datetime, one.scene) for one in result.observations}
+    judged = {one.id for one in history if (one.datetime, one.scene) in shown}
+    damaged = (f"{one.path} is left out: {one.reason}." for one in store.damaged)
+    result = replace(
+        result,
+        verdicts=tuple(one for one in sources.verdicts() if one.record.id in judged),
+        warnings=(*result.warnings, *_other_weights(history, result.new), *damaged),
+    )
+    if not history:
+        return result
+    from railwatch.pages.report import write_report
+
+    charts = _drawn(sources, config, store.charts)
+    with report.bar("pictures of the report") as pictures:
+        page = write_report(sources, store.reports / f"{area.name}.html", config=config, progress=pictures)
+    return replace(result, charts=charts, report=page.path)
 
 
 @dataclass(frozen=True)
@@ -366,7 +367,7 @@ def _renewed(number: int) -> tuple[str, ...]:
     )
 
 
-def _other_weights(history: Sequence[Observation], new: set[str]) -> tuple[str, ...]:
+def _other_weights(history: Sequence[Observation], new: Set[str]) -> tuple[str, ...]:
     """Say it where a history now holds counts of two sets of weights: they aren't quite alike."""
     said = []
     for method in sorted({one.method for one in history if one.id in new}):
@@ -382,80 +383,19 @@ def _other_weights(history: Sequence[Observation], new: set[str]) -> tuple[str, 
     return tuple(said)
 
 
-def sources_of(
-    observations: Sequence[Observation], area: AreaOfInterest, config: RunConfig, store: Store | None = None
-) -> Sources:
-    """Return an area's history as all that look back on it see it: verdicts, charts and the report.
-
-    Args:
-        observations: The area's observations.
-        area: The area.
-        config: Says whether published counts belong to the history.
-        store: Where the observations' pictures are.
-    """
-    from railwatch.history.sources import Sources, published_of
-
-    published = published_of((area.name,)) if config.baseline.use_published else None
-    return Sources(
-        (area.name,),
-        {area.name: area},
-        tuple(observations),
-        published,
-        store,
-        settings={area.name: config.baseline.verdict_settings()},
-        headings={area.name: config.title or area.title},
-    )
-
-
-def draw(sources: Sources, config: RunConfig, folder: Path) -> tuple[Path, ...]:
-    """Draw the history of an area into a folder, one file a format.
-
-    Args:
-        sources: The history of one area.
-        config: The settings.
-        folder: Where to; made if it isn't there.
-
-    Returns:
-        The files.
-
-    Raises:
-        ChartError: If they can't be written.
-    """
+def _drawn(sources: Sources, config: RunConfig, folder: Path) -> tuple[Path, ...]:
+    """Draw the history of one area into a folder, one file a format."""
     from railwatch.pages.charts.series import draw_series
     from railwatch.pages.charts.style import PageStyle, write_chart
 
     (name,) = sources.names
     title, whole = sources.titles[name], sources.histories[name]
-    history = whole if config.chart.show_published else whole.without_published()
     style = PageStyle(dpi=config.chart.dpi)
-    figure = draw_series(history, style)
+    figure = draw_series(whole if config.chart.show_published else whole.without_published(), style)
     return tuple(
         write_chart(figure, folder / f"{name}.{format}", style, title=title)
         for format in config.chart.formats
     )
-
-
-def publish(
-    sources: Sources, config: RunConfig, folder: Path, progress: Callable[[int, int], None] | None = None
-) -> Path:
-    """Write the page on an area's history into a folder.
-
-    Args:
-        sources: The history of one area, with the store that holds its pictures.
-        config: The settings.
-        folder: Where to; made if it isn't there.
-        progress: Told of every picture.
-
-    Returns:
-        The file.
-
-    Raises:
-        ReportError: If it can't be written.
-    """
-    from railwatch.pages.report import write_report
-
-    (name,) = sources.names
-    return write_report(sources, folder / f"{name}.html", config=config, progress=progress).path
 
 
 @dataclass(frozen=True)
@@ -474,17 +414,11 @@ class _RunJob:
 
     area: AreaOfInterest
     config: RunConfig
-    dates: Dates
     detector: Detector
 
     def id(self, candidate: Candidate) -> str:
         """Return the id of this work on a scene: it changes with the scene, area, settings and model."""
-        key = {
-            "scene": candidate.content(),
-            "area": self.area.digest,
-            "settings": self.config.counting_digest,
-            "model": [self.detector.name, self.detector.version, self.detector.checksum],
-        }
+        key = key_of(candidate.content(), self.detector, self.area, self.config.counting_digest)
         return observation_id(aoi=self.area.name, when=candidate.datetime, method=METHOD, key=key)
 
     def count(self, candidate: Candidate, id: str, progress: Callable[[int, int], None]) -> _SceneResult:
@@ -510,22 +444,14 @@ class _RunJob:
                 else f"Only {_percent(clear)} of the area is seen; the settings ask for {_percent(wanted)}."
             )
             return self._abstained(candidate, clear, hidden, id, reason)
-        settings = self.config.detector
-        detections = self.detector.detect(
-            scene,
-            visible,
-            tile_px=settings.tile_px,
-            batch_size=settings.batch_size,
-            threshold=settings.threshold,
-            careful=settings.careful,
-            progress=progress,
-        )
+        detections = self._detect(scene, visible, progress)
         counted = count_area(detections, self.area, day)
         if counted.seen is not None and counted.seen < ALL_SEEN:
             clear *= counted.seen
             if counted.seen < self.config.scenes.min_tracks_seen:
                 return self._abstained(candidate, clear, hidden, id, _unseen_reason(counted.seen, self.area))
         total = counted.total
+        masked = hidden_warning(self.area, day, _percent(hidden)) if hidden else ()
         observation = self._observation(
             candidate,
             id,
@@ -536,14 +462,28 @@ class _RunJob:
             count_high=float(total.high),
             occupied_length_m=round(counted.length_m, 1),
             count_by_type=counted.by_type,
-            zones={name: _numbers(interval) for name, interval in counted.zones.items()},
-            tracks={name: _numbers(interval) for name, interval in counted.tracks.items()},
-            warnings=(*_sentences(scene), *counted.warnings, *self._hidden_warning(scene, hidden)),
+            zones={id: interval_json(one.count, one.low, one.high) for id, one in counted.zones.items()},
+            tracks={id: interval_json(one.count, one.low, one.high) for id, one in counted.tracks.items()},
+            warnings=(*_sentences(scene), *counted.warnings, *masked),
         )
         frame = counted.detections.frame.assign(image=candidate.path.name)
         picture = _picture(scene, counted.detections, self.area, observation)
         image = _image(scene, picture, self.area)
         return _SceneResult(observation, replace(counted.detections, frame=frame), picture, image)
+
+    def _detect(
+        self, scene: Scene, area: AreaOfInterest | None, progress: Callable[[int, int], None]
+    ) -> Detections:
+        settings = self.config.detector
+        return self.detector.detect(
+            scene,
+            area,
+            tile_px=settings.tile_px,
+            batch_size=settings.batch_size,
+            threshold=settings.threshold,
+            careful=settings.careful,
+            progress=progress,
+        )
 
     def _abstained(
         self, candidate: Candidate, clear: float, hidden: float, id: str, reason: str
@@ -560,15 +500,8 @@ class _RunJob:
         self, candidate: Candidate, id: str, progress: Callable[[int, int], None]
     ) -> _SceneResult:
         """Count all freight cars of an image without a position: nobody knows which lie in the area."""
-        scene, settings = candidate.scene, self.config.detector
-        detections = self.detector.detect(
-            scene,
-            tile_px=settings.tile_px,
-            batch_size=settings.batch_size,
-            threshold=settings.threshold,
-            careful=settings.careful,
-            progress=progress,
-        )
+        scene = candidate.scene
+        detections = self._detect(scene, None, progress)
         freight = (detections.frame["category"] == "freight").to_numpy()
         total = detections.interval
         observation = self._observation(
@@ -592,16 +525,6 @@ class _RunJob:
         found = replace(detections, frame=frame)
         return _SceneResult(observation, found, _picture(scene, found, self.area, observation))
 
-    def _hidden_warning(self, scene: Scene, hidden: float) -> tuple[str, ...]:
-        if hidden == 0.0 or scene.datetime is None:
-            return ()
-        day = scene.datetime.date()
-        reasons = sorted({mask.reason for mask in self.area.masks if mask.active_on(day)})
-        return (
-            f"{_percent(hidden)} of the area can't be seen ({'; '.join(reasons)}): wagons there aren't "
-            "counted, so the true count may be higher.",
-        )
-
     def _observation(
         self, candidate: Candidate, id: str, clear: float, hidden: float, **values: Any
     ) -> Observation:
@@ -610,17 +533,10 @@ class _RunJob:
             "file": candidate.path.name,
             "sha256": candidate.content(),
             "gsd_m": candidate.gsd_m,
-            "model": self.detector.name,
-            "model_version": self.detector.version,
-            "model_checksum": self.detector.checksum,
+            **provenance_of(self.detector, self.area, self.config.counting_digest),
             "types_checksum": getattr(self.detector, "types_checksum", None),
             "backend": getattr(self.detector, "backend", None),
             "threshold": settings.threshold or self.detector.threshold,
-            "settings": self.config.counting_digest,
-            "area": self.area.digest,
-            "area_limitations": list(self.area.limitations),
-            "code_version": __version__,
-            "created": iso(datetime.now(UTC)),
             **_of_parts(candidate),
         }
         counts: dict[str, Any] = dict.fromkeys(("count", "count_low", "count_high"))
@@ -683,10 +599,6 @@ def _image(scene: Scene, picture: bytes | None, area: AreaOfInterest) -> bytes |
     return without_drawings(scene, picture, area)
 
 
-def _numbers(interval: Any) -> dict[str, float]:
-    return {name: float(value) for name, value in interval.to_json().items()}
-
-
 def _percent(share: float) -> str:
     """Return a share in per cent, without rounding what is there to nothing or what is missing to all."""
     if 0.0 < share < 0.01:
@@ -698,13 +610,15 @@ def _load(config: RunConfig) -> Detector:
     from detector.wagons.detector import WagonDetector
 
     settings = config.detector
-    weights = None if settings.weights is None else Path(settings.weights)
-    return WagonDetector.load(weights, settings.device, settings.backend)
+    return WagonDetector.load(_path(settings.weights), settings.device, settings.backend)
 
 
 def _load_estimator(config: RunConfig) -> Estimator:
     from detector.occupancy.estimator import OccupancyEstimator
 
     settings = config.occupancy
-    weights = None if settings.weights is None else Path(settings.weights)
-    return OccupancyEstimator.load(weights, settings.device, settings.backend)
+    return OccupancyEstimator.load(_path(settings.weights), settings.device, settings.backend)
+
+
+def _path(given: str | None) -> Path | None:
+    return None if given is None else Path(given)

@@ -14,10 +14,9 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,12 +28,12 @@ from geo.sentinel2.site import Site
 from geo.sentinel2.time_series import AcceptedShift, DatedImage, dated_images
 from railwatch.errors import StoreError, said
 from railwatch.pages.pictures.occupancy import render
+from railwatch.pipeline import Model, hidden_warning, key_of, provenance_of
 from railwatch.pipeline.count_area import hidden_share
 from railwatch.pipeline.find_scenes import Skipped, unexpected
 from railwatch.pipeline.ingest_chips import Date, by_constellation, gather
 from railwatch.store.chips import ChipStore, StoredChip
-from railwatch.store.observation import Observation, geometry_json, iso, observation_id
-from railwatch.version import __version__
+from railwatch.store.observation import Observation, geometry_json, observation_id
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
@@ -53,15 +52,8 @@ _SAVE_EVERY_S = 20.0
 _BACKLOG = 2  # dates that wait to be answered: each holds its pixels
 
 
-class Estimator(Protocol):
-    """What says how much of a yard is occupied; `detector.occupancy.OccupancyEstimator` is one.
-
-    Its name, version and checksum are part of an observation's id: another model is other work.
-    """
-
-    name: str
-    version: str
-    checksum: str
+class Estimator(Model, Protocol):
+    """What says how much of a yard is occupied; `detector.occupancy.OccupancyEstimator` is one."""
 
     @property
     def pitch(self) -> Pitch:
@@ -367,13 +359,8 @@ class _AreaJob:
         )
 
     def _id(self, date: Date, history: str) -> str:
-        key = {
-            "scene": date.kept.content,
-            "area": self.area.digest,
-            "settings": self.config.occupancy_digest,
-            "model": [self.estimator.name, self.estimator.version, self.estimator.checksum],
-            "history": history,
-        }
+        key = key_of(date.kept.content, self.estimator, self.area, self.config.occupancy_digest)
+        key["history"] = history
         return observation_id(aoi=self.area.name, when=date.kept.datetime, method=METHOD, key=key)
 
     def _answer(self, image: DatedImage, dates: Sequence[Date], number: int, id: str, history: str) -> None:
@@ -405,9 +392,8 @@ class _AreaJob:
         if reason is None:
             estimate = self.estimator.estimate(image, self.site, pitch=self._pitch())
             if estimate.uninformative is None:
-                values = _values(estimate) | {
-                    "warnings": (*image.warnings, *estimate.warnings, *self._hidden_warning(hidden, image))
-                }
+                masked = hidden_warning(self.area, day, f"{hidden:.0%}") if hidden else ()
+                values = _values(estimate) | {"warnings": (*image.warnings, *estimate.warnings, *masked)}
             else:
                 values["reason"], estimate = estimate.uninformative, None
         observation = Observation(
@@ -448,16 +434,6 @@ class _AreaJob:
 
         own = self.estimator.pitch
         return Pitch(own.mean_m if mean is None else mean, own.sd_m if sd is None else sd)
-
-    def _hidden_warning(self, hidden: float, image: DatedImage) -> tuple[str, ...]:
-        if hidden == 0.0:
-            return ()
-        day = image.datetime.date()
-        reasons = sorted({mask.reason for mask in self.area.masks if mask.active_on(day)})
-        return (
-            f"{hidden:.0%} of the area can't be seen ({'; '.join(reasons)}): wagons there aren't counted, so "
-            "the true count may be higher.",
-        )
 
     def _provenance(
         self,
@@ -503,14 +479,7 @@ class _AreaJob:
                 name: _finite(getattr(clear, name), 4)
                 for name in ("clear_fraction", "snow_fraction", "ring_cloud_fraction")
             },
-            "model": self.estimator.name,
-            "model_version": self.estimator.version,
-            "model_checksum": self.estimator.checksum,
-            "settings": self.config.occupancy_digest,
-            "area": self.area.digest,
-            "area_limitations": list(self.area.limitations),
-            "code_version": __version__,
-            "created": iso(datetime.now(UTC)),
+            **provenance_of(self.estimator, self.area, self.config.occupancy_digest),
         }
         if estimate is not None:
             provenance["occupancy"] = estimate.to_json()
@@ -532,37 +501,29 @@ def _unchanged(known: Sequence[_Known], dates: Sequence[Date]) -> tuple[list[_Kn
 
 def _values(estimate: OccupancyEstimate) -> dict[str, Any]:
     """Return the figures of an estimate as those of an observation."""
-    length, count = _ordered(estimate.length), _ordered(estimate.count)
-    zones: dict[str, Mapping[str, float]] = {}
+    zones: dict[str, dict[str, float]] = {}
     for id, cars in estimate.zones.items():
-        low, value, high = _ordered(cars)
-        zones[id] = {"count": value, "count_low": low, "count_high": high}
+        zones[id] = _figures("count", cars)
         if id in estimate.zone_lengths:
-            low, value, high = _ordered(estimate.zone_lengths[id])
-            zones[id] = {
-                **zones[id],
-                "occupied_length_m": value,
-                "occupied_length_low_m": low,
-                "occupied_length_high_m": high,
-            }
+            zones[id] |= _figures("occupied_length", estimate.zone_lengths[id], "_m")
     return {
-        "count": count[1],
-        "count_low": count[0],
-        "count_high": count[2],
-        "occupied_length_m": length[1],
-        "occupied_length_low_m": length[0],
-        "occupied_length_high_m": length[2],
+        **_figures("count", estimate.count),
+        **_figures("occupied_length", estimate.length, "_m"),
         "lower_bound": estimate.at_least,
         "zones": zones,
     }
 
 
-def _ordered(interval: FigureInterval) -> tuple[float, float, float]:
-    """Return low, value and high, not below 0 and in this order, to a tenth."""
+def _figures(name: str, interval: FigureInterval, unit: str = "") -> dict[str, float]:
+    """Return value, low and high as an observation has them: to a tenth, not below 0 and in order."""
     low, value, high = (
         max(0.0, round(float(one), 1)) for one in (interval.low, interval.value, interval.high)
     )
-    return min(low, value), value, max(value, high)
+    return {
+        f"{name}{unit}": value,
+        f"{name}_low{unit}": min(low, value),
+        f"{name}_high{unit}": max(value, high),
+    }
 
 
 def _finite(value: float, digits: int) -> float | None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from railwatch.review.corrections import (
     area_in,
     compared,
     read_corrections,
+    size_of,
 )
 from railwatch.review.find import area_of, find_observation, find_scene, latest_review, reviewed_by_hand
 from railwatch.review.geopackage import pixel_transform
@@ -169,9 +170,7 @@ def apply_review(
         details,
         content,
         changes=corrected.changes,
-        detections=Detections(
-            marked, detections.doubtful, detections.scene_id, detections.gsd_m, detections.valid_fraction
-        ),
+        detections=replace(detections, frame=marked),
         scene=scene,
         area=area,
     )
@@ -247,25 +246,20 @@ def _detections(
     gsd_m = float(machine.provenance.get("gsd_m") or (scene.gsd_m if scene else 0.0))
     azimuth = boxes["azimuth_deg"].to_numpy(np.float64)
     if len(boxes) and pyproj.CRS(boxes.crs).is_projected:
-        azimuth = np.array([_grid_azimuth(shape) for shape in boxes.geometry])
-    pixels = _pixel_boxes(boxes, scene, stored, corrections.facts)
-    image = str(machine.provenance.get("file", ""))
-
-    def table(rows: slice) -> gpd.GeoDataFrame:
-        return frame_of(
-            list(boxes.geometry)[rows],
-            boxes.crs,
-            score=np.ones(len(boxes))[rows],
-            category=np.array([CATEGORIES.index(name) for name in boxes["category"]], np.int64)[rows],
-            length_m=boxes["length_m"].to_numpy(np.float64)[rows],
-            width_m=boxes["width_m"].to_numpy(np.float64)[rows],
-            azimuth_deg=azimuth[rows],
-            pixel_box=pixels[rows],
-            image=image,
-            gsd_m=gsd_m,
-        )
-
-    whole = table(slice(None))
+        azimuth = np.array([size_of(shape)[2] for shape in boxes.geometry])
+    whole = frame_of(
+        list(boxes.geometry),
+        boxes.crs,
+        score=np.ones(len(boxes)),
+        category=np.array([CATEGORIES.index(name) for name in boxes["category"]], np.int64),
+        length_m=boxes["length_m"].to_numpy(np.float64),
+        width_m=boxes["width_m"].to_numpy(np.float64),
+        azimuth_deg=azimuth,
+        pixel_box=_pixel_boxes(boxes, scene, stored, corrections.facts),
+        image=str(machine.provenance.get("file", "")),
+        gsd_m=gsd_m,
+    )
+    nothing = whole.iloc[:0].copy()
     if stored is not None:  # what the machine measured and nobody touched stays as it was
         for row in np.flatnonzero(boxes["box"].notna()):
             source = stored.iloc[int(boxes["box"].iloc[row]) - 1]
@@ -277,7 +271,7 @@ def _detections(
                 whole.at[row, "pixel_box"] = [float(value) for value in source["pixel_box"]]
     return Detections(
         frame=whole,
-        doubtful=table(slice(0)),
+        doubtful=nothing,
         scene_id=machine.scene,
         gsd_m=gsd_m,
         valid_fraction=machine.clear_fraction,
@@ -308,13 +302,6 @@ def _pixel_boxes(
         angle = np.degrees(np.arctan2(along[1], along[0])) % 180.0
         rows.append([*pixels.mean(axis=0), lengths.max(), lengths.min(), angle])
     return np.array(rows, np.float64)
-
-
-def _grid_azimuth(shape: Any) -> float:
-    corners = np.asarray(shapely.minimum_rotated_rectangle(shape).exterior.coords)[:3]
-    sides = np.diff(corners, axis=0)
-    along = sides[int(np.hypot(sides[:, 0], sides[:, 1]).argmax())]
-    return float(np.degrees(np.arctan2(along[0], along[1])) % 180.0)
 
 
 def _warnings(counted: AreaCount, machine: Observation, area: AreaOfInterest) -> tuple[str, ...]:

@@ -195,7 +195,7 @@ def compared(corrections: Corrections, machine: gpd.GeoDataFrame | None, area: A
     words = [what for what, _ in state]
     kept["box"] = pd.array([number for _, number in state], dtype="Int32")
     kept["touched"] = np.isin(words, ("added", "moved"))
-    sizes = [_size(shape) for shape in ground]
+    sizes = [size_of(shape) for shape in ground]
     for column, name in enumerate(("length_m", "width_m", "azimuth_deg")):
         kept[name] = np.array([size[column] for size in sizes], np.float64)
     _check_sizes(corrections.path, kept)
@@ -282,8 +282,8 @@ def _state(row: Any, shape: Any, before: Mapping[int, tuple[Any, str]]) -> tuple
     return ("kept" if category == row.category else "relabelled"), number
 
 
-def _size(shape: Any) -> tuple[float, float, float]:
-    """Length and width in metres and azimuth in degrees of the smallest rectangle about an outline."""
+def size_of(shape: Any) -> tuple[float, float, float]:
+    """Return length, width and azimuth (degrees) of the smallest rectangle about an outline."""
     corners = np.asarray(shapely.minimum_rotated_rectangle(shape).exterior.coords)[:3]
     sides: NDArray[np.float64] = np.diff(corners, axis=0)
     lengths = np.hypot(sides[:, 0], sides[:, 1])

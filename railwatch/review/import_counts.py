@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from railwatch.store.observation import (
     IMPORTED_SENSOR,
     Observation,
     geometry_json,
+    interval_json,
     iso,
     observation_id,
 )
@@ -48,7 +49,6 @@ _SEEN = ("clear_fraction", "seen")
 
 _AT_LEAST = re.compile(r"^(?:>=|\u2265|at least)\s*(.+)$|^(.+?)\s*\+$", re.IGNORECASE)
 _ABOUT = re.compile(r"^(?:~|\u2248|about|approx\.?|approximately|c\.|ca\.?|circa)\s*(.+)$", re.IGNORECASE)
-_SUMMED = ("count", "count_low", "count_high")
 
 
 @dataclass(frozen=True)
@@ -118,19 +118,9 @@ class _CountRow:
     @property
     def content(self) -> dict[str, Any]:
         """All that makes the row what it is, as plain JSON values."""
-        return {
-            "when": iso(self.when),
-            "count": self.count,
-            "low": self.low,
-            "high": self.high,
-            "at_least": self.at_least,
-            "note": self.note,
-            "reviewer": self.reviewer,
-            "sensor": self.sensor,
-            "file": self.file,
-            "seen": self.seen,
-            "zones": dict(self.zones),
-        }
+        said = asdict(self) | {"when": iso(self.when)}
+        del said["timed"]
+        return said
 
 
 def import_counts(
@@ -395,10 +385,7 @@ def _observation(row: _CountRow, area: AreaOfInterest, file: str) -> Observation
         count_high=row.high,
         lower_bound=row.at_least,
         clear_fraction=row.seen,
-        zones={
-            name: dict(zip(_SUMMED, (value, *count_interval(value)), strict=True))
-            for name, value in row.zones.items()
-        },
+        zones={name: interval_json(value, *count_interval(value)) for name, value in row.zones.items()},
         provenance={
             **({"file": row.file} if row.file is not None else {}),
             "area": area.digest,

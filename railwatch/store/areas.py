@@ -27,7 +27,7 @@ from aoi.io import area_document, area_from_document, load_area, read_document
 from railwatch.config import RunConfig, load_config
 from railwatch.errors import StoreError, said
 from railwatch.store.observation import iso
-from railwatch.store.remote import Mirror, as_url
+from railwatch.store.remote import folder_here
 
 __all__ = [
     "AREAS",
@@ -230,7 +230,7 @@ def choose_settings(
     read = config if isinstance(config, RunConfig) else load_config(config)
     given = read.override(aoi=None if aoi is None else str(aoi), store=store)
     paths = {"aoi": given.aoi, "store": given.store}
-    everything = stored_areas(_here(given.store)) if given.store is not None else {}
+    everything = stored_areas(folder_here(given.store, [AREAS])) if given.store is not None else {}
     name = None if given.aoi is None else _area_name(given.aoi, everything)
     kept = {key: one for key, one in everything.items() if name is None or key == name}
     areas = {
@@ -246,16 +246,6 @@ def choose_settings(
             )
     chosen = next(iter(areas.values())) if len(areas) == 1 else given.override(**overrides)
     return ChosenSettings(chosen, areas, kept, tuple(notes))
-
-
-def _here(store: str | Path) -> Path:
-    """A store's folder on this machine: itself, or the mirror of one behind a URL with its areas."""
-    url = as_url(store)
-    if url is None:
-        return Path(store)
-    mirror = Mirror.open(url)
-    mirror.pull(["areas"])
-    return mirror.folder
 
 
 def _area_name(aoi: str, kept: Mapping[str, StoredArea]) -> str:

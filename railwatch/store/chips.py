@@ -59,6 +59,8 @@ CLASSES = "SCL"
 _TAG = "RAILWATCH_CHIP"
 _VERSION = 1
 _LARGEST = 65535
+_AS_THEY_ARE = ("platform", "relative_orbit", "sun_azimuth_deg", "sun_elevation_deg", "level", "baseline")
+"""Fields of a `Chip` that its file's header holds as they are."""
 _UNREADABLE = (RasterioError, OSError, ValueError, KeyError, TypeError)
 
 
@@ -250,34 +252,18 @@ def _write(path: Path, chip: Chip, product: Mapping[str, Any]) -> StoredChip:
         "version": _VERSION,
         "id": chip.id,
         "datetime": iso(chip.datetime),
-        "platform": chip.platform,
-        "relative_orbit": chip.relative_orbit,
-        "sun_azimuth_deg": chip.sun_azimuth_deg,
-        "sun_elevation_deg": chip.sun_elevation_deg,
-        "level": chip.level,
-        "baseline": chip.baseline,
+        **{name: getattr(chip, name) for name in _AS_THEY_ARE},
         "bands": names,
         "provenance": dict(chip.provenance),
     }
     content = _content(said, names, stack)
     pixels = hashlib.sha256(np.ascontiguousarray(stack, "<u2").tobytes()).hexdigest() if stack.any() else ""
     header = said | {"content": content, "pixels": pixels, "product": dict(product)}
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        count=len(stack),
-        height=stack.shape[1],
-        width=stack.shape[2],
-        dtype="uint16",
-        crs=chip.crs,
-        transform=chip.transform,
-        nodata=0,
-        compress="deflate",
-        predictor=2,
-        zlevel=9,
-        interleave="band",
-    ) as image:
+    count, height, width = stack.shape
+    form = {"compress": "deflate", "predictor": 2, "zlevel": 9, "interleave": "band", "nodata": 0}
+    size = {"count": count, "height": height, "width": width, "dtype": "uint16"}
+    place = {"crs": chip.crs, "transform": chip.transform}
+    with rasterio.open(path, "w", driver="GTiff", **size, **place, **form) as image:
         image.write(stack)
         image.descriptions = tuple(names)
         image.scales = tuple(1.0 if name == CLASSES else SCALE for name in names)
@@ -349,16 +335,11 @@ def _read(path: Path) -> tuple[StoredChip, Chip]:
     return kept, Chip(
         id=kept.id,
         datetime=kept.datetime,
-        platform=str(said["platform"]),
-        relative_orbit=said["relative_orbit"],
         bands=tuple(names if scl is None else names[:-1]),
         reflectance=reflectance,
         transform=transform,
         crs=crs,
         scl=scl,
-        sun_azimuth_deg=said["sun_azimuth_deg"],
-        sun_elevation_deg=said["sun_elevation_deg"],
-        level=str(said["level"]),
-        baseline=said["baseline"],
+        **{name: said[name] for name in _AS_THEY_ARE},
         provenance=dict(said["provenance"]),
     )

@@ -10,7 +10,7 @@ import io
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ class Georeference:
         from PIL.PngImagePlugin import PngInfo
 
         info = PngInfo()
-        values = {"crs": self.crs, "transform": self.transform, "image": self.image, "size": self.size}
-        info.add_itxt(KEYWORD, json.dumps(values))
+        info.add_itxt(KEYWORD, json.dumps(asdict(self)))
         return info
 
     def stac_fields(self) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def _complain(path: Path, error: Exception) -> None:
 
 def _observation(document: Mapping[str, Any]) -> Observation:
     given = {name: document[name] for name in _FIELDS if name in document}
-    given["datetime"] = datetime.fromisoformat(str(given["datetime"]).replace("Z", "+00:00"))
+    given["datetime"] = datetime.fromisoformat(str(given["datetime"]))
     given["warnings"] = tuple(given["warnings"])
     return Observation(**given)
 

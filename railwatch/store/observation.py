@@ -48,6 +48,8 @@ import pystac
 import shapely
 import shapely.geometry
 
+from railwatch import words
+
 Method = Literal["wagons", "occupancy", "reviewed", "published"]
 METHODS: tuple[str, ...] = get_args(Method)
 
@@ -179,12 +181,12 @@ class Observation:
         if self.count is None:
             return "no count"
         bound = "at least " if self.lower_bound else ""
-        noun = "freight car" if round(self.count) == 1 else "freight cars"
-        cars = f"{bound}{self.count:.0f} {noun}{_between(self.count_low, self.count_high)}"
+        noun = words.noun(self.count)
+        cars = f"{bound}{self.count:.0f} {noun}{words.within(self.count_low, self.count_high)}"
         if self.method != "occupancy" or self.occupied_length_m is None:
             return cars
-        between = _between(self.occupied_length_low_m, self.occupied_length_high_m)
-        return f"{bound}{self.occupied_length_m:,.0f} m of track occupied{between}, {cars}"
+        between = words.within(self.occupied_length_low_m, self.occupied_length_high_m)
+        return f"{bound}{words.metres(self.occupied_length_m)} of track occupied{between}, {cars}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the observation as plain JSON values: the shape of ``railwatch run --json``."""
@@ -479,10 +481,6 @@ def _rank(observation: Observation, preferred: set[str]) -> tuple[bool, int, str
     archive = observation.provenance.get("archive", 0)
     seen = archive if isinstance(archive, int) else 0
     return (observation.id in preferred, seen, observation.created, observation.id)
-
-
-def _between(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" ({low:,.0f} to {high:,.0f})"
 
 
 def interval_json(count: float, low: float, high: float) -> dict[str, float]:

@@ -37,7 +37,7 @@ def _one_thread():
 def draft() -> weights.Weights:
     """A network that sees bright spots, with a judge that knows nothing."""
     torch.manual_seed(0)
-    return weights.Weights(bright_net(), untrained(), {"name": "draft"}, "", Path("draft.safetensors"))
+    return weights.Weights(untrained(), {"name": "draft"}, "", Path("draft.safetensors"), bright_net())
 
 
 def tile(seed: int, *, meta=None, ignored=()) -> LabelledTile:
@@ -93,7 +93,7 @@ def test_the_fitted_judge_tells_wagons_from_spots():
     detector = WagonDetector(draft(), "cpu")
     judge = fit(detect_tiles(detector, [tile(seed) for seed in range(24)]))
     fresh = detect_tiles(detector, [tile(seed) for seed in range(100, 112)])
-    judged = WagonDetector(weights.Weights(bright_net(), judge, {}, "", Path("x")), "cpu")
+    judged = WagonDetector(weights.Weights(judge, {}, "", Path("x"), bright_net()), "cpu")
     wagons, others = [], []
     for item in score(judged, fresh):
         hit = item.boxes[:, 1] < 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from pathlib import Path
 
@@ -45,6 +46,19 @@ def images_of(pictures: Pictures, drawn, unknown=(), gsd_m: float | None = 0.5) 
         labelled(path, *labels, gsd_m=gsd_m if path == pictures.plain else None, areas=tuple(unknown))
         for path, labels in zip(paths, drawn, strict=True)
     ]
+
+
+def test_what_is_written_as_geojson_is_geojson(pictures: Pictures) -> None:
+    images = images_of(
+        pictures, [([[40.0, 30.0, 28.0, 6.0, 20.0]], [0], [False])] * 3, [shapely.box(1, 1, 9, 9)]
+    )
+    path = write_labels(images, fresh(pictures, "geojson"), "geojson")
+    features = json.loads(path.read_text("utf-8"))["features"]
+    assert {one["type"] for one in features} == {"Feature"}
+    alone = fresh(pictures, "geojson")
+    alone.write_text(json.dumps(features[0]))
+    (found,) = read_labels(alone, images=pictures.degrees)
+    assert len(found.boxes) == 1
 
 
 @pytest.mark.parametrize("format", ["geojson", "coco", "label-studio", "voc", "dota"])

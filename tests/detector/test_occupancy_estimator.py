@@ -276,9 +276,9 @@ def test_an_empty_track_map_and_no_zones(estimator):
 def test_weights_come_back_as_they_were_written(tmp_path):
     path = untrained_weights(tmp_path)
     loaded = weights.load(path)
-    assert loaded.head.card["name"] == "untrained"
-    assert (loaded.head.pitch, loaded.head.trusted_to) == (Pitch(PITCH_M, 1.0), 150.0)
-    assert loaded.head.count.at == (1.0, 50.0)
+    assert loaded.card["name"] == "untrained"
+    assert (loaded.pitch, loaded.trusted_to) == (Pitch(PITCH_M, 1.0), 150.0)
+    assert loaded.count.at == (1.0, 50.0)
     torch.manual_seed(0)
     ours = OccupancyNet().eval()
     planes, region = torch.randn(1, 31, 16, 24), torch.ones(1, 16, 24)
@@ -289,7 +289,7 @@ def test_weights_come_back_as_they_were_written(tmp_path):
     estimator = OccupancyEstimator.load(path, "cpu")
     assert (estimator.name, estimator.version) == ("untrained", "7")
     card = json.loads(path.with_suffix(".json").read_text())
-    assert estimator.checksum == loaded.head.checksum == card["sha256"]
+    assert estimator.checksum == loaded.checksum == card["sha256"]
 
 
 @pytest.mark.parametrize("missing", ["pitch_m", "length_stretch", "count_stretch", "trusted_to"])

@@ -23,10 +23,10 @@ from detector.training.loop import load_average
 from detector.training.occupancy_recipe import (
     OccupancyTask,
     calibration,
+    calibration_of,
     follow,
     level,
     make_sites,
-    stretch_of,
     write_weights,
 )
 
@@ -183,7 +183,7 @@ def test_calibration_of_a_table():
     )
     found = calibration(table)
     assert found["pitch_m"] == pytest.approx([14.0, np.std(0.2 * np.arange(12), ddof=1)], abs=0.02)
-    length, counts, mean = stretch_of(found)
+    length, counts, mean = calibration_of(found)
     assert mean.mean_m == found["pitch_m"][0]
     assert len(length.at) == len(counts.at) >= 3
     assert found["trusted_to"] >= 50
@@ -242,14 +242,14 @@ def test_a_recipe_gives_weights_with_their_card(yards, tmp_path):
     assert path == tmp_path / "trial.safetensors"
     assert (tmp_path / "curves.png").is_file()
     loaded = weights.load(path)
-    card = loaded.head.card
+    card = loaded.card
     assert (card["name"], card["version"]) == ("trial", "3")
     assert card["settings"]["train"]["steps"] == 2
     assert card["training"]["steps"] == 2
     assert card["data"]["intervals"] == "3 further simulated yards, 42 images"
     assert card["figures"]["validation"][-1]["true"] == "all"
     assert card["trained"].endswith("Z")
-    assert loaded.head.pitch.mean_m == pytest.approx(15.0, abs=0.1)
+    assert loaded.pitch.mean_m == pytest.approx(15.0, abs=0.1)
     assert OccupancyEstimator.load(path, "cpu").name == "trial"
     with pytest.raises(LabelError, match="simulated sites are missing"):
         write_weights(recipe, loaded.network, tmp_path / "nowhere", tmp_path)

@@ -11,12 +11,12 @@ import shapely
 import torch
 from stored_yards import PITCH_M, stored_yard, untrained_weights
 
+from detector.occupancy.estimate import calibration_of
 from detector.occupancy.network import OccupancyNet
 from detector.occupancy.weights import load
 from detector.simulators.sentinel2.renderer import random_sky
 from detector.training import occupancy_scores as scores
 from detector.training.evaluate_occupancy import read_ground
-from detector.training.occupancy_recipe import stretch_of
 from detector.training.occupancy_samples import FIGURES, StoredSite, sample_of
 from detector.training.occupancy_scores import answers
 from detector.training.occupancy_sites import SimulatedSite, clear_dates, everything_clear, write_site
@@ -150,7 +150,7 @@ def test_answers_are_one_table_of_all_images(tmp_path):
     blind = answers(sites, network, tracks=False)
     assert not np.allclose(blind["said"], found["said"])
     # With the calibration of a card they become cars with intervals.
-    made = scores.intervals(found, *stretch_of(load(untrained_weights(tmp_path)).head.card))
+    made = scores.intervals(found, *calibration_of(load(untrained_weights(tmp_path)).card))
     assert made["cars"].to_numpy() == pytest.approx(found["said"].to_numpy() / PITCH_M)
     assert (made["cars_low"] <= made["cars"]).all()
     assert (made["cars"] <= made["cars_high"]).all()

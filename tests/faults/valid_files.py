@@ -289,9 +289,9 @@ def _read_distances(path: Path) -> object:
 
 
 def _read_dates(path: Path) -> object:
-    from railwatch.file_table import Dates
+    from railwatch.file_table import read_dates
 
-    return Dates.read(path)
+    return read_dates(path)
 
 
 def _read_events(path: Path) -> object:

@@ -17,7 +17,7 @@ from yards import BrightDetector, Yard
 
 from railwatch.config import RunConfig
 from railwatch.errors import ConfigError
-from railwatch.pipeline.find_scenes import Dates
+from railwatch.file_table import read_dates
 from railwatch.pipeline.run import RunResult, run
 from railwatch.store.observation import current
 from railwatch.store.store import Store
@@ -179,7 +179,7 @@ def test_a_screenshot_counts_with_a_scale_and_a_date(tmp_path: Path) -> None:
     assert any("screenshot" in text for text in one.warnings)
     table = tmp_path / "dates.csv"
     table.write_text("file;datetime;gsd_m\nscreenshot 2025-09-18 091500.PNG;2024-05-01T02:00Z;0,5\n")
-    (dated,) = count(tmp_path / "in", tmp_path / "other", dates=Dates.read(table)).observations
+    (dated,) = count(tmp_path / "in", tmp_path / "other", dates=read_dates(table)).observations
     assert (dated.datetime.year, dated.count) == (2024, sum(COUNTS))
     assert not any("screenshot" in text for text in dated.warnings)
 
@@ -189,10 +189,10 @@ def test_a_row_that_names_no_file_stops_the_run_before_anything_is_stored(tmp_pa
     table = tmp_path / "dates.csv"
     table.write_text("file,datetime\nyard_20250918.tiff,2024-03-02\n")
     with pytest.raises(ConfigError, match=r"the nearest is yard_20250918\.tif"):
-        count(tmp_path / "in", tmp_path / "store", dates=Dates.read(table))
+        count(tmp_path / "in", tmp_path / "store", dates=read_dates(table))
     assert Store.open(tmp_path / "store").observations() == []
     table.write_text("file,datetime\nIN\\YARD_20250918.TIF,2024-03-02\n")
-    (one,) = count(tmp_path / "in", tmp_path / "store", dates=Dates.read(table)).observations
+    (one,) = count(tmp_path / "in", tmp_path / "store", dates=read_dates(table)).observations
     assert one.datetime.year == 2024
 
 

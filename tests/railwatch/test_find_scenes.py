@@ -16,7 +16,8 @@ from yards import NORTH, WEST, Yard
 
 from railwatch.config import SceneSettings
 from railwatch.errors import ConfigError
-from railwatch.pipeline.find_scenes import Candidate, Dates, find_scenes, select
+from railwatch.file_table import Dates, read_dates
+from railwatch.pipeline.find_scenes import Candidate, find_scenes, select
 from railwatch.pipeline.run import look_for
 from railwatch.store.store import Store
 
@@ -254,7 +255,7 @@ def test_dates_can_be_declared(tmp_path: Path) -> None:
         "20200101.tif,2021-01-01,\n",
         encoding="utf-8-sig",
     )
-    kept, reasons = choose(tmp_path, dates=Dates.read(table), settings=SceneSettings(sensor="Planet"))
+    kept, reasons = choose(tmp_path, dates=read_dates(table), settings=SceneSettings(sensor="Planet"))
     assert reasons == {}
     assert [(one.path.parent.name, one.datetime.isoformat(), one.sensor) for one in kept[1:]] == [
         ("north", "2023-10-05T02:15:00+00:00", "Airbus"),
@@ -287,7 +288,7 @@ def test_a_wrong_table_is_one_sentence(tmp_path: Path, text: str | bytes | None,
     if text is not None:
         table.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ConfigError, match=fault) as caught:
-        Dates.read(table)
+        read_dates(table)
     assert str(caught.value).startswith(str(table))
 
 

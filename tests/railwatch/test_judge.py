@@ -250,7 +250,9 @@ def test_an_event_far_above_a_quiet_yard() -> None:
 def test_the_next_clear_observation_confirms() -> None:
     event = [*quiet(), record(1240.0, 73.0)]
     confirmed = on(1240.0, [*event, record(1245.0, 68.0)])
-    assert (confirmed.confirmed, confirmed.confirmed_on) == (True, (START + timedelta(days=1245)).date())
+    assert confirmed.confirmed
+    assert confirmed.confirmation is not None
+    assert confirmed.confirmation.day == (START + timedelta(days=1245)).date()
     refuted = on(1240.0, [*event, record(1245.0, 9.0)])
     assert (refuted.verdict, refuted.confirmed) == ("unprecedented", False)
     too_late = on(1240.0, [*event, record(1290.0, 68.0)])

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def test_a_pool_of_processes_makes_what_one_makes(scenes, serial, tmp_path):
 
 
 def _no_dates():
-    from railwatch.pipeline.find_scenes import Dates
+    from railwatch.file_table import Dates
 
     return Dates()
 
@@ -76,7 +77,7 @@ def test_a_cluster_that_loses_a_worker_and_a_bucket_with_two_writers(scenes, ser
         monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
         with dask_cluster(tmp_path) as (address, workers):
             store = Store.open("s3://railwatch/store")
-            with Dask(address) as engine:
+            with closing(Dask(address)) as engine:
                 seen = Counting(engine, lambda: os.killpg(workers[0].pid, signal.SIGKILL), after=2)
                 run_many([scenes], [tm.area()], TEN, store, seen)
             assert seen.killed

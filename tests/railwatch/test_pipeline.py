@@ -28,9 +28,10 @@ from geo import Scene
 from geo.tiles import TileGrid, tiles
 from railwatch.config import RunConfig
 from railwatch.errors import StoreError
+from railwatch.file_table import read_dates
 from railwatch.history.sources import read_sources
-from railwatch.pipeline.find_scenes import Dates
 from railwatch.pipeline.run import RunResult, run
+from railwatch.store.areas import choose_settings
 from railwatch.store.observation import Observation
 from railwatch.store.store import DETECTIONS, EVIDENCE, Store
 
@@ -336,7 +337,7 @@ def test_dates_and_coarse_scenes(tmp_path: Path) -> None:
     assert result.skipped[0].reason.startswith("it is an 8-bit picture")
     table = tmp_path / "dates.csv"
     table.write_text("file,datetime\nscenes/undated.tif,2023-10-05T02:15:00Z\n")
-    result = count(tmp_path / "scenes", tmp_path / "store", dates=Dates.read(table))
+    result = count(tmp_path / "scenes", tmp_path / "store", dates=read_dates(table))
     assert [(one.count, one.datetime.isoformat()) for one in result.observations] == [
         (2, "2023-10-05T02:15:00+00:00")
     ]
@@ -380,7 +381,12 @@ def test_verdicts_rest_on_the_whole_store(tmp_path: Path) -> None:
     assert verdict.verdict in ("unprecedented", "elevated")
     assert verdict.to_json()["history_n"] == 12
     assert verdict.to_json()["history_max"] == 6
-    assert len(read_sources(store, with_seeds=False).verdicts()) == 13
+    assert (
+        len(
+            read_sources(store, chosen=choose_settings(store=store, baseline__use_published=False)).verdicts()
+        )
+        == 13
+    )
 
 
 def test_run_and_compare_give_the_same_figures(tmp_path: Path) -> None:

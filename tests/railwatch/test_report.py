@@ -30,10 +30,17 @@ from railwatch.pages.report.build import WARN_BYTES, generated_at
 from railwatch.pages.report.gather import gather
 from railwatch.pages.report.parts import csv_text
 from railwatch.pages.tables import COUNT_COLUMNS
+from railwatch.store.areas import choose_settings
 from railwatch.store.store import Store
 from seeds import load_claims
 
 VOID = {"meta", "link", "img", "input", "br"}
+
+
+def own_counts(store):
+    """A store's history without the published counts."""
+    chosen = choose_settings(store=store.path, baseline__use_published=False)
+    return read_sources(store.path, chosen=chosen)
 
 
 class Page(HTMLParser):
@@ -197,7 +204,7 @@ def test_pictures_are_small_with_words_for_those_who_dont_see_them(page):
 
 def test_without_published_counts_the_page_knows_only_the_store(store, tmp_path):
     out = tmp_path / "own.html"
-    write_report(read_sources(store.path, with_seeds=False), out)
+    write_report(own_counts(store), out)
     page = Page(out.read_text("utf-8"))
     assert "published by" not in page.text
     assert "Published counts" not in page.text
@@ -220,7 +227,7 @@ def test_public_claims_stand_on_the_page_of_the_place_that_they_are_about(store,
     assert "about 6,700 containers" in html
     assert '<a href="#claims-tumangang">Claims</a>' in html
     assert "Two Russian coal trains" in html  # why an assumption is what it is
-    assert "claims-tumangang" not in _written(read_sources(store.path, with_seeds=False), out)
+    assert "claims-tumangang" not in _written(own_counts(store), out)
     elsewhere = replace(sources, names=("yard",), observations=_renamed(sources.observations, "yard"))
     assert "claims-yard" not in _written(elsewhere, out)
 

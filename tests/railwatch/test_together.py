@@ -85,7 +85,8 @@ def test_an_unprecedented_build_up_names_the_image_that_it_rests_on() -> None:
     first, second, _ = judged(event([40, 41, 42]))
     assert (first.verdict, first.rule) == ("elevated", "one image")
     assert (second.verdict, second.alone, second.confirmed) == ("unprecedented", "elevated", True)
-    assert second.confirmed_by == first.record.id
+    assert second.confirmation is not None
+    assert second.confirmation.id == first.record.id
     assert second.to_json()["confirmed_verdict"] == "elevated"
     assert "with the image before it (mean 40) the most in 75 images" in finding(second)
     assert "1.4 times the 29 of 2021-09-27, the most known" in second.sentence

@@ -83,22 +83,23 @@ class Sensor:
     shape: str = "gauss"  # "gauss", "box", "defocus"
 
 
+_LEARNED = ("train", "val")
 SENSORS: tuple[Sensor, ...] = (
-    Sensor(name="satellite-pansharp", splits=("train", "val"), weight=3.0, gsd_m=(0.28, 0.75),
+    Sensor(name="satellite-pansharp", splits=_LEARNED, weight=3.0, gsd_m=(0.28, 0.75),
         blur=(0.3, 0.7), colour=(3.0, 4.5), grey=0.05, noise=(0.001, 0.006), jpeg=(0, 0), sharpen=(0.0, 0.9)),
-    Sensor(name="satellite-pan", splits=("train", "val"), weight=1.6, gsd_m=(0.28, 1.05), blur=(0.3, 0.75),
+    Sensor(name="satellite-pan", splits=_LEARNED, weight=1.6, gsd_m=(0.28, 1.05), blur=(0.3, 0.75),
         colour=(1.0, 1.0), grey=1.0, noise=(0.001, 0.008), jpeg=(0, 0), sharpen=(0.0, 0.8)),
-    Sensor(name="web-mosaic", splits=("train", "val"), weight=3.5, gsd_m=(0.28, 1.05), blur=(0.35, 1.0),
+    Sensor(name="web-mosaic", splits=_LEARNED, weight=3.5, gsd_m=(0.28, 1.05), blur=(0.35, 1.0),
         colour=(1.0, 4.0), grey=0.03, noise=(0.001, 0.006), jpeg=(45, 92), sharpen=(0.0, 1.3),
         kernel="cubic"),
-    Sensor(name="smallsat", splits=("train", "val"), weight=2.0, gsd_m=(0.45, 1.05), blur=(0.7, 1.2),
+    Sensor(name="smallsat", splits=_LEARNED, weight=2.0, gsd_m=(0.45, 1.05), blur=(0.7, 1.2),
         colour=(1.0, 1.6), grey=0.05, noise=(0.004, 0.014), jpeg=(0, 95), sharpen=(0.2, 1.6),
         kernel="linear"),
-    Sensor(name="aerial", splits=("train", "val"), weight=1.6, gsd_m=(0.28, 0.65), blur=(0.25, 0.5),
+    Sensor(name="aerial", splits=_LEARNED, weight=1.6, gsd_m=(0.28, 0.65), blur=(0.25, 0.5),
         colour=(1.0, 1.0), grey=0.05, noise=(0.001, 0.005), jpeg=(70, 97), sharpen=(0.0, 0.8),
         tone="s-curve"),
     # A finer picture shown smaller: sharper than its grid can hold, with the jagged edges of quick shrinking.
-    Sensor(name="web-shrunk", splits=("train", "val"), weight=2.2, gsd_m=(0.45, 1.05), blur=(0.1, 0.4),
+    Sensor(name="web-shrunk", splits=_LEARNED, weight=2.2, gsd_m=(0.45, 1.05), blur=(0.1, 0.4),
         colour=(1.0, 3.0), grey=0.03, noise=(0.001, 0.008), jpeg=(50, 95), sharpen=(0.0, 1.0),
         kernel="shrunk"),
     # What only tests see: other optics, other curves, other resampling.
@@ -141,23 +142,19 @@ def _blur(
     """Optical blur of a standard deviation in fine pixels; slightly different along and across the scan."""
     if sigma_px < 0.3:
         return image
-    stretch = rng.uniform(0.85, 1.18)
+    stretch, rim = rng.uniform(0.85, 1.18), cv2.BORDER_REFLECT
     if shape == "box":
-        kx = max(1, 2 * round((sigma_px * stretch * math.sqrt(12.0) - 1.0) / 2.0) + 1)
-        ky = max(1, 2 * round((sigma_px / stretch * math.sqrt(12.0) - 1.0) / 2.0) + 1)
-        return np.asarray(cv2.blur(image, (kx, ky), borderType=cv2.BORDER_REFLECT))
+        sigmas = sigma_px * stretch, sigma_px / stretch
+        kx, ky = (max(1, 2 * round((sigma * math.sqrt(12.0) - 1.0) / 2.0) + 1) for sigma in sigmas)
+        return np.asarray(cv2.blur(image, (kx, ky), borderType=rim))
     if shape == "defocus":
         radius = max(1, round(2.0 * sigma_px))
         y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
         kernel = np.clip(2.0 * sigma_px + 0.5 - np.hypot(x / stretch, y * stretch), 0.0, 1.0)
-        return np.asarray(
-            cv2.filter2D(image, -1, (kernel / kernel.sum()).astype(np.float32), borderType=cv2.BORDER_REFLECT)
-        )
-    return np.asarray(
-        cv2.GaussianBlur(
-            image, (0, 0), sigma_px * stretch, sigmaY=sigma_px / stretch, borderType=cv2.BORDER_REFLECT
-        )
-    )
+        kernel = (kernel / kernel.sum()).astype(np.float32)
+        return np.asarray(cv2.filter2D(image, -1, kernel, borderType=rim))
+    sigma_y = sigma_px / stretch
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma_px * stretch, sigmaY=sigma_y, borderType=rim))
 
 
 _KERNELS = {
@@ -190,20 +187,17 @@ def _sample(image: NDArray[np.uint16], size: tuple[int, int], kernel: str, rng: 
 def _pansharpen(image: F32, ratio: float, rng: np.random.Generator) -> F32:
     """Detail from a panchromatic band, colour from a grid `ratio` times coarser: colours bleed over edges."""
     weights = np.array([0.45, 0.35, 0.20]) * rng.uniform(0.8, 1.2, 3)
-    pan = image @ (weights / weights.sum()).astype(np.float32)
+    weights = (weights / weights.sum()).astype(np.float32)
+    pan = image @ weights
     h, w = pan.shape
     small = (max(4, round(w / ratio)), max(4, round(h / ratio)))
-    colour = cv2.resize(
-        cv2.resize(image, small, interpolation=cv2.INTER_AREA), (w, h), interpolation=cv2.INTER_CUBIC
-    )
-    shift = rng.normal(0.0, 0.35, 2)
-    matrix = np.array([[1.0, 0.0, shift[0]], [0.0, 1.0, shift[1]]])
+    coarse = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+    colour = cv2.resize(coarse, (w, h), interpolation=cv2.INTER_CUBIC)
+    matrix = np.column_stack([np.eye(2), rng.normal(0.0, 0.35, 2)])
     colour = cv2.warpAffine(colour, matrix, (w, h), borderMode=cv2.BORDER_REPLICATE)
-    low = np.maximum(colour @ (weights / weights.sum()).astype(np.float32), 1e-3)
-    if rng.random() < 0.6:
-        out = colour * np.clip(pan / low, 0.2, 4.0)[..., None]
-    else:
-        out = colour + (pan - low)[..., None]
+    low = np.maximum(colour @ weights, 1e-3)
+    factor, rest = np.clip(pan / low, 0.2, 4.0)[..., None], (pan - low)[..., None]
+    out = colour * factor if rng.random() < 0.6 else colour + rest
     return np.asarray(np.clip(out, 0.0, 1.0), dtype=np.float32)
 
 
@@ -211,11 +205,8 @@ def _display(image: F32, sensor: Sensor, rng: np.random.Generator) -> F32:
     """Stretch and tone curve: reflectance to 0-1 display values."""
     low_share = float(rng.choice([0.0, 0.1, 0.5, 1.0, 2.0]))
     high_share = float(rng.choice([0.05, 0.3, 1.0, 2.0]))
-    stride = 3
-    sample = image[::stride, ::stride]
-    together = rng.random() < 0.88
-    axis = None if together else (0, 1)
-    low, high = np.percentile(sample, [low_share, 100.0 - high_share], axis=axis)
+    axis = None if rng.random() < 0.88 else (0, 1)  # all bands together, or each by itself
+    low, high = np.percentile(image[::3, ::3], [low_share, 100.0 - high_share], axis=axis)
     keep = rng.uniform(0.0, 0.6)  # many providers stretch to fixed reflectances instead
     low = low * (1.0 - keep)
     high = np.maximum(high, 0.12) * (1.0 - keep) + keep * rng.uniform(0.30, 0.65)
@@ -366,7 +357,7 @@ def _labels(
     fine: FineScene, gsd_x: float, gsd_y: float, size: tuple[int, int]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], list[str], NDArray[np.float64]]:
     """Pixel boxes of the vehicles that touch the picture; a leaning body's box sits at its half height."""
-    boxes, categories, names, visible = [], [], [], []
+    boxes, kept = [], []
     lx, ly = fine.lean_m
     gsd = math.sqrt(gsd_x * gsd_y)
     frame = shapely.box(0.0, 0.0, *size)
@@ -379,14 +370,12 @@ def _labels(
         if not shapely.Polygon(corners).intersects(frame):
             continue
         boxes.append((cx, cy, length, width, wagon.angle_deg % 180.0))
-        categories.append(wagon.category)
-        names.append(wagon.type)
-        visible.append(float(seen))
+        kept.append((wagon, seen))
     return (
         np.array(boxes, dtype=np.float64).reshape(-1, 5),
-        np.array(categories, dtype=np.int64),
-        names,
-        np.array(visible, dtype=np.float64),
+        np.array([wagon.category for wagon, _ in kept], dtype=np.int64),
+        [wagon.type for wagon, _ in kept],
+        np.array([seen for _, seen in kept], dtype=np.float64),
     )
 
 
@@ -397,11 +386,6 @@ def _contrast(image: U8, boxes: NDArray[np.float64]) -> list[float]:
     grey = image.mean(axis=2, dtype=np.float32)
     h, w = grey.shape
 
-    def at(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        xi = np.clip(x.astype(int), 0, w - 1)
-        yi = np.clip(y.astype(int), 0, h - 1)
-        return np.asarray(grey[yi, xi], dtype=np.float64)
-
     t = np.radians(boxes[:, 4])
     along = np.linspace(-0.35, 0.35, 5)[None, :] * boxes[:, 2:3]
     out = []
@@ -409,6 +393,7 @@ def _contrast(image: U8, boxes: NDArray[np.float64]) -> list[float]:
         across = side * boxes[:, 3:4]
         x = boxes[:, 0:1] + np.cos(t)[:, None] * along - np.sin(t)[:, None] * across
         y = boxes[:, 1:2] + np.sin(t)[:, None] * along + np.cos(t)[:, None] * across
-        out.append(at(x, y).mean(axis=1))
+        seen = grey[np.clip(y.astype(int), 0, h - 1), np.clip(x.astype(int), 0, w - 1)]
+        out.append(seen.mean(axis=1, dtype=np.float64))
     contrast = np.abs(out[0] - 0.5 * (out[1] + out[2])) / 255.0
     return [round(float(c), 3) for c in contrast]

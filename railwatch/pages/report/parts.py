@@ -125,7 +125,8 @@ def key_cards_of(place: ReportedArea) -> set[str]:
     """Return the keys of the cards that stand unfolded: what the headline rests on, then what stands out."""
     verdict = place.headline.verdict if place.headline is not None else None
     wanted = [place.headline.key] if place.headline is not None else []
-    related = {verdict.confirmed_by} if verdict is not None else set()
+    other = verdict.confirmation if verdict is not None else None
+    related = {other.id} if other is not None else set()
     top = verdict.maximum if verdict is not None else None
     wanted += [one.key for one in place.entries if one.record.id in related]
     wanted += [one.key for one in place.notable]
