@@ -311,7 +311,7 @@ def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, decim
 
 def cell(value: Any, decimal: str = ".") -> str:
     """Return a value as the text of a cell."""
-    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
+    if pd.isna(value):
         return ""
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
