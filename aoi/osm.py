@@ -218,11 +218,7 @@ def read_overpass(document: Mapping[str, Any], path: Path) -> tuple[list[TaggedL
 
 
 def _position(point: Mapping[str, Any]) -> tuple[float, float]:
-    """Longitude and latitude of a point.
-
-    Raises:
-        KeyError, TypeError, ValueError: It has none on the Earth.
-    """
+    """Longitude and latitude of a point."""
     lon, lat = float(point["lon"]), float(point["lat"])
     if not (-180 <= lon <= 180 and -90 <= lat <= 90):
         raise ValueError(f"{lon}, {lat} is no position")

@@ -194,11 +194,7 @@ def _declared_acquisition(
 def _undeclared_sources(
     images: Sequence[ExportImage], declaration: Declaration | None, path: Path
 ) -> Iterator[_ExportSource]:
-    """Bands of one image with several, or of several with one each, as they are named; one source a date.
-
-    Raises:
-        SceneError: They aren't.
-    """
+    """Bands of one image with several, or of several with one each, as they are named; one source a date."""
     declared = declaration.folder if declaration is not None else Declared()
     by = declaration.path if declaration is not None else None
     found: dict[str, tuple[ExportImage, int]] = {}
@@ -240,11 +236,7 @@ def _undeclared_sources(
 
 
 def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[Path, ...]) -> Product:
-    """Put a product together.
-
-    Raises:
-        SceneError: Bands are missing, or it isn't known what their numbers mean or when they were taken.
-    """
+    """Put a product together."""
     missing = [band for band in TEN_METRE_BANDS if band not in source.images]
     ten = [source.images[band] for band in TEN_METRE_BANDS if band in source.images]
     if any(image.eight_bits for image, _ in ten):
@@ -316,11 +308,7 @@ def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[P
 def _scaled(
     path: Path, reference: ExportImage, source: _ExportSource, bare: Mapping[str, Band]
 ) -> tuple[dict[str, Band], list[str]]:
-    """What the numbers mean: by declaration, by the file itself, or by a habit that can be recognised.
-
-    Raises:
-        SceneError: None of them tells.
-    """
+    """What the numbers mean: by declaration, by the file itself, or by a habit that can be recognised."""
     declared = source.declared
     floating = reference.header.dtypes[0].startswith("float")
     nodata = declared.nodata if declared.nodata is not None else reference.header.nodata
@@ -394,11 +382,7 @@ def _by_earth_engine(reference: ExportImage, source: _ExportSource) -> bool:
 
 
 def _check_reflectance(path: Path, band: Band, source: _ExportSource) -> None:
-    """Hold a declared scale against the pixels: a wrong one is worse than a refusal.
-
-    Raises:
-        SceneError: The numbers aren't reflectances then.
-    """
+    """Hold a declared scale against the pixels: a wrong one is worse than a refusal."""
     numbers = sample(band)
     seen = numbers[np.isfinite(numbers) & ~np.isin(numbers, band.nothing)]
     if not seen.size:

@@ -197,11 +197,7 @@ def _assembled(
     notes: Sequence[str] = (),
     **known: Any,
 ) -> Product:
-    """Put a product together; `known` are the fields of it that its files' names tell.
-
-    Raises:
-        SceneError: Bands are missing, or their numbers can't be understood.
-    """
+    """Put a product together; `known` are the fields of it that its files' names tell."""
     missing = [name for name in TEN_METRE_BANDS if name not in images]
     if missing:
         raise SceneError(f"{path}: {lacking(missing)} ({_understood(metadata)})")
@@ -247,11 +243,7 @@ def _assembled(
 def _offsets(
     metadata: ProductMetadata, paths: Mapping[str, str], path: Path
 ) -> tuple[dict[str, float], list[str]]:
-    """Numbers to add by band, and what was decided.
-
-    Raises:
-        SceneError: The XML tells for some bands only, or leaves out what its baseline needs.
-    """
+    """Numbers to add by band, and what was decided."""
     wanted = [name for name in (*TEN_METRE_BANDS, SWIR_BAND) if name in paths]
     if metadata.offsets:
         untold = [name for name in wanted if name not in metadata.offsets]

@@ -314,11 +314,7 @@ def _opened(
     images: Mapping[str, str],
     files: tuple[Path, ...],
 ) -> Product:
-    """Put a product together.
-
-    Raises:
-        SceneError: Files are missing, or their numbers can't be understood.
-    """
+    """Put a product together."""
     here = {
         originals: {band: asset for band, asset in assets.items() if asset.key in images}
         for originals, assets in ((False, metadata.assets), (True, metadata.originals))
@@ -384,11 +380,7 @@ def _opened(
 def _offset(
     metadata: ItemMetadata, bands: Mapping[str, Band], classes: Band | None, originals: bool
 ) -> tuple[float, list[str]]:
-    """The number to be added to the numbers, and why.
-
-    Raises:
-        SceneError: It can't be told.
-    """
+    """The number to be added to the numbers, and why."""
     declared, ruled = metadata.declared(originals=originals), metadata.ruled()
     if metadata.decided is not None and declared is not None:
         return declared, [metadata.decided]
