@@ -28,6 +28,7 @@ from geo.sentinel2.formats.product_names import (
     DECLARATION,
     SHIFT,
     TEN_METRE_BANDS,
+    ProductMetadata,
     compact_time,
     platform_of,
     tile_in,
@@ -38,7 +39,6 @@ from geo.sentinel2.formats.recognise import (
     ENGINE_INDEX,
     TEN_METRES,
     ExportImage,
-    ProductTags,
     band_name,
     described,
     last_band,
@@ -77,7 +77,7 @@ class _ExportSource:
     """What the names of the bands tell of the time."""
 
     @property
-    def tags(self) -> ProductTags | None:
+    def tags(self) -> ProductMetadata | None:
         """What the file's metadata say of ESA's product that it is a clip of."""
         return product_tags(self.images["B04"][0].header.tags) if "B04" in self.images else None
 
@@ -275,7 +275,7 @@ def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[P
     classes = source.images.get(CLASSES)
     declared, tags = source.declared, source.tags
     baseline = declared.baseline or (tags.baseline if tags else None)
-    tile = tile_in(reference.stem) or tile_in(source.moment) or (tags.tile if tags else None)
+    tile = tile_in(reference.stem) or tile_in(source.moment) or (tile_in(tags.name) if tags else None)
     names = f"{reference.name} {path.name}"
     return build_product(
         reference.header,
@@ -296,7 +296,7 @@ def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[P
         files=files,
         about={
             "declaration": str(source.declared_by) if source.declared_by is not None else None,
-            "product": tags.product if tags else None,
+            "product": tags.name if tags else None,
             "scale": {name: band.scale for name, band in bands.items()},
             "reflectance_offset": {name: band.offset for name, band in bands.items()},
             "band_numbers": {name: [Path(band.path).name, band.index] for name, band in bands.items()},
@@ -329,7 +329,7 @@ def _scaled(
     tags = source.tags
     if tags is not None and not floating:
         found = floors({name: bare[name] for name in TEN_METRE_BANDS})
-        offset, why = tags.offset, f"by baseline {tags.baseline}, as the file's metadata say"
+        offset, why = tags.offsets["B04"], f"by baseline {tags.baseline}, as the file's metadata say"
         if offset and found.removed:
             offset, why = 0.0, f"since 1000 was taken off: {found.say()}"
         return with_scale(1.0 / tags.quantification, offset / tags.quantification), [
@@ -402,7 +402,7 @@ def _when(tree: FileTree, path: Path, image: ExportImage, source: _ExportSource)
     if declared.datetime is not None:
         return declared.datetime.replace(microsecond=0), "day" if declared.day_only else "tile"
     if clip is not None and not source.moment:
-        return clip.datetime.replace(microsecond=0), "datatake"
+        return clip.start.replace(microsecond=0), "datatake"
     texts = [image.stem, parent(image.name).rpartition("/")[2] or tree.path.stem]
     if source.moment:
         texts = [source.moment]

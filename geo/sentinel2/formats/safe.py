@@ -11,17 +11,18 @@ from typing import Any
 
 from geo.errors import Refusal, SceneError
 from geo.file_tree import FileTree, ZipFileTree, below, joined, parent
-from geo.sentinel2.formats.esa_xml import ProductMetadata, TileMetadata, product_metadata, tile_metadata
+from geo.sentinel2.formats.esa_xml import TileMetadata, product_metadata, tile_metadata
 from geo.sentinel2.formats.product import EIGHT_BITS, QUANTIFICATION, Product, build_product, lacking
 from geo.sentinel2.formats.product_names import (
     AWS_INFO,
     AWS_TILE,
     CLASSES,
-    SHIFT,
     SWIR_BAND,
     TEN_METRE_BANDS,
+    ProductMetadata,
     aws_roots,
     is_modern,
+    offset_by_baseline,
     parse_product_name,
     platform_of,
     safe_roots,
@@ -162,7 +163,7 @@ def aws_metadata(tree: FileTree, root: str) -> tuple[ProductMetadata, str, tuple
             f"{where}: the processing baseline is needed to understand its numbers, but its names say {said}"
         )
     baseline = baselines.pop()
-    offset = -SHIFT if is_modern(baseline) else 0.0
+    offset = offset_by_baseline(baseline)
     metadata = ProductMetadata(
         level=tile.level,
         platform=parsed.platform if parsed.platform != "Sentinel-2" else platform_of(tile.tile_id[:3]),

@@ -24,10 +24,10 @@ from geo.sentinel2.formats.esa_xml import LARGEST_OFFSET
 from geo.sentinel2.formats.product import QUANTIFICATION, Clock, Product, build_product, lacking
 from geo.sentinel2.formats.product_names import (
     CLASSES,
-    SHIFT,
     SWIR_BAND,
     TEN_METRE_BANDS,
     is_modern,
+    offset_by_baseline,
     parse_datatake,
     parse_product_name,
     platform_of,
@@ -175,9 +175,7 @@ class ItemMetadata:
 
     def ruled(self) -> float | None:
         """The offset in ESA's own files by the processing baseline, in numbers; None without one."""
-        if self.baseline is None:
-            return None
-        return -SHIFT if is_modern(self.baseline) else 0.0
+        return None if self.baseline is None else offset_by_baseline(self.baseline)
 
 
 def item_metadata(item: Mapping[str, Any]) -> ItemMetadata:
