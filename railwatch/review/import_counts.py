@@ -65,7 +65,7 @@ class SkippedRow:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
-        return {"line": self.line, "reason": self.reason}
+        return asdict(self)
 
 
 @dataclass(frozen=True)
