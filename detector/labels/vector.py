@@ -32,8 +32,17 @@ from shapely.geometry import shape
 
 from aoi.errors import InputError
 from detector.errors import LabelError
-from detector.labels.files import member, number, numbers, optional, read_json, relative, write_json
-from detector.labels.find_images import LabelImage, open_image
+from detector.labels.files import (
+    LabelImage,
+    member,
+    number,
+    numbers,
+    open_image,
+    optional,
+    read_json,
+    relative,
+    write_json,
+)
 from detector.labels.image import MINIMUM_VISIBILITY, Context, DrawnLabel, LabelledImage, polygon
 from detector.wagons.categories import CATEGORIES
 from geo import Scene, boxes_to_map

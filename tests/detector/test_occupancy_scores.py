@@ -12,7 +12,7 @@ from detector.occupancy.estimate import ConformalScaling, Pitch
 from detector.training import occupancy_scores as scores
 from detector.training.evaluate_occupancy import BY_COUNT, BY_COUNT_BLIND, Study, to_markdown
 from detector.training.occupancy_recipe import trusted_range
-from detector.training.occupancy_study import missed_targets, page, write_study
+from detector.training.occupancy_scores import missed_targets, page, write_study
 
 
 def table(counts, cars, width: float = 5.0, **more) -> pd.DataFrame:
