@@ -38,23 +38,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "WGS84": "aoi.model",
-    "AreaOfInterest": "aoi.model",
-    "CheckResult": "aoi.check",
-    "Mask": "aoi.model",
-    "Problem": "aoi.check",
-    "Source": "aoi.model",
-    "Track": "aoi.model",
-    "Zone": "aoi.model",
-    "area_names": "aoi.io",
-    "check_area": "aoi.io",
-    "load_area": "aoi.io",
-    "new_area": "aoi.io",
+    "aoi.check": ("CheckResult", "Problem"),
+    "aoi.io": ("area_names", "check_area", "load_area", "new_area"),
+    "aoi.model": ("WGS84", "AreaOfInterest", "Mask", "Source", "Track", "Zone"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
+    home = next((module for module, names in _HOMES.items() if name in names), None)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(home), name)

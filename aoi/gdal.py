@@ -122,7 +122,11 @@ def shut_gdal() -> None:
     library keeps its drivers. What the environment said before is not asked, but kept for other programs that
     are started from here (`aoi.gdal`).
     """
-    options = {**SHUT, "GDAL_SKIP": _skip_list(), "PROJ_NETWORK": "OFF"}
+    options = {
+        **SHUT,
+        "GDAL_SKIP": ",".join([*_SKIPPED.split(), *_SKIPPED_WITH_SPACES]),
+        "PROJ_NETWORK": "OFF",
+    }
     # No copy of GDAL has all of the drivers that are to be skipped, and each says so: pyogrio's on stderr, as
     # long as nobody listens, rasterio's to its logger.
     options.setdefault("CPL_LOG", os.devnull)
@@ -276,10 +280,6 @@ def _vector(path: Path) -> Iterator[None]:
             yield
         finally:
             pyogrio.set_gdal_config_options(before)
-
-
-def _skip_list() -> str:
-    return ",".join([*_SKIPPED.split(), *_SKIPPED_WITH_SPACES])
 
 
 _before: dict[str, str | None] = {}

@@ -27,32 +27,21 @@ _SPACES = re.compile(r"[\s'\u2019]+")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 
 
-@dataclass(frozen=True)
-class Row(Mapping[str, str]):
+class Row(dict[str, str]):
     """A row of a table: text by column, stripped, empty where the row has none.
 
     Attributes:
         line: Where it ends in the file, from 1, as text editors count.
-        cells: The text by column.
         where: The file and the line, for messages.
-        separator: What stands between the table's cells.
         error: What is raised for a cell that can't be read.
     """
 
-    line: int
-    cells: Mapping[str, str]
-    where: str
-    separator: str
-    error: type[InputError]
-
-    def __getitem__(self, column: str) -> str:
-        return self.cells[column]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.cells)
-
-    def __len__(self) -> int:
-        return len(self.cells)
+    def __init__(
+        self, cells: Mapping[str, str], path: Path, line: int, separator: str, error: type[InputError]
+    ) -> None:
+        super().__init__(cells)
+        self.line, self.where = line, f"{path}: line {line}"
+        self.error, self._separator = error, separator
 
     def number(self, column: str) -> float:
         """The number in a cell; see `parse_number`.
@@ -61,7 +50,7 @@ class Row(Mapping[str, str]):
             InputError: There is none, or nobody can tell which one it is.
         """
         try:
-            return parse_number(self.cells[column], decimal_comma=self.separator != ",")
+            return parse_number(self[column], decimal_comma=self._separator != ",")
         except ValueError as fault:
             raise self.error(f"{self.where}: {column} {fault}") from None
 
@@ -144,7 +133,7 @@ def read_table(
                 raise error(f"{where} has {len(cells)} cells for {len(columns)} columns{hint}")
             padded = [*cells, *[""] * (len(columns) - len(cells))]
             named = {name: cell for name, cell in zip(columns, padded, strict=True) if name}
-            rows.append(Row(reader.line_num + skipped, named, where, separator, error))
+            rows.append(Row(named, path, reader.line_num + skipped, separator, error))
     except csv.Error as fault:
         raise error(f"{path}: line {reader.line_num + skipped}: is no right CSV ({fault})") from fault
     return Table(tuple(name for name in columns or () if name), tuple(rows))

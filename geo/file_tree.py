@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from aoi.files import real_path
 from geo.errors import SceneError
@@ -130,43 +130,9 @@ STORE_KEY = "railwatch:store_version"
 """What the collection of a store of observations is known by: its own chips and items are not input."""
 
 
-class FileTree(Protocol):
-    """Files with relative names, their parts joined by slashes."""
-
-    @property
-    def path(self) -> Path:
-        """The folder or the zip."""
-        ...
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of all finished, visible files, sorted."""
-        ...
-
-    def has(self, name: str) -> bool:
-        """Whether there is such a file, wherever ``names`` looked."""
-        ...
-
-    def read(self, name: str) -> bytes:
-        """The content of a small file.
-
-        Raises:
-            SceneError: It can't be read, or is far larger than metadata are.
-        """
-        ...
-
-    def gdal(self, name: str) -> str:
-        """The name that GDAL opens the file by."""
-        ...
-
-    def file(self, name: str) -> Path:
-        """The file on disk that holds it: itself, or the zip."""
-        ...
-
-
 @dataclass(frozen=True)
 class FolderFileTree:
-    """The files in a folder.
+    """The files in a folder, with relative names, their parts joined by slashes.
 
     Attributes:
         path: The folder.
@@ -210,7 +176,11 @@ class FolderFileTree:
         return (self.path / name).is_file()
 
     def read(self, name: str) -> bytes:
-        """The content of a small file; see `FileTree.read`."""
+        """The content of a small file.
+
+        Raises:
+            SceneError: It can't be read, or is far larger than metadata are.
+        """
         path = self.path / name
         try:
             if path.stat().st_size > LARGEST_TEXT:
@@ -220,7 +190,7 @@ class FolderFileTree:
             raise SceneError(f"{path}: can't be read: {error.strerror}") from error
 
     def gdal(self, name: str) -> str:
-        """The file's path."""
+        """The name that GDAL opens the file by: its path."""
         return str(self.file(name))
 
     def file(self, name: str) -> Path:
@@ -271,7 +241,7 @@ class ZipFileTree:
         return name in self._sizes
 
     def read(self, name: str) -> bytes:
-        """The content of a small file; see `FileTree.read`."""
+        """The content of a small file; see `FolderFileTree.read`."""
         if self._sizes.get(name, 0) > LARGEST_TEXT:
             raise SceneError(f"{self.path}: {name} is too large for metadata")
         try:
@@ -287,8 +257,11 @@ class ZipFileTree:
         return f"/vsizip/{{{self.path}}}/{name}"
 
     def file(self, name: str) -> Path:
-        """The zip."""
+        """The file on disk that holds it: the zip."""
         return self.path
+
+
+FileTree = FolderFileTree | ZipFileTree
 
 
 def is_unfinished(name: str) -> bool:

@@ -120,7 +120,7 @@ def _opened_scene(path: Path, options: OpenOptions) -> Scene:
     with opened(path) as image:
         _check_pixels(path, image)
         crs, transform = _position(path, image, options)
-        source = _source(path, image, options, _hole(path, crs, transform, image, options))
+        source = _source(path, image, options, crs, transform)
         gsd_m = options.gsd_m
         if crs is None and gsd_m is None:
             raise SceneError(_unplaced(path, image))
@@ -227,7 +227,7 @@ def _sample(path: Path, image: DatasetReader, band: int) -> npt.NDArray[Any]:
 
 
 def _source(
-    path: Path, image: DatasetReader, options: OpenOptions, gsd_xy_m: tuple[float, float] | None
+    path: Path, image: DatasetReader, options: OpenOptions, crs: CRS | None, transform: Affine
 ) -> RasterSource:
     interpretations = list(image.colorinterp)
     alpha = next((i for i, item in enumerate(interpretations, start=1) if item is ColorInterp.alpha), None)
@@ -262,6 +262,7 @@ def _source(
     dtype = np.dtype(dtypes.pop())
     flags = image.mask_flag_enums[bands[0] - 1]
     nodata = _holdable(_declared_nodata(image, bands, options), dtype)
+    colour = may_be_a_colour(nodata, dtype) and not palette
     return RasterSource(
         path=path,
         bands=bands,
@@ -273,7 +274,7 @@ def _source(
         positioned=image.transform != Affine.identity(),
         self_contained=image.driver == "GTiff",
         parts=_parts(path, image),
-        hole=gsd_xy_m if may_be_a_colour(nodata, dtype) and not palette else None,
+        hole=_hole(path, crs, transform, image, options) if colour else None,
     )
 
 

@@ -194,7 +194,7 @@ class Resampler:
             return
         per_row = (x1 - x0) * self.x.scale * self.y.scale
         step = max(1, int(CHUNK_SOURCE_PIXELS / max(per_row, 1.0)))
-        columns = None if self._copies else self.x.weights(x0, x1)
+        columns = None if self.x.copies and self.y.copies else self.x.weights(x0, x1)
         for top in range(y0, y1, step):
             bottom = min(top + step, y1)
             place = (top - window[1], x0 - window[0])
@@ -203,10 +203,6 @@ class Resampler:
                 yield Piece(*place, list(numbers), None if valid.all() else valid)
             else:
                 yield Piece(*place, *_piece(read, columns, self.y.weights(top, bottom)))
-
-    @property
-    def _copies(self) -> bool:
-        return self.x.copies and self.y.copies
 
 
 def _piece(

@@ -14,6 +14,7 @@ place in the same phase, however the tiling is shifted.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import queue
@@ -352,15 +353,7 @@ def _core_of(tile: Tile) -> npt.NDArray[np.bool_]:
 
 
 def batches(ordered: Iterable[Tile], size: int) -> Iterator[list[Tile]]:
-    """Tiles of one shape, so many at a time, in the order in which they come."""
-    pending: list[Tile] = []
-    for tile in ordered:
-        if pending and tile.image.shape != pending[0].image.shape:
-            yield pending
-            pending = []
-        pending.append(tile)
-        if len(pending) == size:
-            yield pending
-            pending = []
-    if pending:
-        yield pending
+    """Tiles of one grid, so many at a time, in the order in which they come."""
+    rest = iter(ordered)
+    while batch := list(itertools.islice(rest, size)):
+        yield batch

@@ -112,7 +112,9 @@ def scenes_of(
     for item in items:
         collection = by_id.get(str(item.get("collection")))
         if collection is None and "*" in by_id:
-            collection = by_id["sentinel-2-l2a" if _is_sentinel2(item) else "*"]
+            # of a catalogue without collections that we know
+            named = str(item["properties"].get("platform")).lower().startswith("sentinel-2")
+            collection = by_id["sentinel-2-l2a" if named else "*"]
         name = str(item.get("id", ""))
         try:
             if collection is None:
@@ -124,11 +126,6 @@ def scenes_of(
         except Exception as error:  # an item may be odd in any way, and must not stop the rest
             left.append(LeftOut(name, f"it can't be understood ({type(error).__name__})."))
     return scenes, left
-
-
-def _is_sentinel2(item: Mapping[str, Any]) -> bool:
-    """Whether an item of a catalogue without collections that we know is of Sentinel-2."""
-    return str(item["properties"].get("platform")).lower().startswith("sentinel-2")
 
 
 def _place(item: Mapping[str, Any], area: AreaOfInterest) -> tuple[float, float]:

@@ -132,8 +132,8 @@ def search(
             continue
         if shape is not None and not shape.intersects(boundary):
             continue
-        covered = _number(item["properties"].get("eo:cloud_cover", item["properties"].get("cloud_cover")))
-        if cloud is not None and covered is not None and covered > cloud:
+        covered = item["properties"].get("eo:cloud_cover", item["properties"].get("cloud_cover"))
+        if cloud is not None and isinstance(covered, (int, float)) and covered > cloud:
             continue
         kept.setdefault((str(item.get("collection")), str(item.get("id"))), item)
     return sorted(kept.values(), key=lambda one: (str(time_of(one)), str(one.get("id"))))
@@ -281,10 +281,6 @@ def _moment(text: Any) -> dt.datetime | None:
     except ValueError:
         return None
     return when.replace(tzinfo=dt.UTC) if when.tzinfo is None else when.astimezone(dt.UTC)
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _short(error: Exception) -> str:

@@ -37,22 +37,19 @@ class Acquisition:
     """One overpass of one satellite over an area, with all products of it.
 
     Attributes:
-        id: By platform, time and relative orbit: S2A_20231005T021001_R003.
-        datetime: UTC; see `geo.sentinel2.formats.product.Product.datetime`.
-        platform: See `geo.sentinel2.formats.product.Product.platform`.
-        relative_orbit: 1 to 143, or None where no product tells it.
-        best: The product to read.
+        best: The product to read; all know alike when and by what they were taken.
         others: The other products, the better ones first, each with the reason why it isn't the best.
         shown: Share (0 to 1) of the area that the best one's raster covers.
     """
 
-    id: str
-    datetime: dt.datetime
-    platform: str
-    relative_orbit: int | None
     best: Product
     others: tuple[tuple[Product, str], ...]
     shown: float
+
+    @property
+    def id(self) -> str:
+        """By platform, time and relative orbit: S2A_20231005T021001_R003."""
+        return self.best.acquisition
 
     def candidates(self) -> tuple[Product, ...]:
         """All products, the best first: where one can't be read the next may do."""
@@ -82,7 +79,7 @@ def group(products: Iterable[Product], area: AreaOfInterest) -> list[Acquisition
         (one for one in listed if shares[id(one)] > 0.0), key=lambda one: (str(one.path), one.part)
     )
     acquisitions = [_settled(together, area, shares) for together in same_acquisition(shown)]
-    return sorted(acquisitions, key=lambda one: (one.datetime, one.id))
+    return sorted(acquisitions, key=lambda one: (one.best.datetime, one.id))
 
 
 class Sighting(Protocol):
@@ -189,10 +186,6 @@ def _settled(products: list[Product], area: AreaOfInterest, shares: dict[int, fl
         )
 
     return Acquisition(
-        id=first.acquisition,
-        datetime=first.datetime,
-        platform=first.platform,
-        relative_orbit=orbit,
         best=agreed(best),
         others=tuple((agreed(one), _reason(one, best, seen, edges)) for one in ranked[1:]),
         shown=shares[id(best)],

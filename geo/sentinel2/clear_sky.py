@@ -94,10 +94,10 @@ def assess(
     """
     view = prepared_inputs(bands, reflectance, scl, inside, ring, background, spread, rules)
     around = view.ring.where
-    clouds = find_clouds(view, rules)
-    snow, cloud = _snow(view, clouds.mask, rules)
+    clouds = find_clouds(view)
+    snow, cloud = _snow(view, clouds.mask)
     near_cloud = grown(cloud, round(rules.buffer_m / PIXEL_M))
-    shadow = find_shadows(view, near_cloud | snow, rules)
+    shadow = find_shadows(view, near_cloud | snow)
     usable = view.seen & ~near_cloud & ~shadow & ~snow
     judged = (inside & view.seen) | around
     found = ClearSkyAssessment(
@@ -121,7 +121,7 @@ def _share(mask: Mask, of: Mask) -> float:
     return float(mask[of].mean()) if of.any() else 0.0
 
 
-def _snow(view: ClearSkyInputs, cloud: Mask, rules: ClearSkyThresholds) -> tuple[Mask, Mask]:
+def _snow(view: ClearSkyInputs, cloud: Mask) -> tuple[Mask, Mask]:
     """Where snow lies, and what is left of the cloud."""
     blue, green, red, nir = view.now
     snow = np.zeros(view.seen.shape, bool)
@@ -132,13 +132,13 @@ def _snow(view: ClearSkyInputs, cloud: Mask, rules: ClearSkyThresholds) -> tuple
             snow &= (change > 0.03) | ~view.known  # a white roof is there on every date
     if view.swir is not None:
         # Comparisons with NaN are False. Water has a high index too but is dark in the infrared.
-        index_high = (green - view.swir) > np.float32(rules.ndsi) * (green + view.swir)
+        index_high = (green - view.swir) > np.float32(view.rules.ndsi) * (green + view.swir)
         snow |= view.seen & index_high & (green > 0.12) & (nir > 0.11)
     elif view.past is not None and change is not None:
         rise = blue_excess(view.now) - blue_excess(view.past)
         mean = (blue + green + red) / 3
         even = np.ptp(view.now[: RED + 1], axis=0) < 0.3 * mean
-        white = view.known & (change > rules.white_rise) & (rise > 0.4 * rules.white_rise) & even
+        white = view.known & (change > view.rules.white_rise) & (rise > 0.4 * view.rules.white_rise) & even
         around = white & view.ring.where
         # White wagons are no snow: in the area it is believed only where the ground beside is white too.
         beside = view.ring.carried_across(around.astype(np.float32))

@@ -245,6 +245,7 @@ class ClearSkyInputs:
         ground: all pixels that are seen (and known where there is a background).
         patch: side of the square within which all must be bright for the area's own pixels to be cloud: wider
             than the yard, which wagons can fill.
+        rules: the thresholds.
     """
 
     now: NDArray[np.float32]
@@ -257,6 +258,7 @@ class ClearSkyInputs:
     ring: Neighbours
     ground: Neighbours
     patch: int
+    rules: ClearSkyThresholds
 
     def over_area(self, found: Mask, own: Plane, *, weak: float, strong: float) -> Mask:
         """Carry what was found in the ring on over the area.
@@ -344,4 +346,5 @@ def prepared_inputs(
         ring=Neighbours(around),
         ground=Neighbours(ground),
         patch=odd(min(max(width_m + 40, 150), 300)),
+        rules=rules,
     )

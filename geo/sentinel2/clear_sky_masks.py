@@ -25,7 +25,6 @@ from geo.sentinel2.clear_sky_inputs import (
     NIR,
     RED,
     ClearSkyInputs,
-    ClearSkyThresholds,
     Mask,
     Neighbours,
     Plane,
@@ -72,12 +71,11 @@ def blue_excess(reflectance: NDArray[np.float32]) -> Plane:
     return np.asarray(reflectance[BLUE] - np.float32(0.5) * reflectance[RED])
 
 
-def find_clouds(view: ClearSkyInputs, rules: ClearSkyThresholds) -> Clouds:
+def find_clouds(view: ClearSkyInputs) -> Clouds:
     """Where cloud lies, by the pixels and, where there is one, the scene classification.
 
     Args:
         view: the date.
-        rules: thresholds.
 
     Returns:
         Cloud without any buffer, and the haze over all.
@@ -85,11 +83,11 @@ def find_clouds(view: ClearSkyInputs, rules: ClearSkyThresholds) -> Clouds:
     if not view.ring.where.any():
         return Clouds(np.zeros(view.seen.shape, bool), 0.0)
     if view.past is None:
-        in_ring, own, haze = _alone(view, rules)
-        piece = pixels(rules.cloud_piece_alone_m2)
+        in_ring, own, haze = _alone(view)
+        piece = pixels(view.rules.cloud_piece_alone_m2)
     else:
-        in_ring, own, haze = _against(view, view.past, rules)
-        piece = pixels(rules.cloud_piece_m2)
+        in_ring, own, haze = _against(view, view.past)
+        piece = pixels(view.rules.cloud_piece_m2)
     around = view.ring.where
     strong = large_pieces(around & (in_ring > 1), piece)
     mask = view.over_area(touching(around & (in_ring > _GROW), strong), own, weak=_GROW, strong=1.0)
@@ -98,9 +96,7 @@ def find_clouds(view: ClearSkyInputs, rules: ClearSkyThresholds) -> Clouds:
     return Clouds(mask, haze)
 
 
-def _against(
-    view: ClearSkyInputs, past: NDArray[np.float32], rules: ClearSkyThresholds
-) -> tuple[Plane, Plane, float]:
+def _against(view: ClearSkyInputs, past: NDArray[np.float32]) -> tuple[Plane, Plane, float]:
     """Rise over the background in units of the threshold, in the ring and in all pixels, and the haze."""
     around = view.ring.where
     rise = np.clip(blue_excess(view.now) - blue_excess(past), -_CLIP, _CLIP)
@@ -117,23 +113,23 @@ def _against(
     blue, green, red = (float(np.median(change[band][clearest])) for band in (BLUE, GREEN, RED))
     # Air alone scatters blue far more than red; cirrus both alike.
     airy = blue > 0.02 and red < 0.45 * blue
-    level = float(np.clip(lowest, -0.1, rules.rayleigh_allowance if airy else rules.haze_allowance))
+    level = float(np.clip(lowest, -0.1, view.rules.rayleigh_allowance if airy else view.rules.haze_allowance))
 
-    restless = np.clip(view.ring.mean(view.spread, FINE) - 0.01, 0, rules.spread_allowance)
-    limit = rules.cloud_rise + np.float32(0.02) * water + restless
+    restless = np.clip(view.ring.mean(view.spread, FINE) - 0.01, 0, view.rules.spread_allowance)
+    limit = view.rules.cloud_rise + np.float32(0.02) * water + restless
 
     def strength(neighbours: Neighbours, mean_rise: Plane) -> Plane:
         lift = np.minimum(
             neighbours.mean(change[BLUE], FINE) - np.clip(blue, -0.1, 0.05),
             neighbours.mean(change[GREEN], FINE) - np.clip(green, -0.1, 0.04),
         )
-        return np.asarray((mean_rise - level) / limit * (lift > rules.lift), np.float32)
+        return np.asarray((mean_rise - level) / limit * (lift > view.rules.lift), np.float32)
 
     own = strength(view.ground, view.ground.mean(rise, FINE))
     return strength(view.ring, smooth), own, max(0.0, blue)
 
 
-def _alone(view: ClearSkyInputs, rules: ClearSkyThresholds) -> tuple[Plane, Plane, float]:
+def _alone(view: ClearSkyInputs) -> tuple[Plane, Plane, float]:
     """The same without a background: over the scene's own lowest values.
 
     Nothing tells which roofs always stood there. So all of a square of 70 m must be bright, which leaves out
@@ -149,7 +145,7 @@ def _alone(view: ClearSkyInputs, rules: ClearSkyThresholds) -> tuple[Plane, Plan
         all_over = opened(filled, odd(_TOWN_M))
         blue, red, nir = (neighbours.mean(view.now[band], FINE) for band in (BLUE, RED, NIR))
         white = (blue > 0.13) & (nir > 0.12) & (nir > 0.85 * red)
-        return np.asarray((all_over - level) / rules.cloud_rise_alone * white, np.float32)
+        return np.asarray((all_over - level) / view.rules.cloud_rise_alone * white, np.float32)
 
     return strength(view.ring), strength(view.ground), max(0.0, level - 0.03)
 
@@ -215,19 +211,18 @@ _DARK = 0.01
 _BRIGHTER = 0.35
 
 
-def find_shadows(view: ClearSkyInputs, hidden: Mask, rules: ClearSkyThresholds) -> Mask:
+def find_shadows(view: ClearSkyInputs, hidden: Mask) -> Mask:
     """Where the shadow of a cloud lies.
 
     Args:
         view: the date.
         hidden: (H, W) cloud with its buffer and snow: edges of these are no edges of shadow.
-        rules: thresholds.
 
     Returns:
         (H, W).
     """
     around = view.ring.where
-    piece = pixels(rules.shadow_piece_m2)
+    piece = pixels(view.rules.shadow_piece_m2)
     if view.past is None:
         if view.scl is None:
             return np.zeros(around.shape, bool)
@@ -248,14 +243,16 @@ def find_shadows(view: ClearSkyInputs, hidden: Mask, rules: ClearSkyThresholds) 
     depth_ring, depth_own = _depth(in_ring - lit), _depth(own - lit)
     # Green and infrared together: leaves coming or going move them against each other.
     light_ring, light_own = (0.5 * (light[GREEN] + light[NIR]) for light in (in_ring, own))
-    found = _by_edges(view, in_ring, light_ring, land, rules)
+    found = _by_edges(view, in_ring, light_ring, land)
     if found is not None:
         dark, middle, step = found
         mask = view.over_area(dark, middle - light_own, weak=0.0, strong=step)
     else:
-        strong = large_pieces(land & (depth_ring > rules.shadow_depth), piece)
-        dark = touching(land & (depth_ring > 0.7 * rules.shadow_depth), strong)
-        mask = view.over_area(dark, depth_own, weak=0.5 * rules.shadow_depth, strong=rules.shadow_depth)
+        strong = large_pieces(land & (depth_ring > view.rules.shadow_depth), piece)
+        dark = touching(land & (depth_ring > 0.7 * view.rules.shadow_depth), strong)
+        mask = view.over_area(
+            dark, depth_own, weak=0.5 * view.rules.shadow_depth, strong=view.rules.shadow_depth
+        )
     if view.scl is not None:
         mask = mask | _shadows_by_classification(
             view, view.scl, land & (depth_ring > _SAID_DEPTH), depth_own > 0.1, piece
@@ -298,7 +295,7 @@ def _depth(light: NDArray[np.float32]) -> Plane:
 
 
 def _by_edges(
-    view: ClearSkyInputs, light: NDArray[np.float32], both: Plane, land: Mask, rules: ClearSkyThresholds
+    view: ClearSkyInputs, light: NDArray[np.float32], both: Plane, land: Mask
 ) -> tuple[Mask, float, float] | None:
     """The dark side of steps of the light that cross even ground.
 
@@ -311,7 +308,6 @@ def _by_edges(
         light: (4, H, W) logarithm of the light.
         both: (H, W) of green and infrared together.
         land: (H, W) where to look.
-        rules: thresholds.
 
     Returns:
         The shadow, the light that divides it from the rest, and the step; None where there is no such border.
@@ -326,16 +322,18 @@ def _by_edges(
         index = (planes[NIR] - planes[RED]) / np.maximum(planes[NIR] + planes[RED], 0.02)
         even &= range_of(view.ring.mean(index, odd(20)), size) < 0.15
     three = light[[GREEN, RED, NIR]]
-    edge = even & (highest(three.min(axis=0), size) - lowest(three.max(axis=0), size) > rules.shadow_edge)
-    if edge.sum() < pixels(rules.shadow_edge_m2):
+    edge = even & (
+        highest(three.min(axis=0), size) - lowest(three.max(axis=0), size) > view.rules.shadow_edge
+    )
+    if edge.sum() < pixels(view.rules.shadow_edge_m2):
         return None
     low = float(np.median(lowest(both, size)[edge]))
     high = float(np.median(highest(both, size)[edge]))
     middle = 0.5 * (low + high)
-    dark = large_pieces(land & (both < middle), pixels(rules.shadow_piece_m2))
+    dark = large_pieces(land & (both < middle), pixels(view.rules.shadow_piece_m2))
     dark = touching(dark, dark & grown(edge, 2))
     border = even & grown(dark, 1) & grown(land & ~dark, 1)
-    if border.sum() < 3 or edge[border].mean() < rules.shadow_border_share:
+    if border.sum() < 3 or edge[border].mean() < view.rules.shadow_border_share:
         return None
     return dark, middle, high - low
 

@@ -206,9 +206,12 @@ class _Stack:
         """Where some dates lie on average, metres: a date's place is off by metres, their mean by less."""
         if not rows:
             return 0.0, 0.0
-        places = np.array([(self.kept[i].registration.dx_m, self.kept[i].registration.dy_m) for i in rows])
-        east, south = np.median(places, axis=0)
+        east, south = np.median(self._places(rows), axis=0)
         return round(east / _GRAIN_M) * _GRAIN_M, round(south / _GRAIN_M) * _GRAIN_M
+
+    def _places(self, rows: Sequence[int]) -> NDArray[np.float64]:
+        found = (self.kept[i].registration for i in rows)
+        return np.array([(one.dx_m, one.dy_m) for one in found])
 
     def background(self, rows: Sequence[int], middle: tuple[float, float]) -> _WideComposite:
         """The composite of some dates, placed at their middle."""
@@ -220,8 +223,7 @@ class _Stack:
         """How far dates of this place lie from its middle, standard deviation an axis, metres."""
         if len(rows) < LEAST_HISTORY:
             return self.prior_sd_m
-        places = np.array([(self.kept[i].registration.dx_m, self.kept[i].registration.dy_m) for i in rows])
-        own = 1.4826 * float(np.median(np.abs(places - middle)))
+        own = 1.4826 * float(np.median(np.abs(self._places(rows) - middle)))
         return min(max(own, _LEAST_PRIOR_M), self.prior_sd_m)
 
     def past(

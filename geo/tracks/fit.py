@@ -22,7 +22,7 @@ from scipy.spatial import cKDTree
 
 from geo.tracks.evidence import Evidence, heap
 from geo.tracks.polylines import angles, axis_difference, beside, normals, resampled, runs, smoothed, stations
-from geo.tracks.ridges import Ridges, TraceRules, find_ridges, trace
+from geo.tracks.ridges import Ridges, find_ridges, trace
 
 Float = NDArray[np.float64]
 
@@ -167,7 +167,7 @@ class _CentreLineFit:
     def lines(self) -> list[CentreLine]:
         """All steps."""
         ridges = self._dominant(self._seen(find_ridges(self.heap, self.grid.cell_m, self.rules.ridge)))
-        traces = trace(ridges, TraceRules(seed=self.rules.seed, gap_m=self.rules.gap_m))
+        traces = trace(ridges, self.rules.seed, self.rules.gap_m)
         followed = (_draft(one.xy, one.strength) for one in traces if stations(one.xy)[-1] >= _SCRAP_M)
         held = [part for one in followed for part in self._held(self._drawn(one))]
         drafts = self._joined(self._apart(held))
@@ -292,12 +292,12 @@ class _CentreLineFit:
         """Lines that go on in each other, drawn as one; the shortest gaps are closed first."""
         drafts = list(drafts)
         while (joint := self._joint(drafts)) is not None:
-            rest = [one for number, one in enumerate(drafts) if number not in (joint.first, joint.second)]
-            drafts = [*rest, joint.draft]
+            *taken, whole = joint
+            drafts = [*(one for number, one in enumerate(drafts) if number not in taken), whole]
         return drafts
 
-    def _joint(self, drafts: list[_Draft]) -> _Joint | None:
-        """The shortest gap that can be closed."""
+    def _joint(self, drafts: list[_Draft]) -> tuple[int, int, _Draft] | None:
+        """The shortest gap that can be closed: two lines, by number, and what they make as one."""
         reach = self.rules.blind_bridge_m if self.map is None else self.rules.bridge_m
         ends = np.array([one.xy[[0, -1]] for one in drafts]).reshape(-1, 2)
         if not len(ends):
@@ -317,7 +317,7 @@ class _CentreLineFit:
             if self._bears(bridge, rest):
                 ridge = np.concatenate([one.ridge, np.zeros(len(bridge)), other.ridge])
                 whole = _draft(np.concatenate([one.xy, bridge, other.xy]), ridge)
-                return _Joint(a // 2, b // 2, whole._replace(xy=smoothed(*whole)))
+                return a // 2, b // 2, whole._replace(xy=smoothed(*whole))
         return None
 
     def _bears(self, bridge: Float, others: list[_Draft]) -> bool:
@@ -397,14 +397,6 @@ class _CentreLineFit:
             if railway or (self.map is not None and level >= self.rules.sure_likelihood):
                 kept.extend(members)
         return kept
-
-
-class _Joint(NamedTuple):
-    """Two lines, by number, that can be drawn as one."""
-
-    first: int
-    second: int
-    draft: _Draft
 
 
 def _draft(xy: Float, ridge: Float) -> _Draft:

@@ -72,14 +72,11 @@ def smoothed(xy: Float, weight: Float, wave_m: float = 45.0) -> Float:
     smoother", Analytical Chemistry 75, 2003).
 
     Args:
-        xy: (N, 2) a metre apart.
+        xy: (N, 2) a metre apart, at least 8 of them.
         weight: (N,) of each point; 0 where it is made up.
         wave_m: waves shorter than this are damped to less than half at a weight of 1.
     """
     count = len(xy)
-    if count < 8:
-        ends = np.linspace(0.0, 1.0, count)[:, None]
-        return np.asarray(xy[0] * (1 - ends) + xy[-1] * ends)
     stiff = (wave_m / (2 * math.pi)) ** 6
     row = np.array([-1.0, 3.0, -3.0, 1.0])
     bands = np.zeros((4, count))

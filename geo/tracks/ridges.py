@@ -13,9 +13,8 @@ Gaussian and its derivatives are known exactly.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
@@ -75,7 +74,7 @@ def find_ridges(evidence: NDArray[np.floating], cell_m: float, minimum: float) -
     height, width = evidence.shape
     padded = np.pad(np.asarray(evidence, np.float64), halo)
     parts: list[tuple[Float, Float, Float]] = []
-    for top, left in _blocks(height, width):
+    for top, left in itertools.product(range(0, height, _BLOCK), range(0, width, _BLOCK)):
         rows, columns = min(_BLOCK, height - top), min(_BLOCK, width - left)
         window = padded[top : top + rows + 2 * halo, left : left + columns + 2 * halo]
         if window.max() <= 0.0:
@@ -88,10 +87,6 @@ def find_ridges(evidence: NDArray[np.floating], cell_m: float, minimum: float) -
     # ties in a fixed order, so that two runs trace the same lines
     order = np.lexsort((xy[:, 0], xy[:, 1], -strength))
     return Ridges(xy[order], angle[order], strength[order])
-
-
-def _blocks(height: int, width: int) -> Iterator[tuple[int, int]]:
-    return ((top, left) for top in range(0, height, _BLOCK) for left in range(0, width, _BLOCK))
 
 
 def _points(window: Float, halo: int, cell_m: float, minimum: float) -> tuple[Float, Float, Float]:
@@ -163,27 +158,11 @@ def _parabola(
     return np.asarray(np.divide(slope, bend, out=np.zeros_like(bend), where=bend < -1e-9))
 
 
-@dataclass(frozen=True)
-class TraceRules:
-    """How a line is followed.
-
-    Attributes:
-        seed: strength of a point at which a line may begin.
-        step_m: how far ahead the next point is looked for.
-        aside_m: how far beside the way ahead it may lie.
-        turn_deg: how much its direction may differ.
-        gap_m: longest stretch without a point that is stepped over.
-        memory: how many of the last points say where a line heads.
-        own_m: points this near a line, and in its direction, are part of it.
-    """
-
-    seed: float = 0.35
-    step_m: float = 1.6
-    aside_m: float = 0.7
-    turn_deg: float = 6.0
-    gap_m: float = 12.0
-    own_m: float = 1.6
-    memory: int = 24
+# How a line is followed: how far ahead the next point is looked for, how far beside the way ahead it may lie,
+# and within what points in its direction are part of it, metres; how much its direction may differ.
+_STEP_M, _ASIDE_M, _OWN_M = 1.6, 0.7, 1.6
+_TURN_DEG = 6.0
+_MEMORY = 24  # so many of the last points say where a line heads
 
 
 class Trace(NamedTuple):
@@ -193,18 +172,22 @@ class Trace(NamedTuple):
     strength: Float
 
 
-def trace(ridges: Ridges, rules: TraceRules | None = None) -> list[Trace]:
+def trace(ridges: Ridges, seed_strength: float, gap_m: float) -> list[Trace]:
     """Follow all lines, the strongest first.
 
     A point belongs to one line. Where a line runs into another it ends at it, as a track does at a switch.
+
+    Args:
+        ridges: The points.
+        seed_strength: Of a point at which a line may begin.
+        gap_m: Longest stretch without a point that is stepped over.
     """
-    rules = rules or TraceRules()
     if not len(ridges.strength):
         return []
-    follower = _Follower(ridges, rules)
+    follower = _Follower(ridges, gap_m)
     found = []
     for seed in range(len(ridges.strength)):
-        if ridges.strength[seed] < rules.seed:
+        if ridges.strength[seed] < seed_strength:
             break
         if follower.free[seed]:
             found.append(follower.line(seed))
@@ -214,12 +197,12 @@ def trace(ridges: Ridges, rules: TraceRules | None = None) -> list[Trace]:
 class _Follower:
     """The points that no line has taken yet."""
 
-    def __init__(self, ridges: Ridges, rules: TraceRules):
-        self.ridges, self.rules = ridges, rules
+    def __init__(self, ridges: Ridges, gap_m: float):
+        self.ridges, self.gap_m = ridges, gap_m
         self.tree = cKDTree(ridges.xy)
         self.way = np.column_stack([np.cos(ridges.angle), np.sin(ridges.angle)])
         self.free = np.ones(len(ridges.strength), bool)
-        self.turn = math.cos(math.radians(rules.turn_deg))
+        self.turn = math.cos(math.radians(_TURN_DEG))
 
     def line(self, seed: int) -> Trace:
         """The line through a point."""
@@ -232,8 +215,8 @@ class _Follower:
     def _follow(self, chain: list[int], way: Float) -> list[int]:
         """A line drawn out at its end, which heads about the given way."""
         chain = list(chain)
-        reach = self.rules.step_m
-        while reach <= self.rules.gap_m:
+        reach = _STEP_M
+        while reach <= self.gap_m:
             here, heading = self._ahead(chain, way)
             following = self._next(here, heading, reach)
             if following is None or following in chain[-8:]:
@@ -242,7 +225,7 @@ class _Follower:
             if not self.free[following]:
                 break
             chain.append(following)
-            reach = self.rules.step_m
+            reach = _STEP_M
         return chain
 
     def _ahead(self, chain: list[int], way: Float) -> tuple[Float, Float]:
@@ -250,7 +233,7 @@ class _Follower:
 
         The way of a single point wavers, and a line that believes every one of them changes tracks.
         """
-        last = chain[-self.rules.memory :]
+        last = chain[-_MEMORY:]
         points = self.ridges.xy[last]
         if len(last) < 4:
             own = self.way[last[-1]]
@@ -261,7 +244,7 @@ class _Follower:
         u, v = (points - points[-1]) @ axis, (points - points[-1]) @ normal
         slopes = np.tan(axis_difference(self.ridges.angle[last], math.atan2(axis[1], axis[0])))
         # positions and directions together; a short stretch says nothing about how it bends
-        bend = min(1.0, len(last) / self.rules.memory) ** 2
+        bend = min(1.0, len(last) / _MEMORY) ** 2
         place = np.column_stack([np.ones_like(u), u, u**2 * bend])
         turn = np.column_stack([np.zeros_like(u), np.ones_like(u), 2 * u * bend])
         weight = 4.0
@@ -280,7 +263,7 @@ class _Follower:
         along = offset @ way
         aside = np.abs(offset @ np.array([-way[1], way[0]]))
         agreement = np.abs(self.way[near] @ way)
-        fits = (along > 0.4) & (aside < self.rules.aside_m) & (agreement > self.turn)
+        fits = (along > 0.4) & (aside < _ASIDE_M) & (agreement > self.turn)
         if not fits.any():
             return None
         near, along, aside, agreement = near[fits], along[fits], aside[fits], agreement[fits]
@@ -288,8 +271,8 @@ class _Follower:
         return int(near[int(worth.argmax())])
 
     def _take(self, chain: list[int]) -> None:
-        own = self.tree.query_ball_point(self.ridges.xy[chain], self.rules.own_m)
+        own = self.tree.query_ball_point(self.ridges.xy[chain], _OWN_M)
         for here, others in zip(chain, own, strict=True):
             near = np.asarray(others, np.int64)
-            alike = np.abs(self.way[near] @ self.way[here]) > math.cos(math.radians(2 * self.rules.turn_deg))
+            alike = np.abs(self.way[near] @ self.way[here]) > math.cos(math.radians(2 * _TURN_DEG))
             self.free[near[alike]] = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 from railwatch.errors import ReviewError
 from railwatch.review.apply import Applied, apply_review, set_count
 from railwatch.review.corrections import Changes
-from railwatch.review.find import find_observation, preferred
+from railwatch.review.find import find_observation
 from railwatch.review.geopackage import Exported, export_review
 from railwatch.review.next_review import Proposal, proposals
 
@@ -22,7 +22,6 @@ __all__ = [
     "apply_review",
     "export_review",
     "find_observation",
-    "preferred",
     "proposals",
     "set_count",
 ]

@@ -18,7 +18,7 @@ from geo import Scene, open_scene
 from railwatch.errors import ReviewError
 from railwatch.pipeline.find_scenes import find_scenes
 from railwatch.store.areas import area_version
-from railwatch.store.observation import Observation, current, latest_reviews
+from railwatch.store.observation import Observation, latest_reviews
 from railwatch.store.store import Store
 
 __all__ = [
@@ -26,24 +26,9 @@ __all__ = [
     "find_observation",
     "find_scene",
     "latest_review",
-    "preferred",
     "reviewed_by_hand",
     "write_cut",
 ]
-
-
-def preferred(observations: Iterable[Observation]) -> list[Observation]:
-    """Return what the history is told with: the reviewer's word where there is one, else the machine's.
-
-    Of several reviews of a scene the last one counts; the others stay in the store.
-
-    Args:
-        observations: Any observations.
-
-    Returns:
-        One observation a scene and method, sorted by time, then id.
-    """
-    return current(observations, reviewed=True)
 
 
 def find_observation(store: Store, id: str) -> Observation:

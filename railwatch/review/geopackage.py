@@ -171,22 +171,23 @@ def _boxes(
         )
         stored = gpd.GeoDataFrame({"category": pd.Series(dtype=object)}, geometry=[], crs=crs)
     count = len(stored)
-    nothing = pd.Series([None] * count, dtype=object)
+
+    def column(name: str, dtype: Any, missing: object) -> pd.Series:
+        return stored[name].astype(dtype) if name in stored else pd.Series([missing] * count, dtype=dtype)
+
     number = stored["box"] if "box" in stored else pd.Series(np.arange(1, count + 1))
     columns = {
         "keep": pd.Series(np.ones(count, bool)),
         "category": stored["category"].astype(object),
-        "note": stored["note"].astype(object) if "note" in stored else nothing,
+        "note": column("note", object, None),
         "box": number.astype("Int32"),
-        "counted": stored["counted"].astype(bool) if "counted" in stored else pd.Series(np.ones(count, bool)),
-        "track": stored["track"].astype(object) if "track" in stored else nothing,
+        "counted": column("counted", bool, True),
+        "track": column("track", object, None),
         "observation": pd.Series([machine] * count, dtype=object),
     }
     for name in ("score", "length_m", "width_m", "azimuth_deg"):
-        values = stored[name] if name in stored else pd.Series(np.zeros(count))
-        columns[name] = values.astype(np.float64).round(3)
-    geometry = list(stored.geometry)
-    return gpd.GeoDataFrame(columns, geometry=geometry, crs=stored.crs)
+        columns[name] = column(name, np.float64, 0.0).round(3)
+    return gpd.GeoDataFrame(columns, geometry=list(stored.geometry), crs=stored.crs)
 
 
 def _facts(

@@ -35,17 +35,15 @@ from scipy.special import ndtri
 from detector.wagons.rakes import rakes_of
 from railwatch.history import RANK, PlaceHistory, Record, Verdict, VerdictSettings, from_observation
 from railwatch.history import foremost as foremost_of
-from railwatch.history.history import published_records
+from railwatch.history.history import Gathered
 from railwatch.history.judge import corrected, finished, judge, q_value
 from railwatch.history.record import count_interval, errors_of
-from railwatch.review.find import preferred
 from railwatch.store.observation import Observation, current, iso
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from railwatch.history.sources import Sources
-    from railwatch.store.observation import Observation
     from railwatch.store.store import Store
 
 __all__ = ["Proposal", "looked_for", "low_score_observations", "proposals", "reviewable"]
@@ -121,18 +119,14 @@ def proposals(
         The scenes where a review is expected to change something, most first.
     """
     chosen = settings or VerdictSettings()
-    told = preferred(observations)
-    records = [from_observation(one, chosen) for one in told]
-    others = [] if published is None else published_records(published, chosen)
-    records += others
-    # As for the verdicts: a machine's count and its reviewed one are pairs to calibrate with.
-    paired = [*(from_observation(one, chosen) for one in current(observations)), *others]
+    known = Gathered.of(observations, published, chosen)
+    paired = (*known.machine, *known.published)
     places: dict[str, PlaceHistory] = {}
-    for aoi in sorted({one.aoi for one in records}):
-        own = [one for one in records if one.aoi == aoi]
+    for aoi in sorted({one.aoi for one in known.records}):
+        own = [one for one in known.records if one.aoi == aoi]
         places[aoi] = PlaceHistory(own, [one for one in paired if one.aoi == aoi], aoi, chosen)
-    by_id = {one.id: one for one in told}
-    judged = sorted((one for one in records if one.id in by_id), key=lambda one: (one.when, one.aoi, one.id))
+    by_id = {one.id: one for one in known.observations}
+    judged = sorted(known.own, key=lambda one: (one.when, one.aoi, one.id))
     drafts = [places[one.aoi].figures(one) for one in judged]
     verdicts = [
         finished(one, places[one.aoi].second_observation, chosen) for one in corrected(drafts, chosen)

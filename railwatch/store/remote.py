@@ -27,6 +27,16 @@ from railwatch.errors import StoreError, said
 
 __all__ = ["CACHE", "Mirror", "as_url", "filesystem", "folder_here", "is_url", "mirror_folder", "shown"]
 
+log = logging.getLogger(__name__)
+
+CACHE = "RAILWATCH_CACHE"
+"""Environment variable with the folder for mirrors; by default that of the user's caches."""
+
+_STATE = ".mirror.json"
+_LOCK = ".mirror.lock"
+_PATIENCE_S = 300
+_SERVERS = {"botocore", "aiobotocore", "aiohttp", "gcsfs", "azure"}  # whose errors are no OSErrors
+
 # A path class makes one slash of the two; a scheme of one letter is a drive of Windows.
 _SCHEME = re.compile(r"^([a-z][a-z0-9+.-]+):[/\\]{1,2}(.*)$", re.IGNORECASE | re.DOTALL)
 _LIBRARIES = {"s3": "s3fs (pip install 'railwatch[s3]')", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs"}
@@ -85,16 +95,6 @@ def filesystem(url: str) -> tuple[Any, str]:
 def shown(url: str) -> str:
     """A URL without a password in it."""
     return re.sub(r"://[^/@]*@", "://", url)
-
-
-log = logging.getLogger(__name__)
-
-CACHE = "RAILWATCH_CACHE"
-"""Environment variable with the folder for mirrors; by default that of the user's caches."""
-
-_STATE = ".mirror.json"
-_LOCK = ".mirror.lock"
-_PATIENCE_S = 300
 
 
 def mirror_folder(url: str) -> Path:
@@ -187,30 +187,14 @@ class Mirror:
                     fs.pipe_file(f"{top}/{name}", path.read_bytes())
                     changed += 1
                 state[name] = {"there": _remote_tag(fs.info(f"{top}/{name}")), "here": tag}
-            for name in [one for one in state if not (self.folder / one).exists()]:
-                if not name.startswith(
-                    "items/"
-                ):  # items are never removed; one that isn't here wasn't fetched
-                    with suppress(FileNotFoundError):
-                        fs.rm_file(f"{top}/{name}")
-                        changed += 1
-                    del state[name]
+            # Items are never removed; one that isn't here wasn't fetched.
+            gone = [one for one in state if not (self.folder / one).exists()]
+            for name in [one for one in gone if not one.startswith("items/")]:
+                with suppress(FileNotFoundError):
+                    fs.rm_file(f"{top}/{name}")
+                    changed += 1
+                del state[name]
             return changed
-
-    def fetch(self, name: str) -> Path | None:
-        """Bring one file here if it isn't, None if there is none.
-
-        Raises:
-            StoreError: It can't be read.
-        """
-        path = self.folder / name
-        if not path.exists():
-            with self._explained("read"):
-                fs, top = filesystem(self.url)
-                if not fs.exists(f"{top}/{name}"):
-                    return None
-            self.pull([name])
-        return path if path.exists() else None
 
     def _listed(self, wanted: Iterable[str], endings: tuple[str, ...]) -> dict[str, str]:
         fs, top = filesystem(self.url)
@@ -259,7 +243,7 @@ class Mirror:
         except StoreError:
             raise
         except Exception as error:
-            if not isinstance(error, OSError) and not _is_servers(error):
+            if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _SERVERS:
                 raise
             raise StoreError(f"Can't {verb} the store {shown(self.url)}: {said(error)[:200]}.") from error
 
@@ -280,16 +264,6 @@ def folder_here(location: str | Path, wanted: Iterable[str] = ("",)) -> Path:
     mirror = Mirror.open(url)
     mirror.pull(wanted)
     return mirror.folder
-
-
-def _is_servers(error: Exception) -> bool:
-    return type(error).__module__.partition(".")[0] in {
-        "botocore",
-        "aiobotocore",
-        "aiohttp",
-        "gcsfs",
-        "azure",
-    }
 
 
 def _assets_first(path: Path) -> tuple[bool, bool, str]:

@@ -280,8 +280,8 @@ class Store:
         # An item may come from somebody else: its assets lie in its own folder and nowhere else, and a link
         # doesn't make another place of it.
         path = self._items / id / Path(given).name
-        if self.mirror is not None:
-            self.mirror.fetch(f"items/{id}/{path.name}")
+        if self.mirror is not None and not path.exists():
+            self.mirror.pull([f"items/{id}/{path.name}"])
         if not path.is_file():
             return None
         if path.resolve() != self._items.resolve() / id / path.name:

@@ -326,7 +326,7 @@ def test_rectangles_become_sightings_whatever_their_first_corner():
 
 def test_lines_that_cross_go_on():
     true = [straight(20.0), straight(110.0)]
-    found = trace(find_ridges(drawn(true), 1.0, 0.15))
+    found = trace(find_ridges(drawn(true), 1.0, 0.15), 0.35, 12.0)
     long = [one for one in found if stations(one.xy)[-1] > 110]
     assert len(long) == 2
 
@@ -334,7 +334,7 @@ def test_lines_that_cross_go_on():
 def test_blocks_have_no_seams():
     shape = (40, 1100)
     line = np.array([[0.0, 12.0], [1100.0, 28.0]])
-    found = trace(find_ridges(drawn([line], shape), 1.0, 0.15))
+    found = trace(find_ridges(drawn([line], shape), 1.0, 0.15), 0.35, 12.0)
     assert stations(found[0].xy)[-1] > 1050
     assert apart(found[0].xy, [line]).max() < 0.4
 

@@ -259,7 +259,7 @@ def test_copies_and_sentinel2_of_the_same_second(tmp_path: Path) -> None:
     products, refusals = find_products([tmp_path])
     assert refusals == []
     acquisitions = group(products, AREA)
-    assert sorted(constellation_of(one.platform).name for one in acquisitions) == [
+    assert sorted(constellation_of(one.best.platform).name for one in acquisitions) == [
         "PlanetScope",
         "Sentinel-2",
     ]

@@ -67,7 +67,7 @@ def test_level_2a_comes_before_1c_and_the_newer_baseline_before_the_older() -> N
         "has the newer processing baseline 05.09.",
         "is of level 2A.",
     ]
-    assert (acquisition.id, acquisition.datetime, acquisition.shown) == (
+    assert (acquisition.id, acquisition.best.datetime, acquisition.shown) == (
         "S2A_20231005T021001_R003",
         WHEN,
         pytest.approx(1.0),
@@ -96,7 +96,7 @@ def test_other_satellites_orbits_and_times_are_other_acquisitions(changes: dict[
     acquisitions = group([product("a"), product("b", **changes)], AREA)
     assert len(acquisitions) == 2
     assert len({one.id for one in acquisitions}) == 2
-    assert acquisitions == sorted(acquisitions, key=lambda one: one.datetime)
+    assert acquisitions == sorted(acquisitions, key=lambda one: one.best.datetime)
 
 
 def test_what_one_product_does_not_know_another_does() -> None:
@@ -126,7 +126,7 @@ def test_a_vague_product_joins_no_two_that_are_at_odds() -> None:
         "v", tile="T", platform="Sentinel-2", relative_orbit=None, clock="tile", datetime=later, baseline=None
     )
     acquisitions = group([vague, leading, trailing], AREA)
-    assert [one.platform for one in acquisitions] == ["Sentinel-2A", "Sentinel-2C"]
+    assert [one.best.platform for one in acquisitions] == ["Sentinel-2A", "Sentinel-2C"]
     assert sum(len(one.candidates()) for one in acquisitions) == 3
 
 

@@ -65,39 +65,29 @@ class Opened:
         self.taken |= other.taken
 
 
-@dataclass(frozen=True)
-class _WatchedTree:
-    """A tree that remembers which files were asked for, as they were just before."""
+class _WatchedTree(FolderFileTree):
+    """A folder that remembers which files were asked for, as they were just before."""
 
-    inner: FileTree
-    asked: dict[str, Stamp] = field(default_factory=dict)
+    asked: dict[str, Stamp]
 
-    @property
-    def path(self) -> Path:
-        return self.inner.path
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self.inner.names
+    def __init__(self, tree: FolderFileTree) -> None:
+        vars(self).update(vars(tree), asked={})  # what was walked needn't be walked again
 
     def has(self, name: str) -> bool:
-        self._note(name)
-        return self.inner.has(name)
+        self.note(name)
+        return super().has(name)
 
     def read(self, name: str) -> bytes:
-        self._note(name)
-        return self.inner.read(name)
+        self.note(name)
+        return super().read(name)
 
     def gdal(self, name: str) -> str:
-        self._note(name)
-        return self.inner.gdal(name)
+        self.note(name)
+        return super().gdal(name)
 
-    def file(self, name: str) -> Path:
-        return self.inner.file(name)
-
-    def _note(self, name: str) -> None:
+    def note(self, name: str) -> None:
         if name not in self.asked:
-            self.asked[name] = _stamp(self.inner.path / name)
+            self.asked[name] = _stamp(self.path / name)
 
 
 class MetadataCache:
@@ -148,21 +138,16 @@ class MetadataCache:
         watched = _WatchedTree(tree)
         if contents:
             for name in listed:
-                watched._note(name)
+                watched.note(name)
         result = work(watched)
         if result.refusals:
             return result
-        try:
-            said = {
-                "names": digest,
-                "files": watched.asked,
-                "taken": sorted(result.taken),
-                "products": [_to_json(one, str(tree.path)) for one in result.products],
-            }
-            json.dumps(said)
-        except (TypeError, ValueError) as error:  # such as a name that isn't text
-            log.debug("%s isn't kept: %s", tree.path, error)
-            return result
+        said = {
+            "names": digest,
+            "files": watched.asked,
+            "taken": sorted(result.taken),
+            "products": [_to_json(one, str(tree.path)) for one in result.products],
+        }
         self._used[key] = said
         self._changed = True
         return result
