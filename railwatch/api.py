@@ -212,8 +212,8 @@ def run_areas(
     Raises:
         InputError: As of `run`; or the workers can't be reached.
     """
-    from railwatch.file_table import Dates, read_dates
     from railwatch.pipeline import many
+    from railwatch.pipeline.find_scenes import Dates, read_dates
     from railwatch.store.remote import is_url
     from railwatch.store.store import Store
 
