@@ -109,8 +109,6 @@ def answer(
         SceneError: If the area lies where Sentinel-2 doesn't go.
         WeightsError: If the estimator's weights can't be used.
     """
-    if not products:
-        return Answered()
     site, loaded = Site.of(area), cache(load)
     left_out: list[Skipped] = []
     found: list[Answered] = []
