@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from railwatch.cli._common import emit_json, fail, progress, say
-from railwatch.cli._options import Device, DeviceOption, JsonOption, WeightsOption
+from railwatch.cli._options import DeviceOption, JsonOption, WeightsOption
 from railwatch.cli._tables import table
 
 if TYPE_CHECKING:
-    from aoi import AreaOfInterest, CheckResult
+    from aoi import AreaOfInterest
     from aoi.track_import import TrackImport
     from railwatch.pipeline.fit_tracks import TrackFit
 
@@ -95,17 +95,15 @@ def show_area(
     from aoi.io import area_document, is_area_file
 
     area = load_area(name_or_file)
-    if as_geojson and (area.path is None or not is_area_file(area.path)):
-        typer.echo(json.dumps(area_document(area), indent=2, ensure_ascii=False))
-        return
-    if as_geojson and area.path is not None:
+    if as_geojson and area.path is not None and is_area_file(area.path):
         # the file as it is, whose lay-out is easier to edit than one member a line
         typer.echo(area.path.read_text("utf-8-sig"), nl=False)
-        return
-    if as_json:
+    elif as_geojson:
+        typer.echo(json.dumps(area_document(area), indent=2, ensure_ascii=False))
+    elif as_json:
         emit_json(_as_document(area))
-        return
-    _say_details(area)
+    else:
+        _say_details(area)
 
 
 @app.command("check")
@@ -120,7 +118,16 @@ def check_areas(
 
     results = {file: check_area(file) for file in files}
     if as_json:
-        emit_json({"files": [_check_summary(file, result) for file, result in results.items()]})
+        documents = [
+            {
+                "file": file,
+                "ok": result.area is not None,
+                "problems": list(result.problems),
+                "area": None if result.area is None else _as_document(result.area),
+            }
+            for file, result in results.items()
+        ]
+        emit_json({"files": documents})
     else:
         for file, result in results.items():
             for problem in result.problems:
@@ -207,9 +214,21 @@ def import_area_tracks(
     if include and not files:
         fail(f"--include goes with --from, not with {given[0]}")
     if images:
-        _from_images(name_or_file, [*images, *(more or ())], out, device, weights, as_json)
+        from aoi import load_area
+        from detector.wagons.detector import WagonDetector
+        from railwatch.pipeline.fit_tracks import tracks_from_images
+
+        load_area(name_or_file)  # a wrong area is said before the network is loaded
+        with progress("looking") as report:
+            detector = WagonDetector.load(weights, device)
+            named = [*images, *(more or ())]
+            fit = tracks_from_images(name_or_file, named, detector, out=out, progress=report)
+        _show_fit(fit, as_json)
     elif store is not None:
-        _from_store(name_or_file, store, out, as_json)
+        from railwatch.pipeline.fit_tracks import tracks_from_store
+        from railwatch.store.store import Store
+
+        _show_fit(tracks_from_store(name_or_file, Store.open(store, create=False), out=out), as_json)
     else:
         _from_files(name_or_file, files or [], out, include or [], as_json)
 
@@ -231,33 +250,6 @@ def _from_files(
         say(f"Left out: {states} (see --include).")
     for credit in sorted({str(source) for source in done.credits if source.licence}):
         say(f"Credit to keep with the file: {credit}.")
-
-
-def _from_images(
-    name_or_file: str,
-    images: list[Path],
-    out: Path | None,
-    device: Device,
-    weights: Path | None,
-    as_json: bool,
-) -> None:
-    from aoi import load_area
-    from detector.wagons.detector import WagonDetector
-    from railwatch.pipeline.fit_tracks import tracks_from_images
-
-    # a wrong area is said before the network is loaded
-    load_area(name_or_file)
-    with progress("looking") as report:
-        detector = WagonDetector.load(weights, device)
-        fit = tracks_from_images(name_or_file, images, detector, out=out, progress=report)
-    _show_fit(fit, as_json)
-
-
-def _from_store(name_or_file: str, store: Path, out: Path | None, as_json: bool) -> None:
-    from railwatch.pipeline.fit_tracks import tracks_from_store
-    from railwatch.store.store import Store
-
-    _show_fit(tracks_from_store(name_or_file, Store.open(store, create=False), out=out), as_json)
 
 
 def _show_fit(fit: TrackFit, as_json: bool) -> None:
@@ -290,11 +282,8 @@ def _show_fit(fit: TrackFit, as_json: bool) -> None:
 def _say_written(done: TrackImport) -> None:
     kilometres = done.length_m / 1000
     tracks = "1 track" if done.added == 1 else f"{done.added} tracks"
-    say(f"{done.out}: {tracks} ({kilometres:.2f} km) in {done.area.name}, {_rest(done)}.")
-
-
-# --------------------------------------------------------------------------------------------------
-# As JSON
+    replaced = f"{done.replaced} of the same origin replaced" if done.replaced else "none replaced"
+    say(f"{done.out}: {tracks} ({kilometres:.2f} km) in {done.area.name}, {replaced}, {done.kept} kept.")
 
 
 def _as_document(area: AreaOfInterest) -> dict[str, Any]:
@@ -329,28 +318,8 @@ def _as_document(area: AreaOfInterest) -> dict[str, Any]:
     }
 
 
-def _check_summary(file: str, result: CheckResult) -> dict[str, Any]:
-    return {
-        "file": file,
-        "ok": result.area is not None,
-        "problems": list(result.problems),
-        "area": None if result.area is None else _as_document(result.area),
-    }
-
-
 def _import_summary(done: TrackImport) -> dict[str, Any]:
-    return {
-        "area": done.area.name,
-        "out": done.out,
-        "base": done.base,
-        "added": done.added,
-        "replaced": done.replaced,
-        "kept": done.kept,
-        "length_m": round(done.length_m, 1),
-        "left_out": done.left_out,
-        "unfiltered": list(done.unfiltered),
-        "credits": list(done.credits),
-    }
+    return {**vars(done), "area": done.area.name, "length_m": round(done.length_m, 1)}
 
 
 def _fit_summary(fit: TrackFit) -> dict[str, Any]:
@@ -376,10 +345,6 @@ def _fit_summary(fit: TrackFit) -> dict[str, Any]:
     }
 
 
-# --------------------------------------------------------------------------------------------------
-# As text
-
-
 def _km2(area: AreaOfInterest) -> float:
     from aoi import geodesy as ground
 
@@ -390,11 +355,6 @@ def _contents(area: AreaOfInterest) -> str:
     counts = ((area.tracks, "track"), (area.zones, "zone"), (area.masks, "mask"))
     parts = (f"{len(items)} {noun}{'' if len(items) == 1 else 's'}" for items, noun in counts)
     return f"{_km2(area)} km2, {', '.join(parts)}"
-
-
-def _rest(done: TrackImport) -> str:
-    replaced = f"{done.replaced} of the same origin replaced" if done.replaced else "none replaced"
-    return f"{replaced}, {done.kept} kept"
 
 
 def _say_details(area: AreaOfInterest) -> None:

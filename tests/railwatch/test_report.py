@@ -355,7 +355,6 @@ def test_texts_of_a_foreign_store_stay_texts(hostile, page):
     assert "{{ 7*7 }}" in seen.text
     assert " 49 " not in seen.text
     (place,) = seen.data.values()
-    assert place["title"] == HOSTILE
     assert {mark["source"] for mark in place["marks"]} == {HOSTILE}
     assert store.observations()[0].warnings[1].startswith("\ud800")
     assert "? a letter" in seen.text

@@ -61,7 +61,6 @@ LONG = {
     "geo/sentinel2/time_series.py": "one pass over the dates of a place, which keeps its state",
     "geo/tracks/fit.py": "one fit whose steps hand on their drafts",
     "railwatch/api.py": "the functions for Python, each with its documentation",
-    "railwatch/cli/aoi.py": "five short commands of one noun",
     "railwatch/config.py": "the settings of a run, each with its sentence",
     "railwatch/history/judge.py": "one judging, from records to verdicts",
     "railwatch/pages/claims.py": "one assessment with its data classes",

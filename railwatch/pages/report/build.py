@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib import resources
@@ -21,7 +21,7 @@ from markupsafe import Markup
 from railwatch import words
 from railwatch.config import RunConfig
 from railwatch.errors import ReportError
-from railwatch.history.history import Event
+from railwatch.history.history import Event, copernicus
 from railwatch.history.sources import Sources
 from railwatch.pages import write_page
 from railwatch.pages.charts.frame import numbered
@@ -30,7 +30,6 @@ from railwatch.pages.report import words as page_words
 from railwatch.pages.report.chart_svg import legend_of, plots_of
 from railwatch.pages.report.facts import (
     budget_rows,
-    copernicus,
     count_rows,
     imagery,
     limitations,
@@ -62,6 +61,7 @@ from railwatch.version import __version__
 
 if TYPE_CHECKING:
     from railwatch.pages.claims import Assumptions, ClaimsPage
+    from railwatch.pages.report.evidence import EvidenceFile
 
 
 log = logging.getLogger(__name__)
@@ -148,11 +148,11 @@ def write_report(
     paths = {id: one.path for id, one in files.items()}
     printed = printed_pictures(places)
     pictures = encode(paths, _PICTURE_BYTES, _by_importance(places), progress, printed=printed)
-    pictures = {id: replace(one, placement=files[id].placement) for id, one in pictures.items()}
     # A lone surrogate in a name from a foreign store has no UTF-8; it becomes a question mark.
     pages = claims_of(sources, places, claims, assumptions, settings)
     page = _page(
         places,
+        files,
         pictures,
         settings,
         claims=pages,
@@ -190,6 +190,7 @@ def _warnings(
 
 def _page(
     places: Sequence[ReportedArea],
+    files: Mapping[str, EvidenceFile],
     pictures: Mapping[str, EncodedPicture],
     config: RunConfig,
     *,
@@ -200,8 +201,8 @@ def _page(
 ) -> str:
     """Return the page as HTML; the same input gives the same text.
 
-    Pictures come by observation id, claims and map sheets by key of the place, outlines over the pictures by
-    key of the entry.
+    Files and pictures come by observation id, claims and map sheets by key of the place, outlines over the
+    pictures by key of the entry.
     """
     single = len(places) == 1
     css, js = _asset("report.css"), _asset("report.js")
@@ -216,6 +217,7 @@ def _page(
             places=places,
             plots={place.key: plots_of(place) for place in places},
             legends={place.key: legend_of(place) for place in places},
+            files=files,
             pictures=pictures,
             overlays=overlays,
             sheets=sheets,

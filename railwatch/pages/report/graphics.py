@@ -22,7 +22,6 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from railwatch.pages.charts import style as chart_style
-from railwatch.store.georeference import Georeference, placement_of
 
 _COLOURS: Mapping[str, str] = {
     chart_style.BLACK: "var(--ink)",
@@ -192,13 +191,11 @@ class EncodedPicture:
         uri: ``data:image/webp;base64,...``, or ``image/jpeg``.
         width: Pixels.
         height: Pixels.
-        placement: Where the file that it was made of lies, if that says so.
     """
 
     uri: str
     width: int
     height: int
-    placement: Georeference | None = None
 
 
 def encode(
@@ -276,7 +273,6 @@ def _encoded(path: Path, longest: int, kind: Literal["jpeg", "webp"]) -> Encoded
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=("PNG", "WEBP")) as opened:
-                placement = placement_of(opened)
                 image = opened.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         log.warning("%s isn't a picture that can be shown; it is left out of the report", path)
@@ -291,4 +287,4 @@ def _encoded(path: Path, longest: int, kind: Literal["jpeg", "webp"]) -> Encoded
     else:
         image.save(stream, "WEBP", quality=_QUALITY, method=4)
     content = base64.b64encode(stream.getvalue()).decode("ascii")
-    return EncodedPicture(f"data:image/{kind};base64,{content}", image.width, image.height, placement)
+    return EncodedPicture(f"data:image/{kind};base64,{content}", image.width, image.height)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from railwatch.history.combined import Filtered
     from railwatch.pages.claims import Assumptions, ClaimsPage
     from railwatch.pages.report.gather import Entry, ReportedArea
-    from railwatch.pages.report.graphics import EncodedPicture
+    from railwatch.store.georeference import Georeference
     from railwatch.store.observation import Observation
     from railwatch.store.store import Store
 
@@ -194,7 +194,6 @@ def place_data(place: ReportedArea) -> dict[str, Any]:
     combined = {one.id: one for one in place.history.combined()}
     begins = number_of(place.history.span()[0])
     return {
-        "title": place.title,
         "csv": csv_text(place),
         "file": f"railwatch-{place.key}{f'-{last}' if last else ''}.csv",
         "marks": [_mark_data(one, combined.get(one.record.id), begins) for one in place.entries],
@@ -207,10 +206,8 @@ def _mark_data(entry: Entry, combined: Filtered | None, begins: float) -> dict[s
         "key": entry.key,
         "t": round(number_of(record.when), 6),
         "v": record.value,
-        "low": record.low,
         "high": record.high,
         "kind": record.kind,
-        "method": record.method,
         "when": words.moment(record.when),
         "count": quantity(record),
         "interval": interval(record),
@@ -231,7 +228,6 @@ def _mark_data(entry: Entry, combined: Filtered | None, begins: float) -> dict[s
     if verdict is not None and record.value is not None:
         start, end = (number_of(one) for one in verdict.window)
         data |= {
-            "word": verdict.verdict,
             "verdict": verdict.label,
             "window": [start, end + 1.0],
             "windowLabel": window_label(verdict, begins),
@@ -243,9 +239,8 @@ def _mark_data(entry: Entry, combined: Filtered | None, begins: float) -> dict[s
     return data
 
 
-def ground(picture: EncodedPicture, observation: Observation) -> Markup:
+def ground(placement: Georeference | None, observation: Observation) -> Markup:
     """Return the attributes that say where a picture lies, for laying two of a place over each other."""
-    placement = picture.placement
     if placement is None or observation.geometry is None:
         return Markup("")
     try:

@@ -67,7 +67,6 @@
   class Chart {
     constructor(figure, place) {
       this.figure = figure;
-      this.place = place;
       this.tip = figure.querySelector(".tip");
       this.box = figure.querySelector(".chart-box");
       this.range = figure.querySelector(".chart-range");
@@ -99,7 +98,7 @@
       this.plot = plot;
       const part = (selector) => plot.querySelector(selector);
       this.frame = Object.fromEntries(["left", "right", "top", "floor", "ticks", "max"].map((name) => [name, Number(plot.dataset[name])]));
-      [this.width, this.height] = plot.getAttribute("viewBox").split(" ").slice(2).map(Number);
+      this.width = Number(plot.getAttribute("viewBox").split(" ")[2]);
       this.marks = [...plot.querySelectorAll(".mark")].map((node) => ({
         ...this.records.get(node.dataset.key),
         node,
