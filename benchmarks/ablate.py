@@ -21,7 +21,8 @@ from typing import Any
 
 import torch
 
-from detector.training import augment, losses
+from detector.training import losses
+from detector.training import shards as views
 from detector.training.calibrate_wagons import detect_tiles, finish, score
 from detector.training.config import WagonTraining
 from detector.training.loop import fit as fit_network
@@ -97,7 +98,7 @@ def fit(variant: Variant, options: argparse.Namespace, start: weights_file.Weigh
         empty_redrawn=0.5,
         hard_share=0.1,
     )
-    kept_weights, kept_reprocess = dict(losses.WEIGHTS), augment._reprocess
+    kept_weights, kept_reprocess = dict(losses.WEIGHTS), views._reprocess
     with tempfile.TemporaryDirectory() as scratch:
         shards = options.old if variant.old else options.shards
         if variant.keep is not None:
@@ -105,7 +106,7 @@ def fit(variant: Variant, options: argparse.Namespace, start: weights_file.Weigh
         try:
             losses.WEIGHTS.update(variant.weights)
             if not variant.reprocess:
-                augment._reprocess = lambda image, rng: image
+                views._reprocess = lambda image, rng: image
             settings = replace(config, **variant.config)
             network = fit_network(
                 WagonTask([shards], settings, hard=options.hard),
@@ -115,7 +116,7 @@ def fit(variant: Variant, options: argparse.Namespace, start: weights_file.Weigh
             )
         finally:
             losses.WEIGHTS.update(kept_weights)
-            augment._reprocess = kept_reprocess
+            views._reprocess = kept_reprocess
     check = tiles_of(options.check, options.tiles)
     half = len(check) // 2
     finished, _ = finish(replace(start, network=network), check[:half], check[half:])

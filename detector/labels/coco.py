@@ -18,8 +18,16 @@ from numpy.typing import NDArray
 from shapely import Polygon
 
 from detector.errors import LabelError
-from detector.labels.files import member, number, numbers, optional, read_json, relative, write_json
-from detector.labels.find_images import LabelImage
+from detector.labels.files import (
+    LabelImage,
+    member,
+    number,
+    numbers,
+    optional,
+    read_json,
+    relative,
+    write_json,
+)
 from detector.labels.image import Context, DrawnLabel, LabelledImage, polygon, upright
 from detector.wagons.boxes import box_corners
 from detector.wagons.categories import CATEGORIES

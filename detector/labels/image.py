@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shapely import Polygon
 
 from detector.errors import LabelError
-from detector.labels.find_images import LabelImage, LabelImages
+from detector.labels.files import LabelImage, LabelImages
 from detector.labels.names import IGNORE, SKIP, ClassNames
 from detector.wagons.boxes import Boxes, as_boxes, box_corners
 from geo import Scene, map_to_boxes

@@ -19,8 +19,17 @@ import numpy as np
 import shapely
 
 from detector.errors import LabelError
-from detector.labels.files import member, number, numbers, optional, read_json, relative, write_json
-from detector.labels.find_images import SUFFIXES, LabelImage
+from detector.labels.files import (
+    SUFFIXES,
+    LabelImage,
+    member,
+    number,
+    numbers,
+    optional,
+    read_json,
+    relative,
+    write_json,
+)
 from detector.labels.image import Context, DrawnLabel, LabelledImage, polygon
 from detector.labels.names import says_ignored
 from detector.wagons.boxes import box_corners

@@ -17,8 +17,7 @@ import shapely
 from shapely import Polygon
 
 from detector.errors import LabelError
-from detector.labels.files import member, number, optional, read_json
-from detector.labels.find_images import LabelImage
+from detector.labels.files import LabelImage, member, number, optional, read_json
 from detector.labels.image import Context, DrawnLabel, LabelledImage, polygon
 from detector.wagons.boxes import as_boxes, box_corners
 

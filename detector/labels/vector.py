@@ -32,11 +32,20 @@ from shapely.geometry import shape
 
 from aoi.errors import InputError
 from detector.errors import LabelError
-from detector.labels.files import member, number, numbers, optional, read_json, relative, write_json
-from detector.labels.find_images import LabelImage, open_image
+from detector.labels.files import (
+    LabelImage,
+    member,
+    number,
+    numbers,
+    open_image,
+    optional,
+    read_json,
+    relative,
+    write_json,
+)
 from detector.labels.image import MINIMUM_VISIBILITY, Context, DrawnLabel, LabelledImage, polygon
 from detector.wagons.categories import CATEGORIES
-from geo import Scene, boxes_to_map
+from geo import boxes_to_map
 
 logger = logging.getLogger(__name__)
 
@@ -124,9 +133,7 @@ def _placed(
 ) -> Iterable[tuple[LabelImage, list[LabelFeature]]]:
     """Features that name no image, with the image they belong to."""
     found = context.pictures.find_beside(layer.path)
-    if found is not None:
-        return [(context.pictures.picture(found), features)]
-    pictures = context.pictures.all()
+    pictures = context.pictures.all() if found is None else [found]
     if len(pictures) == 1:
         return [(context.pictures.picture(pictures[0]), features)]
     if not features or not pictures:
@@ -223,7 +230,7 @@ def _outlines(layer: LabelLayer, features: list[LabelFeature], picture: LabelIma
 
     shapes = [shape for feature in features for shape in feature.shapes]
     try:
-        moved = gpd.GeoSeries(shapes, crs=layer.crs).to_crs(_wkt(picture.scene))
+        moved = gpd.GeoSeries(shapes, crs=layer.crs).to_crs(picture.scene.crs)
     except CRSError as error:
         raise LabelError(f"{layer.path}: its coordinate reference system can't be understood") from error
     pixels = iter(shapely.transform(moved.to_numpy(), picture.scene.map_to_pixel))
@@ -235,11 +242,6 @@ def _outlines(layer: LabelLayer, features: list[LabelFeature], picture: LabelIma
                 f"{feature.where}: its coordinates lie outside the domain of the image's coordinate system"
             )
     return out
-
-
-def _wkt(scene: Scene) -> str:
-    assert scene.crs is not None
-    return str(scene.crs.to_wkt())
 
 
 def _ignored(feature: LabelFeature) -> bool:
@@ -285,11 +287,8 @@ def _geojson(path: Path) -> LabelLayer:
 
 def _geojson_crs(path: Path, document: Mapping[str, Any]) -> str:
     """Longitude and latitude, unless the file follows the old standard of 2008 and names another."""
-    crs = document.get("crs")
-    if crs is None:
-        return _LONLAT
     try:
-        return str(crs["properties"]["name"])
+        return str(document["crs"]["properties"]["name"]) if document.get("crs") is not None else _LONLAT
     except (TypeError, KeyError):
         raise LabelError(f"{path}: its coordinate reference system can't be understood") from None
 
@@ -369,7 +368,7 @@ def _features(image: LabelledImage, file: str) -> list[dict[str, Any]]:
     shapes = [*placed.polygons, *(shapely.transform(area, scene.pixel_to_map) for area in image.ignore_areas)]
     geometry: list[Polygon | None] = [None] * len(shapes)
     if scene.georeferenced and shapes:
-        geometry = list(gpd.GeoSeries(shapes, crs=_wkt(scene)).to_crs(_LONLAT))
+        geometry = list(gpd.GeoSeries(shapes, crs=scene.crs).to_crs(_LONLAT))
     out = []
     for i, box in enumerate(image.boxes):
         properties: dict[str, Any] = {"category": CATEGORIES[image.category[i]], "image": file}

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from shapely import Polygon
 
 from detector.errors import LabelError
-from detector.labels.files import numbers, read_text, write_text
-from detector.labels.find_images import LabelImage
+from detector.labels.files import LabelImage, numbers, read_text, write_text
 from detector.labels.image import (
     Context,
     DrawnLabel,

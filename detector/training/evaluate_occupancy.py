@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +16,13 @@ from detector.errors import LabelError
 from detector.occupancy.estimate import calibration_of
 from detector.occupancy.estimator import OccupancyEstimator
 from detector.occupancy.weights import load
-from detector.simulators.sentinel2.clouds import cirrus, cumulus, shadow_only
 from detector.simulators.sentinel2.independent import StripYard
+from detector.simulators.sentinel2.products import cirrus, cumulus, shadow_only
 from detector.simulators.sentinel2.renderer import random_sky
 from detector.training import occupancy_scores as scores
 from detector.training.occupancy_recipe import make_sites
 from detector.training.occupancy_samples import stored_sites
-from detector.training.occupancy_scores import answers
+from detector.training.occupancy_scores import BY_COUNT, BY_COUNT_BLIND, SECOND_SIMULATOR, Study, answers
 from detector.training.occupancy_sites import (
     Series,
     SimulatedSite,
@@ -35,30 +35,10 @@ from geo.sentinel2.time_series import dated_images
 
 Progress = Callable[[int, int], Any]
 
-BY_COUNT = "By true count, tracks known, 10 or more past images"
-BY_COUNT_BLIND = "Boundary alone, 10 or more past images"
-
-SECOND_SIMULATOR = "Yards of the second simulator, tracks known, 10 or more past images"
-
 _EVENT_IMAGES = 6
 _USUAL_IMAGES = 34
 _EVENT_SEED, _SKY_SEED, _GROUND_SEED, _STRIP_SEED, _STRIP_EVENT_SEED = 31, 41, 51, 61, 71
 _ROOM_M = 1800.0  # of track, for 73 cars with gaps
-
-
-@dataclass(frozen=True)
-class Study:
-    """Everything that was measured.
-
-    Attributes:
-        figures: Single figures by name.
-        tables: Tables by heading.
-        points: A row an image: truth and answers, for charts.
-    """
-
-    figures: dict[str, float]
-    tables: dict[str, pd.DataFrame]
-    points: pd.DataFrame
 
 
 def evaluate(
@@ -332,16 +312,3 @@ def refusals(sites: int, report: Progress, done: int, total: int) -> pd.DataFram
     return pd.DataFrame(
         [{"sky": name, "looks": n, "answered": answered / max(n, 1)} for name, (n, answered) in tally.items()]
     )
-
-
-def to_markdown(table: pd.DataFrame) -> str:
-    """A table for a page."""
-    shown = table.rename(columns={"looks": "images"})
-    for name in shown.columns:
-        if shown[name].dtype.kind == "f":
-            digits = 2 if any(w in name for w in ("coverage", "seen", "answered", "to_bound")) else 1
-            shown[name] = [("" if np.isnan(v) else f"{v:.{digits}f}") for v in shown[name]]
-    head = "| " + " | ".join(c.replace("_", " ") for c in shown.columns) + " |"
-    rule = "|" + "|".join("---" if i == 0 else "---:" for i in range(len(shown.columns))) + "|"
-    rows = ["| " + " | ".join(str(v) for v in row) + " |" for row in shown.itertuples(index=False)]
-    return "\n".join([head, rule, *rows])

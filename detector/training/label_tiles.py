@@ -19,10 +19,9 @@ from shapely import MultiPolygon, Polygon
 
 from detector.errors import LabelError
 from detector.labels.image import MINIMUM_VISIBILITY, LabelledImage, normal
-from detector.training.augment import compressed, transform_boxes, warped
 from detector.training.config import TILE_PX
 from detector.training.losses import IGNORED
-from detector.training.shards import LabelledTile
+from detector.training.shards import LabelledTile, compressed, transform_boxes, warped
 from detector.wagons.boxes import Boxes, as_boxes
 from detector.wagons.decode import STRIDE
 from geo import Scene, TileGrid, TileSpec, open_scene

@@ -19,11 +19,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from detector.errors import LabelError
 from detector.tensor_file import Arrays, arrays_of, save_tensors
-from detector.training.augment import random_view
 from detector.training.calibrate_types import figures, fit_odds, type_numbers, typed_scenes
 from detector.training.config import TypesData, TypesRecipe, TypesTraining, background_folder
 from detector.training.loop import AheadOfTime, card_of, fit, load_average
-from detector.training.shards import LabelledTile, Shard, find_shards, take_up, write_shard
+from detector.training.shards import LabelledTile, Shard, find_shards, random_view, take_up, write_shard
 from detector.training.tiles import simulate_tiles
 from detector.wagons.boxes import Boxes
 from detector.wagons.categories import NOT_TYPED, TYPES

@@ -19,14 +19,13 @@ from torch import Tensor
 
 from detector.errors import LabelError
 from detector.labels import read_labels
-from detector.training.augment import random_view
 from detector.training.calibrate_wagons import finish, untrained
 from detector.training.config import WagonData, WagonRecipe, WagonTraining, background_folder
 from detector.training.label_tiles import tiles_of, turned_tiles, whole_tile
 from detector.training.loop import AheadOfTime, beside, card_of, fit, load_average
 from detector.training.losses import Targets, draw, losses, stack, total_loss
 from detector.training.model_item import write_wagon_item
-from detector.training.shards import LabelledTile, Shard, find_shards, take_up, write_shard
+from detector.training.shards import LabelledTile, Shard, find_shards, random_view, take_up, write_shard
 from detector.training.tiles import make_hard_shards, make_shards, simulate_tiles
 from detector.wagons import weights as weights_file
 from detector.wagons.network import WagonNet

@@ -220,8 +220,8 @@ def occupancy(
     """
     from detector.occupancy.estimator import OccupancyEstimator
     from detector.training.evaluate_occupancy import evaluate, read_ground
-    from detector.training.occupancy_study import HEADINGS as FIGURES
-    from detector.training.occupancy_study import missed_targets, write_study
+    from detector.training.occupancy_scores import HEADINGS as FIGURES
+    from detector.training.occupancy_scores import missed_targets, write_study
 
     if out.exists() and not out.is_dir():
         _common.fail(f"{out}: is a file, not a folder")

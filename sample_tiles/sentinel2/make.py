@@ -30,8 +30,7 @@ from rasterio.crs import CRS
 from aoi.files import write_text
 from detector.simulators.procedural.spec import Consist
 from detector.simulators.procedural.yards import Traffic, Yard, random_yard
-from detector.simulators.sentinel2.clouds import cirrus, cumulus
-from detector.simulators.sentinel2.products import write_item, write_safe
+from detector.simulators.sentinel2.products import cirrus, cumulus, write_item, write_safe
 from detector.simulators.sentinel2.renderer import BANDS, AcquisitionConditions, CoarseYard, random_sky
 from detector.wagons.categories import FREIGHT
 from geo.ground_metric import apply_affine

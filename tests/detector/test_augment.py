@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.training.augment import SCALES, random_view, transform_boxes, visible_share
-from detector.training.shards import LabelledTile, track_map
+from detector.training.shards import (
+    SCALES,
+    LabelledTile,
+    random_view,
+    track_map,
+    transform_boxes,
+    visible_share,
+)
 from detector.wagons.boxes import as_boxes, box_corners
 
 SIZE = 160

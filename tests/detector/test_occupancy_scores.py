@@ -10,9 +10,16 @@ import pytest
 
 from detector.occupancy.estimate import ConformalScaling, Pitch
 from detector.training import occupancy_scores as scores
-from detector.training.evaluate_occupancy import BY_COUNT, BY_COUNT_BLIND, Study, to_markdown
 from detector.training.occupancy_recipe import trusted_range
-from detector.training.occupancy_study import missed_targets, page, write_study
+from detector.training.occupancy_scores import (
+    BY_COUNT,
+    BY_COUNT_BLIND,
+    Study,
+    missed_targets,
+    page,
+    to_markdown,
+    write_study,
+)
 
 
 def table(counts, cars, width: float = 5.0, **more) -> pd.DataFrame:

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.training.augment import transform_boxes
 from detector.training.calibrate_wagons import RescorerNet, fit_judge, mean_judge
+from detector.training.shards import transform_boxes
 from detector.wagons import rescoring
 from detector.wagons.boxes import as_boxes
 from detector.wagons.decode import MAP_FEATURES, Candidates

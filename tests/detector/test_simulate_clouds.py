@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detector.simulators.sentinel2.clouds import cirrus, cumulus, shadow_only
+from detector.simulators.sentinel2.products import cirrus, cumulus, shadow_only
 
 
 def ground(size: int = 90) -> np.ndarray:

@@ -23,10 +23,9 @@ from detector.simulators import (
 from detector.simulators.backgrounds import RESERVED, is_reserved, split_of
 from detector.simulators.procedural import layout
 from detector.simulators.procedural.layout import Curve, footprint, parallel_tracks
-from detector.simulators.procedural.materials import MATERIALS
 from detector.simulators.procedural.rolling_stock import STOCK, STYLES_PER_TYPE, styles
 from detector.simulators.procedural.scenes import sun_at
-from detector.simulators.procedural.spec import Area, SceneSpec, Strip, Surface
+from detector.simulators.procedural.spec import MATERIALS, Area, SceneSpec, Strip, Surface
 
 DRAWN_KINDS = [k for k in KINDS if k != "background"]
 

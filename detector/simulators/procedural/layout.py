@@ -10,9 +10,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from detector.simulators.procedural.materials import rgb
 from detector.simulators.procedural.rolling_stock import FREIGHT_TYPES, STOCK, Style, pick, styles, tinted
-from detector.simulators.procedural.spec import Colour, Consist, Point, Wagon
+from detector.simulators.procedural.spec import Colour, Consist, Point, Wagon, rgb
 from detector.wagons.categories import FREIGHT
 
 STEP_M = 3.0  # spacing of polyline points

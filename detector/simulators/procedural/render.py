@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.simulators.procedural.materials import encode, ramp_table, rgb
 from detector.simulators.procedural.roofs import prop_patch, wagon_patch
 from detector.simulators.procedural.sheet import Patch, noise, streaks
 from detector.simulators.procedural.spec import (
@@ -27,6 +26,9 @@ from detector.simulators.procedural.spec import (
     Surface,
     TrackSpec,
     ViewGeometry,
+    encode,
+    ramp_table,
+    rgb,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class FineScene:
     """A finely drawn scene before any sensor saw it.
 
     Attributes:
-        rgb: (H, W, 3) uint8 drawing values (square root of reflectance, see `materials.encode`).
+        rgb: (H, W, 3) uint8 drawing values (square root of reflectance, see `spec.encode`).
         metres_per_px: size of a pixel.
         spec: what was drawn.
         lean_m: image displacement (x, y) in metres per metre of height.

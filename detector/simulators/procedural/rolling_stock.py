@@ -17,8 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from detector.simulators.procedural.materials import rgb
-from detector.simulators.procedural.spec import Colour
+from detector.simulators.procedural.spec import Colour, rgb
 from detector.wagons.categories import COACH, FREIGHT, LOCOMOTIVE
 
 STYLES_PER_TYPE = 60

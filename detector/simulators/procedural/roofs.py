@@ -1,6 +1,6 @@
 """Roof pictures with heights: each vehicle, building or tree drawn from above, long axis along +x.
 
-A patch holds drawing values (see `materials.encode`), the height of each pixel above the ground and an
+A patch holds drawing values (see `spec.encode`), the height of each pixel above the ground and an
 opacity. Heights matter as much as colours: the renderer casts shadows and leans things over by them, so an
 empty gondola gets its dark inside and a tank its round shoulder from geometry.
 """
@@ -14,10 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.simulators.procedural.materials import encode, rgb
 from detector.simulators.procedural.rolling_stock import CAR_PAINTS, CONTAINER_PAINTS, one_of, pick
 from detector.simulators.procedural.sheet import U8, Patch, Sheet, bumps, noise, paint_livery
-from detector.simulators.procedural.spec import Colour, Prop, Sun, Wagon
+from detector.simulators.procedural.spec import Colour, Prop, Sun, Wagon, encode, rgb
 
 PX_PER_M = 10.0  # vehicles
 COARSE_PX_PER_M = 5.0  # buildings and other large things

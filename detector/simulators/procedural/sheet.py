@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.simulators.procedural.materials import encode, rgb
 from detector.simulators.procedural.rolling_stock import CONTAINER_PAINTS, pick
-from detector.simulators.procedural.spec import Colour
+from detector.simulators.procedural.spec import Colour, encode, rgb
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from detector.simulators.procedural.layout import Curve, as_points
-from detector.simulators.procedural.materials import rgb
 from detector.simulators.procedural.rolling_stock import (
     CAR_PAINTS,
     CONTAINER_PAINTS,
@@ -35,6 +34,7 @@ from detector.simulators.procedural.spec import (
     Sun,
     Surface,
     Weather,
+    rgb,
 )
 
 # Materials of open ground by season.

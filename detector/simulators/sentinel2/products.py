@@ -1,4 +1,4 @@
-"""Simulated acquisitions as products: what a user downloads, cut to a small window.
+"""Simulated acquisitions under clouds, and as products: what a user downloads, cut to a small window.
 
 COGs with the STAC item of Earth Search's collection ``sentinel-2-c1-l2a`` (1000 added to every number, as
 since baseline 04.00), and SAFE folders in a zip as ESA packs them. Both hold the 10 m bands and the scene
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+import cv2
 import numpy as np
 import rasterio
 from affine import Affine
@@ -23,8 +24,6 @@ from rasterio.io import MemoryFile
 
 from aoi.files import replacing, write_text
 from geo.sentinel2.chip import Chip
-
-__all__ = ["write_item", "write_safe"]
 
 _OFFSET, _QUANTIFICATION = -1000, 10_000
 _COMMON = {"B02": "blue", "B03": "green", "B04": "red", "B08": "nir"}
@@ -271,3 +270,66 @@ def _tile_xml(chip: Chip, tile_id: str, seen: dt.datetime) -> str:
         f'<AZIMUTH_ANGLE unit="deg">{chip.sun_azimuth_deg or 0.0:.4f}</AZIMUTH_ANGLE></Mean_Sun_Angle>'
         "</Tile_Angles></n1:Geometric_Info></n1:Level-2A_Tile_ID>\n"
     )
+
+
+F32 = NDArray[np.float32]
+
+_CUMULUS = np.array([0.62, 0.60, 0.60, 0.64], np.float32)
+_CIRRUS = np.array([0.45, 0.43, 0.42, 0.44], np.float32)
+_SHADE = np.array([0.45, 0.38, 0.33, 0.28], np.float32)
+
+
+def _blobs(rng: np.random.Generator, shape: tuple[int, int], size_px: float) -> F32:
+    field = rng.standard_normal(shape).astype(np.float32)
+    smooth = cv2.GaussianBlur(field, (0, 0), size_px) + 0.35 * cv2.GaussianBlur(
+        rng.standard_normal(shape).astype(np.float32), (0, 0), size_px / 3
+    ) * (1 / 3)
+    return np.asarray((smooth - smooth.mean()) / max(float(smooth.std()), 1e-6), dtype=np.float32)
+
+
+def cumulus(
+    reflectance: F32,
+    rng: np.random.Generator,
+    cover: float,
+    *,
+    shadow_px: tuple[float, float] = (12.0, -18.0),
+) -> tuple[F32, NDArray[np.bool_]]:
+    """Bright clouds with soft edges, and the shadows they throw.
+
+    Args:
+        reflectance: (4, H, W): blue, green, red, near infrared.
+        rng: Source of chance.
+        cover: Share of the image under cloud, 0 to 1.
+        shadow_px: Where a cloud's shadow lies, pixels to the right and down.
+
+    Returns:
+        The clouded image, and (H, W) where cloud is.
+    """
+    shape = reflectance.shape[1:]
+    field = _blobs(rng, shape, 14.0)
+    edge = float(np.quantile(field, 1 - cover))
+    thick = np.clip((field - edge) * 2.5 + 0.4, 0.0, 1.0)
+    move = np.array([[1, 0, shadow_px[0]], [0, 1, shadow_px[1]]], np.float64)
+    shade = cv2.warpAffine(thick, move, shape[::-1], borderMode=cv2.BORDER_CONSTANT)
+    out = reflectance * (1 - shade[None] * (1 - _SHADE[:, None, None]))
+    out = out * (1 - thick[None]) + _CUMULUS[:, None, None] * thick[None]
+    return out.astype(np.float32), thick > 0.3
+
+
+def cirrus(reflectance: F32, rng: np.random.Generator, strength: float) -> F32:
+    """A thin veil, denser here than there.
+
+    Args:
+        reflectance: (4, H, W).
+        rng: Source of chance.
+        strength: Mean share of the light that comes from the veil, 0 to 1.
+    """
+    veil = np.clip(strength * (1 + 0.6 * _blobs(rng, reflectance.shape[1:], 22.0)), 0.0, 0.9)
+    return np.asarray(reflectance * (1 - veil) + _CIRRUS[:, None, None] * veil, dtype=np.float32)
+
+
+def shadow_only(reflectance: F32, rng: np.random.Generator, cover: float) -> F32:
+    """Shadows of clouds that aren't in the picture."""
+    field = _blobs(rng, reflectance.shape[1:], 16.0)
+    shade = np.clip((field - float(np.quantile(field, 1 - cover))) * 2.5 + 0.4, 0.0, 1.0)
+    return np.asarray(reflectance * (1 - shade * (1 - _SHADE[:, None, None])), dtype=np.float32)

@@ -22,9 +22,17 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from detector.simulators.procedural.layout import footprint
-from detector.simulators.procedural.materials import MATERIALS
 from detector.simulators.procedural.sheet import bumps, noise
-from detector.simulators.procedural.spec import Area, Consist, Prop, SceneSpec, Strip, Surface, Wagon
+from detector.simulators.procedural.spec import (
+    MATERIALS,
+    Area,
+    Consist,
+    Prop,
+    SceneSpec,
+    Strip,
+    Surface,
+    Wagon,
+)
 from detector.simulators.procedural.yards import Yard, surfaces_of
 from geo.grid import Grid
 
