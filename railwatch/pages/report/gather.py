@@ -90,21 +90,15 @@ class Card:
 
     Attributes:
         entry: The observation with its verdict.
+        observation: What it is about.
         corrected: The machine's observation, if this one is a reviewer's.
         picture_of: Id of the observation whose picture belongs here: the reviewer's own, or the machine's.
     """
 
     entry: Entry
+    observation: Observation
     corrected: Observation | None
     picture_of: str | None
-
-    @property
-    def observation(self) -> Observation:
-        """What the card is about."""
-        observation = self.entry.observation
-        if observation is None:
-            raise ValueError("a card without an observation")
-        return observation
 
 
 @dataclass(frozen=True)
@@ -257,7 +251,7 @@ def _cards(entries: Sequence[Entry], store: Store | None) -> tuple[Card, ...]:
             for other in (one, corrected)
             if other is not None and store is not None and store.asset(other.id, EVIDENCE) is not None
         ]
-        cards.append(Card(entry, corrected, with_picture[0] if with_picture else None))
+        cards.append(Card(entry, one, corrected, with_picture[0] if with_picture else None))
     return tuple(reversed(cards))
 
 
