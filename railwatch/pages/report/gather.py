@@ -181,6 +181,7 @@ def _place(
     publications = _publications(published)
     entries = _entries(slug(name), history, {one.id: one for one in publications})
     dated = tuple(one for one in entries if one.record.kind != "ceiling")
+    foremost = history.foremost()
     return ReportedArea(
         key=slug(name),
         name=name,
@@ -190,7 +191,7 @@ def _place(
         ceilings=tuple(one for one in entries if one.record.kind == "ceiling"),
         numbered=tuple(entries),
         cards=_cards(dated, sources.store),
-        headline=_headline(dated, history),
+        headline=next((one for one in dated if one.verdict and one.verdict is foremost), None),
         latest=next((one for one in reversed(dated) if one.observation and one.record.clear), None),
         calibrations=_calibrations(observations, history, settings),
         publications=publications,
@@ -253,12 +254,6 @@ def _cards(entries: Sequence[Entry], store: Store | None) -> tuple[Card, ...]:
         ]
         cards.append(Card(entry, one, corrected, with_picture[0] if with_picture else None))
     return tuple(reversed(cards))
-
-
-def _headline(entries: Sequence[Entry], history: History) -> Entry | None:
-    """Return what the page opens with; see `railwatch.history.foremost`."""
-    foremost = history.foremost()
-    return next((one for one in entries if one.verdict is not None and one.verdict is foremost), None)
 
 
 def _calibrations(
