@@ -12,7 +12,14 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -86,10 +93,8 @@ class Threads:
         pool = ThreadPoolExecutor(max(1, min(self.workers, len(tasks))))
         futures = {pool.submit(work, task): task for task in tasks}
         try:
-            pending = set(futures)
-            while pending:
-                ready, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from (_settled(futures[one], one) for one in ready)
+            for one in as_completed(futures):
+                yield _settled(futures[one], one)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -195,7 +200,7 @@ class Dask:
         import distributed
         from distributed.scheduler import KilledWorker
 
-        as_completed: Any = distributed.as_completed
+        completed: Any = distributed.as_completed
 
         if not tasks:
             return
@@ -203,7 +208,7 @@ class Dask:
         futures = self._client.map(work, tasks, pure=False, batch_size=100)
         places = {one.key: task for one, task in zip(futures, tasks, strict=True)}
         try:
-            for future in as_completed(futures, loop=self._client.loop):
+            for future in completed(futures, loop=self._client.loop):
                 task = places[future.key]
                 if isinstance(future.exception(), KilledWorker):
                     yield Done(task, error=EngineError(_LOST))
