@@ -132,14 +132,7 @@ class FetchResult:
 
 @dataclass(frozen=True)
 class FetchTask:
-    """One scene of one area: what a worker needs to know.
-
-    Attributes:
-        scenes: The items.
-        area: The area.
-        folder: Where it goes.
-        options: How.
-    """
+    """One scene of one area, its items and where it goes: what a worker needs to know."""
 
     scenes: tuple[RemoteScene, ...]
     area: AreaOfInterest

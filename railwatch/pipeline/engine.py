@@ -40,13 +40,7 @@ _TASKS_A_WORKER = 32
 
 @dataclass(frozen=True)
 class Done(Generic[T, R]):
-    """A task that has been worked on.
-
-    Attributes:
-        task: The task.
-        value: What came of it, if nothing went wrong.
-        error: What went wrong, or None.
-    """
+    """A task that has been worked on, and what came of it or went wrong."""
 
     task: T
     value: R | None = None
@@ -80,11 +74,7 @@ class Serial:
 
 @dataclass(frozen=True)
 class Threads:
-    """Some tasks at one time in this process: for those that wait for servers.
-
-    Attributes:
-        workers: How many.
-    """
+    """Some tasks at one time in this process: for those that wait for servers."""
 
     workers: int = 4
 
@@ -101,11 +91,7 @@ class Threads:
 
 @dataclass(frozen=True)
 class Processes:
-    """A pool of processes on this machine.
-
-    Attributes:
-        workers: How many.
-    """
+    """A pool of processes on this machine."""
 
     workers: int
 
