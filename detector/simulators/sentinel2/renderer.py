@@ -33,7 +33,7 @@ from detector.simulators.procedural.spec import (
     Surface,
     Wagon,
 )
-from detector.simulators.procedural.yards import Yard, surfaces_of
+from detector.simulators.procedural.yards import Yard
 from geo.grid import Grid
 
 F32 = NDArray[np.float32]
@@ -137,9 +137,8 @@ def draw_ground(yard: Yard, rng: np.random.Generator) -> Ground:
     sheet = _GroundSheet(spec.size_m)
     sheet.lay(np.full(sheet.shape, 255, np.uint8), spec.ground)
     for item in spec.cover:
-        surface = surfaces_of(item)
-        if surface is not None:
-            sheet.lay(_mask(sheet, item), surface, item.cover if isinstance(item, Area) else 1.0)
+        if isinstance(item, Area | Strip):  # markings have no surface
+            sheet.lay(_mask(sheet, item), item.surface, item.cover if isinstance(item, Area) else 1.0)
     for track in spec.tracks:
         mask = np.zeros(sheet.shape, np.uint8)
         thick = max(1, round(track.ballast_width_m / _DRAW_M))
@@ -223,11 +222,11 @@ def _tallest(props: Sequence[Prop]) -> list[Prop]:
     return sorted(tall, key=lambda p: -p.height_m * max(p.length_m, p.width_m))[:_MOST_SHADOWS]
 
 
-def _mask(sheet: _GroundSheet, item: Area | Strip | object) -> NDArray[np.uint8]:
+def _mask(sheet: _GroundSheet, item: Area | Strip) -> NDArray[np.uint8]:
     mask = np.zeros(sheet.shape, np.uint8)
     if isinstance(item, Area):
         cv2.fillPoly(mask, [sheet.points(item.polygon)], 255, cv2.LINE_AA, 4)
-    elif isinstance(item, Strip):
+    else:
         thick = max(1, round(item.width_m / _DRAW_M))
         value = int(255 * min(1.0, item.width_m / _DRAW_M))
         cv2.polylines(mask, [sheet.points(item.line)], False, value, thick, cv2.LINE_AA, 4)
