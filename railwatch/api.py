@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Chart", "StoreReader", "detect", "import_counts", "open_store", "run", "run_areas"]
 
 AnyPath = str | PathLike[str]
+_SAID_OF_AN_IMAGE = ("gsd_m", "count", "count_low", "count_high", "count_by_type", "valid_fraction")
 
 
 def detect(
@@ -110,12 +111,7 @@ def detect(
     table.attrs["images"] = [
         {
             "image": path.name,
-            "gsd_m": one.gsd_m,
-            "count": one.count,
-            "count_low": one.count_low,
-            "count_high": one.count_high,
-            "count_by_type": one.count_by_type,
-            "valid_fraction": one.valid_fraction,
+            **{name: getattr(one, name) for name in _SAID_OF_AN_IMAGE},
             "warnings": list(one.warnings),
         }
         for path, one in zip(given, found, strict=True)
@@ -216,8 +212,8 @@ def run_areas(
     Raises:
         InputError: As of `run`; or the workers can't be reached.
     """
-    from railwatch.file_table import Dates, read_dates
     from railwatch.pipeline import many
+    from railwatch.pipeline.find_scenes import Dates, read_dates
     from railwatch.store.remote import is_url
     from railwatch.store.store import Store
 

@@ -14,10 +14,9 @@ from railwatch.cli._options import BackendOption, CarefulOption, DeviceOption, J
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aoi.tables import Row
+    from aoi.tables import FileTable, Row
     from detector.wagons.detections import Detections
     from detector.wagons.detector import WagonDetector
-    from railwatch.file_table import FileTable
 
 # The detector ends with the process: to take its network apart before takes a twentieth of a second.
 _kept: list[WagonDetector] = []
@@ -231,7 +230,7 @@ def distance_table(path: Path) -> FileTable[float]:
     Raises:
         InputError: The table can't be read or lacks a column or a number.
     """
-    from railwatch.file_table import FileTable
+    from aoi.tables import FileTable
 
     def metres(row: Row) -> float:
         value = row.number("gsd_m")

@@ -205,16 +205,15 @@ def _check_area(
         else:
             with CountAhead(planned, config, store, workers) as ahead:
                 fetched = fetch(planned, progress=shown, arrived=ahead.arrived)
-        said = fetched.to_json()
         event(
             "fetched",
             aoi=area.name,
             new=len(fetched.new),
             held=len(planned.held),
             failed=len(fetched.failed),
-            requests=said["requests"],
-            bytes=said["bytes"],
-            seconds=said["seconds"],
+            requests=fetched.traffic.requests,
+            bytes=fetched.traffic.bytes,
+            seconds=round(fetched.seconds, 3),
         )
         if not fetched.new and not planned.held:
             reason = next((one.reason for one in fetched.failed), None)
@@ -244,7 +243,7 @@ def _check_area(
         aoi=area.name,
         new=len(result.new),
         skipped=len(result.skipped),
-        verdict=None if latest is None else latest.to_json().get("verdict"),
+        verdict=None if latest is None else latest.verdict,
         report=None if result.report is None else str(result.report),
     )
     return AreaCheck(area.name, fetched, result, unavailable=fetched.unavailable)

@@ -173,9 +173,7 @@ class History:
         sensors = sorted({one.sensor_named for one in own if one.sensor_named})
         if sensors:
             parts.append("Imagery: " + ", ".join(sensors) + ".")
-        years = sorted({one.datetime.year for one in own if is_sentinel(one.sensor)})
-        if years:
-            parts.append(f"Contains modified Copernicus Sentinel data {_years(years)}.")
+        parts += [named] if (named := copernicus(own)) else []
         publishers = sorted(
             {
                 one.source
@@ -193,15 +191,19 @@ def is_sentinel(sensor: str) -> bool:
     return _SENTINEL.search(sensor or "") is not None and not is_simulated(sensor)
 
 
-def _years(years: Sequence[int]) -> str:
-    """Years as ``2019-2021, 2023``."""
+def copernicus(observations: Iterable[Observation]) -> str:
+    """Return the attribution that Copernicus asks for, with the years of the images, or an empty text."""
+    years = sorted({one.datetime.year for one in observations if is_sentinel(one.sensor)})
+    if not years:
+        return ""
     runs: list[list[int]] = []
     for year in years:
         if runs and year == runs[-1][-1] + 1:
             runs[-1].append(year)
         else:
             runs.append([year])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    named = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    return f"Contains modified Copernicus Sentinel data {named}."
 
 
 class EventsError(InputError):

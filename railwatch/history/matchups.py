@@ -59,9 +59,7 @@ class Calibration:
 
     def apply(self, record: Record) -> Record:
         """Return a record of ``method`` on the scale of ``reference``, the line's own error added."""
-        if record.value is None:
-            return record
-        level = (record.value - self.offset) / self.gain
+        level = (record.cars - self.offset) / self.gain
         sd = math.hypot(self.gain_sd * level, self.offset_sd, self.scatter_cars) / abs(self.gain)
         return record.rescaled(self.gain, self.offset, sd)
 

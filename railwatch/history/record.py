@@ -158,9 +158,7 @@ class Record:
 
     def widened(self, bias_share: float) -> Record:
         """Return the record with an unknown systematic error, a share of the count, added to its own."""
-        if self.value is None or bias_share == 0.0:
-            return self
-        bias = bias_share * max(self.value, 1.0)
+        bias = bias_share * max(self.cars, 1.0)
         return replace(
             self, sd_below=math.hypot(self.sd_below, bias), sd_above=math.hypot(self.sd_above, bias)
         )
@@ -173,8 +171,6 @@ class Record:
             offset: Cars of this method where the other counts none.
             sd: Further error of a single pair that the line leaves, in cars of the other method.
         """
-        if self.value is None:
-            return self
 
         def back(count: float | None) -> float | None:
             return None if count is None else max((count - offset) / gain, 0.0)

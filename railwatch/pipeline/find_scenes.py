@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import shapely
@@ -18,13 +19,14 @@ from shapely.geometry.base import BaseGeometry
 from aoi import AreaOfInterest
 from aoi.errors import InputError
 from aoi.files import real_path
+from aoi.tables import FileTable, Row
 from geo import Scene, open_scene
 from geo.file_tree import FolderFileTree, is_unfinished, zip_member
-from geo.filename_metadata import absurd
+from geo.filename_metadata import absurd, parse_time
 from geo.image_files import images_at
 from geo.sentinel2 import OCCUPANCY_PRODUCTS
 from railwatch.config import SceneSettings
-from railwatch.file_table import Dates, DeclaredScene
+from railwatch.errors import ConfigError
 from railwatch.pipeline.acquisitions import Candidate, Skipped, once_each
 from railwatch.store.observation import Observation
 
@@ -42,6 +44,50 @@ _SIDECAR = re.compile(
     r"(_udm2?(_clip)?|[-_]browse|[-_]thumb(nail)?|[-_]quicklook|[-_]ql)\.\w+$|^(preview|icon|thumbnail|quicklook)[-_.]",
     re.IGNORECASE,
 )
+
+
+@dataclass(frozen=True)
+class DeclaredScene:
+    """What a row says of a file; None where it says nothing.
+
+    Attributes:
+        when: Acquisition time, UTC.
+        sensor: The sensor.
+        gsd_m: Ground sampling distance in metres, for an image without a position.
+    """
+
+    when: datetime | None = None
+    sensor: str | None = None
+    gsd_m: float | None = None
+
+
+Dates = FileTable[DeclaredScene]
+"""Acquisition times that a user declares."""
+
+
+def read_dates(path: Path) -> Dates:
+    """Read acquisition times from a CSV file.
+
+    The columns are ``file`` and ``datetime`` (ISO 8601; UTC unless it says otherwise; a date alone is
+    midnight UTC), and optionally ``sensor`` and ``gsd_m``. `FileTable` says how a row names its file.
+
+    Raises:
+        ConfigError: If it can't be read, lacks a column, or a row isn't a time.
+    """
+    return FileTable.read(path, "datetime", _declared, ConfigError)
+
+
+def _declared(row: Row) -> DeclaredScene:
+    text = row["datetime"]
+    found = parse_time(text)
+    if found.when is None:
+        if found.fault is None:
+            raise ConfigError(f"{row.where}: {text!r} isn't a time such as 2023-10-05T02:15:00Z")
+        raise ConfigError(f"{row.where}: the time {text!r} can't be used: {found.fault}")
+    gsd_m = row.number("gsd_m") if row.get("gsd_m") else None
+    if gsd_m is not None and gsd_m <= 0:
+        raise ConfigError(f"{row.where}: gsd_m is {row['gsd_m']!r}, not a number of metres")
+    return DeclaredScene(found.when, row.get("sensor") or None, gsd_m)
 
 
 def find_scenes(

@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING
 from aoi import AreaOfInterest, load_area
 from aoi.errors import AreaError
 from railwatch.errors import EngineError, StoreError
-from railwatch.file_table import Dates
 from railwatch.pipeline import Progress
 from railwatch.pipeline.engine import Dask, Processes, Serial, engine_of
-from railwatch.pipeline.find_scenes import Skipped, select
+from railwatch.pipeline.find_scenes import Dates, Skipped, select
 from railwatch.pipeline.run import FoundInputs, RunResult, look_for, run
 from railwatch.store.remote import folder_here
 from railwatch.store.store import Store

@@ -19,11 +19,11 @@ from aoi.errors import InputError
 from geo import Scene, valid_fraction
 from geo.file_tree import FolderFileTree, real_paths
 from railwatch.config import RunConfig
-from railwatch.file_table import Dates
 from railwatch.pipeline import Model, Progress, Silent, hidden_warning, key_of, provenance_of
 from railwatch.pipeline.count_area import ALL_SEEN, count_area, hidden_share, visible_area
 from railwatch.pipeline.find_scenes import (
     Candidate,
+    Dates,
     Skipped,
     find_scenes,
     is_safe,

@@ -82,17 +82,6 @@ class Answered:
     skipped: tuple[Skipped, ...] = ()
     renewed: int = 0
 
-    def joined(self, other: Answered) -> Answered:
-        """What came of both."""
-        return Answered(
-            observations=tuple(
-                sorted((*self.observations, *other.observations), key=lambda one: (one.datetime, one.id))
-            ),
-            new=self.new | other.new,
-            skipped=(*self.skipped, *other.skipped),
-            renewed=self.renewed + other.renewed,
-        )
-
 
 def answer(
     products: Sequence[Product],
@@ -120,18 +109,23 @@ def answer(
         SceneError: If the area lies where Sentinel-2 doesn't go.
         WeightsError: If the estimator's weights can't be used.
     """
-    if not products:
-        return Answered()
     site, loaded = Site.of(area), cache(load)
-    found = Answered()
+    left_out: list[Skipped] = []
+    found: list[Answered] = []
     for sensor, own in by_constellation(products):
         chips = ChipStore.of(store.path, area, site.grid, sensor)
         dates, skipped = gather(own, area, chips, reading)
-        found = found.joined(Answered(skipped=tuple(skipped)))
+        left_out += skipped
         if dates:
             job = _AreaJob(area, config, store, site, chips, sensor, loaded())
-            found = found.joined(_series(job, dates, progress))
-    return found
+            found.append(_series(job, dates, progress))
+    observations = [one for series in found for one in series.observations]
+    return Answered(
+        observations=tuple(sorted(observations, key=lambda one: (one.datetime, one.id))),
+        new=frozenset[str]().union(*(series.new for series in found)),
+        skipped=(*left_out, *(one for series in found for one in series.skipped)),
+        renewed=sum(series.renewed for series in found),
+    )
 
 
 def _series(job: _AreaJob, dates: Sequence[Date], progress: Callable[[int, int], None]) -> Answered:

@@ -186,6 +186,8 @@ def set_count(
     low: float | None = None,
     high: float | None = None,
     day: date | None = None,
+    at_least: bool = False,
+    zones: Mapping[str, float] | None = None,
 ) -> Applied:
     """Keep a count made by eye, without boxes.
 
@@ -198,6 +200,8 @@ def set_count(
         low: Lower end of what the reviewer holds possible (90%); by default a reviewer's usual error.
         high: Upper end.
         day: When; today by default.
+        at_least: Whether there may have been more.
+        zones: Freight cars of zones, by their ids.
 
     Raises:
         ReviewError: If there is no such observation, the reviewer isn't named or the numbers contradict.
@@ -212,11 +216,15 @@ def set_count(
     high = max(usual_high, count) if high is None else high
     if not 0 <= low <= count <= high or not math.isfinite(high):
         raise ReviewError(f"the count {count:g} doesn't lie between --low {low:g} and --high {high:g}")
-    numbers = {"count": float(count), "count_low": float(low), "count_high": float(high)}
+    numbers: dict[str, Any] = interval_json(count, low, high)
+    if at_least:
+        numbers["lower_bound"] = True
+    if zones:
+        numbers["zones"] = {name: _interval(value) for name, value in zones.items()}
     return _kept(store, machine, signature, numbers, {"kind": "count"}, numbers)
 
 
-def _interval(count: int) -> dict[str, float]:
+def _interval(count: float) -> dict[str, float]:
     return interval_json(count, *count_interval(count))
 
 

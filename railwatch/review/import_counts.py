@@ -65,7 +65,7 @@ class SkippedRow:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
-        return {"line": self.line, "reason": self.reason}
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -363,7 +363,15 @@ def _machine(row: _CountRow, machines: Sequence[Observation]) -> Observation | N
 def _review(store: Store, machine: Observation, row: _CountRow) -> Applied:
     try:
         return set_count(
-            store, machine.id, row.count, reviewer=row.reviewer, reason=row.note, low=row.low, high=row.high
+            store,
+            machine.id,
+            row.count,
+            reviewer=row.reviewer,
+            reason=row.note,
+            low=row.low,
+            high=row.high,
+            at_least=row.at_least,
+            zones=row.zones,
         )
     except ReviewError as error:
         raise _BadRow(str(error)) from error

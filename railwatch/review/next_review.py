@@ -84,11 +84,7 @@ class Proposal:
         """Return it as plain JSON values."""
         one = self.observation
         return {
-            "id": one.id,
-            "aoi": one.aoi,
-            "datetime": iso(one.datetime),
-            "file": one.provenance.get("file"),
-            "count": one.count,
+            **_named(one),
             "count_low": one.count_low,
             "count_high": one.count_high,
             "verdict": self.verdict,
@@ -98,6 +94,16 @@ class Proposal:
             "outcomes": {word: round(share, 4) for word, share in self.outcomes},
             "reason": self.reason,
         }
+
+
+def _named(one: Observation) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "aoi": one.aoi,
+        "datetime": iso(one.datetime),
+        "file": one.provenance.get("file"),
+        "count": one.count,
+    }
 
 
 def proposals(
@@ -323,15 +329,7 @@ class LowScoreObservation:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
-        one = self.observation
-        return {
-            "id": one.id,
-            "aoi": one.aoi,
-            "datetime": iso(one.datetime),
-            "file": one.provenance.get("file"),
-            "count": one.count,
-            "doubtful_rakes": [rake.to_json() for rake in self.rakes],
-        }
+        return _named(self.observation) | {"doubtful_rakes": [rake.to_json() for rake in self.rakes]}
 
 
 def reviewable(observations: Iterable[Observation]) -> list[Observation]:

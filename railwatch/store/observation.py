@@ -54,11 +54,11 @@ Method = Literal["wagons", "occupancy", "reviewed", "published"]
 METHODS: tuple[str, ...] = get_args(Method)
 
 FORMAT_VERSION = 1
+"""Version of the item fields. A reader refuses items with a higher one."""
 UNNAMED_SENSOR = "unknown"
 """What a scene says that doesn't name its sensor; see `geo.Scene`."""
 IMPORTED_SENSOR = "unnamed image"
 """What a person's count says that names none."""
-"""Version of the item fields. A reader refuses items with a higher one."""
 
 PREFIX = "railwatch:"
 EXTENSIONS = (

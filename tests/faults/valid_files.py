@@ -289,7 +289,7 @@ def _read_distances(path: Path) -> object:
 
 
 def _read_dates(path: Path) -> object:
-    from railwatch.file_table import read_dates
+    from railwatch.pipeline.find_scenes import read_dates
 
     return read_dates(path)
 

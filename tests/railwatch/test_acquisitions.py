@@ -17,7 +17,7 @@ from yards import BrightDetector, Yard
 
 from railwatch.config import RunConfig
 from railwatch.errors import ConfigError
-from railwatch.file_table import read_dates
+from railwatch.pipeline.find_scenes import read_dates
 from railwatch.pipeline.run import RunResult, run
 from railwatch.store.observation import current
 from railwatch.store.store import Store

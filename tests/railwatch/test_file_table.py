@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from aoi.tables import FileTable
 from railwatch.errors import ConfigError
-from railwatch.file_table import FileTable
 
 
 def read(path: Path, text: str, encoding: str = "utf-8") -> FileTable[float]:

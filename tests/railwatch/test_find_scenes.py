@@ -16,8 +16,7 @@ from yards import NORTH, WEST, Yard
 
 from railwatch.config import SceneSettings
 from railwatch.errors import ConfigError
-from railwatch.file_table import Dates, read_dates
-from railwatch.pipeline.find_scenes import Candidate, find_scenes, select
+from railwatch.pipeline.find_scenes import Candidate, Dates, find_scenes, read_dates, select
 from railwatch.pipeline.run import look_for
 from railwatch.store.store import Store
 

@@ -65,6 +65,18 @@ def test_a_corrected_row_takes_the_place_of_the_earlier_one(tmp_path: Path) -> N
     assert len(store.observations(superseded=True)) == 2
 
 
+def test_bounds_and_zones_of_a_row_reach_the_review(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store")
+    machine = observation(0)
+    store.add(machine)
+    zone = AREA.zones[0].id
+    _, result = kept(tmp_path, f"date,count,zone_{zone}\n2023-09-01,14+,4\n")
+    (found,) = result.observations
+    assert (found.review_of, found.count, found.lower_bound) == (machine.id, 14, True)
+    assert found.zones == {zone: {"count": 4.0, "count_low": 3.0, "count_high": 5.0}}
+    assert not import_counts(store, tmp_path / "counts.csv", AREA, reviewer="A. Analyst").new
+
+
 def test_a_day_that_a_machine_counted_is_a_review_of_it(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "store")
     machine = observation(0)

@@ -64,7 +64,7 @@ def test_a_pool_of_processes_makes_what_one_makes(scenes, serial, tmp_path):
 
 
 def _no_dates():
-    from railwatch.file_table import Dates
+    from railwatch.pipeline.find_scenes import Dates
 
     return Dates()
 

@@ -28,8 +28,8 @@ from geo import Scene
 from geo.tiles import TileGrid, tiles
 from railwatch.config import RunConfig
 from railwatch.errors import StoreError
-from railwatch.file_table import read_dates
 from railwatch.history.sources import read_sources
+from railwatch.pipeline.find_scenes import read_dates
 from railwatch.pipeline.run import RunResult, run
 from railwatch.store.areas import choose_settings
 from railwatch.store.observation import Observation

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from railwatch import words
 from railwatch.config import RunConfig
 from railwatch.errors import ReportError
-from railwatch.history.history import Event
+from railwatch.history.history import Event, copernicus
 from railwatch.history.sources import Sources
 from railwatch.pages import write_page
 from railwatch.pages.charts.frame import numbered
@@ -30,7 +30,6 @@ from railwatch.pages.report import words as page_words
 from railwatch.pages.report.chart_svg import legend_of, plots_of
 from railwatch.pages.report.facts import (
     budget_rows,
-    copernicus,
     count_rows,
     imagery,
     limitations,

@@ -15,7 +15,6 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from railwatch import words
-from railwatch.history.history import is_sentinel
 from railwatch.history.record import PLANETSCOPE_OCCUPANCY, method_of
 from railwatch.pages.report import words as page_words
 from railwatch.store.observation import Observation
@@ -88,21 +87,6 @@ def imagery(observations: Sequence[Observation]) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def copernicus(observations: Sequence[Observation]) -> str:
-    """Return the attribution that Copernicus asks for, or an empty text."""
-    years = sorted({one.datetime.year for one in observations if is_sentinel(one.sensor)})
-    if not years:
-        return ""
-    runs: list[list[int]] = []
-    for year in years:
-        if runs and year == runs[-1][-1] + 1:
-            runs[-1].append(year)
-        else:
-            runs.append([year])
-    named = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
-    return f"Contains modified Copernicus Sentinel data {named}."
 
 
 def made_with(observations: Sequence[Observation]) -> list[tuple[str, str]]:
