@@ -84,7 +84,7 @@ def body_colour(rng: np.random.Generator, near: F32 | None = None) -> F32:
 
 def random_paint(rng: np.random.Generator, kind: str, near: F32, lit: float) -> Paint:
     """The design of a rake of vehicles of one kind."""
-    _, low, high, _ = _KINDS[kind]
+    _, low, high, _ = VEHICLES[kind]
     return Paint(
         body_colour(rng, near), rng.uniform(low, high), lit, rng.uniform(0.5, 2.6), int(rng.integers(1 << 30))
     )
@@ -94,7 +94,7 @@ def cutout(rng: np.random.Generator, kind: str, paint: Paint) -> Cutout:
     """A vehicle of a kind and design, with dirt of its own."""
     design = np.random.default_rng(paint.style)
     body = _VehicleDrawing(design, rng, paint)
-    height = _KINDS[kind][0](body)
+    height = VEHICLES[kind][0](body)
     body.dirt()
     # Between the vehicles are couplers over the track: dark, and only partly there.
     end = design.uniform(0.25, 0.6) if kind != "unit" else design.uniform(0.05, 0.3)
@@ -382,7 +382,7 @@ def _engine(body: _VehicleDrawing) -> float:
     return body.design.uniform(3.9, 4.8)
 
 
-_KINDS: dict[str, tuple[Callable[[_VehicleDrawing], float], float, float, float]] = {
+VEHICLES: dict[str, tuple[Callable[[_VehicleDrawing], float], float, float, float]] = {
     "tub": (_tub, 10.0, 17.0, 0.15),
     "heap": (_heap, 10.0, 17.0, 0.14),
     "van": (_van, 12.0, 19.0, 0.12),
@@ -396,4 +396,4 @@ _KINDS: dict[str, tuple[Callable[[_VehicleDrawing], float], float, float, float]
     "engine": (_engine, 11.0, 22.5, 0.0),
     "unit": (_unit, 12.5, 26.5, 0.0),
 }  # how it is drawn, its shortest and greatest length in metres, its share among single vehicles
-WEIGHTS = {kind: weight for kind, (*_, weight) in _KINDS.items() if weight}
+WEIGHTS = {kind: weight for kind, (*_, weight) in VEHICLES.items() if weight}
