@@ -288,11 +288,7 @@ def _of_vectors(path: Path, text: str | None) -> _Shapes:
 
 
 def _mover(crs: Any, path: Path) -> Any:
-    """What brings geometries of a CRS to WGS84; without one, degrees are taken for WGS84's.
-
-    Raises:
-        AreaError: They can't be; or by a guess that is too coarse.
-    """
+    """What brings geometries of a CRS to WGS84; without one, degrees are taken for WGS84's."""
     if crs is None:
         return lambda geometry: geometry
     system = pyproj.CRS.from_user_input(crs)
@@ -323,11 +319,7 @@ def _mover(crs: Any, path: Path) -> Any:
 
 
 def _made(shapes: _Shapes, path: Path, name: str | None) -> dict[str, Any]:
-    """The document of what a file holds.
-
-    Raises:
-        AreaError: It holds no polygon, or nothing that a name can be made of.
-    """
+    """The document of what a file holds."""
     polygons, lines = shapes.polygons, shapes.lines
     if not polygons:
         # An outline that was drawn as a closed line.

@@ -32,49 +32,17 @@ from aoi.references import RefusedFileError, check_references
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
-
 RASTERS = (
-    "GTiff",
-    "VRT",
-    "MBTiles",
-    "JPEG",
-    "PNG",
-    "JP2OpenJPEG",
-    "WEBP",
-    "BMP",
-    "GIF",
-    "HFA",
-    "ENVI",
-    "NITF",
-    "GPKG",
-    "EHdr",
-    "DIMAP",
-    "TIL",
-)
+    "GTiff", "VRT", "MBTiles", "JPEG", "PNG", "JP2OpenJPEG", "WEBP", "BMP", "GIF", "HFA", "ENVI", "NITF",
+    "GPKG", "EHdr", "DIMAP", "TIL",
+)  # fmt: skip
 """Drivers that open a user's image."""
 
 VECTORS = (
-    "ESRI Shapefile",
-    "MapInfo File",
-    "GML",
-    "GPX",
-    "KML",
-    "LIBKML",
-    "GeoJSON",
-    "GeoJSONSeq",
-    "ESRIJSON",
-    "TopoJSON",
-    "JSONFG",
-    "GPKG",
-    "SQLite",
-    "FlatGeobuf",
-    "OpenFileGDB",
-    "OSM",
-    "DXF",
-    "DGN",
-    "CSV",
+    "ESRI Shapefile", "MapInfo File", "GML", "GPX", "KML", "LIBKML", "GeoJSON", "GeoJSONSeq", "ESRIJSON",
+    "TopoJSON", "JSONFG", "GPKG", "SQLite", "FlatGeobuf", "OpenFileGDB", "OSM", "DXF", "DGN", "CSV",
     "OGR_GMT",
-)
+)  # fmt: skip
 """Drivers that open a user's vector file."""
 
 # Every other driver that releases 3.8 to 3.12 of GDAL may have, as a list that GDAL_SKIP takes: it can't be

@@ -6,7 +6,6 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,21 +20,10 @@ _log = logging.getLogger(__name__)
 DEFAULT_STATES = frozenset({"rail", "narrow_gauge"})
 """The `track_state` of lines that carry freight wagons today: sidings and yard tracks are among them."""
 
-OPTIONAL_STATES = frozenset(
-    {
-        "abandoned",
-        "construction",
-        "dismantled",
-        "disused",
-        "light_rail",
-        "preserved",
-        "proposed",
-        "razed",
-        "subway",
-        "tram",
-        "tunnel",
-    }
-)
+OPTIONAL_STATES = frozenset({
+    "abandoned", "construction", "dismantled", "disused", "light_rail", "preserved", "proposed", "razed",
+    "subway", "tram", "tunnel",
+})  # fmt: skip
 """States that are left out unless asked for."""
 
 _LIFE_CYCLE = ("razed", "dismantled", "abandoned", "disused", "construction", "proposed")
@@ -46,19 +34,9 @@ _GAUGE_RANGE_MM = (300, 2200)
 _DAMAGE = re.compile(r"error|invalid|cannot|corrupt|truncated|failed", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Way:
-    """One line of OpenStreetMap.
-
-    Attributes:
-        id: The number of the way; a way in several pieces gives several lines of one id.
-        line: Its course in longitude and latitude.
-        tags: Its tags.
-    """
-
-    id: int
-    line: LineString
-    tags: Mapping[str, str]
+TaggedLine = tuple[str, LineString, Mapping[str, Any]]
+"""A line's stable id (a way in several pieces gives several lines of one id), its course in longitude and
+latitude, and its tags."""
 
 
 def track_state(tags: Mapping[str, Any]) -> str | None:
@@ -122,7 +100,7 @@ def has_osm_driver() -> bool:
     return "OSM" in pyogrio.list_drivers()
 
 
-def read_extract(path: Path, area: BaseGeometry) -> list[Way]:
+def read_extract(path: Path, area: BaseGeometry) -> list[TaggedLine]:
     """The railway lines of an extract (.osm or .osm.pbf) that come near an area.
 
     Args:
@@ -169,8 +147,8 @@ def read_extract(path: Path, area: BaseGeometry) -> list[Way]:
         _log.info("%s: %s", path, message)
     columns = [column for column in frame.columns if column not in ("osm_id", "geometry")]
     return [
-        Way(
-            int(record["osm_id"]),
+        (
+            f"osm-{int(record['osm_id'])}",
             record["geometry"],
             # a missing value is None or NaN, depending on the release of pandas
             {key: record[key] for key in columns if isinstance(record[key], str) and record[key]},
@@ -180,7 +158,7 @@ def read_extract(path: Path, area: BaseGeometry) -> list[Way]:
     ]
 
 
-def read_overpass(document: Mapping[str, Any], path: Path) -> tuple[list[Way], str | None]:
+def read_overpass(document: Mapping[str, Any], path: Path) -> tuple[list[TaggedLine], str | None]:
     """The railway lines in an answer of the Overpass API in JSON.
 
     Both forms are understood: ``out geom;`` with the positions in each way, and ``out body; >; out skel;``
@@ -216,7 +194,7 @@ def read_overpass(document: Mapping[str, Any], path: Path) -> tuple[list[Way], s
             dropped += 1
     if dropped:
         _log.warning("%s: %d elements that can't be read are left out", path, dropped)
-    ways: dict[int, list[Way]] = {}
+    ways: dict[int, list[TaggedLine]] = {}
     railways = missing = 0
     for element in elements:
         tags = element.get("tags")
@@ -229,7 +207,7 @@ def read_overpass(document: Mapping[str, Any], path: Path) -> tuple[list[Way], s
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise AreaError(f"{path}: holds a way that can't be read ({error!r})") from error
         if pieces:
-            ways[number] = [Way(number, piece, dict(tags)) for piece in pieces]
+            ways[number] = [(f"osm-{number}", piece, dict(tags)) for piece in pieces]
         else:
             missing += 1
     if railways and missing == railways:
@@ -240,11 +218,7 @@ def read_overpass(document: Mapping[str, Any], path: Path) -> tuple[list[Way], s
 
 
 def _position(point: Mapping[str, Any]) -> tuple[float, float]:
-    """Longitude and latitude of a point.
-
-    Raises:
-        KeyError, TypeError, ValueError: It has none on the Earth.
-    """
+    """Longitude and latitude of a point."""
     lon, lat = float(point["lon"]), float(point["lat"])
     if not (-180 <= lon <= 180 and -90 <= lat <= 90):
         raise ValueError(f"{lon}, {lat} is no position")

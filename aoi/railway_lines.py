@@ -22,6 +22,7 @@ from aoi.gdal import attribute_rows, list_layers, read_vector, vector_info
 from aoi.osm import (
     DEFAULT_STATES,
     OPTIONAL_STATES,
+    TaggedLine,
     gauge_mm,
     osm_credit,
     read_extract,
@@ -102,18 +103,14 @@ def read_railways(path: Path, boundary: BaseGeometry, *, include: Collection[str
         raise AreaError(
             f"there is no railway state {unknown[0]!r}; {', '.join(sorted(OPTIONAL_STATES))} are known"
         )
-    head = _head(path)
+    head, dated, filtered, is_osm = _head(path), None, True, True
+    is_json = head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
     if b"OSMHeader" in head or b"<osm" in head:
-        ways, dated, filtered, is_osm = _from_ways(read_extract(path, boundary)), None, True, True
-    elif (
-        head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
-        and (answer := _overpass_answer(path)) is not None
-    ):
-        found, dated = read_overpass(answer, path)
-        ways, filtered, is_osm = _from_ways(found), True, True
+        ways = read_extract(path, boundary)
+    elif is_json and (answer := _overpass_answer(path)) is not None:
+        ways, dated = read_overpass(answer, path)
     else:
         ways, filtered, is_osm = _read_vector(path, boundary)
-        dated = None
     wanted = DEFAULT_STATES | set(include)
     lines: list[RailLine] = []
     left_out: Counter[str] = Counter()
@@ -132,13 +129,6 @@ def read_railways(path: Path, boundary: BaseGeometry, *, include: Collection[str
     credit = osm_credit(dated, path.name) if is_osm else {"title": f"Track lines from {path.name}"}
     origin = OSM_ORIGIN if is_osm else f"file:{path.name}"
     return Railways(origin, credit, tuple(lines), dict(sorted(left_out.items())), filtered)
-
-
-_Line = tuple[str, LineString, Mapping[str, Any]]
-
-
-def _from_ways(ways: Collection[Any]) -> list[_Line]:
-    return [(f"osm-{way.id}", way.line, way.tags) for way in ways]
 
 
 def _head(path: Path) -> bytes:
@@ -163,9 +153,9 @@ def _overpass_answer(path: Path) -> Mapping[str, Any] | None:
     return document if isinstance(document, dict) and "elements" in document else None
 
 
-def _read_vector(path: Path, boundary: BaseGeometry) -> tuple[list[_Line], bool, bool]:
+def _read_vector(path: Path, boundary: BaseGeometry) -> tuple[list[TaggedLine], bool, bool]:
     """The lines of any vector file; whether it says which are railways; whether it is OpenStreetMap's."""
-    lines: list[_Line] = []
+    lines: list[TaggedLine] = []
     filtered = is_osm = False
     frames = _frames(path, boundary)
     for layer, frame in frames:

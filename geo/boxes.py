@@ -81,7 +81,8 @@ def boxes_to_map(scene: Scene, boxes: npt.ArrayLike) -> MapBoxes:
     across = np.einsum("nij,nj->ni", back, side * (width_m / 2)[:, None])
     corners = _around(array[:, :2], along, across)
     placed = scene.pixel_to_map(corners).reshape(corners.shape)
-    return MapBoxes(_polygons(placed), length_m, width_m, _half_turn(azimuth))
+    polygons = np.asarray(shapely.polygons(placed), dtype=object).reshape(-1)
+    return MapBoxes(polygons, length_m, width_m, _half_turn(azimuth))
 
 
 def map_to_boxes(scene: Scene, polygons: npt.ArrayLike) -> FloatArray:
@@ -148,13 +149,6 @@ def _around(centre: FloatArray, along: FloatArray, across: FloatArray) -> FloatA
         [centre + along - across, centre + along + across, centre - along + across, centre - along - across],
         1,
     )
-
-
-def _polygons(corners: FloatArray) -> npt.NDArray[np.object_]:
-    if not len(corners):
-        return np.empty(0, dtype=object)
-    made: npt.NDArray[np.object_] = np.asarray(shapely.polygons(corners), dtype=object).reshape(-1)
-    return made
 
 
 def _ground_length(ground: FloatArray, vectors: FloatArray) -> FloatArray:

@@ -12,7 +12,7 @@ import zipfile
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO
@@ -208,29 +208,24 @@ class ZipFileTree:
     """
 
     path: Path
-    _sizes: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
-    _spelt: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
-    @classmethod
-    def open(cls, path: Path) -> ZipFileTree:
-        """List a zip.
+    @cached_property
+    def _members(self) -> dict[str, zipfile.ZipInfo]:
+        # Some programs of Windows write backslashes, which the format doesn't know; GDAL takes them for
+        # slashes.
+        return {one.filename.replace("\\", "/"): one for one in entries(self.path)}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the files, but for hidden ones (such as __MACOSX holds), sorted.
 
         Raises:
             SceneError: It isn't a zip, is cut short, or needs a password.
         """
-        members = entries(path)
-        # Some programs of Windows write backslashes, which the format doesn't know; GDAL takes them for
-        # slashes.
-        spelt = {one.filename.replace("\\", "/"): one.filename for one in members}
-        return cls(path, {one.filename.replace("\\", "/"): one.file_size for one in members}, spelt)
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """Names of the files, but for hidden ones (such as __MACOSX holds)."""
         return tuple(
             sorted(
                 name
-                for name in self._sizes
+                for name in self._members
                 if not name.startswith("__MACOSX/")
                 and not any(is_unfinished(part) for part in name.split("/"))
             )
@@ -238,15 +233,18 @@ class ZipFileTree:
 
     def has(self, name: str) -> bool:
         """Whether the zip holds the file."""
-        return name in self._sizes
+        return name in self._members
 
     def read(self, name: str) -> bytes:
         """The content of a small file; see `FolderFileTree.read`."""
-        if self._sizes.get(name, 0) > LARGEST_TEXT:
-            raise SceneError(f"{self.path}: {name} is too large for metadata")
         try:
+            member = self._members[name]
+            if member.file_size > LARGEST_TEXT:
+                raise SceneError(f"{self.path}: {name} is too large for metadata")
             with zipfile.ZipFile(self.path) as archive:
-                return archive.read(self._spelt.get(name, name))
+                return archive.read(member.filename)
+        except SceneError:
+            raise
         except (zipfile.BadZipFile, OSError, KeyError, NotImplementedError, EOFError) as error:
             raise SceneError(f"{self.path}: {name} can't be read: the zip is damaged or cut short") from error
         except Exception as error:  # zlib.error and its like, which zipfile lets through

@@ -150,11 +150,7 @@ def _opened_scene(path: Path, options: OpenOptions) -> Scene:
 
 
 def _inside(path: Path) -> Path:
-    """The one image in a zip for the zip itself; any other path as it is.
-
-    Raises:
-        SceneError: The zip can't be read, or holds none or several.
-    """
+    """The one image in a zip for the zip itself; any other path as it is."""
     if path.suffix.lower() != ".zip" or not path.is_file() or parse_product_name(path.name) is not None:
         return path
     found = images_in_zip(path, ZIPPED_SUFFIXES)
@@ -207,11 +203,7 @@ def _hole(
 
 
 def _sample(path: Path, image: DatasetReader, band: int) -> npt.NDArray[Any]:
-    """Numbers from all over a band: a pattern of patches, or all of a small one.
-
-    Raises:
-        SceneError: They can't be read.
-    """
+    """Numbers from all over a band: a pattern of patches, or all of a small one."""
     columns, rows = (
         range(0, size, max(_PATCH_PX, math.ceil(size / _PATCHES))) for size in (image.width, image.height)
     )

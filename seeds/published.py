@@ -31,15 +31,8 @@ PRECISIONS = ("day", "month", "period", "unknown")
 COVERS = ("facility", "zone", "one_train", "subset", "passing")
 UNITS = ("cars", "trains", "containers")
 STATEMENTS = (
-    "exact",
-    "approximate",
-    "interval",
-    "at_least",
-    "at_most",
-    "ceiling",
-    "length_only",
-    "qualitative",
-)
+    "exact", "approximate", "interval", "at_least", "at_most", "ceiling", "length_only", "qualitative",
+)  # fmt: skip
 _VALUES = ("exact", "approximate")
 _UPPER_BOUNDS = ("at_most", "ceiling")
 

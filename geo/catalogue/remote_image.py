@@ -154,11 +154,7 @@ class Fetcher:
 
 
 def _is_jpeg2000(source: RangeFile, url: str) -> bool:
-    """Whether a file is JPEG 2000, and not a TIFF.
-
-    Raises:
-        NetworkError: It is neither.
-    """
+    """Whether a file is JPEG 2000, and not a TIFF."""
     start = source.read(12) or b""
     source.seek(0)
     if start.startswith(_JP2):

@@ -94,8 +94,8 @@ def assess(
     """
     view = prepared_inputs(bands, reflectance, scl, inside, ring, background, spread, rules)
     around = view.ring.where
-    clouds = find_clouds(view)
-    snow, cloud = _snow(view, clouds.mask)
+    cloud, haze = find_clouds(view)
+    snow, cloud = _snow(view, cloud)
     near_cloud = grown(cloud, round(rules.buffer_m / PIXEL_M))
     shadow = find_shadows(view, near_cloud | snow)
     usable = view.seen & ~near_cloud & ~shadow & ~snow
@@ -109,7 +109,7 @@ def assess(
         snow_fraction=_share(snow, judged),
         ring_cloud_fraction=_share(cloud, around),
         reason=None,
-        haze=clouds.haze,
+        haze=haze,
         contrast=contrast_left(view),
     )
     hidden = _share(cloud | shadow | snow, around)

@@ -13,8 +13,6 @@ once, is what shadow is known by; without an edge in sight only darkness beyond 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,36 +50,23 @@ _GROW = 0.6
 _SAME = (0.012, 0.02)
 
 
-@dataclass(frozen=True)
-class Clouds:
-    """Where cloud lies.
-
-    Attributes:
-        mask: (H, W).
-        haze: rise of B02 over the clearest fifth of the ring, 0 and more; without a background what
-            B02 - 0.5 B04 has above that of clear ground.
-    """
-
-    mask: Mask
-    haze: float
-
-
 def blue_excess(reflectance: NDArray[np.float32]) -> Plane:
     """B02 - 0.5 B04 of (4, H, W) planes."""
     return np.asarray(reflectance[BLUE] - np.float32(0.5) * reflectance[RED])
 
 
-def find_clouds(view: ClearSkyInputs) -> Clouds:
+def find_clouds(view: ClearSkyInputs) -> tuple[Mask, float]:
     """Where cloud lies, by the pixels and, where there is one, the scene classification.
 
     Args:
         view: the date.
 
     Returns:
-        Cloud without any buffer, and the haze over all.
+        (H, W) cloud without any buffer; and the haze, 0 and more: rise of B02 over the clearest fifth of the
+        ring, or without a background what B02 - 0.5 B04 has above that of clear ground.
     """
     if not view.ring.where.any():
-        return Clouds(np.zeros(view.seen.shape, bool), 0.0)
+        return np.zeros(view.seen.shape, bool), 0.0
     if view.past is None:
         in_ring, own, haze = _alone(view)
         piece = pixels(view.rules.cloud_piece_alone_m2)
@@ -93,7 +78,7 @@ def find_clouds(view: ClearSkyInputs) -> Clouds:
     mask = view.over_area(touching(around & (in_ring > _GROW), strong), own, weak=_GROW, strong=1.0)
     if view.scl is not None:
         mask = mask | _clouds_by_classification(view, view.scl, piece)
-    return Clouds(mask, haze)
+    return mask, haze
 
 
 def _against(view: ClearSkyInputs, past: NDArray[np.float32]) -> tuple[Plane, Plane, float]:

@@ -209,7 +209,7 @@ def _fill(sheet: Worksheet, table: pd.DataFrame) -> None:
 
 def _spreadsheet_value(value: Any, *, day: bool) -> Any:
     """A value as a spreadsheet has it: times in UTC without a zone, which XLSX doesn't know."""
-    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
+    if pd.isna(value):
         return None
     if day:
         return pd.Timestamp(str(value)).to_pydatetime().date()

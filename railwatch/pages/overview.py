@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import html
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import jinja2
+from markupsafe import Markup
 
 from aoi.files import write_text
 from railwatch.errors import StoreError
@@ -179,81 +184,30 @@ def write_overview(yards: Sequence[YardSummary], path: Path) -> Path:
 
 def _overview_html(yards: Sequence[YardSummary], folder: Path, made: datetime) -> str:
     """Return the page as HTML; its links lead from the folder in which it will lie."""
-    rows = "\n".join(_row(one, folder) for one in yards)
-    notable = sum(
-        one.foremost is not None and RANK[one.foremost.verdict] >= RANK["elevated"] for one in yards
+
+    def link(page: Path) -> str:
+        return quote(Path(os.path.relpath(page.resolve(), folder.resolve())).as_posix())
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
     )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Rail yards: {len(yards)} places</title>
-<style>
-body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem;
-  color: #1c1c1c; background: #fff; }}
-table {{ border-collapse: collapse; width: 100%; }}
-th, td {{ text-align: left; padding: .45rem .6rem; border-bottom: 1px solid #ddd; vertical-align: middle; }}
-th {{ font-weight: 600; }}
-td.number {{ text-align: right; font-variant-numeric: tabular-nums; }}
-.word {{ color: #fff; border-radius: .2rem; padding: .1rem .45rem; white-space: nowrap; }}
-.quiet {{ color: #666; }}
-svg {{ display: block; }}
-@media (prefers-color-scheme: dark) {{ body {{ background: #161616; color: #eee; }}
-  th, td {{ border-color: #444; }} a {{ color: #9cc3ff; }} .quiet {{ color: #aaa; }} }}
-</style>
-</head>
-<body>
-<h1>Rail yards</h1>
-<p>{len(yards)} places, {notable} of them above what is typical. Made {html.escape(iso(made))}.</p>
-<table>
-<thead><tr><th>Place</th><th>Verdict</th><th>Date</th><th>Freight cars (90% interval)</th><th>History</th>
-<th>Observations</th></tr></thead>
-<tbody>
-{rows}
-</tbody>
-</table>
-</body>
-</html>
-"""
-
-
-def _row(one: YardSummary, folder: Path) -> str:
-    verdict = one.foremost or one.latest
-    title = html.escape(one.title)
-    if one.report is not None:
-        title = f'<a href="{html.escape(_link(one.report, folder))}">{title}</a>'
-    word, day, cars, said = "no observation", "", "", ""
-    if verdict is not None:
-        word, day = verdict.verdict, f"{verdict.datetime:%Y-%m-%d}"
-        said = html.escape(verdict.sentence)
-        record = verdict.record
-        if verdict.count is not None:
-            low, high = record.low, record.high
-            between = "" if low is None or high is None else f" ({low:.0f} to {high:.0f})"
-            cars = f"{verdict.count:.0f}{between}"
-    colour = _COLOURS.get(word, "#777777")
-    return (
-        f'<tr id="{html.escape(slug(one.area))}"><td>{title}<br>'
-        f'<span class="quiet">{html.escape(one.store)}</span></td>'
-        f'<td><span class="word" style="background:{colour}" title="{said}">{word}</span></td>'
-        f'<td>{day}</td><td class="number">{cars}</td><td>{_sparkline(one)}</td>'
-        f'<td class="number">{one.observations:,}</td></tr>'
+    text = resources.files("railwatch.pages").joinpath("overview.html").read_text("utf-8")
+    return environment.from_string(text).render(
+        yards=yards,
+        notable=sum(one.rank[0] >= RANK["elevated"] for one in yards),
+        made=iso(made),
+        colours=_COLOURS,
+        slug=slug,
+        link=link,
+        sparkline=_sparkline,
     )
 
 
-def _link(page: Path, folder: Path) -> str:
-    import os
-    from urllib.parse import quote
-
-    return quote(Path(os.path.relpath(page.resolve(), folder.resolve())).as_posix())
-
-
-def _sparkline(one: YardSummary) -> str:
+def _sparkline(one: YardSummary) -> Markup:
     """The latest counts over time with their intervals, as inline SVG."""
     shown = one.counts[-_SHOWN:]
     if not shown:
-        return '<span class="quiet">no count</span>'
+        return Markup('<span class="quiet">no count</span>')
     first, last = shown[0][0], shown[-1][0]
     span = max((last - first).total_seconds(), 1.0)
     top = max(max(high for *_, high in shown), 1.0)
@@ -271,7 +225,7 @@ def _sparkline(one: YardSummary) -> str:
         f"{len(shown)} counts from {first:%Y-%m-%d} to {last:%Y-%m-%d}, the highest upper end {top:.0f}, "
         f"the last {count:.0f}"
     )
-    return (
+    return Markup(
         f'<svg width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label="{label}"><title>{label}</title>'
         f'<path d="{bars}" stroke="#9bb0c4" stroke-width="1.2" fill="none"/>'
         f'<path d="M{line}" stroke="#2b5d8a" stroke-width="1.4" fill="none"/>'

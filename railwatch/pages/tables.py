@@ -70,104 +70,41 @@ if TYPE_CHECKING:
 EPSG_4326 = "EPSG:4326"
 
 _PROVENANCE = (
-    "file",
-    "sha256",
-    "gsd_m",
-    "model",
-    "model_version",
-    "model_checksum",
-    "settings",
-    "area",
+    "file", "sha256", "gsd_m", "model", "model_version", "model_checksum", "settings", "area",
     "code_version",
-)
+)  # fmt: skip
 COUNTS_BY_TYPE = tuple(f"count_{name}" for name in TYPE_NAMES)
 _OBSERVED = (
-    "id",
-    "aoi",
-    "scene",
-    "datetime",
-    "sensor",
-    "method",
-    "count",
-    "count_low",
-    "count_high",
-    *COUNTS_BY_TYPE,
-    "occupied_length_m",
-    "occupied_length_low_m",
-    "occupied_length_high_m",
-    *FILTERED,
-    "clear_fraction",
-    "hidden_fraction",
-    "abstained",
-    "lower_bound",
-    "reason",
-    "warnings",
-    "review_of",
-)
+    "id", "aoi", "scene", "datetime", "sensor", "method", "count", "count_low", "count_high",
+    *COUNTS_BY_TYPE, "occupied_length_m", "occupied_length_low_m", "occupied_length_high_m", *FILTERED,
+    "clear_fraction", "hidden_fraction", "abstained", "lower_bound", "reason", "warnings", "review_of",
+)  # fmt: skip
 _FIGURES = (
-    "history_max",
-    "history_n",
-    "probability_record",
-    "probability_exceedance",
-    "q_exceedance",
-    "expected_low",
-    "expected_high",
-)
+    "history_max", "history_n", "probability_record", "probability_exceedance", "q_exceedance",
+    "expected_low", "expected_high",
+)  # fmt: skip
 COUNT_COLUMNS = (
-    *_OBSERVED,
-    *_PROVENANCE,
-    "date",
-    "title",
-    "kind",
-    "until",
-    "source",
-    "url",
-    "verdict",
-    "confirmed",
-    "rule",
-    *_FIGURES,
-    "lon",
-    "lat",
-)
+    *_OBSERVED, *_PROVENANCE, "date", "title", "kind", "until", "source", "url", "verdict", "confirmed",
+    "rule", *_FIGURES, "lon", "lat",
+)  # fmt: skip
 """The columns of counts, in order; those of zones and tracks follow."""
 
 _WHOLE = ("count", "count_low", "count_high", *COUNTS_BY_TYPE, "history_max", "history_n")
 _NUMBERS = (
-    *_OBSERVED[_OBSERVED.index("count") : _OBSERVED.index("abstained")],
-    *_FIGURES,
-    "gsd_m",
-    "lon",
-    "lat",
-)
+    *_OBSERVED[_OBSERVED.index("count"):_OBSERVED.index("abstained")], *_FIGURES, "gsd_m", "lon", "lat",
+)  # fmt: skip
 _FLAGS = ("abstained", "lower_bound", "confirmed")
 _TIMES = ("datetime", "until")
 
 _PIXEL_BOX = ("pixel_cx", "pixel_cy", "pixel_length", "pixel_width", "pixel_angle_deg")
 _BOX_COLUMNS = (
-    "category",
-    "car_type",
-    "score",
-    "length_m",
-    "width_m",
-    "azimuth_deg",
-    "track",
-    "counted",
-    "image",
+    "category", "car_type", "score", "length_m", "width_m", "azimuth_deg", "track", "counted", "image",
     "gsd_m",
-)
+)  # fmt: skip
 DETECTION_COLUMNS = (
-    "observation",
-    "aoi",
-    "datetime",
-    *_BOX_COLUMNS,
-    *_PIXEL_BOX,
-    "date",
-    "type",
-    "zone",
-    "verdict",
-    "lon",
-    "lat",
-)
+    "observation", "aoi", "datetime", *_BOX_COLUMNS, *_PIXEL_BOX, "date", "type", "zone", "verdict",
+    "lon", "lat",
+)  # fmt: skip
 _TYPES = {"freight": "freight car", "locomotive": "locomotive", "coach": "passenger coach"}
 _TEXTS = ("observation", "aoi", "category", "car_type", "track", "image", "date", "type", "zone", "verdict")
 
@@ -311,7 +248,7 @@ def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, decim
 
 def cell(value: Any, decimal: str = ".") -> str:
     """Return a value as the text of a cell."""
-    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
+    if pd.isna(value):
         return ""
     if isinstance(value, bool | np.bool_):
         return str(bool(value))

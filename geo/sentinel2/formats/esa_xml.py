@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from defusedxml.common import DefusedXmlException
 from geo.errors import SceneError
 from geo.sentinel2.formats.product_names import (
     Datatake,
+    ProductMetadata,
     ProductName,
     baseline_in,
     parse_datatake,
@@ -94,33 +95,6 @@ BAND_NAMES = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B0
 LARGEST_OFFSET = 0.2
 """No publisher has shifted reflectances by more than this; an offset beyond it is an error in the XML."""
 _QUANTIFICATIONS = (1_000.0, 65_535.0)
-
-
-@dataclass(frozen=True)
-class ProductMetadata:
-    """What MTD_MSIL1C.xml or MTD_MSIL2A.xml says.
-
-    Attributes:
-        level: "L1C" or "L2A".
-        platform: "Sentinel-2A" and so on.
-        start: UTC start of the datatake.
-        relative_orbit: 1 to 143, or None.
-        baseline: Such as "05.09", or None.
-        name: The product's, or "".
-        generated: UTC, or None.
-        quantification: What reflectance 1 is written as.
-        offsets: Numbers to be added by band name before the division; empty if the XML lists none.
-    """
-
-    level: str
-    platform: str
-    start: dt.datetime
-    relative_orbit: int | None
-    baseline: str | None
-    name: str
-    generated: dt.datetime | None
-    quantification: float
-    offsets: Mapping[str, float]
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from geo.sentinel2.formats.product_names import (
     DECLARATION,
     SHIFT,
     TEN_METRE_BANDS,
+    ProductMetadata,
     compact_time,
     platform_of,
     tile_in,
@@ -38,7 +39,6 @@ from geo.sentinel2.formats.recognise import (
     ENGINE_INDEX,
     TEN_METRES,
     ExportImage,
-    ProductTags,
     band_name,
     described,
     last_band,
@@ -77,7 +77,7 @@ class _ExportSource:
     """What the names of the bands tell of the time."""
 
     @property
-    def tags(self) -> ProductTags | None:
+    def tags(self) -> ProductMetadata | None:
         """What the file's metadata say of ESA's product that it is a clip of."""
         return product_tags(self.images["B04"][0].header.tags) if "B04" in self.images else None
 
@@ -194,11 +194,7 @@ def _declared_acquisition(
 def _undeclared_sources(
     images: Sequence[ExportImage], declaration: Declaration | None, path: Path
 ) -> Iterator[_ExportSource]:
-    """Bands of one image with several, or of several with one each, as they are named; one source a date.
-
-    Raises:
-        SceneError: They aren't.
-    """
+    """Bands of one image with several, or of several with one each, as they are named; one source a date."""
     declared = declaration.folder if declaration is not None else Declared()
     by = declaration.path if declaration is not None else None
     found: dict[str, tuple[ExportImage, int]] = {}
@@ -240,11 +236,7 @@ def _undeclared_sources(
 
 
 def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[Path, ...]) -> Product:
-    """Put a product together.
-
-    Raises:
-        SceneError: Bands are missing, or it isn't known what their numbers mean or when they were taken.
-    """
+    """Put a product together."""
     missing = [band for band in TEN_METRE_BANDS if band not in source.images]
     ten = [source.images[band] for band in TEN_METRE_BANDS if band in source.images]
     if any(image.eight_bits for image, _ in ten):
@@ -283,7 +275,7 @@ def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[P
     classes = source.images.get(CLASSES)
     declared, tags = source.declared, source.tags
     baseline = declared.baseline or (tags.baseline if tags else None)
-    tile = tile_in(reference.stem) or tile_in(source.moment) or (tags.tile if tags else None)
+    tile = tile_in(reference.stem) or tile_in(source.moment) or (tile_in(tags.name) if tags else None)
     names = f"{reference.name} {path.name}"
     return build_product(
         reference.header,
@@ -304,7 +296,7 @@ def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[P
         files=files,
         about={
             "declaration": str(source.declared_by) if source.declared_by is not None else None,
-            "product": tags.product if tags else None,
+            "product": tags.name if tags else None,
             "scale": {name: band.scale for name, band in bands.items()},
             "reflectance_offset": {name: band.offset for name, band in bands.items()},
             "band_numbers": {name: [Path(band.path).name, band.index] for name, band in bands.items()},
@@ -316,11 +308,7 @@ def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[P
 def _scaled(
     path: Path, reference: ExportImage, source: _ExportSource, bare: Mapping[str, Band]
 ) -> tuple[dict[str, Band], list[str]]:
-    """What the numbers mean: by declaration, by the file itself, or by a habit that can be recognised.
-
-    Raises:
-        SceneError: None of them tells.
-    """
+    """What the numbers mean: by declaration, by the file itself, or by a habit that can be recognised."""
     declared = source.declared
     floating = reference.header.dtypes[0].startswith("float")
     nodata = declared.nodata if declared.nodata is not None else reference.header.nodata
@@ -341,7 +329,7 @@ def _scaled(
     tags = source.tags
     if tags is not None and not floating:
         found = floors({name: bare[name] for name in TEN_METRE_BANDS})
-        offset, why = tags.offset, f"by baseline {tags.baseline}, as the file's metadata say"
+        offset, why = tags.offsets["B04"], f"by baseline {tags.baseline}, as the file's metadata say"
         if offset and found.removed:
             offset, why = 0.0, f"since 1000 was taken off: {found.say()}"
         return with_scale(1.0 / tags.quantification, offset / tags.quantification), [
@@ -394,11 +382,7 @@ def _by_earth_engine(reference: ExportImage, source: _ExportSource) -> bool:
 
 
 def _check_reflectance(path: Path, band: Band, source: _ExportSource) -> None:
-    """Hold a declared scale against the pixels: a wrong one is worse than a refusal.
-
-    Raises:
-        SceneError: The numbers aren't reflectances then.
-    """
+    """Hold a declared scale against the pixels: a wrong one is worse than a refusal."""
     numbers = sample(band)
     seen = numbers[np.isfinite(numbers) & ~np.isin(numbers, band.nothing)]
     if not seen.size:
@@ -418,7 +402,7 @@ def _when(tree: FileTree, path: Path, image: ExportImage, source: _ExportSource)
     if declared.datetime is not None:
         return declared.datetime.replace(microsecond=0), "day" if declared.day_only else "tile"
     if clip is not None and not source.moment:
-        return clip.datetime.replace(microsecond=0), "datatake"
+        return clip.start.replace(microsecond=0), "datatake"
     texts = [image.stem, parent(image.name).rpartition("/")[2] or tree.path.stem]
     if source.moment:
         texts = [source.moment]

@@ -200,7 +200,7 @@ def _opened_exports(tree: FileTree, names: Sequence[str]) -> Opened:
 
 def _scan_zip(path: Path, cache: MetadataCache) -> Opened:
     def scan(tree: FileTree) -> Opened:
-        inside = _scan(ZipFileTree.open(path), MetadataCache())
+        inside = _scan(ZipFileTree(path), MetadataCache())
         return Opened(inside.products, inside.refusals)
 
     folder = FolderFileTree(path.parent)

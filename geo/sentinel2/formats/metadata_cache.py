@@ -239,11 +239,7 @@ def _to_json(product: Product, top: str) -> dict[str, Any]:
 
 
 def _from_json(values: Mapping[str, Any], top: str) -> Product:
-    """A product from plain JSON values.
-
-    Raises:
-        KeyError, TypeError, ValueError: They aren't a product's.
-    """
+    """A product from plain JSON values."""
     from geo.sentinel2.formats.product import Product  # most folders hold none
 
     def whole(path: str) -> str:

@@ -76,11 +76,7 @@ def open_strip(tree: FileTree, scenes: Sequence[SceneFiles]) -> tuple[list[Produ
 
 
 def _opened(tree: FileTree, scene: SceneFiles, path: Path, files: tuple[Path, ...]) -> Product:
-    """Put a scene's product together.
-
-    Raises:
-        SceneError: It can't be used.
-    """
+    """Put a scene's product together."""
     if scene.composite:
         raise SceneError(
             f"{path}: is a composite, which tells neither its time of day nor what its numbers mean; order "
@@ -150,11 +146,7 @@ def _opened(tree: FileTree, scene: SceneFiles, path: Path, files: tuple[Path, ..
 
 
 def _indexes(found: Header, path: Path) -> Mapping[str, int]:
-    """The bands' numbers in the file: by their names, else by how many there are.
-
-    Raises:
-        SceneError: There is no near infrared, or nobody knows which is which.
-    """
+    """The bands' numbers in the file: by their names, else by how many there are."""
     named = described(found.descriptions)
     if all(len(named.get(band, ())) == 1 for band in TEN_METRE_BANDS):
         return {band: named[band][0] for band in TEN_METRE_BANDS}
@@ -237,11 +229,7 @@ def _from_json(tree: FileTree, name: str) -> _SceneMetadata | None:
 def _coefficients(
     tree: FileTree, scene: SceneFiles, indexes: Mapping[str, int], path: Path
 ) -> dict[str, float]:
-    """What radiances are multiplied by to become reflectance at the top of the atmosphere.
-
-    Raises:
-        SceneError: Nothing tells it.
-    """
+    """What radiances are multiplied by to become reflectance at the top of the atmosphere."""
     for file in scene.files:
         if file.ending != "xml" or "metadata" not in file.words:
             continue

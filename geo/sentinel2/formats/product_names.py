@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -110,6 +110,33 @@ class Datatake:
     baseline: str
 
 
+@dataclass(frozen=True)
+class ProductMetadata:
+    """What a product's metadata say of all its bands: its XML, or the tags of a clip of it.
+
+    Attributes:
+        level: "L1C" or "L2A".
+        platform: "Sentinel-2A" and so on.
+        start: UTC start of the datatake.
+        relative_orbit: 1 to 143, or None.
+        baseline: Such as "05.09", or None.
+        name: The product's, or "".
+        generated: UTC, or None.
+        quantification: What reflectance 1 is written as.
+        offsets: Numbers to be added by band name before the division; empty if none are listed.
+    """
+
+    level: str
+    platform: str
+    start: dt.datetime
+    relative_orbit: int | None
+    baseline: str | None
+    name: str
+    generated: dt.datetime | None
+    quantification: float
+    offsets: Mapping[str, float]
+
+
 def parse_datatake(text: str) -> Datatake | None:
     """The first datatake identifier in a text: GS2A_20231005T021001_043273_N05.09."""
     match = _DATATAKE.search(text)
@@ -192,6 +219,11 @@ def is_modern(baseline: str) -> bool:
     """
     major, _, _ = baseline.partition(".")
     return major.isdigit() and int(major) >= 4
+
+
+def offset_by_baseline(baseline: str) -> float:
+    """What is to be added to ESA's numbers of a processing baseline: 0 or -1000."""
+    return -SHIFT if is_modern(baseline) else 0.0
 
 
 def safe_roots(names: Sequence[str]) -> dict[str, str | None]:

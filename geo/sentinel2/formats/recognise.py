@@ -9,7 +9,6 @@ processing baseline, by which it goes.
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import math
 import re
@@ -26,11 +25,11 @@ from geo.filename_metadata import date_in_name, sensor_name
 from geo.ground_metric import apply_affine
 from geo.sentinel2.formats.product_names import (
     CLASSES,
-    SHIFT,
     SWIR_BAND,
     TEN_METRE_BANDS,
-    is_modern,
+    ProductMetadata,
     iso_time,
+    offset_by_baseline,
     parse_datatake,
     parse_product_name,
     platform_of,
@@ -132,37 +131,7 @@ _QUANTIFICATION = ("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE", "
 _LEVELS = {"Level-1C": "L1C", "Level-2A": "L2A", "Level-2Ap": "L2A"}
 
 
-@dataclass(frozen=True)
-class ProductTags:
-    """What the tags of a clip say of the product that it was made from.
-
-    Attributes:
-        product: Its name.
-        level: "L1C" or "L2A".
-        platform: "Sentinel-2A" and so on.
-        datetime: UTC start of the datatake.
-        relative_orbit: 1 to 143, or None.
-        baseline: Such as "05.09".
-        quantification: What numbers are divided by.
-        tile: MGRS, or None.
-    """
-
-    product: str
-    level: str
-    platform: str
-    datetime: dt.datetime
-    relative_orbit: int | None
-    baseline: str
-    quantification: float
-    tile: str | None
-
-    @property
-    def offset(self) -> float:
-        """What is to be added to a number: -1000 from baseline 04.00 on."""
-        return -SHIFT if is_modern(self.baseline) else 0.0
-
-
-def product_tags(tags: Mapping[str, str]) -> ProductTags | None:
+def product_tags(tags: Mapping[str, str]) -> ProductMetadata | None:
     """Understand the tags of an image; None if they aren't those of one product, all of it told.
 
     Example:
@@ -182,15 +151,16 @@ def product_tags(tags: Mapping[str, str]) -> ProductTags | None:
         return None
     if level is None or baseline is None or not 1_000 <= quantification <= 100_000:
         return None
-    return ProductTags(
-        product=product,
+    return ProductMetadata(
+        name=product,
         level=level,
         platform=platform_of(tags.get("DATATAKE_1_SPACECRAFT_NAME", "")),
-        datetime=start,
+        start=start,
         relative_orbit=orbit if 1 <= orbit <= 143 else None,
         baseline=baseline,
         quantification=quantification,
-        tile=named.tile if named else None,
+        generated=None,
+        offsets=dict.fromkeys(TEN_METRE_BANDS, offset_by_baseline(baseline)),
     )
 
 

@@ -11,17 +11,18 @@ from typing import Any
 
 from geo.errors import Refusal, SceneError
 from geo.file_tree import FileTree, ZipFileTree, below, joined, parent
-from geo.sentinel2.formats.esa_xml import ProductMetadata, TileMetadata, product_metadata, tile_metadata
+from geo.sentinel2.formats.esa_xml import TileMetadata, product_metadata, tile_metadata
 from geo.sentinel2.formats.product import EIGHT_BITS, QUANTIFICATION, Product, build_product, lacking
 from geo.sentinel2.formats.product_names import (
     AWS_INFO,
     AWS_TILE,
     CLASSES,
-    SHIFT,
     SWIR_BAND,
     TEN_METRE_BANDS,
+    ProductMetadata,
     aws_roots,
     is_modern,
+    offset_by_baseline,
     parse_product_name,
     platform_of,
     safe_roots,
@@ -162,7 +163,7 @@ def aws_metadata(tree: FileTree, root: str) -> tuple[ProductMetadata, str, tuple
             f"{where}: the processing baseline is needed to understand its numbers, but its names say {said}"
         )
     baseline = baselines.pop()
-    offset = -SHIFT if is_modern(baseline) else 0.0
+    offset = offset_by_baseline(baseline)
     metadata = ProductMetadata(
         level=tile.level,
         platform=parsed.platform if parsed.platform != "Sentinel-2" else platform_of(tile.tile_id[:3]),
@@ -197,11 +198,7 @@ def _assembled(
     notes: Sequence[str] = (),
     **known: Any,
 ) -> Product:
-    """Put a product together; `known` are the fields of it that its files' names tell.
-
-    Raises:
-        SceneError: Bands are missing, or their numbers can't be understood.
-    """
+    """Put a product together; `known` are the fields of it that its files' names tell."""
     missing = [name for name in TEN_METRE_BANDS if name not in images]
     if missing:
         raise SceneError(f"{path}: {lacking(missing)} ({_understood(metadata)})")
@@ -247,11 +244,7 @@ def _assembled(
 def _offsets(
     metadata: ProductMetadata, paths: Mapping[str, str], path: Path
 ) -> tuple[dict[str, float], list[str]]:
-    """Numbers to add by band, and what was decided.
-
-    Raises:
-        SceneError: The XML tells for some bands only, or leaves out what its baseline needs.
-    """
+    """Numbers to add by band, and what was decided."""
     wanted = [name for name in (*TEN_METRE_BANDS, SWIR_BAND) if name in paths]
     if metadata.offsets:
         untold = [name for name in wanted if name not in metadata.offsets]

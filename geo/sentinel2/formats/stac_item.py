@@ -24,10 +24,10 @@ from geo.sentinel2.formats.esa_xml import LARGEST_OFFSET
 from geo.sentinel2.formats.product import QUANTIFICATION, Clock, Product, build_product, lacking
 from geo.sentinel2.formats.product_names import (
     CLASSES,
-    SHIFT,
     SWIR_BAND,
     TEN_METRE_BANDS,
     is_modern,
+    offset_by_baseline,
     parse_datatake,
     parse_product_name,
     platform_of,
@@ -175,9 +175,7 @@ class ItemMetadata:
 
     def ruled(self) -> float | None:
         """The offset in ESA's own files by the processing baseline, in numbers; None without one."""
-        if self.baseline is None:
-            return None
-        return -SHIFT if is_modern(self.baseline) else 0.0
+        return None if self.baseline is None else offset_by_baseline(self.baseline)
 
 
 def item_metadata(item: Mapping[str, Any]) -> ItemMetadata:
@@ -314,11 +312,7 @@ def _opened(
     images: Mapping[str, str],
     files: tuple[Path, ...],
 ) -> Product:
-    """Put a product together.
-
-    Raises:
-        SceneError: Files are missing, or their numbers can't be understood.
-    """
+    """Put a product together."""
     here = {
         originals: {band: asset for band, asset in assets.items() if asset.key in images}
         for originals, assets in ((False, metadata.assets), (True, metadata.originals))
@@ -384,11 +378,7 @@ def _opened(
 def _offset(
     metadata: ItemMetadata, bands: Mapping[str, Band], classes: Band | None, originals: bool
 ) -> tuple[float, list[str]]:
-    """The number to be added to the numbers, and why.
-
-    Raises:
-        SceneError: It can't be told.
-    """
+    """The number to be added to the numbers, and why."""
     declared, ruled = metadata.declared(originals=originals), metadata.ruled()
     if metadata.decided is not None and declared is not None:
         return declared, [metadata.decided]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.patches import Patch, Rectangle
 
 from railwatch.pages.charts.frame import Page
 from railwatch.pages.charts.style import BLACK, BLUE, GREY, LIGHT, PAGE, SMALL_PT, PageStyle, drawing
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from railwatch.history.history import History
@@ -57,43 +58,9 @@ def draw_calendar(history: History, style: PageStyle = PAGE) -> Figure:
         axes.set_ylim(len(years), 0.0)
         for row, year in enumerate(years):
             for column in range(12):
-                number, blind = seen[year, column + 1], silent[year, column + 1]
-                inside = (first.year, first.month) <= (year, column + 1) <= (last.year, last.month)
-                if not inside:
-                    continue
-                colour = shades(0.15 + 0.85 * number / most) if number else "white"
-                axes.add_patch(
-                    Rectangle(
-                        (column + 0.03, row + 0.05),
-                        0.94,
-                        0.9,
-                        facecolor=colour,
-                        edgecolor=LIGHT,
-                        linewidth=0.5,
-                        hatch=None if number else "////",
-                    )
-                )
-                dark = number / most > 0.45
-                if number:
-                    axes.text(
-                        column + 0.5,
-                        row + 0.5,
-                        str(number),
-                        ha="center",
-                        va="center",
-                        fontsize=SMALL_PT + 0.4,
-                        color="white" if dark else BLACK,
-                    )
-                if blind:
-                    axes.text(
-                        column + 0.9,
-                        row + 0.88,
-                        f"{blind}\u00d7",
-                        ha="right",
-                        va="bottom",
-                        fontsize=SMALL_PT - 1.4,
-                        color="white" if dark else BLACK,
-                    )
+                if (first.year, first.month) <= (year, column + 1) <= (last.year, last.month):
+                    number, blind = seen[year, column + 1], silent[year, column + 1]
+                    _draw_month(axes, column, row, number, blind, shades, most)
         axes.set_xticks([column + 0.5 for column in range(12)])
         axes.set_xticklabels(_MONTHS)
         axes.xaxis.tick_top()
@@ -113,6 +80,23 @@ def draw_calendar(history: History, style: PageStyle = PAGE) -> Figure:
             )
         page.legend(handles, 3)
         return page.figure
+
+
+def _draw_month(
+    axes: Axes, column: int, row: int, number: int, blind: int, shades: Colormap, most: int
+) -> None:
+    """Draw a month as a cell: its days with a clear image, and its images without an answer."""
+    colour, hatch = (shades(0.15 + 0.85 * number / most), None) if number else ("white", "////")
+    cell = Rectangle((column + 0.03, row + 0.05), 0.94, 0.9, facecolor=colour, edgecolor=LIGHT, hatch=hatch)
+    cell.set_linewidth(0.5)
+    axes.add_patch(cell)
+    ink = "white" if number / most > 0.45 else BLACK
+    if number:
+        at = column + 0.5, row + 0.5
+        axes.text(*at, str(number), ha="center", va="center", fontsize=SMALL_PT + 0.4, color=ink)
+    if blind:
+        at = column + 0.9, row + 0.88
+        axes.text(*at, f"{blind}\u00d7", ha="right", va="bottom", fontsize=SMALL_PT - 1.4, color=ink)
 
 
 def _never(months: list[int]) -> str:

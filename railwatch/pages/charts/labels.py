@@ -213,17 +213,8 @@ def _draw_leader(axes: Axes, series: DrawnSeries, verdict: Verdict, dx: float, d
     length = float(np.hypot(dx, dy)) or 1.0
     start = min(radius_of(series, verdict.record) / length, 0.9)
     path = Outline([(dx * start, dy * start), (dx * 0.96, dy * 0.96)])
-    (line,) = axes.plot(
-        [number_of(verdict.datetime)],
-        [verdict.count or 0.0],
-        marker=path,
-        markersize=2.0 * float(np.abs(path.vertices).max()),
-        markeredgecolor=GREY,
-        markeredgewidth=0.5,
-        linestyle="none",
-        zorder=5.5,
-    )
-    line.set_gid(series.gid(verdict.record, "leader"))
+    size, look = 2.0 * float(np.abs(path.vertices).max()), {"markeredgecolor": GREY, "markeredgewidth": 0.5}
+    series.draw(axes, verdict.record, "leader", verdict.count or 0.0, path, size, zorder=5.5, **look)
 
 
 def _labelled(series: DrawnSeries, opening: Verdict | None, most: int) -> list[Verdict]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.lines import Line2D
@@ -56,6 +56,21 @@ class DrawnSeries:
     def gid(self, record: Record, part: str) -> str:
         """Return the ``gid`` of a part of a record's mark."""
         return f"mark.{self.numbers[record.id]}.{part}"
+
+    def draw(
+        self,
+        axes: Axes,
+        record: Record,
+        part: str,
+        value: float,
+        marker: str | Outline,
+        size: float,
+        **look: Any,
+    ) -> None:
+        """Draw a part of a record's mark at a count; ``look`` as matplotlib's ``Line2D`` takes it."""
+        at = [number_of(record.when)], [value]
+        (drawn,) = axes.plot(*at, marker=marker, markersize=size, linestyle="none", **look)
+        drawn.set_gid(self.gid(record, part))
 
 
 def publisher_marks(history: History) -> dict[str, MarkerStyle]:
@@ -115,14 +130,10 @@ def _draw_point(axes: Axes, series: DrawnSeries, record: Record, scale: float) -
     x, value = number_of(record.when), record.value or 0.0
     bound = record.kind in ("at least", "at most")
     if bound:
-        arrow = (
-            _ARROW
-            if record.kind == "at least"
-            else Outline(np.asarray(_ARROW.vertices) * (1.0, -1.0), _ARROW.codes)
-        )
-        (drawn,) = axes.plot([x], [value], marker=arrow, markersize=26.0, color=mark.colour, zorder=3)
-        drawn.set(markerfacecolor="none", markeredgewidth=0.9, linestyle="none")
-        drawn.set_gid(series.gid(record, "arrow"))
+        down = Outline(np.asarray(_ARROW.vertices) * (1.0, -1.0), _ARROW.codes)
+        arrow = _ARROW if record.kind == "at least" else down
+        look = {"color": mark.colour, "markerfacecolor": "none", "markeredgewidth": 0.9, "zorder": 3}
+        series.draw(axes, record, "arrow", value, arrow, 26.0, **look)
     elif record.low is not None and record.high is not None and record.high > record.low:
         bar = axes.vlines(
             x,
@@ -134,19 +145,19 @@ def _draw_point(axes: Axes, series: DrawnSeries, record: Record, scale: float) -
             zorder=3,
         )
         bar.set_gid(series.gid(record, "interval"))
-    (point,) = axes.plot(
-        [x],
-        [value],
-        marker=mark.marker,
-        linestyle="none",
+    series.draw(
+        axes,
+        record,
+        "shape",
+        value,
+        mark.marker,
+        mark.size * (0.85 if bound else scale),
         color=mark.colour,
         markerfacecolor="white" if bound else mark.face,
-        markersize=mark.size * (0.85 if bound else scale),
         markeredgewidth=0.9 * scale,
         zorder=4,
         clip_on=False,  # near 0 half of it would be missing
     )
-    point.set_gid(series.gid(record, "shape"))
 
 
 def draw_ring(axes: Axes, series: DrawnSeries, record: Record) -> None:
@@ -157,18 +168,8 @@ def draw_ring(axes: Axes, series: DrawnSeries, record: Record) -> None:
     for part, size, width, dash in _RINGS[verdict.verdict]:
         # matplotlib draws no dashed markers: a ring is an arc of many points.
         ring = Outline.circle() if not dash else _dashed_circle()
-        (drawn,) = axes.plot(
-            [number_of(record.when)],
-            [verdict.count],
-            marker=ring,
-            markersize=size,
-            markerfacecolor="none",
-            markeredgecolor=BLACK,
-            markeredgewidth=width,
-            linestyle="none",
-            zorder=5,
-        )
-        drawn.set_gid(series.gid(record, part))
+        look = {"markerfacecolor": "none", "markeredgecolor": BLACK, "markeredgewidth": width, "zorder": 5}
+        series.draw(axes, record, part, verdict.count, ring, size, **look)
 
 
 _RINGS: Mapping[str, tuple[tuple[str, float, float, bool], ...]] = {

@@ -208,19 +208,13 @@ def _draw_track(
     axes.set_xlim(0.0, max(length, 1.0))
     axes.set_ylim(max(len(observations), 1), 0.0)
     for row, observation in enumerate(observations):
+        whole, place = [(0.0, length)], (row + 0.12, 0.76)
         if observation.stretches is None:
-            axes.broken_barh(
-                [(0.0, length)],
-                (row + 0.12, 0.76),
-                facecolor="white",
-                edgecolor=LIGHT,
-                hatch="////",
-                linewidth=0.3,
-            )
+            axes.broken_barh(whole, place, facecolor="white", edgecolor=LIGHT, hatch="////", linewidth=0.3)
             continue
-        axes.broken_barh([(0.0, length)], (row + 0.12, 0.76), facecolor=PALE, linewidth=0)
+        axes.broken_barh(whole, place, facecolor=PALE, linewidth=0)
         bars = [(begin, end - begin) for begin, end in observation.stretches.get(track, ())]
-        axes.broken_barh(bars, (row + 0.12, 0.76), facecolor=BLUE, linewidth=0)
+        axes.broken_barh(bars, place, facecolor=BLUE, linewidth=0)
     step = max(-(-len(observations) * 100 // max(int(height_mm / 2.6 * 100), 1)), 1)
     axes.set_yticks([row + 0.5 for row in range(0, len(observations), step)])
     axes.set_yticklabels(
