@@ -57,16 +57,12 @@ class TileSpec:
 
     Attributes:
         index: Its place in its grid.
-        row: Its row on the grid's lattice.
-        col: Its column.
         core: The work pixels that it owns, (x0, y0, x1, y1) in the whole scene; x1 and y1 belong to its
             neighbours.
         window: The work pixels that it shows: core, halo and padding.
     """
 
     index: int
-    row: int
-    col: int
     core: Window
     window: Window
 
@@ -255,7 +251,7 @@ class TileGrid:
         row, col = divmod(index if self.cells is None else self.cells[index], self.columns.count)
         (x0, x1), (y0, y1) = self.columns.core_of(col), self.rows.core_of(row)
         (left, right), (top, bottom) = self.columns.window_of(col), self.rows.window_of(row)
-        return TileSpec(index, row, col, (x0, y0, x1, y1), (left, top, right, bottom))
+        return TileSpec(index, (x0, y0, x1, y1), (left, top, right, bottom))
 
     def __iter__(self) -> Iterator[TileSpec]:
         """The tiles, row by row."""
@@ -275,7 +271,7 @@ class TileGrid:
         image, valid = paint(resampler, reader.read, spec.window, stretch)
         if valid.all():  # said without an array of its own
             valid = np.broadcast_to(np.True_, valid.shape)
-        return Tile(spec.index, spec.row, spec.col, spec.core, spec.window, image, valid)
+        return Tile(spec.index, spec.core, spec.window, image, valid)
 
 
 def _inside(low: float, high: float, size: int) -> tuple[int, int]:

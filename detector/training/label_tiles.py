@@ -109,7 +109,7 @@ class _ResampledImage:
 
     def tile(self, window: tuple[int, int, int, int], *, cover_areas: bool) -> LabelledTile | None:
         """What a window shows, or None if it has no valid pixel."""
-        spec = TileSpec(0, 0, 0, window, window)
+        spec = TileSpec(0, window, window)
         with self.scene.open_pixels() as reader:
             read = self.grid.read_tile(reader, self.scene, spec, self.scene.stretch)
         if not read.valid.any():

@@ -43,7 +43,6 @@ class Collection:
         id: Its name there.
         kind: "sentinel-2" (10 m, bands understood by `geo.sentinel2`) or "fine" (a picture of about a metre).
         attribution: What has to stand beside a picture; ``{year}`` is that of the acquisition.
-        license: By its SPDX name, or "other".
         assets: Of a fine collection: names of the image, the preferred one first.
         sensor: Of a fine collection whose items don't name their platform.
     """
@@ -51,7 +50,6 @@ class Collection:
     id: str
     kind: Kind
     attribution: str
-    license: str = "other"
     assets: tuple[str, ...] = ()
     sensor: str | None = None
 
@@ -92,7 +90,6 @@ _NAIP = Collection(
     "naip",
     "fine",
     "NAIP, USDA Farm Service Agency, {year} (public domain)",
-    license="CC-PDDC",
     assets=("image",),
     sensor="NAIP",
 )
@@ -128,7 +125,6 @@ _MAXAR = Profile(
             "*",
             "fine",
             "Satellite image (c) {year} Maxar Technologies (CC BY-NC 4.0)",
-            license="CC-BY-NC-4.0",
             assets=("visual",),
         ),
     ),

@@ -39,12 +39,10 @@ class Acquisition:
     Attributes:
         best: The product to read; all know alike when and by what they were taken.
         others: The other products, the better ones first, each with the reason why it isn't the best.
-        shown: Share (0 to 1) of the area that the best one's raster covers.
     """
 
     best: Product
     others: tuple[tuple[Product, str], ...]
-    shown: float
 
     @property
     def id(self) -> str:
@@ -188,7 +186,6 @@ def _settled(products: list[Product], area: AreaOfInterest, shares: dict[int, fl
     return Acquisition(
         best=agreed(best),
         others=tuple((agreed(one), _reason(one, best, seen, edges)) for one in ranked[1:]),
-        shown=shares[id(best)],
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.simulators.collage.canvas import PX_M, Canvas, Vehicle, photograph, rectangle, ribbon
-from detector.simulators.collage.cutouts import LENGTHS_M, WEIGHTS, Cutout, cutout, random_paint
+from detector.simulators.collage.cutouts import VEHICLES, WEIGHTS, Cutout, cutout, random_paint
 from detector.simulators.collage.scene import KINDS, random_collage
 from detector.training.tiles import to_tile
 from detector.wagons.categories import COACH, FREIGHT, LOCOMOTIVE
@@ -114,7 +114,7 @@ def test_a_ribbon_lies_to_the_right_of_its_line():
     assert shape[:, 1].max() == pytest.approx(3.0)
 
 
-@pytest.mark.parametrize("kind", LENGTHS_M)
+@pytest.mark.parametrize("kind", VEHICLES)
 def test_cutouts_have_the_size_the_category_and_a_body(kind: str):
     for seed in range(6):
         rng = np.random.default_rng(seed)
@@ -207,8 +207,8 @@ def test_the_mixture_of_vehicles_is_one():
     assert sum(WEIGHTS.values()) == pytest.approx(1.0)
     assert sum(KINDS.values()) == pytest.approx(1.0)
     # Engines head trains, and multiple units are a fixed formation of their own.
-    assert set(WEIGHTS) | {"engine", "unit"} == set(LENGTHS_M)
-    assert math.isclose(min(low for low, _ in LENGTHS_M.values()), 10.0)
+    assert set(WEIGHTS) | {"engine", "unit"} == set(VEHICLES)
+    assert math.isclose(min(low for _, low, *_ in VEHICLES.values()), 10.0)
 
 
 def test_some_training_scenes_hold_long_strings_of_one_kind_in_one_dark_tone():

@@ -148,7 +148,7 @@ def test_a_grid_is_a_sequence(scene: Scene) -> None:
     assert len(grid) == 12
     assert [spec.index for spec in grid] == list(range(12))
     assert grid[-1] == grid[11]
-    assert (grid[5].row, grid[5].col) == (1, 1)
+    assert grid[5].core[:2] == (grid[1].core[0], grid[4].core[1])
     for outside in (12, -13):
         with pytest.raises(IndexError):
             grid[outside]

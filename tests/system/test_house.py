@@ -47,7 +47,6 @@ MOST_LINES = 400
 LONG = {
     "aoi/area_import.py": "one import of every vector format, whose shapes are sorted alike",
     "aoi/check.py": "one checker whose steps share what they have found so far",
-    "detector/simulators/collage/cutouts.py": "a catalogue of vehicles",
     "detector/simulators/collage/scene.py": "a catalogue of what stands in a collage",
     "detector/simulators/procedural/layout.py": "a catalogue of track layouts",
     "detector/simulators/procedural/render.py": "one drawing, back to front, of everything a scene may hold",

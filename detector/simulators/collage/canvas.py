@@ -105,10 +105,10 @@ class Canvas:
         self.rgb *= 1 - soft * (1 - self.shade)
 
     def strip(
-        self, line: F64, low: float, high: float, colour: F32, *, grain: float = 0.03, seed: int = 0
+        self, line: F64, low: float, high: float, colour: F32, grain: float, rng: np.random.Generator
     ) -> None:
         """Paint a ribbon along a line, between two distances to its right, metres."""
-        self.fill(ribbon(line, low, high), colour, grain=grain, seed=seed)
+        self.fill(ribbon(line, low, high), colour, grain=grain, seed=int(rng.integers(1 << 30)))
 
     def block(self, base: F64, height: float, roof: F32, *, seed: int = 0) -> None:
         """A building, stack or lorry: side faces, then the roof, moved by the lean."""

@@ -81,6 +81,10 @@ def _jitter(rng: np.random.Generator, colour: F32, spread: float = 0.06) -> F32:
     return np.clip(moved, 0.01, 0.98).astype(np.float32)
 
 
+def _grey(level: float) -> F32:
+    return np.full(3, level, np.float32)
+
+
 def _drawn(rng: np.random.Generator, weights: dict[str, float]) -> str:
     """One of the names, by its weight."""
     share = np.array(list(weights.values()))
@@ -188,8 +192,7 @@ def random_collage(
     side = round(size_m / PX_M)
     elevation = rng.uniform(14, 68)
     azimuth, lean_azimuth = rng.uniform(0, 2 * math.pi, 2)
-    lean = math.tan(math.radians(float(abs(rng.normal(0, 13)))))
-    lean = min(lean, 0.6)
+    lean = min(math.tan(math.radians(abs(rng.normal(0, 13)))), 0.6)
     ground, pictured = _ground(rng, (side, side), split, backgrounds)
     scene = Canvas(
         rgb=ground,
@@ -244,8 +247,8 @@ def _railway(
     axis, s = spine.line(0.0, reach)
     if rng.random() < (0.92 if "yard" in scene.kind else 0.7):
         margin = rng.uniform(1.8, 6)
-        scene.strip(axis, low - margin, high + margin, bed if rng.random() < 0.6 else _any(rng, GROUNDS),
-                    grain=rng.uniform(0.02, 0.09), seed=int(rng.integers(1 << 30)))  # fmt: skip
+        ground = bed if rng.random() < 0.6 else _any(rng, GROUNDS)
+        scene.strip(axis, low - margin, high + margin, ground, rng.uniform(0.02, 0.09), rng)
     lines: list[tuple[F64, F64, float, float]] = []
     for i, offset in enumerate(offsets):
         first, last = -reach, reach
@@ -278,29 +281,25 @@ def _permanent_way(scene: Canvas, rng: np.random.Generator, lines: list[F64], be
     paved = rng.random() < 0.12  # rails in asphalt or weeds
     width = rng.uniform(2.3, 3.6)
     sleeper = _jitter(rng, bed * np.float32(rng.uniform(0.55, 1.35)))
-    rail = _jitter(rng, np.float32(rng.uniform(0.12, 0.85)) * np.ones(3, np.float32))
+    rail = _jitter(rng, _grey(rng.uniform(0.12, 0.85)))
     spacing = rng.uniform(0.55, 0.7)
     with_sleepers = rng.random() < 0.6
     for line in lines:
         if not paved:
-            scene.strip(line, -width / 2, width / 2, _jitter(rng, bed, 0.05), grain=0.07,
-                        seed=int(rng.integers(1 << 30)))  # fmt: skip
+            scene.strip(line, -width / 2, width / 2, _jitter(rng, bed, 0.05), 0.07, rng)
     sheet = np.ascontiguousarray(np.clip(scene.rgb * 255, 0, 255).astype(np.uint8))
     before = sheet.copy()
     for line in lines:
         normal = right_of(line)
         if with_sleepers and not paved:
-            length = _CollageTrack.of(line).length
-            at = np.arange(0, length[-1], spacing)
-            middle = np.stack([np.interp(at, length, line[:, k]) for k in (0, 1)], axis=1)
-            across = np.stack([np.interp(at, length, normal[:, k]) for k in (0, 1)], axis=1)
-            ends = np.stack([middle - across * 1.25, middle + across * 1.25], axis=1)
-            pieces = [fixed(e) for e in ends]
+            track = _CollageTrack.of(line)
+            at = np.arange(0, track.length[-1], spacing)
+            middle, across = track.at(at), track.at(at, normal)
+            pieces = [fixed(e) for e in np.stack([middle - across * 1.25, middle + across * 1.25], axis=1)]
             cv2.polylines(sheet, pieces, False, _bytes(sleeper), 1, cv2.LINE_AA, SHIFT)
         for way in (-0.5, 0.5):
-            cv2.polylines(
-                sheet, [fixed(line + normal * gauge * way)], False, _bytes(rail), 1, cv2.LINE_AA, SHIFT
-            )
+            side = fixed(line + normal * gauge * way)
+            cv2.polylines(sheet, [side], False, _bytes(rail), 1, cv2.LINE_AA, SHIFT)
     # Rails are 7 cm wide and sleepers lie half under the stones: they show faintly at 0.2 m.
     share = np.float32(rng.uniform(0.25, 0.8)) / 255
     scene.rgb += (sheet.astype(np.float32) - before.astype(np.float32)) * share
@@ -319,11 +318,9 @@ def _stains(scene: Canvas, rng: np.random.Generator, lines: list[F64]) -> None:
             piece = line[start : start + length + 1]
             if len(piece) > 2:
                 half = rng.uniform(0.3, 1.7)
-                tone = _jitter(rng, np.float32(rng.choice([0.15, 0.25, 0.6])) * np.ones(3, np.float32))
+                tone = _jitter(rng, _grey(rng.choice([0.15, 0.25, 0.6])))
                 mean = scene.rgb.mean(axis=(0, 1))
-                scene.strip(
-                    piece, -half, half, (tone + 2 * mean) / 3, grain=0.08, seed=int(rng.integers(1 << 30))
-                )
+                scene.strip(piece, -half, half, (tone + 2 * mean) / 3, 0.08, rng)
 
 
 def _painted_strips(scene: Canvas, rng: np.random.Generator, axis: F64, low: float, high: float) -> None:
@@ -334,9 +331,8 @@ def _painted_strips(scene: Canvas, rng: np.random.Generator, axis: F64, low: flo
         for _ in range(int(rng.integers(0, 4))):
             width = float(rng.choice([0.4, 1.5, 3.0, 4.5, 7.0, 14.0]) * rng.uniform(0.8, 1.3))
             tone = _any(rng, GROUNDS) * np.float32(rng.choice([0.35, 0.7, 1.0, 1.5]))
-            grain, seed = rng.uniform(0.01, 0.12), int(rng.integers(1 << 30))
             near, far = sorted((way * at, way * (at + width)))
-            scene.strip(axis, near, far, np.clip(tone, 0.02, 0.95), grain=grain, seed=seed)
+            scene.strip(axis, near, far, np.clip(tone, 0.02, 0.95), rng.uniform(0.01, 0.12), rng)
             at += width + rng.uniform(0, 9)
 
 
@@ -350,7 +346,7 @@ class _OneTrade:
     @classmethod
     def random(cls, rng: np.random.Generator, near: F32) -> _OneTrade:
         kind = str(rng.choice(["tub", "heap", "heap", "van", "long van", "cylinder", "hatches"]))
-        tone = np.float32(rng.uniform(0.08, 0.3)) * np.ones(3, np.float32)
+        tone = _grey(rng.uniform(0.08, 0.3))
         which = rng.random()
         if which < 0.3:
             tone = near * np.float32(rng.uniform(0.3, 1.3))
@@ -361,12 +357,14 @@ class _OneTrade:
 
 def _platforms(scene: Canvas, rng: np.random.Generator, axis: F64, offsets: F64) -> None:
     """Paved strips in the wide gaps between tracks."""
-    tone = _jitter(rng, np.float32(rng.uniform(0.3, 0.75)) * np.ones(3, np.float32))
+    tone = _jitter(rng, _grey(rng.uniform(0.3, 0.75)))
     for a, b in pairwise(offsets):
         if b - a > 6.5:
-            scene.strip(
-                axis, float(a) + 1.7, float(b) - 1.7, tone, grain=0.04, seed=int(rng.integers(1 << 30))
-            )
+            scene.strip(axis, float(a) + 1.7, float(b) - 1.7, tone, 0.04, rng)
+
+
+def _engine(rng: np.random.Generator, near: F32, lit: float) -> list[tuple[Cutout, float]]:
+    return [(cutout(rng, "engine", random_paint(rng, "engine", near, lit)), 0.0)]
 
 
 def _formation(
@@ -376,11 +374,8 @@ def _formation(
     paint = replace(paints[int(rng.integers(len(paints)))], lit=lit)
     kind = "unit" if paint.style % 4 else "carriage"
     gap = float(rng.uniform(0.0, 0.35) if kind == "unit" else rng.uniform(0.3, 0.9))
-    out: list[tuple[Cutout, float]] = []
-    used = 0.0
-    if kind == "carriage" and rng.random() < 0.5:
-        out.append((cutout(rng, "engine", random_paint(rng, "engine", near, lit)), 0.0))
-        used += out[-1][0].size_m[0]
+    out = _engine(rng, near, lit) if kind == "carriage" and rng.random() < 0.5 else []
+    used = sum(engine.size_m[0] for engine, _ in out)
     for _ in range(int(rng.integers(2, 13))):
         if used + gap + paint.length_m > room:
             break
@@ -390,29 +385,19 @@ def _formation(
 
 
 def _string(
-    rng: np.random.Generator,
-    near: F32,
-    lit: float,
-    room: float,
-    trade: _OneTrade | None,
-    passengers: list[Paint] | None = None,
+    rng: np.random.Generator, near: F32, lit: float, room: float, trade: _OneTrade | None
 ) -> list[tuple[Cutout, float]]:
     """Vehicles one behind the other until the room is used, each with the gap before it."""
-    out: list[tuple[Cutout, float]] = []
     if trade is not None and rng.random() < 0.15:  # a guest in this yard
         trade = None
-    if passengers is not None:
-        return _formation(rng, near, lit, room, passengers)
     kind = _drawn(rng, WEIGHTS) if trade is None else trade.kind
     mixed = trade is None and rng.random() < 0.4
     paint = random_paint(rng, kind, near, lit)
     if trade is not None:
         paint = replace(paint, hue=_jitter(rng, trade.tone))
     gap = rng.uniform(0.3, 1.3)
-    used = 0.0
-    if rng.random() < 0.15:
-        out.append((cutout(rng, "engine", random_paint(rng, "engine", near, lit)), 0.0))
-        used += out[-1][0].size_m[0]
+    out = _engine(rng, near, lit) if rng.random() < 0.15 else []
+    used = sum(engine.size_m[0] for engine, _ in out)
     while True:
         if mixed and rng.random() < 0.5:
             kind = _drawn(rng, WEIGHTS)
@@ -437,7 +422,7 @@ def _trains(
     full = rng.beta(1.3, 1.0)
     sun = scene.shadow / np.linalg.norm(scene.shadow)
     margin = 25.0
-    fleets: list[Paint] | None = None
+    fleets: list[Paint] = []
     if scene.kind == "passengers":
         fleets = [random_paint(rng, "unit", near, 0.0) for _ in range(int(rng.integers(1, 4)))]
     parked: list[tuple[Cutout, Vehicle]] = []
@@ -454,8 +439,11 @@ def _trains(
             short = long if trade or fleets else rng.uniform(14, 60)
             room = min(last - at, float(rng.choice([short, long])))
             lit = float(np.clip(track.at(at, right_of(line)) @ sun, -1, 1))
-            guests = fleets is not None and rng.random() < 0.06  # a freight train among them
-            for piece, gap in _string(rng, near, lit, room, trade, None if guests else fleets):
+            if fleets and rng.random() >= 0.06:
+                train = _formation(rng, near, lit, room, fleets)
+            else:  # a freight train, now and then among passenger trains
+                train = _string(rng, near, lit, room, trade)
+            for piece, gap in train:
                 length, width = piece.size_m
                 middle = track.at(at + gap + length / 2)
                 ahead = track.at(at + gap + length) - track.at(at + gap)
@@ -483,10 +471,10 @@ class _CollageTrack:
     def of(cls, line: F64) -> _CollageTrack:
         return cls(line, np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))]))
 
-    def at(self, length: float, values: F64 | None = None) -> F64:
-        """The place so far along, or what a value has there."""
+    def at(self, length: float | F64, values: F64 | None = None) -> F64:
+        """The places (..., 2) so far along, or what a value has there."""
         wanted = self.line if values is None else values
-        return np.array([np.interp(length, self.length, wanted[:, k]) for k in (0, 1)])
+        return np.stack([np.interp(length, self.length, wanted[:, k]) for k in (0, 1)], axis=-1)
 
 
 def _beside(
@@ -578,9 +566,8 @@ def _row(
                 if rng.random() < 0.25:
                     continue
                 place, angle = spine.place(s, way * (at + 2.6 * (row + 0.5)))
-                boxes.append(
-                    (rectangle(place, length, 2.44, angle), 2.6 * int(rng.integers(1, 4)), body_colour(rng))
-                )
+                tall = 2.6 * int(rng.integers(1, 4))
+                boxes.append((rectangle(place, length, 2.44, angle), tall, body_colour(rng)))
         return rows * 2.6
     if thing == "stacks":  # pipes, timber, bales, heaps: low and long
         width, length = rng.uniform(1.5, 4), rng.uniform(4, 25)
@@ -602,13 +589,8 @@ def _row(
         if rng.random() < 0.5:  # a ridge: one half darker
             half, _ = spine.place(at_m + length / 2, way * (at + width * 0.75))
             if turn == 0.0:
-                boxes.append(
-                    (
-                        rectangle(half, length, width / 2, angle),
-                        height,
-                        roof * np.float32(rng.uniform(0.7, 1.2)),
-                    )
-                )
+                darker = roof * np.float32(rng.uniform(0.7, 1.2))
+                boxes.append((rectangle(half, length, width / 2, angle), height, darker))
         at_m += length + rng.uniform(1, 30)
     return width
 
@@ -618,7 +600,7 @@ def _masts(
 ) -> list[tuple[F64, float, F32]]:
     """Portals of an overhead line: thin beams across all tracks."""
     beams = []
-    tone = np.float32(rng.uniform(0.3, 0.75)) * np.ones(3, np.float32)
+    tone = _grey(rng.uniform(0.3, 0.75))
     for s in np.arange(-size_m, size_m, rng.uniform(35, 65)):
         place, angle = spine.place(float(s), (low + high) / 2)
         beams.append((rectangle(place, high - low + 6, rng.uniform(0.25, 0.5), angle + 90), 7.5, tone))

@@ -15,9 +15,7 @@ from detector.simulators.procedural.spec import Colour, Consist, Point, Wagon, r
 from detector.wagons.categories import FREIGHT
 
 STEP_M = 3.0  # spacing of polyline points
-_WITHOUT_MATERIAL = frozenset(
-    {"none", "containers", "pipes", "vehicles", "crates", "tarp", "cab", "cab_behind"}
-)
+WITHOUT_MATERIAL = {"none", "containers", "pipes", "vehicles", "crates", "tarp", "cab", "cab_behind"}
 
 
 @dataclass(frozen=True)
@@ -282,7 +280,7 @@ def _wagon(
     colour = np.asarray(tinted(style.material, tint, rng))
     pull = mix.dullness * rng.uniform(0.5, 1.0)
     colour = colour * (1.0 - pull) + np.asarray(mix.bed) * rng.uniform(0.7, 1.2) * pull
-    load_material = load if load not in _WITHOUT_MATERIAL else "steel"
+    load_material = load if load not in WITHOUT_MATERIAL else "steel"
     snow = mix.snow * rng.uniform(0.3, 1.0) if mix.snow > 0 and rng.random() < 0.8 else 0.0
     return Wagon(
         type=style.type,

@@ -14,18 +14,15 @@ import numpy as np
 import shapely
 
 from detector.simulators.procedural import layout, surroundings
-from detector.simulators.procedural.layout import Curve, Mix, TrackPath, clear_runs
+from detector.simulators.procedural.layout import WITHOUT_MATERIAL, Curve, Mix, TrackPath, clear_runs
 from detector.simulators.procedural.rolling_stock import STOCK, Style, pick, styles, tinted
 from detector.simulators.procedural.spec import (
     Area,
     Colour,
     Consist,
-    Ground,
     Marking,
     SceneSpec,
-    Strip,
     Sun,
-    Surface,
     TrackSpec,
     Wagon,
     Weather,
@@ -45,7 +42,6 @@ _BEDS = (
     ("soil", "ballast_aged"),
     ("ballast_light", "gravel"),
 )
-_PLAIN_LOADS = frozenset({"none", "containers", "pipes", "vehicles", "crates", "tarp"})
 
 
 @dataclass(frozen=True)
@@ -366,12 +362,7 @@ def _wagon(rng: np.random.Generator, style: Style, load: str, mix: Mix, path: Tr
         colour=paint,
         material=style.material,
         load=load,
-        load_colour=tinted("steel" if load in _PLAIN_LOADS else load, (1.0, 1.0, 1.0), rng),
+        load_colour=tinted("steel" if load in WITHOUT_MATERIAL else load, (1.0, 1.0, 1.0), rng),
         style=style.detail,
         seed=int(rng.integers(1 << 31)),
     )
-
-
-def surfaces_of(item: Ground) -> Surface | None:
-    """The surface of a ground item; markings have none."""
-    return item.surface if isinstance(item, Area | Strip) else None

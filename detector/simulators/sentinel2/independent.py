@@ -154,6 +154,12 @@ class StripYard:
         )
 
     @property
+    def middle_m(self) -> tuple[float, float]:
+        """The middle of the strip, across and along it."""
+        across, along = self.plants.shape
+        return across * _ACROSS_M / 2, along * _ALONG_M / 2
+
+    @property
     def count(self) -> int:
         """Wagons that stand there."""
         return sum(len(rake.wagons) for rake in self.rakes)
@@ -308,8 +314,7 @@ class StripYard:
     @property
     def grid(self) -> Grid:
         """The satellite's grid, with the yard in its middle."""
-        across, along = (n * m for n, m in zip(self.plants.shape, (_ACROSS_M, _ALONG_M), strict=True))
-        size = 2 * (int(math.hypot(along, across) / (2 * PIXEL_M)) + 3)
+        size = 2 * (int(math.hypot(*self.middle_m) / PIXEL_M) + 3)
         return Grid((size, size), Affine(PIXEL_M, 0.0, _CORNER[0], 0.0, -PIXEL_M, _CORNER[1]), _CRS)
 
     def occupied(self) -> F64:
@@ -336,12 +341,12 @@ class StripYard:
         """Metres from the middle of the grid to metres along and across the strip."""
         sin, cos = math.sin(self.azimuth_rad), math.cos(self.azimuth_rad)
         along, across = east * sin + north * cos, east * cos - north * sin
-        middle = [n * m / 2 for n, m in zip(self.plants.shape, (_ACROSS_M, _ALONG_M), strict=True)]
+        middle = self.middle_m
         return along + middle[1], across + middle[0] - along**2 / (2 * self.radius_m)
 
     def _on_grid(self, along: F64, across: F64, aside: Sequence[float] | F64 = (0.0, 0.0)) -> F64:
         """Metres along and across the strip to (n, 2) grid pixels."""
-        middle = [n * m / 2 for n, m in zip(self.plants.shape, (_ACROSS_M, _ALONG_M), strict=True)]
+        middle = self.middle_m
         a = along - middle[1]
         c = across - middle[0] + a**2 / (2 * self.radius_m)
         sin, cos = math.sin(self.azimuth_rad), math.cos(self.azimuth_rad)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from aoi.files import replacing, write_text
 from detector.simulators.procedural.spec import Consist
+from detector.simulators.sentinel2.products import profile_of
 from detector.simulators.sentinel2.renderer import (
     AcquisitionConditions,
     CoarseYard,
@@ -157,20 +158,9 @@ def _write(
     names: Sequence[str],
     nodata: float | None = None,
 ) -> None:
-    profile = {
-        "driver": "GTiff",
-        "count": len(stack),
-        "height": stack.shape[1],
-        "width": stack.shape[2],
-        "dtype": stack.dtype,
-        "crs": crs,
-        "transform": transform,
-        "nodata": nodata,
-        "compress": "deflate",
-        "tiled": True,
-        "blockxsize": 256,
-        "blockysize": 256,
-    }
+    profile = profile_of(stack, transform, crs)
+    profile |= {"driver": "GTiff", "nodata": nodata, "compress": "deflate"}
+    profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
     with replacing(path) as temporary, rasterio.open(temporary, "w", **profile) as image:
         image.write(stack)
         image.descriptions = tuple(names)

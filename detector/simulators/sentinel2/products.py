@@ -143,40 +143,32 @@ def _layers(chip: Chip) -> list[tuple[str, NDArray[Any], Affine]]:
     return layers
 
 
-def _write(path: Path, numbers: NDArray[Any], transform: Affine, chip: Chip) -> None:
-    profile = {
-        "driver": "COG",
-        "count": 1,
-        "height": numbers.shape[0],
-        "width": numbers.shape[1],
-        "dtype": numbers.dtype,
-        "crs": chip.crs,
+def profile_of(layers: NDArray[Any], transform: Affine, crs: Any) -> dict[str, Any]:
+    """What rasterio has to know of an image (layers, H, W) that it writes."""
+    count, height, width = layers.shape
+    return {
+        "count": count,
+        "height": height,
+        "width": width,
+        "dtype": layers.dtype,
+        "crs": crs,
         "transform": transform,
-        "nodata": 0,
-        "compress": "deflate",
-        "predictor": "standard",
-        "level": 9,
-        "overviews": "none",
-        "blocksize": 256,
     }
+
+
+def _write(path: Path, numbers: NDArray[Any], transform: Affine, chip: Chip) -> None:
+    profile = profile_of(numbers[None], transform, chip.crs)
+    profile |= {"driver": "COG", "nodata": 0, "overviews": "none", "blocksize": 256}
+    profile |= {"compress": "deflate", "predictor": "standard", "level": 9}
     with replacing(path) as temporary, rasterio.open(temporary, "w", **profile) as image:
         image.write(numbers, 1)
 
 
 def _jp2(numbers: NDArray[Any], transform: Affine, chip: Chip) -> bytes:
     with MemoryFile(ext=".jp2") as memory:
-        with memory.open(
-            driver="JP2OpenJPEG",
-            count=1,
-            height=numbers.shape[0],
-            width=numbers.shape[1],
-            dtype=numbers.dtype,
-            crs=chip.crs,
-            transform=transform,
-            QUALITY="100",
-            REVERSIBLE="YES",
-            YCBCR420="NO",
-        ) as image:
+        lossless = {"QUALITY": "100", "REVERSIBLE": "YES", "YCBCR420": "NO"}
+        profile = profile_of(numbers[None], transform, chip.crs)
+        with memory.open(driver="JP2OpenJPEG", **profile, **lossless) as image:
             image.write(numbers, 1)
         return bytes(memory.read())
 

@@ -33,7 +33,7 @@ from detector.simulators.procedural.spec import (
     Surface,
     Wagon,
 )
-from detector.simulators.procedural.yards import Yard, surfaces_of
+from detector.simulators.procedural.yards import Yard
 from geo.grid import Grid
 
 F32 = NDArray[np.float32]
@@ -137,9 +137,8 @@ def draw_ground(yard: Yard, rng: np.random.Generator) -> Ground:
     sheet = _GroundSheet(spec.size_m)
     sheet.lay(np.full(sheet.shape, 255, np.uint8), spec.ground)
     for item in spec.cover:
-        surface = surfaces_of(item)
-        if surface is not None:
-            sheet.lay(_mask(sheet, item), surface, item.cover if isinstance(item, Area) else 1.0)
+        if isinstance(item, Area | Strip):  # markings have no surface
+            sheet.lay(_mask(sheet, item), item.surface, item.cover if isinstance(item, Area) else 1.0)
     for track in spec.tracks:
         mask = np.zeros(sheet.shape, np.uint8)
         thick = max(1, round(track.ballast_width_m / _DRAW_M))
@@ -223,11 +222,11 @@ def _tallest(props: Sequence[Prop]) -> list[Prop]:
     return sorted(tall, key=lambda p: -p.height_m * max(p.length_m, p.width_m))[:_MOST_SHADOWS]
 
 
-def _mask(sheet: _GroundSheet, item: Area | Strip | object) -> NDArray[np.uint8]:
+def _mask(sheet: _GroundSheet, item: Area | Strip) -> NDArray[np.uint8]:
     mask = np.zeros(sheet.shape, np.uint8)
     if isinstance(item, Area):
         cv2.fillPoly(mask, [sheet.points(item.polygon)], 255, cv2.LINE_AA, 4)
-    elif isinstance(item, Strip):
+    else:
         thick = max(1, round(item.width_m / _DRAW_M))
         value = int(255 * min(1.0, item.width_m / _DRAW_M))
         cv2.polylines(mask, [sheet.points(item.line)], False, value, thick, cv2.LINE_AA, 4)
@@ -236,10 +235,7 @@ def _mask(sheet: _GroundSheet, item: Area | Strip | object) -> NDArray[np.uint8]
 
 def _stand(sheet: _GroundSheet, prop: Prop) -> None:
     """A roof, vehicle, stack or crown: covers the ground under it."""
-    spectrum = _spectrum(prop.material) if prop.material in MATERIALS else _spectrum("grey")
-    base = np.array([prop.colour[2], prop.colour[1], prop.colour[0]], np.float32)
-    scale = float(base.mean() / max(float(spectrum[:3].mean()), 0.01))
-    value = np.array([*base, spectrum[3] * np.clip(scale, 0.5, 2.0)], np.float32)
+    value = _painted(prop.material, prop.colour, 0.5, 2.0)
     corners = footprint(prop.x_m, prop.y_m, prop.angle_deg, prop.length_m, prop.width_m)
     x0, y0 = np.floor(corners.min(axis=0) / _DRAW_M).astype(int) - 1
     x1, y1 = np.ceil(corners.max(axis=0) / _DRAW_M).astype(int) + 2
@@ -251,7 +247,7 @@ def _stand(sheet: _GroundSheet, prop: Prop) -> None:
     cv2.fillConvexPoly(local, points, 255, cv2.LINE_AA, 4)
     share = local.astype(np.float32) / 255.0
     at = slice(y0, y1), slice(x0, x1)
-    g = _greenness(spectrum) if prop.kind in {"tree", "bush", "hedge"} else 0.0
+    g = _greenness(_spectrum(prop.material)) if prop.kind in {"tree", "bush", "hedge"} else 0.0
     for b in range(4):
         sheet.bare[b][at] += share * (value[b] * (1 - g) - sheet.bare[b][at])
     sheet.plants[at] += share * (g - sheet.plants[at])
@@ -602,9 +598,9 @@ def roof_spectrum(wagon: Wagon) -> F32:
     return np.asarray(value * math.exp(rng.normal(0, 0.16)), dtype=np.float32)
 
 
-def _painted(material: str, colour: tuple[float, float, float]) -> F32:
+def _painted(material: str, colour: tuple[float, float, float], least: float = 0.4, most: float = 2.5) -> F32:
     """Four bands of a painted thing: its own colours, and the material's infrared in proportion."""
-    spectrum = _spectrum(material) if material in MATERIALS else _spectrum("grey")
+    spectrum = _spectrum(material if material in MATERIALS else "grey")
     own = np.array([colour[2], colour[1], colour[0]], np.float32)
     scale = float(own.mean() / max(float(spectrum[:3].mean()), 0.01))
-    return np.array([*own, spectrum[3] * np.clip(scale, 0.4, 2.5)], np.float32)
+    return np.array([*own, spectrum[3] * np.clip(scale, least, most)], np.float32)

@@ -151,16 +151,16 @@ def _load(car: _Solid, rim: float, floor: F32, bare: F32) -> tuple[F32, F32]:
         along = 1 + d.uniform(-0.8, 0.8) * car.u / car.length
     if d.random() < 0.6:  # it slopes down to the ends
         along = along * np.clip((car.length / 2 - np.abs(car.u)) / d.uniform(0.5, 3.5), 0, 1)
-    crown = float(d.uniform(0.0, 1.1))
+    crown = d.uniform(0.0, 1.1)
     level = 1.1 + (rim - 1.1) * float(np.clip(d.uniform(0.15, 1.05) + rng.normal(0, 0.06), 0.05, 1.1))
     top = level + crown * (profile * along - 0.5)
     lumps = float(d.choice([0.0, 0.0, d.uniform(0.0, 0.08), d.uniform(0.05, 0.25)]))
     if lumps:
-        top = top + car.grain(lumps, (float(d.uniform(0.4, 2.0)), float(d.uniform(1.0, 5.0))))
+        top = top + car.grain(lumps, (d.uniform(0.4, 2.0), d.uniform(1.0, 5.0)))
     colour = tone(d, 0.02, 0.75) * np.ones_like(bare)
     texture = float(d.choice([0.0, 0.0, d.uniform(0.0, 0.15), d.uniform(0.1, 0.4)]))
     if texture:
-        colour = colour * (1 + car.grain(texture, (0.3, float(d.uniform(0.4, 1.5)))))[..., None]
+        colour = colour * (1 + car.grain(texture, (0.3, d.uniform(0.4, 1.5))))[..., None]
     if d.random() < 0.15:  # logs, pipes, rails
         colour = colour * (1 + d.uniform(0.1, 0.5) * np.sin(car.v * d.uniform(8, 25)))[..., None]
     part = np.ones(car.height.shape, bool)
@@ -189,33 +189,33 @@ def _roof(car: _Solid, where: NDArray[np.bool_], top: float, half: float) -> Non
     height = np.asarray(top - drop * fall, np.float32) * np.ones_like(car.height)
     if d.random() < 0.6:  # seams, ribs, the bows under a sheet
         height = height + d.choice([0.02, 0.05, 0.1]) * d.random() * car.wave(
-            float(d.uniform(0.3, 3.0)), bool(d.random() < 0.5), float(d.uniform(0, 6))
+            d.uniform(0.3, 3.0), bool(d.random() < 0.5), d.uniform(0, 6)
         )
     car.put(where, height)
     if d.random() < 0.35:
-        factor = 1 + d.uniform(-0.2, 0.2) * car.wave(float(d.uniform(0.4, 4.0)), bool(d.random() < 0.6))
+        factor = 1 + d.uniform(-0.2, 0.2) * car.wave(d.uniform(0.4, 4.0), bool(d.random() < 0.6))
         car.colour = np.where(where[..., None], car.colour * factor[..., None], car.colour)
 
 
 def _covered(car: _Solid) -> None:
     d = car.design
-    top = float(d.uniform(3.1, 5.4))
+    top = d.uniform(3.1, 5.4)
     end = float(d.choice([0.0, 0.0, d.uniform(0.1, 1.6)]))
     if end:
-        car.put(car.box(-99, 99, 99), float(d.uniform(1.0, 1.6)))
+        car.put(car.box(-99, 99, 99), d.uniform(1.0, 1.6))
     middle = car.length / 2 - end
     _roof(car, car.box(-middle, middle, 99), top, car.width / 2)
     if d.random() < 0.25:  # a catwalk, a trough hatch, or a ridge
-        half = float(d.uniform(0.1, 0.6))
+        half = d.uniform(0.1, 0.6)
         colour = car.colour * np.float32(d.uniform(0.6, 1.5))
-        car.put(car.box(-middle + 0.2, middle - 0.2, half), top + float(d.uniform(0.02, 0.3)), colour)
+        car.put(car.box(-middle + 0.2, middle - 0.2, half), top + d.uniform(0.02, 0.3), colour)
     if d.random() < 0.45:  # hatches, round or square, in one row or two
         number, size, row = int(d.integers(2, 9)), d.uniform(0.25, 0.7), d.choice([0.0, d.uniform(0.4, 0.9)])
         colour = car.colour * np.float32(d.uniform(0.5, 1.7))
         for at in (np.arange(number) + 0.5) / number * 2 * middle - middle:
             du, dv = np.abs(car.u - at), np.abs(np.abs(car.v) - row)
             lid = np.hypot(du, dv) < size if number % 2 else (du < size) & (dv < size * 0.8)
-            car.put(lid, top + float(d.uniform(0.02, 0.35)), colour)
+            car.put(lid, top + d.uniform(0.02, 0.35), colour)
     if d.random() < 0.3:  # eaves of another tone
         car.colour *= np.where(
             np.abs(car.v) > car.width / 2 * d.uniform(0.7, 0.95), d.uniform(0.5, 1.5), 1.0
@@ -225,7 +225,7 @@ def _covered(car: _Solid) -> None:
 def _barrel(car: _Solid, u0: float, u1: float, radius: float, top: float) -> None:
     """A lying cylinder with bulging ends."""
     d = car.design
-    middle, half, bulge = (u0 + u1) / 2, (u1 - u0) / 2, float(d.uniform(0.0, 0.9))
+    middle, half, bulge = (u0 + u1) / 2, (u1 - u0) / 2, d.uniform(0.0, 0.9)
     past = np.clip(np.abs(car.u - middle) - (half - bulge), 0, None) / max(bulge, 0.05)
     r = radius * np.sqrt(np.clip(1 - past**2, 0, 1))
     square = np.clip(r**2 - car.v**2, 0, None)
@@ -235,27 +235,27 @@ def _barrel(car: _Solid, u0: float, u1: float, radius: float, top: float) -> Non
 
 def _tank(car: _Solid) -> None:
     d = car.design
-    top, radius = float(d.uniform(3.1, 4.7)), car.width / 2 * float(d.uniform(0.8, 1.0))
-    end = float(d.uniform(0.25, 1.7))
+    top, radius = d.uniform(3.1, 4.7), car.width / 2 * d.uniform(0.8, 1.0)
+    end = d.uniform(0.25, 1.7)
     paint = car.colour.copy()
     if d.random() < 0.85:  # the frame
         car.colour[:] = tone(d, 0.02, 0.3)
-        car.put(car.box(-99, 99, float(d.uniform(0.6, 1.6))), float(d.uniform(0.9, 1.4)))
+        car.put(car.box(-99, 99, d.uniform(0.6, 1.6)), d.uniform(0.9, 1.4))
     before = car.height.copy()
     _barrel(car, -car.length / 2 + end, car.length / 2 - end, radius, top)
     body = car.height > before
     car.colour = np.where(body[..., None], paint, car.colour)
-    middle = float(d.uniform(-0.05, 0.05)) * car.length
+    middle = d.uniform(-0.05, 0.05) * car.length
     for k in range(int(d.choice([0, 1, 1, 1, 2, 3]))):
         at = middle + (k - 0.5 * (k > 0)) * (-1) ** k * car.length * 0.2
         dome = np.hypot(car.u - at, car.v) < d.uniform(0.25, 0.8)
-        car.put(dome, top + float(d.uniform(0.05, 0.6)), paint * np.float32(d.uniform(0.6, 1.3)))
+        car.put(dome, top + d.uniform(0.05, 0.6), paint * np.float32(d.uniform(0.6, 1.3)))
     if d.random() < 0.3:  # a walkway along it, or a platform across
         along = d.random() < 0.5
         where = car.box(-0.3 * car.length, 0.3 * car.length, 0.35) if along else car.box(-0.9, 0.9, radius)
         car.put(where, top + 0.1, paint * np.float32(d.uniform(0.5, 1.3)))
     if d.random() < 0.3:  # straps
-        straps = car.wave(float(d.uniform(1.2, 4.0)), False) > 0.93
+        straps = car.wave(d.uniform(1.2, 4.0), False) > 0.93
         car.colour *= np.where(straps, d.uniform(0.6, 1.2), 1.0)[..., None].astype(np.float32)
     if car.rng.random() < 0.3:  # spilt at the dome
         spot = np.exp(-((car.u - middle) ** 2) / d.uniform(0.2, 1.5)) * np.ones_like(car.v)
@@ -264,14 +264,14 @@ def _tank(car: _Solid) -> None:
 
 def _flat(car: _Solid) -> None:
     d, rng = car.design, car.rng
-    deck = float(d.uniform(*_DECK_M))
+    deck = d.uniform(*_DECK_M)
     car.put(car.box(-99, 99, 99), deck)
     car.colour[:] = tone(d, 0.03, 0.45)
     if d.random() < 0.3:  # planks
-        car.colour *= (1 + d.uniform(0.05, 0.3) * car.wave(float(d.uniform(0.3, 2.5)), True))[..., None]
+        car.colour *= (1 + d.uniform(0.05, 0.3) * car.wave(d.uniform(0.3, 2.5), True))[..., None]
     if d.random() < 0.45:  # a frame that one sees through: a spine, cross-members, perhaps beams at the sides
         spine, beams, ends = d.uniform(0.25, 0.9), d.choice([0.0, d.uniform(0.1, 0.3)]), d.uniform(0.4, 2.5)
-        bars = car.wave(float(d.uniform(1.2, 5.0)), False, float(d.uniform(0, 6))) > d.uniform(0.3, 0.95)
+        bars = car.wave(d.uniform(1.2, 5.0), False, d.uniform(0, 6)) > d.uniform(0.3, 0.95)
         side = np.abs(car.v)
         gap = (side > spine) & (side < car.width / 2 - beams) & (np.abs(car.u) < car.length / 2 - ends)
         car.height[gap & ~bars] = 0.0
@@ -296,7 +296,7 @@ def _containers(car: _Solid, deck: float) -> None:
     d, rng = car.design, car.rng
     sizes = [s for s in _CONTAINERS_M if s < car.length - 0.2]
     kinds = [float(d.choice(sizes)) for _ in range(int(d.integers(1, 3)))]
-    gap, filled = float(d.choice([d.uniform(0.05, 0.3), d.uniform(0.2, 1.2)])), float(d.uniform(0.45, 1.05))
+    gap, filled = float(d.choice([d.uniform(0.05, 0.3), d.uniform(0.2, 1.2)])), d.uniform(0.45, 1.05)
     same, paint = d.random() < 0.3, tone(d)
     lengths: list[float] = []
     while True:
@@ -310,7 +310,7 @@ def _containers(car: _Solid, deck: float) -> None:
     for size in lengths:
         if rng.random() < filled:
             colour = (paint if same else tone(rng)) * np.ones_like(car.colour)
-            where = car.box(at, at + size, float(d.uniform(1.15, 1.32)))
+            where = car.box(at, at + size, d.uniform(1.15, 1.32))
             top = deck + float(rng.choice([2.44, 2.6, 2.9])) * (2 if d.random() < 0.1 else 1)
             if rng.random() < 0.06:  # a tank in a frame
                 _barrel(car, at + 0.2, at + size - 0.2, 1.15, top)

@@ -50,12 +50,10 @@ class Floors:
     Attributes:
         by_band: Empty if there is no data.
         deepest: The same for the darkest two thousandths of all bands; infinite without data.
-        clear: Whether cloud and snow were left out by the scene classification.
     """
 
     by_band: Mapping[str, float]
     deepest: float = float("inf")
-    clear: bool = False
 
     @property
     def lowest(self) -> float:
@@ -99,12 +97,11 @@ def floors(bands: Mapping[str, Band], classes: Band | None = None) -> Floors:
     """
     numbers = {name: sample(band) for name, band in bands.items()}
     valid = {name: (plane > 0) & (plane < SATURATED) for name, plane in numbers.items()}
-    clear = False
     if classes is not None:
         ground = np.isin(sample(classes), _CLEAR_CLASSES)
         chosen = {name: mask & _stretched(ground, mask.shape) for name, mask in valid.items()}
         if all(mask.sum() >= _FEWEST_PIXELS for mask in chosen.values()):
-            valid, clear = chosen, True
+            valid = chosen
     seen = {name: plane[valid[name]] for name, plane in numbers.items()}
     found = {
         name: np.percentile(values, (_DARKEST_PERCENT, _DEEPEST_PERCENT))
@@ -114,7 +111,6 @@ def floors(bands: Mapping[str, Band], classes: Band | None = None) -> Floors:
     return Floors(
         {name: float(pair[0]) for name, pair in found.items()},
         min((float(pair[1]) for pair in found.values()), default=float("inf")),
-        clear,
     )
 
 
