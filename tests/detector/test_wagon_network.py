@@ -122,7 +122,7 @@ def test_the_maps_of_a_mirror_image_say_the_same_boxes_mirrored(axes):
     if 2 in axes:
         wanted[:, 1], wanted[:, 4] = 4 * h - wanted[:, 1], -wanted[:, 4] % 180
     assert len(wanted) > 10
-    assert there.heatmap == pytest.approx(here.heatmap)
+    assert there.centre_logit == pytest.approx(here.centre_logit)
     assert there.boxes[:, :4] == pytest.approx(wanted[:, :4], abs=1e-3)
     assert (there.boxes[:, 4] - wanted[:, 4] + 90) % 180 == pytest.approx(90, abs=1e-2)
     # What surrounds a box is the same, too.
