@@ -191,20 +191,9 @@ def run_areas(
 ) -> list[RunResult]:
     """Do what `run` does for one or several areas, on as many workers as the work is worth.
 
-    Args:
-        scenes: As of `run`; also fsspec URLs of folders.
-        aoi: As of `run`; or several areas.
-        store: As of `run`; also an fsspec URL such as ``s3://bucket/store``.
-        config: As of `run`.
-        dates: As of `run`.
-        gsd_m: As of `run`.
-        device: As of `run`.
-        backend: As of `run`.
-        weights: As of `run`.
-        hindcast: As of `run`.
-        workers: Processes on this machine; by default as many as its cores and the work ask for.
-        scheduler: Address of a Dask scheduler, whose workers have to reach scenes and store.
-        progress: Told of every scene or task.
+    The arguments are those of `run`. Scenes and store may also be fsspec URLs such as ``s3://bucket/store``.
+    ``workers`` are processes on this machine, by default as many as its cores and the work ask for;
+    ``scheduler`` is the address of a Dask scheduler, whose workers have to reach scenes and store.
 
     Returns:
         What came of each area.

@@ -37,7 +37,6 @@ __all__ = [
     "OccupancySettings",
     "RunConfig",
     "SceneSettings",
-    "bundled_text",
     "config_names",
     "load_config",
     "reference",
@@ -246,11 +245,6 @@ class RunConfig:
     """The file that the settings were read from, or None for the defaults."""
 
     @property
-    def digest(self) -> str:
-        """The sha256 of every setting that can change a result (not of paths, device or appearance)."""
-        return _sha256(_content(self))
-
-    @property
     def counting_digest(self) -> str:
         """The sha256 of the settings that a count depends on: provenance of an observation."""
         return _sha256({"scenes": _content(self.scenes), "detector": _content(self.detector)})
@@ -312,17 +306,6 @@ def config_names() -> list[str]:
     )
 
 
-def bundled_text(name: str) -> str:
-    """The text of a bundled file, to start one's own from.
-
-    Raises:
-        ConfigError: If there is no file of that name.
-    """
-    if name not in config_names():
-        raise ConfigError(f"no settings named {name!r} are bundled (there are: {', '.join(config_names())})")
-    return resources.files("configs").joinpath(f"{name}.toml").read_text(encoding="utf-8")
-
-
 def load_config(name_or_path: str | Path | None = None) -> RunConfig:
     """Reads the settings of a run.
 
@@ -339,11 +322,8 @@ def load_config(name_or_path: str | Path | None = None) -> RunConfig:
     if name_or_path is None:
         return RunConfig()
     if isinstance(name_or_path, str) and name_or_path in config_names():
-        table, shown, folder = (
-            tomllib.loads(bundled_text(name_or_path)),
-            f"{name_or_path}.toml (bundled)",
-            None,
-        )
+        text = resources.files("configs").joinpath(f"{name_or_path}.toml").read_text(encoding="utf-8")
+        table, shown, folder = tomllib.loads(text), f"{name_or_path}.toml (bundled)", None
     else:
         path = Path(name_or_path)
         shown, folder = str(path), path.absolute().parent
@@ -394,16 +374,14 @@ def _toml_value(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _content(config: Any) -> dict[str, Any]:
-    """What of the settings can change a result."""
-    content: dict[str, Any] = {}
-    for each, _ in fields_of(type(config)):
-        value = getattr(config, each.name)
-        if dataclasses.is_dataclass(value):
-            content[each.name] = _content(value)
-        elif each.metadata["changes_results"] and not (each.metadata["later"] and value == each.default):
-            content[each.name] = value
-    return content
+def _content(table: Any) -> dict[str, Any]:
+    """What of a table can change a result."""
+    values = [(each, getattr(table, each.name)) for each, _ in fields_of(type(table))]
+    return {
+        each.name: value
+        for each, value in values
+        if each.metadata["changes_results"] and not (each.metadata["later"] and value == each.default)
+    }
 
 
 def _sha256(content: object) -> str:

@@ -132,14 +132,7 @@ class FetchResult:
 
 @dataclass(frozen=True)
 class FetchTask:
-    """One scene of one area: what a worker needs to know.
-
-    Attributes:
-        scenes: The items.
-        area: The area.
-        folder: Where it goes.
-        options: How.
-    """
+    """One scene of one area, its items and where it goes: what a worker needs to know."""
 
     scenes: tuple[RemoteScene, ...]
     area: AreaOfInterest
@@ -176,12 +169,10 @@ def fetch(
     for done in used.each(take, tasks):
         one = done.value
         if one is None:
-            first = done.task.scenes[0]
             error = done.error if isinstance(done.error, Exception) else RuntimeError("stopped")
             if isinstance(error, StoreError):
                 raise error
-            reason = str(error) if isinstance(error, InputError) else unexpected(error)
-            one = Fetched(first.id, first.stem, first.datetime, reason=reason, passing=True)
+            one = _not_had(done.task, str(error) if isinstance(error, InputError) else unexpected(error))
         results[numbers[id(done.task)]] = one
         progress(len(results), len(tasks))
         arrived(one)
@@ -191,12 +182,15 @@ def fetch(
             break
     for number, task in enumerate(tasks):
         if number not in results:
-            first = task.scenes[0]
-            reason = "it wasn't asked for."
-            results[number] = Fetched(first.id, first.stem, first.datetime, reason=reason, passing=True)
+            results[number] = _not_had(task, "it wasn't asked for.")
     return FetchResult(
         planned, tuple(results[number] for number in sorted(results)), time.monotonic() - started
     )
+
+
+def _not_had(task: FetchTask, reason: str) -> Fetched:
+    first = task.scenes[0]
+    return Fetched(first.id, first.stem, first.datetime, reason=reason, passing=True)
 
 
 def take(task: FetchTask) -> Fetched:

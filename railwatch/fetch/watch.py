@@ -100,12 +100,7 @@ class AreaCheck:
 
 @dataclass(frozen=True)
 class WatchResult:
-    """What came of a look at all areas.
-
-    Attributes:
-        checks: By area.
-        store: The store's location.
-    """
+    """What came of a look at all areas, and the store's location."""
 
     checks: tuple[AreaCheck, ...]
     store: str

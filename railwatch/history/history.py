@@ -212,12 +212,7 @@ class EventsError(InputError):
 
 @dataclass(frozen=True, order=True)
 class Event:
-    """Something that happened.
-
-    Attributes:
-        day: When.
-        label: What, in a few words.
-    """
+    """Something that happened on a day, in a few words."""
 
     day: date
     label: str

@@ -12,7 +12,14 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -33,13 +40,7 @@ _TASKS_A_WORKER = 32
 
 @dataclass(frozen=True)
 class Done(Generic[T, R]):
-    """A task that has been worked on.
-
-    Attributes:
-        task: The task.
-        value: What came of it, if nothing went wrong.
-        error: What went wrong, or None.
-    """
+    """A task that has been worked on, and what came of it or went wrong."""
 
     task: T
     value: R | None = None
@@ -73,11 +74,7 @@ class Serial:
 
 @dataclass(frozen=True)
 class Threads:
-    """Some tasks at one time in this process: for those that wait for servers.
-
-    Attributes:
-        workers: How many.
-    """
+    """Some tasks at one time in this process: for those that wait for servers."""
 
     workers: int = 4
 
@@ -86,21 +83,15 @@ class Threads:
         pool = ThreadPoolExecutor(max(1, min(self.workers, len(tasks))))
         futures = {pool.submit(work, task): task for task in tasks}
         try:
-            pending = set(futures)
-            while pending:
-                ready, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from (_settled(futures[one], one) for one in ready)
+            for one in as_completed(futures):
+                yield _settled(futures[one], one)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 @dataclass(frozen=True)
 class Processes:
-    """A pool of processes on this machine.
-
-    Attributes:
-        workers: How many.
-    """
+    """A pool of processes on this machine."""
 
     workers: int
 
@@ -195,7 +186,7 @@ class Dask:
         import distributed
         from distributed.scheduler import KilledWorker
 
-        as_completed: Any = distributed.as_completed
+        completed: Any = distributed.as_completed
 
         if not tasks:
             return
@@ -203,7 +194,7 @@ class Dask:
         futures = self._client.map(work, tasks, pure=False, batch_size=100)
         places = {one.key: task for one, task in zip(futures, tasks, strict=True)}
         try:
-            for future in as_completed(futures, loop=self._client.loop):
+            for future in completed(futures, loop=self._client.loop):
                 task = places[future.key]
                 if isinstance(future.exception(), KilledWorker):
                     yield Done(task, error=EngineError(_LOST))

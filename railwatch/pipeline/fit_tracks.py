@@ -64,13 +64,7 @@ class TrackSource:
 
 @dataclass(frozen=True)
 class FittedTrack:
-    """A line that was fitted.
-
-    Attributes:
-        id: Of the track.
-        line: The line with what speaks for it.
-        course: Its parts within the boundary, in longitude and latitude.
-    """
+    """A line that was fitted, and its parts within the boundary in longitude and latitude."""
 
     id: str
     line: CentreLine

@@ -160,15 +160,8 @@ def run_areas(
 ) -> list[RunResult]:
     """Count on every scene, on as many workers as a user asks for or as the work is worth.
 
-    Args:
-        paths: Paths, and fsspec URLs of folders of scenes; see `run_many`.
-        areas: In longitude and latitude.
-        config: The settings.
-        store: Where observations are kept.
-        scheduler: Address of a Dask scheduler.
-        workers: Processes on this machine.
-        dates: Acquisition times for images that don't tell theirs.
-        progress: Told of every task.
+    The arguments are those of `run_many`; paths may also be fsspec URLs of folders of scenes. ``scheduler``
+    is the address of a Dask scheduler, ``workers`` the number of processes on this machine.
 
     Returns:
         What came of each area.

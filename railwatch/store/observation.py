@@ -246,9 +246,7 @@ class Observation:
         given: dict[str, Any] = {"id": item.id, "datetime": item.datetime, "geometry": item.geometry}
         for entry in fields(cls):
             key = f"{PREFIX}{entry.name}"
-            if entry.name in given:
-                continue
-            if key not in properties and entry.name in _LATER:
+            if entry.name in given or (key not in properties and entry.name in _LATER):
                 continue
             if key not in properties:
                 raise ValueError(f"it has no {key}")

@@ -107,12 +107,7 @@ def mirror_folder(url: str) -> Path:
 
 @dataclass
 class Mirror:
-    """A remote folder and the local one that stands for it.
-
-    Attributes:
-        url: The remote one.
-        folder: The local one.
-    """
+    """A remote folder and the local one that stands for it."""
 
     url: str
     folder: Path

@@ -327,9 +327,9 @@ def _read_claims(path: Path) -> object:
 
 
 def _settings(folder: Path) -> Path:
-    from railwatch.config import bundled_text
+    from importlib import resources
 
-    (folder / "mine.toml").write_text(bundled_text("vhr"))
+    (folder / "mine.toml").write_text(resources.files("configs").joinpath("vhr.toml").read_text())
     return folder / "mine.toml"
 
 

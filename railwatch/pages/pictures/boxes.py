@@ -13,7 +13,6 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
@@ -33,7 +32,6 @@ from PIL import Image
 from pyproj import Transformer
 
 from aoi import AreaOfInterest
-from aoi.files import write_bytes
 from geo import Scene, box_corners
 from railwatch.pages.pictures import rings, scale_bar
 from railwatch.pages.where import Coordinates, locator_image, whereabouts
@@ -143,24 +141,6 @@ def without_drawings(scene: Scene, evidence: bytes, area: AreaOfInterest | None 
     stream = io.BytesIO()
     Image.fromarray(_read(scene, view)).save(stream, "WEBP", quality=85, method=2)
     return stream.getvalue()
-
-
-def write_overlay(
-    scene: Scene,
-    detections: Detections,
-    path: str | Path,
-    area: AreaOfInterest | None = None,
-    observation: Observation | None = None,
-) -> Path:
-    """Draw what was found in a scene into a PNG file; see `render`.
-
-    Raises:
-        SceneError: If the image can't be read.
-        OSError: If the file can't be written.
-    """
-    path = Path(path)
-    write_bytes(path, render(scene, detections, area, observation))
-    return path
 
 
 def _window(scene: Scene, area: AreaOfInterest | None) -> tuple[int, int, int, int]:
@@ -309,7 +289,6 @@ def _draw_area(axes: Axes, scene: Scene, view: _SceneWindow, area: AreaOfInteres
 
 
 def _fill(axes: Axes, shape: shapely.Geometry, **style: Any) -> None:
-    """Draw polygons, with their holes."""
     for part in getattr(shape, "geoms", [shape]):
         if not isinstance(part, shapely.Polygon) or part.is_empty:
             continue

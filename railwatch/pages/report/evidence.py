@@ -28,9 +28,11 @@ from railwatch.store.georeference import Georeference, placement_of
 from railwatch.store.store import EVIDENCE, IMAGE, Store
 
 if TYPE_CHECKING:
+    from datetime import date
+
     import geopandas as gpd
 
-    from railwatch.pages.report.gather import Card, ReportedArea
+    from railwatch.pages.report.gather import Card
     from railwatch.pages.report.graphics import EncodedPicture
     from railwatch.store.observation import Observation
 
@@ -305,31 +307,37 @@ def _path(shapes: Iterable[shapely.Geometry], placement: Georeference) -> str:
     return "".join(drawn)
 
 
-def map_sheet(place: ReportedArea, card: Card, picture: EncodedPicture, file: EvidenceFile) -> Markup:
+def map_sheet(
+    title: str,
+    area: AreaOfInterest,
+    day: date,
+    picture: EncodedPicture,
+    placement: Georeference,
+    *,
+    clean: bool,
+) -> Markup:
     """Return a map sheet: boundary, tracks and zones over an image, with scale bar and north arrow.
 
     Args:
-        place: With its area.
-        card: Whose image it is.
+        title: Of the area.
+        area: Its outlines, in longitude and latitude.
+        day: Of the image.
         picture: The image, encoded; of a drawn picture the image inside it is shown.
-        file: Where it comes from.
+        placement: Where the picture lies.
+        clean: Whether nothing was drawn into it.
     """
-    if place.area is None or file.placement is None:
-        return Markup("")
-    placement = file.placement
     left, top, right, below = placement.image
     width, height = placement.size
     shown = _inner(placement, (round(right - left), round(below - top)))
-    day = words.day(card.observation.datetime.date())
     drawn = [
         Markup('<image href="{}" x="{}" y="{}" width="{}" height="{}" preserveAspectRatio="none"/>').format(
             picture.uri, rounded(-left), rounded(-top), width, height
         ),
-        area_outlines(place.area, shown, names=True),
+        area_outlines(area, shown, names=True),
         # A picture that was drawn into has a scale bar and an arrow already.
-        *([furniture(shown)] if file.clean else []),
+        *([furniture(shown)] if clean else []),
     ]
-    said = f"Map sheet of {place.title}: boundary, tracks and zones over the image of {day}"
+    said = f"Map sheet of {title}: boundary, tracks and zones over the image of {words.day(day)}"
     attributes = {
         "class": "sheet",
         "viewBox": f"0 0 {shown.size[0]} {shown.size[1]}",
