@@ -242,27 +242,23 @@ def _renderer(root: xml.Element, rules: Sequence[Rule], kind: str) -> None:
 
 def _symbol(symbols: xml.Element, name: str, kind: str, look: SymbolStyle) -> None:
     symbol = xml.SubElement(symbols, "symbol", type=kind, name=name, alpha="1", clip_to_extent="1")
-    line = f"{','.join(map(str, look.colour))},255"
+    colour = ",".join(map(str, look.colour))
+    line = f"{colour},255"
+    simple, edge = ("SimpleFill", "outline") if kind == "fill" else ("SimpleLine", "line")
+    layer = xml.SubElement(symbol, "layer", {"class": simple, "enabled": "1", "pass": "0"})
+    values = {
+        f"{edge}_color": line,
+        f"{edge}_style": look.line,
+        f"{edge}_width": f"{look.width_mm:g}",
+        f"{edge}_width_unit": "MM",
+    }
     if kind == "fill":
-        layer = xml.SubElement(symbol, "layer", {"class": "SimpleFill", "enabled": "1", "pass": "0"})
         hatched = look.brush != "solid"
-        values = {
-            "color": line if hatched else f"{','.join(map(str, look.colour))},{look.fill_alpha}",
+        filling = {
+            "color": line if hatched else f"{colour},{look.fill_alpha}",
             "style": look.brush if hatched or look.fill_alpha else "no",
-            "outline_color": line,
-            "outline_style": look.line,
-            "outline_width": f"{look.width_mm:g}",
-            "outline_width_unit": "MM",
-            "joinstyle": "miter",
         }
-    else:
-        layer = xml.SubElement(symbol, "layer", {"class": "SimpleLine", "enabled": "1", "pass": "0"})
-        values = {
-            "line_color": line,
-            "line_style": look.line,
-            "line_width": f"{look.width_mm:g}",
-            "line_width_unit": "MM",
-        }
+        values = {**filling, **values, "joinstyle": "miter"}
     options = xml.SubElement(layer, "Option", type="Map")
     for key, value in values.items():
         xml.SubElement(options, "Option", type="QString", name=key, value=value)

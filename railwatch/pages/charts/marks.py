@@ -264,10 +264,8 @@ def _verdict_words(history: History) -> Iterator[Key]:
 def _look_back(verdict: Verdict) -> Iterator[Key]:
     start, end = verdict.window
     span = words.sentence_case(words.length_of(start, end))
-    day = words.day(verdict.record.day)
-    yield Key(
-        Patch(facecolor=PALE, edgecolor=LIGHT, linewidth=0.4, label=f"{span} that {day} is compared with")
-    )
+    label = f"{span} that {words.day(verdict.record.day)} is compared with"
+    yield Key(Patch(facecolor=PALE, edgecolor=LIGHT, linewidth=0.4, label=label))
     if verdict.maximum is not None:
         label = f"most known in that time: {maximum(verdict.maximum)}"
         yield Key(Line2D([], [], color=BLACK, linewidth=0.8, linestyle=(0, (5, 2)), label=label))
@@ -277,27 +275,14 @@ def _look_back(verdict: Verdict) -> Iterator[Key]:
 
 
 def _ceilings(history: History) -> Iterator[Key]:
+    edge = PUBLISHED_COLOUR
     for ceiling in history.ceilings()[:2]:
         source = f" ({ceiling.source})" if ceiling.source else ""
-        yield Key(
-            Patch(
-                facecolor="none",
-                edgecolor=PUBLISHED_COLOUR,
-                hatch="////",
-                linewidth=0.8,
-                label=f"at most about {words.number(ceiling.value or 0.0)} on any day{source}",
-            )
-        )
+        label = f"at most about {words.number(ceiling.value or 0.0)} on any day{source}"
+        yield Key(Patch(facecolor="none", edgecolor=edge, hatch="////", linewidth=0.8, label=label))
 
 
 def _unseen(history: History) -> Iterator[Key]:
     if history.unseen():
-        yield Key(
-            Patch(
-                facecolor=PALE,
-                edgecolor=LIGHT,
-                hatch="\\\\\\",
-                linewidth=0.4,
-                label="no image for half a year or more",
-            )
-        )
+        label = "no image for half a year or more"
+        yield Key(Patch(facecolor=PALE, edgecolor=LIGHT, hatch="\\\\\\", linewidth=0.4, label=label))

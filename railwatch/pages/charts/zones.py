@@ -18,6 +18,7 @@ from railwatch.pages.charts.style import (
     OTHER_METHOD,
     PAGE,
     SMALL_PT,
+    MarkerStyle,
     PageStyle,
     broken_line,
     count_axis,
@@ -152,7 +153,5 @@ def _draw_method(axes: Axes, members: list[Observation], zone: str, gap_days: fl
 def _legend(methods: Sequence[str], abstained: bool) -> list[Line2D]:
     handles = [sign_of(METHOD_MARKS.get(method, OTHER_METHOD)) for method in methods]
     if abstained:
-        handles.append(
-            Line2D([], [], linestyle="none", marker="x", color=GREY, markersize=4, label="no answer")
-        )
+        handles.append(sign_of(MarkerStyle("x", GREY, GREY, 4, "no answer")))
     return handles
