@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 _GAP = 4.0
+_HEIGHT_PT = SMALL_PT * 1.35
 _STEPS = 16
 """So many lines up and down, and to either side, a label may stand away from its mark."""
 
@@ -56,25 +57,6 @@ class Box:
         )
 
 
-@dataclass(frozen=True)
-class PlacedLabel:
-    """A label with its place.
-
-    Attributes:
-        index: Of the label among those asked for.
-        dx: From the mark to the text's anchor, points to the right.
-        dy: Points up, to the middle of the text.
-        align: ``left``, ``right`` or ``center``: which side of the text the anchor is.
-        far: Whether it stands so far off that a line must lead to it.
-    """
-
-    index: int
-    dx: float
-    dy: float
-    align: str
-    far: bool
-
-
 @lru_cache(maxsize=2048)  # a page draws the same labels at four widths
 def text_width(text: str, points: float) -> float:
     """Return how wide a text is in the charts' font, in points."""
@@ -82,58 +64,21 @@ def text_width(text: str, points: float) -> float:
     return float(TextPath((0.0, 0.0), text, prop=font).get_extents().width) + 1.0
 
 
-def place_labels(
-    anchors: Sequence[tuple[float, float, float]],
-    texts: Sequence[str],
-    points: float,
-    marks: Sequence[Box],
-    lines: Sequence[Box],
-    frame: Box,
-) -> list[PlacedLabel]:
-    """Place labels, the first one first; one that finds no place is left out.
-
-    Args:
-        anchors: Place of each mark in points, and its radius.
-        texts: What is written beside each.
-        points: Size of the type.
-        marks: What no label may cover: marks, intervals, flags.
-        lines: What no label should cover, if it can be helped.
-        frame: Inside of which labels must lie.
-
-    Returns:
-        The labels that have a place, in the order of the texts.
-    """
-    taken: list[Box] = []
-    placed = []
-    height = points * 1.35
-    for index, ((x, y, radius), text) in enumerate(zip(anchors, texts, strict=True)):
-        width = text_width(text, points)
-        for strict in (True, False):
-            found = _first_free(
-                x, y, radius, width, height, [*marks, *taken, *(lines if strict else ())], frame
-            )
-            if found is not None:
-                label, box = found
-                taken.append(box)
-                placed.append(PlacedLabel(index, *label))
-                break
-    return placed
-
-
 def _first_free(
-    x: float, y: float, radius: float, width: float, height: float, obstacles: Sequence[Box], frame: Box
-) -> tuple[tuple[float, float, str, bool], Box] | None:
-    for dx, dy, align in _candidates(radius + _GAP, width, height):
+    x: float, y: float, radius: float, width: float, obstacles: Sequence[Box], frame: Box
+) -> tuple[float, float, str, Box] | None:
+    """The nearest place for a text beside a mark: points to its anchor, which side that is, and its ground."""
+    for dx, dy, align in _candidates(radius + _GAP, width):
         left = {"left": x + dx, "right": x + dx - width, "center": x + dx - width / 2.0}[align]
-        box = Box(left, y + dy - height / 2.0, left + width, y + dy + height / 2.0)
+        box = Box(left, y + dy - _HEIGHT_PT / 2.0, left + width, y + dy + _HEIGHT_PT / 2.0)
         if frame.holds(box) and not any(box.meets(other) for other in obstacles):
-            far = abs(dy) > radius + 1.2 * height or abs(dx) > radius + _GAP + 1.0
-            return (dx, dy, align, far), box
+            return dx, dy, align, box
     return None
 
 
-def _candidates(reach: float, width: float, height: float) -> Iterator[tuple[float, float, str]]:
+def _candidates(reach: float, width: float) -> Iterator[tuple[float, float, str]]:
     """Places around a mark, the nearest first: left, right, above, below, then further off."""
+    height = _HEIGHT_PT
     yield -reach, 0.0, "right"
     yield reach, 0.0, "left"
     yield 0.0, reach + height / 2.0, "center"
@@ -185,17 +130,23 @@ def draw_labels(axes: Axes, series: DrawnSeries, opening: Verdict | None, style:
         if opening.maximum is not None:
             line = at(opening.record, opening.maximum.cars)
             lines.append(Box(x0, line[1] - 0.5, line[0], line[1] + 0.5))
-    texts = [_label(one, short=short) for one in labelled]
-    anchors = [(*at(one.record, one.count or 0.0), radius_of(series, one.record)) for one in labelled]
     frame = Box(float(x0), float(y0) + 1.0, float(x1) + 8.0, float(y1) + 2.0)
-    for label in place_labels(anchors, texts, SMALL_PT, obstacles, lines, frame):
-        verdict = labelled[label.index]
+    for verdict in labelled:
+        said = _label(verdict, short=short)
+        radius = radius_of(series, verdict.record)
+        place = (*at(verdict.record, verdict.count or 0.0), radius, text_width(said, SMALL_PT))
+        # Off the lines, too, if it can be helped; a label that finds no place is left out.
+        found = _first_free(*place, [*obstacles, *lines], frame) or _first_free(*place, obstacles, frame)
+        if found is None:
+            continue
+        dx, dy, align, box = found
+        obstacles.append(box)
         text = axes.annotate(
-            texts[label.index],
+            said,
             (number_of(verdict.datetime), verdict.count or 0.0),
-            xytext=(label.dx, label.dy),
+            xytext=(dx, dy),
             textcoords="offset points",
-            ha=label.align,
+            ha=align,
             va="center",
             fontsize=SMALL_PT,
             fontweight="bold" if verdict is labelled[0] else "normal",
@@ -204,8 +155,8 @@ def draw_labels(axes: Axes, series: DrawnSeries, opening: Verdict | None, style:
             parse_math=False,
         )
         text.set_gid(series.gid(verdict.record, "label"))
-        if label.far:
-            _draw_leader(axes, series, verdict, label.dx, label.dy)
+        if abs(dy) > radius + 1.2 * _HEIGHT_PT or abs(dx) > radius + _GAP + 1.0:
+            _draw_leader(axes, series, verdict, dx, dy)
 
 
 def _draw_leader(axes: Axes, series: DrawnSeries, verdict: Verdict, dx: float, dy: float) -> None:
