@@ -53,6 +53,7 @@ _LARGEST_ZOOM = 6.0
 _MARGIN = 0.04
 _DPI = 100
 _CAPTION_LINE_PX = 24
+_HALO = [withStroke(linewidth=2.5, foreground="#000000A0")]
 
 
 class _PictureStyle(NamedTuple):
@@ -265,27 +266,16 @@ def _draw_area(axes: Axes, scene: Scene, view: _SceneWindow, area: AreaOfInteres
         shape = _to_pixels(scene, zone.polygon).intersection(frame)
         _fill(axes, shape, facecolor="none", edgecolor="#F0E442", linestyle=(0, (1, 2)), linewidth=1.1)
         if not shape.is_empty:
-            at = shape.bounds[0], shape.bounds[1]
-            axes.annotate(
-                zone.title,
-                at,
-                xytext=(4, -4),
-                textcoords="offset points",
-                va="top",
-                fontsize=8,
-                color="#F0E442",
-                path_effects=halo,
-                clip_on=True,
-            )
-    _fill(
-        axes,
-        boundary,
-        facecolor="none",
-        edgecolor="white",
-        linestyle=(0, (6, 3)),
-        linewidth=1.3,
-        path_effects=halo,
-    )
+            style = {"va": "top", "fontsize": 8, "path_effects": halo, "clip_on": True}
+            _write(axes, zone.title, shape.bounds[:2], (4, -4), color="#F0E442", **style)
+    style = {"linestyle": (0, (6, 3)), "linewidth": 1.3, "path_effects": halo}
+    _fill(axes, boundary, facecolor="none", edgecolor="white", **style)
+
+
+def _write(axes: Axes, text: str, at: Sequence[float], offset: tuple[float, float], **style: Any) -> None:
+    """Write beside a point; the offset in points."""
+    style = {"color": "white", "path_effects": _HALO} | style
+    axes.annotate(text, (at[0], at[1]), xytext=offset, textcoords="offset points", **style)
 
 
 def _fill(axes: Axes, shape: shapely.Geometry, **style: Any) -> None:
@@ -310,17 +300,7 @@ def _draw_scale(axes: Axes, scene: Scene, view: _SceneWindow) -> None:
     axes.plot(
         [right - pixels, right], [y, y], color="white", linewidth=3, solid_capstyle="butt", path_effects=halo
     )
-    axes.annotate(
-        label,
-        (right - pixels / 2, y),
-        xytext=(0, 4),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        fontsize=9,
-        color="white",
-        path_effects=[withStroke(linewidth=2.5, foreground="#000000A0")],
-    )
+    _write(axes, label, (right - pixels / 2, y), (0, 4), ha="center", va="bottom", fontsize=9)
 
 
 def _draw_north(axes: Axes, scene: Scene, view: _SceneWindow) -> None:
@@ -338,16 +318,8 @@ def _draw_north(axes: Axes, scene: Scene, view: _SceneWindow) -> None:
         xytext=tuple(tail),
         arrowprops={"arrowstyle": "-|>", "color": "white", "linewidth": 1.8, "path_effects": halo},
     )
-    axes.annotate(
-        "N",
-        tuple(centre - north * 24 / view.zoom),
-        ha="center",
-        va="center",
-        fontsize=9,
-        fontweight="bold",
-        color="white",
-        path_effects=[withStroke(linewidth=2.5, foreground="#000000A0")],
-    )
+    beside = centre - north * 24 / view.zoom
+    _write(axes, "N", beside, (0, 0), ha="center", va="center", fontsize=9, fontweight="bold")
 
 
 def _caption(

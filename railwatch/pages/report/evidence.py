@@ -20,7 +20,6 @@ from aoi import AreaOfInterest
 from detector.wagons.rakes import rakes_of
 from geo.ground_metric import apply_affine
 from railwatch import words
-from railwatch.errors import StoreError
 from railwatch.history.history import is_sentinel
 from railwatch.pages.pictures import rings, scale_bar
 from railwatch.pages.report.graphics import element, grouped, rounded
@@ -350,12 +349,7 @@ def map_sheet(
 def boxes_of(store: Store, card: Card) -> gpd.GeoDataFrame | None:
     """Return the boxes behind a card: the reviewer's where there are some, else the machine's."""
     for one in (card.observation, card.corrected):
-        if one is None:
-            continue
-        try:
-            boxes = store.detections(one.id)
-        except StoreError:
-            continue
+        boxes = None if one is None else store.readable_detections(one.id)
         if boxes is not None and "category" in boxes:
             return boxes
     return None

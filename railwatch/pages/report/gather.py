@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -226,15 +227,12 @@ def _keys(place: str, records: Sequence[Record]) -> dict[str, str]:
     taken: set[str] = set()
     for record in records:
         published = slug(record.source) if record.method == "published" else ""
-        options = [
-            f"{place}-{record.day}",
-            f"{place}-{record.day}-{record.when:%H%M}",
-            f"{place}-{record.id}",
-        ]
+        day = f"{place}-{record.day}"
+        options = [day, f"{day}-{record.when:%H%M}", f"{place}-{record.id}"]
         if published or record.kind == "ceiling":
-            options = [f"{place}-{record.day}-{published or 'published'}", f"{place}-{slug(record.id)}"]
-        options += [f"{options[0]}-{number}" for number in range(2, len(records) + 2)]
-        key = next(one for one in options if one not in taken)
+            options = [f"{day}-{published or 'published'}", f"{place}-{slug(record.id)}"]
+        numbered = (f"{options[0]}-{number}" for number in itertools.count(2))
+        key = next(one for one in itertools.chain(options, numbered) if one not in taken)
         taken.add(key)
         keys[record.id] = key
     return keys
