@@ -67,7 +67,7 @@ def mosaic(scenes: Sequence[Scene], area: AreaOfInterest) -> Scene:
     source = MosaicSource(tuple(scenes), first.crs, transform, right - left, bottom - top, first.channels)
     return Scene.build(
         path=first.path,
-        id=scene_id(first.path, [Path(name) for name in source.files()]),
+        id=scene_id(first.path, source.files),
         datetime=min((one.datetime for one in scenes if one.datetime is not None), default=None),
         day_only=first.day_only,
         warnings=tuple(dict.fromkeys(text for one in scenes for text in _own_warnings(one))),
@@ -122,9 +122,10 @@ class MosaicSource:
         with ExitStack() as stack:
             yield MosaicReader(self, stack)
 
-    def files(self) -> tuple[str, ...]:
+    @property
+    def files(self) -> tuple[Path, ...]:
         """All files of all members, the first member's first."""
-        return tuple(dict.fromkeys(name for member in self.members for name in member.source.files()))
+        return tuple(dict.fromkeys(name for member in self.members for name in member.source.files))
 
 
 @dataclass

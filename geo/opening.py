@@ -129,7 +129,7 @@ def _opened_scene(path: Path, options: OpenOptions) -> Scene:
         _advise(path, image)
         return Scene.build(
             path=path,
-            id=scene_id(path, [Path(name) for name in source.parts]),
+            id=scene_id(path, source.files),
             datetime=time.when,
             day_only=time.day_only,
             time_fault=time.fault,
@@ -265,17 +265,17 @@ def _source(
         floating=np.issubdtype(dtype, np.floating),
         positioned=image.transform != Affine.identity(),
         self_contained=image.driver == "GTiff",
-        parts=_parts(path, image),
+        files=_files(path, image),
         hole=_hole(path, crs, transform, image, options) if colour else None,
     )
 
 
-def _parts(path: Path, image: DatasetReader) -> tuple[str, ...]:
+def _files(path: Path, image: DatasetReader) -> tuple[Path, ...]:
     """The files with pixels: all that a VRT or an index of tiles names, else the file itself."""
     if image.driver not in MOSAICS:
-        return (str(path),)
+        return (path,)
     others = (name for name in image.files if Path(name) != path and not name.endswith((".aux.xml", ".ovr")))
-    return (str(path), *sorted(others))
+    return (path, *map(Path, sorted(others)))
 
 
 def _declared_nodata(image: DatasetReader, bands: tuple[int, ...], options: OpenOptions) -> float | None:

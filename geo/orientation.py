@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from affine import Affine
@@ -93,8 +94,9 @@ class _TurnedSource:
         with self.source.open() as reader:
             yield _TurnedReader(reader, self.turn)
 
-    def files(self) -> tuple[str, ...]:
-        return self.source.files()
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return self.source.files
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ class RasterSource:
         positioned: Whether the file has an affine transform of its own.
         self_contained: Whether its pixels can be read without asking for its position, which some mosaics
             lay their parts by.
-        parts: The files that the pixels come from.
+        files: The files that the pixels come from, the main one first.
         hole: Pixels across and down of the largest hole that isn't missing ground, where ``nodata`` is also a
             colour; None where it isn't. See `geo.raster_source`.
     """
@@ -135,7 +135,7 @@ class RasterSource:
     floating: bool
     positioned: bool
     self_contained: bool
-    parts: tuple[str, ...]
+    files: tuple[Path, ...]
     hole: tuple[float, float] | None = None
 
     @property
@@ -153,10 +153,6 @@ class RasterSource:
         """Open a handle of its own."""
         with opened(self.path, quiet=self.positioned, placed=not self.self_contained) as image:
             yield RasterReader(self, image)
-
-    def files(self) -> tuple[str, ...]:
-        """The files that the pixels come from, the main one first."""
-        return self.parts
 
 
 @dataclass
@@ -180,7 +176,7 @@ class RasterReader:
                 valid &= self.image.read_masks(source.bands[0], window=area, out_shape=(height, width)) > 0
         except (RasterioError, OSError) as error:
             log.debug("%s: %s", source.path, first_line(error))
-            file = "the file is" if len(source.parts) == 1 else "a file that it refers to is missing,"
+            file = "the file is" if len(source.files) == 1 else "a file that it refers to is missing,"
             raise SceneError(
                 f"{source.path}: pixels can't be read around column {x0}, row {y0}: "
                 f"{file} cut short or damaged"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
@@ -54,7 +55,8 @@ class PixelSource(Protocol):
             SceneError: The source is gone or damaged.
         """
 
-    def files(self) -> tuple[str, ...]:
+    @property
+    def files(self) -> tuple[Path, ...]:
         """The files that the pixels come from, the main one first."""
 
 

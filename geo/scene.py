@@ -273,12 +273,12 @@ class Scene:
         Raises:
             SceneError: One isn't (of a mosaic, say), so that the scene has no fingerprint.
         """
-        for name in self.source.files():
+        for name in self.source.files:
             try:
-                with open_binary(Path(name)) as (stream, _):
+                with open_binary(name) as (stream, _):
                     stream.read(1)
             except OSError as error:
-                said = "" if Path(name) == self.path else f" {name}, of which it is made,"
+                said = "" if name == self.path else f" {name}, of which it is made,"
                 raise SceneError(f"{self.path}:{said} can't be read ({error.strerror or error})") from error
 
     def sha256(self) -> str:
@@ -291,9 +291,9 @@ class Scene:
     @cached_property
     def _sha256(self) -> str:
         digest = hashlib.sha256()
-        for name in self.source.files():
+        for name in self.source.files:
             try:
-                with open_binary(Path(name)) as (file, _):
+                with open_binary(name) as (file, _):
                     while block := file.read(_SHA_BLOCK):
                         digest.update(block)
             except OSError as error:

@@ -74,7 +74,7 @@ def truth_of(pictured: Pictured) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     h, w = whole_cells(tile.image).shape[:2]
     predicted, true = clip_boxes(candidates.boxes, w, h), clip_boxes(tile.boxes, w, h)
     wanted = ~tile.ignored
-    hits = match(predicted, candidates.heat, true[wanted], MATCH_IOU)
+    hits = match(predicted, candidates.centre_logit, true[wanted], MATCH_IOU)
     real = np.zeros(len(predicted), bool)
     real[hits.predicted] = True
     skip = (rotated_iou(predicted, true[~wanted]) > 0.1).any(axis=1)
@@ -324,7 +324,7 @@ def fit_judge(
         members: How many judges.
     """
     if not len(x):
-        # A network that has seen nothing yet raises no candidates; what nobody has judged isn't believed.
+        # An untrained network raises no candidates to learn from: every score is then close to 0.
         torch.manual_seed(seed)
         blank = RescorerNet()
         slopes, bias = blank.layers[-1].parameters()

@@ -76,7 +76,7 @@ def on_images(
 
 
 def _case(item: LabelledImage, scene: Scene, found: Detections) -> Case:
-    table = pd.concat([found.frame, found.doubtful])
+    table = pd.concat([found.frame, found.below_threshold])
     x, y = item.boxes[:, 0], item.boxes[:, 1]
     outside = (x < 0) | (x >= item.size_px[0]) | (y < 0) | (y >= item.size_px[1])
     scored = Scored(

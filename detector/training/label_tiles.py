@@ -117,7 +117,7 @@ class _ResampledImage:
         left, top = window[:2]
         height, width = read.valid.shape
         boxes = self.boxes - np.array([left, top, 0, 0, 0])
-        share = visible_share(boxes, read.valid)
+        share = visible_fraction(boxes, read.valid)
         seen = share > _TRACE
         areas = [shapely.transform(area, lambda xy: xy - [left, top]) for area in self.areas]
         cover = as_boxes([])
@@ -166,7 +166,7 @@ def _starts(size: int, tile: int) -> list[int]:
     return [round(i * (size - tile) / (count - 1)) for i in range(count)] if count > 1 else [0]
 
 
-def visible_share(boxes: Boxes, valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+def visible_fraction(boxes: Boxes, valid: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Share of each box that lies on valid pixels of a tile, from 21 x 5 points spread over it.
 
     Args:
@@ -250,7 +250,7 @@ def _turned(whole: LabelledTile, rng: np.random.Generator, size_px: int) -> Labe
     valid = warped(there, matrix, size, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT) > 0
     picture[~valid] = 0
     boxes = transform_boxes(whole.boxes, matrix)
-    share = visible_share(boxes, valid)
+    share = visible_fraction(boxes, valid)
     seen = share > _TURNED_TRACE
     return replace(
         whole,

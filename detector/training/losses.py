@@ -13,7 +13,7 @@ from detector.wagons.boxes import Boxes
 from detector.wagons.decode import STRIDE, TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX, Maps
 
 WEIGHTS = {
-    "heat": 1.0,
+    "heatmap": 1.0,
     "offset": 0.6,
     "across": 2.0,  # on a wagon 3 m wide, what is lost of the overlap is lost across
     "angle": 1.0,
@@ -24,12 +24,12 @@ WEIGHTS = {
 }
 
 
-def centre_focal_loss(logit: Tensor, heat: Tensor, weight: Tensor) -> Tensor:
+def centre_focal_loss(logit: Tensor, heatmap: Tensor, weight: Tensor) -> Tensor:
     """Penalty-reduced focal loss (Law & Deng 2018, CornerNet, eq. 1): a sum over cells per positive cell."""
     probability = logit.sigmoid().clamp(1e-4, 1 - 1e-4)
-    positive = (heat >= 0.999).float() * weight
+    positive = (heatmap >= 0.999).float() * weight
     gain = positive * (1 - probability) ** 2 * torch.log(probability)
-    pain = (1 - positive) * weight * (1 - heat) ** 4 * probability**2 * torch.log(1 - probability)
+    pain = (1 - positive) * weight * (1 - heatmap) ** 4 * probability**2 * torch.log(1 - probability)
     return -(gain + pain).sum() / positive.sum().clamp(min=8.0)
 
 
@@ -53,7 +53,7 @@ def losses(maps: Maps[Tensor], target: Targets) -> dict[str, Tensor]:
     across = -torch.sin(theta) * miss[:, 0:1] + torch.cos(theta) * miss[:, 1:2]
     track_total = target.track_weight.sum().clamp(min=1.0)
     return {
-        "heat": centre_focal_loss(maps.heat, target.heat, target.weight),
+        "heatmap": centre_focal_loss(maps.heatmap, target.heatmap, target.weight),
         "offset": mean(smooth(maps.offset, target.offset, beta=0.5)),
         "across": mean(smooth(across, torch.zeros_like(across), beta=0.1)),
         "angle": mean(smooth(maps.angle, target.angle, beta=0.1)),
@@ -69,14 +69,14 @@ def total_loss(terms: dict[str, Tensor]) -> Tensor:
     return torch.stack([WEIGHTS[name] * value for name, value in terms.items()]).sum()
 
 
-REGRESSION_HEAT = 0.35
+REGRESSION_HEATMAP = 0.35
 IGNORED = 255
 
 
 class Targets(NamedTuple):
     """Training targets of one tile; maps are ``(C, H / 4, W / 4)`` float32."""
 
-    heat: Tensor  # C=1, 0 to 1, 1 at the cell of a centre
+    heatmap: Tensor  # C=1, 0 to 1, 1 at the cell of a centre
     weight: Tensor  # C=1, 0 where the answer doesn't matter (half-hidden wagons)
     regression: Tensor  # C=1, weight of offset, angle, size and category
     offset: Tensor  # C=2
@@ -100,9 +100,9 @@ def draw(
         track: ``(H / 4, W / 4)`` uint8: 1 on a track, 0 off it, 255 unknown.
         shape: ``(H, W)`` of the tile in work pixels.
 
-    The heat is a Gaussian stretched along the wagon (sigma 0.14 of its length and 0.3 of its width, at least
-    0.6 of a cell), so that a cell beside the centre on the same wagon is a smaller error than one on the next
-    track.
+    The heatmap is a Gaussian stretched along the wagon (sigma 0.14 of its length and 0.3 of its width, at
+    least 0.6 of a cell), so that a cell beside the centre on the same wagon is a smaller error than one on
+    the next track.
     """
     h, w = shape[0] // STRIDE, shape[1] // STRIDE
     n = len(boxes)
@@ -145,7 +145,7 @@ def draw(
     keep = ~skip
     if not keep.any():
         return empty(weight)
-    heat, owner = bell[keep].max(dim=0)
+    heatmap, owner = bell[keep].max(dim=0)
     kept = torch.nonzero(keep)[:, 0][owner]  # (h, w): which box each cell belongs to
     offset = -torch.stack([dx.gather(0, kept[None])[0], dy.gather(0, kept[None])[0]])
     angle = torch.stack([torch.cos(2 * theta)[kept], torch.sin(2 * theta)[kept]])
@@ -153,13 +153,13 @@ def draw(
         [torch.log(b[:, 2] / TYPICAL_LENGTH_PX)[kept], torch.log(b[:, 3] / TYPICAL_WIDTH_PX)[kept]]
     )
     mask = covers[keep].any(dim=0).float()[None]
-    heat = heat[None]
+    heatmap = heatmap[None]
     # A real wagon that is drawn wins over an ignored one beside it.
-    weight = torch.where(heat >= 0.99, torch.ones_like(weight), weight)
+    weight = torch.where(heatmap >= 0.99, torch.ones_like(weight), weight)
     return Targets(
-        heat=heat,
+        heatmap=heatmap,
         weight=weight,
-        regression=torch.where(heat > REGRESSION_HEAT, heat, zeros) * weight,
+        regression=torch.where(heatmap > REGRESSION_HEATMAP, heatmap, zeros) * weight,
         offset=offset,
         angle=angle,
         size=size,

@@ -68,7 +68,7 @@ class Parity:
         count_differences: Pictures by how far their counts of freight cars lie apart, "0", "1", "2" ....
         f1_reference: F1 at an overlap of 0.3 of the weights, in single precision.
         f1: Of the form.
-        logit_error: Mean absolute difference of the heat's logits.
+        logit_error: Mean absolute difference of the heatmap's logits.
     """
 
     pictures: int
@@ -242,7 +242,7 @@ def _sure(scored: Scored, threshold: float) -> Scored:
 
 def _logit_error(reference: WagonDetector, other: WagonDetector, tiles: Sequence[LabelledTile]) -> float:
     errors = [
-        float(np.abs(reference.maps([picture]).heat - other.maps([picture]).heat).mean())
+        float(np.abs(reference.maps([picture]).heatmap - other.maps([picture]).heatmap).mean())
         for picture in (whole_cells(tile.image) for tile in tiles[:20])
     ]
     return float(np.mean(errors)) if errors else 0.0

@@ -168,7 +168,7 @@ def transform_boxes(boxes: Boxes, matrix: NDArray[np.float64]) -> Boxes:
     return out
 
 
-def visible_share(boxes: Boxes, width: float, height: float) -> NDArray[np.float64]:
+def visible_fraction(boxes: Boxes, width: float, height: float) -> NDArray[np.float64]:
     """Share of each box's long axis that lies inside the frame, from 21 points along it."""
     angle = np.deg2rad(boxes[:, 4])
     step = np.linspace(-0.5, 0.5, 21)[None]
@@ -199,7 +199,7 @@ def random_view(tile: LabelledTile, rng: np.random.Generator, size: int) -> Labe
     cells[:, 2] /= STRIDE
     track = warped(tile.track, cells, (size // STRIDE, size // STRIDE), cv2.INTER_NEAREST)
     boxes = transform_boxes(tile.boxes, matrix)
-    share = visible_share(boxes, size, size)
+    share = visible_fraction(boxes, size, size)
     seen = share > 0.02
     return LabelledTile(
         _relight(image, rng),

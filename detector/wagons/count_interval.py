@@ -70,17 +70,17 @@ class CountModel:
     bands: tuple[tuple[float, float, float], ...] = ()
 
     def interval(
-        self, probability: NDArray[np.float64], doubtful: NDArray[np.float64], *, widening: float = 1.0
+        self, probability: NDArray[np.float64], below_threshold: NDArray[np.float64], *, widening: float = 1.0
     ) -> CountInterval:
         """The count and its interval.
 
         Args:
             probability: Of the wagons drawn.
-            doubtful: Of the candidates not drawn.
+            below_threshold: Of the candidates not drawn.
             widening: Factor on the interval's half-widths, for a picture outside what was calibrated.
         """
         count = len(probability)
-        mean, deviation = self.moments(np.concatenate([probability, doubtful]))
+        mean, deviation = self.moments(np.concatenate([probability, below_threshold]))
         below, above = self.factors(mean)
         low = min(float(count), mean - below * widening * deviation)
         high = max(float(count), mean + above * widening * deviation)

@@ -19,7 +19,7 @@ LENGTH_RANGE_PX = (12.0, 64.0)  # 6 m to 32 m: nothing on rails that we count is
 WIDTH_RANGE_PX = (4.0, 9.0)
 EXTENSION_M = (3.0, 40.0)
 MAP_FEATURES = (
-    "heat",  # logit
+    "centre",  # logit of the heatmap
     "mask_inside",
     "mask_core",  # the darkest cell along the middle line: a box across a gap has a low one
     "mask_beside",  # at 1 m from either side: neighbours are separate, a road is not
@@ -35,15 +35,15 @@ _NEIGHBOURS = np.ones((3, 3), np.uint8)
 
 
 class Candidates(NamedTuple):
-    """Possible wagons, best heat first."""
+    """Possible wagons, best centre first."""
 
     boxes: Boxes  # (N, 5)
     category: NDArray[np.float64]  # (N, 3) probabilities
     features: NDArray[np.float64]  # (N, len(MAP_FEATURES))
 
     @property
-    def heat(self) -> NDArray[np.float64]:
-        """Logit of the heat."""
+    def centre_logit(self) -> NDArray[np.float64]:
+        """Logit at the centre of each, the value of the heatmap there, ``(N,)``."""
         return self.features[:, 0]
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Candidates:
@@ -69,12 +69,12 @@ class Candidates(NamedTuple):
         return cls(*(np.concatenate(field) for field in zip(*parts, strict=True)))
 
 
-def decode(maps: Maps[F32], *, minimum_heat: float, maximum: int) -> tuple[list[Candidates], bool]:
-    """Peaks of the heat of each tile as boxes in the tile's work pixels.
+def decode(maps: Maps[F32], *, minimum_centre_score: float, maximum: int) -> tuple[list[Candidates], bool]:
+    """Peaks of the heatmap of each tile as boxes in the tile's work pixels.
 
     Args:
         maps: Output of the network for a batch.
-        minimum_heat: Lowest heat (0 to 1) of a candidate.
+        minimum_centre_score: Lowest score (0 to 1) of the heatmap of a candidate.
         maximum: Most candidates a tile.
 
     Returns:
@@ -83,11 +83,11 @@ def decode(maps: Maps[F32], *, minimum_heat: float, maximum: int) -> tuple[list[
     found: list[Candidates] = []
     capped = False
     # As a logit: the maps are large, and nearly all of their cells are no peak.
-    least = np.float32(np.log(minimum_heat / (1.0 - minimum_heat)))
-    for b in range(len(maps.heat)):
-        heat = np.ascontiguousarray(maps.heat[b, 0], np.float32)
-        row, column = np.nonzero((heat >= least) & (heat == cv2.dilate(heat, _NEIGHBOURS)))
-        order = np.argsort(-heat[row, column], kind="stable")
+    least = np.float32(np.log(minimum_centre_score / (1.0 - minimum_centre_score)))
+    for b in range(len(maps.heatmap)):
+        heatmap = np.ascontiguousarray(maps.heatmap[b, 0], np.float32)
+        row, column = np.nonzero((heatmap >= least) & (heatmap == cv2.dilate(heatmap, _NEIGHBOURS)))
+        order = np.argsort(-heatmap[row, column], kind="stable")
         capped |= len(order) > maximum
         row, column = row[order[:maximum]], column[order[:maximum]]
         if not len(row):
@@ -109,7 +109,7 @@ def decode(maps: Maps[F32], *, minimum_heat: float, maximum: int) -> tuple[list[
         boxes = np.stack([centre[0], centre[1], length, width, theta], axis=1)
         surfaces = [maps.mask[b, 0], maps.track[b, 0], maps.angle[b, 0], maps.angle[b, 1]]
         features = np.concatenate(
-            [heat[row, column].astype(np.float64)[:, None], _surroundings(boxes, surfaces)], axis=1
+            [heatmap[row, column].astype(np.float64)[:, None], _surroundings(boxes, surfaces)], axis=1
         )
         found.append(Candidates(boxes, _softmax(category).T, features))
     return found, capped
@@ -229,7 +229,7 @@ class Maps(NamedTuple, Generic[Array]):
     Tensors where the network is trained, numpy arrays where wagons are counted.
     """
 
-    heat: Array  # C=1, logit of a wagon's centre in this cell
+    heatmap: Array  # C=1, logit of a wagon's centre in this cell
     offset: Array  # C=2, centre minus cell centre, in cells (x, y)
     angle: Array  # C=2, cos and sin of twice the angle of the long axis
     size: Array  # C=2, log of length and width over the typical ones

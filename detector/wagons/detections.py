@@ -149,7 +149,7 @@ class Detections:
     Attributes:
         frame: One row a wagon (see COLUMNS); geometry is the oriented rectangle in the scene's CRS, or null
             for a scene without position. Sorted by score, best first. Made when first asked for.
-        doubtful: The same table of candidates under the threshold: not wagons, but part of the interval.
+        below_threshold: The same table of the other candidates: not wagons, but part of the interval.
         scene_id: The scene's id.
         gsd_m: Ground sampling distance of the picture, metres.
         valid_fraction: Share of the area (or of the scene) with valid pixels.
@@ -161,7 +161,7 @@ class Detections:
     """
 
     frame: _TableOnDemand = _TableOnDemand()
-    doubtful: _TableOnDemand = _TableOnDemand()
+    below_threshold: _TableOnDemand = _TableOnDemand()
     scene_id: str = ""
     gsd_m: float = 0.0
     valid_fraction: float = 1.0
@@ -204,20 +204,20 @@ class Detections:
         return count_by_type(table.loc[table["category"] == "freight", "car_type"])
 
     def count_in(
-        self, rows: NDArray[np.bool_] | None = None, doubtful: NDArray[np.bool_] | None = None
+        self, rows: NDArray[np.bool_] | None = None, below_threshold: NDArray[np.bool_] | None = None
     ) -> CountInterval:
         """Freight cars among some rows, such as those of a zone.
 
         Args:
             rows: ``(len(frame),)`` mask; None for all rows of both tables.
-            doubtful: ``(len(doubtful),)`` mask of the same place; without it the doubtful candidates of the
+            below_threshold: ``(len(below_threshold),)`` mask of the same place; without it those of the
                 scene count in proportion to the rows chosen.
         """
         probability, freight = _scores(_TableOnDemand.raw(self, "frame"))
-        unsure, _ = _scores(_TableOnDemand.raw(self, "doubtful"))
+        unsure, _ = _scores(_TableOnDemand.raw(self, "below_threshold"))
         chosen = np.ones(len(freight), bool) if rows is None else np.asarray(rows, bool)
-        if doubtful is not None:
-            unsure = unsure[np.asarray(doubtful, bool)]
+        if below_threshold is not None:
+            unsure = unsure[np.asarray(below_threshold, bool)]
         elif rows is not None:
             unsure = unsure * min(1.0, int((chosen & freight).sum()) / max(1, int(freight.sum())))
         # A coach that may be a freight car is as doubtful as a box that may be none.

@@ -31,7 +31,7 @@ from geo.tiles import HALO_PX, WORK_GSD_M, batches
 
 logger = logging.getLogger(__name__)
 
-MINIMUM_HEAT = 0.06
+MINIMUM_CENTRE_SCORE = 0.06
 MINIMUM_PROBABILITY = 0.02
 SAME_WAGON_IOU = 0.25
 # Two wagons can't stand closer than 8 m along and 4 m across: a tile with more candidates than that is noise.
@@ -210,7 +210,9 @@ class WagonDetector:
                     "a tile held more candidates than wagons have room: counts there are not to be trusted"
                 )
             parts.append(owned_by(tile, candidates))
-            cuts.add(tile.image, parts[-1].moved(-tile.window[0], -tile.window[1]).boxes, parts[-1].heat)
+            cuts.add(
+                tile.image, parts[-1].moved(-tile.window[0], -tile.window[1]).boxes, parts[-1].centre_logit
+            )
         found = self.judge(Candidates.joined(parts), scene.gsd_m)
         covered = valid_fraction(view.scene, area)
         if scene.gsd_m > TRAINED_GSD_M[1] or scene.gsd_m < TRAINED_GSD_M[0]:
@@ -231,7 +233,7 @@ class WagonDetector:
         sure = found.probability >= limit
         return Detections(
             frame=table.take(sure),
-            doubtful=table.take((found.probability >= MINIMUM_PROBABILITY) & ~sure),
+            below_threshold=table.take((found.probability >= MINIMUM_PROBABILITY) & ~sure),
             scene_id=scene.id,
             gsd_m=scene.gsd_m,
             valid_fraction=covered,
@@ -247,7 +249,7 @@ class WagonDetector:
         if not len(candidates.boxes):
             none, seen = np.zeros(0, np.int64), features(candidates, source_gsd_m)
             return RescoredCandidates(candidates.boxes, none, np.zeros(0), seen, candidates.category, none)
-        kept = suppress(candidates.boxes, candidates.heat, 2 * SAME_WAGON_IOU)
+        kept = suppress(candidates.boxes, candidates.centre_logit, 2 * SAME_WAGON_IOU)
         candidates = candidates.take(kept)
         seen = features(candidates, source_gsd_m)
         probability = self._judge.probability(seen)
@@ -269,10 +271,14 @@ class WagonDetector:
         return out
 
     def candidates(
-        self, images: list[NDArray[np.uint8]], minimum_heat: float = MINIMUM_HEAT, *, careful: bool = False
+        self,
+        images: list[NDArray[np.uint8]],
+        minimum_centre_score: float = MINIMUM_CENTRE_SCORE,
+        *,
+        careful: bool = False,
     ) -> tuple[list[Candidates], bool]:
         """Candidates of images of one shape ``(H, W, 3)`` at 0.5 m, H and W multiples of 32."""
-        return self._decoded(self.maps(images, careful=careful), minimum_heat)
+        return self._decoded(self.maps(images, careful=careful), minimum_centre_score)
 
     def maps(self, images: Sequence[NDArray[np.uint8]], *, careful: bool = False) -> Maps[F32]:
         """What the network says of images of one shape ``(H, W, 3)`` at 0.5 m, H and W multiples of 32.
@@ -290,10 +296,12 @@ class WagonDetector:
             views.append(mirrored(self._network.maps(np.ascontiguousarray(turned)), *axes))
         return Maps(*(np.asarray(np.mean(fields, axis=0), np.float32) for fields in zip(*views, strict=True)))
 
-    def _decoded(self, maps: Maps[F32], minimum_heat: float = MINIMUM_HEAT) -> tuple[list[Candidates], bool]:
-        cells = maps.heat.shape[-2] * maps.heat.shape[-1]
+    def _decoded(
+        self, maps: Maps[F32], minimum_centre_score: float = MINIMUM_CENTRE_SCORE
+    ) -> tuple[list[Candidates], bool]:
+        cells = maps.heatmap.shape[-2] * maps.heatmap.shape[-1]
         room = int(cells * (STRIDE * WORK_GSD_M) ** 2 / SMALLEST_PLOT_M2)
-        return decode(maps, minimum_heat=minimum_heat, maximum=max(50, room))
+        return decode(maps, minimum_centre_score=minimum_centre_score, maximum=max(50, room))
 
     def _tiles(
         self,

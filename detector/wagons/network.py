@@ -1,6 +1,6 @@
 """The wagon network: torchvision blocks, one output cell for every 4 x 4 work pixels (2 m x 2 m).
 
-Every cell says: is a wagon's centre here (heat), where exactly, how long and wide, at what angle, of which
+Every cell says: is a wagon's centre here (heatmap), where exactly, how long and wide, at what angle, of which
 category; is the cell covered by a wagon (mask); and does a railway run here (track), covered or not. The last
 one is what keeps wagons off roads, canals and car parks.
 """
@@ -72,7 +72,7 @@ class WagonNet(nn.Module):
         )
         self.pyramid = FeaturePyramidNetwork(stages, pyramid_channels)
         c = pyramid_channels
-        self.place_head = nn.Sequential(_conv(c, c), nn.Conv2d(c, 6, 1))  # heat, offset, angle, mask
+        self.place_head = nn.Sequential(_conv(c, c), nn.Conv2d(c, 6, 1))  # heatmap, offset, angle, mask
         self.shape_head = nn.Sequential(_conv(c, c), nn.Conv2d(c, 2 + len(CATEGORIES), 1))  # size, category
         self.track_head = nn.Sequential(_conv(c, c), nn.Conv2d(c, 1, 1))
         self._initialise()
@@ -111,7 +111,7 @@ class WagonNet(nn.Module):
         shape = self.shape_head(fine).float()
         track = self.track_head(fine).float()
         return Maps(
-            heat=place[:, 0:1],
+            heatmap=place[:, 0:1],
             offset=place[:, 1:3],
             angle=place[:, 3:5],
             size=shape[:, 0:2],

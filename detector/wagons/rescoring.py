@@ -1,7 +1,7 @@
 """From candidates to probabilities: rakes of wagons, railways and sizes as evidence.
 
-A wagon seldom stands alone in a field. Whether a candidate is one is judged from the heat together with what
-is around it: track before and behind it, collinear neighbours of the same length, tracks beside it. The judge
+A wagon seldom stands alone in a field. Whether a candidate is one is judged from the heatmap and by what is
+around it: track before and behind it, collinear neighbours of the same length, tracks beside it. The judge
 is a small network fitted to simulated scenes and rail-free pictures that the detector was not trained on, so
 that its answer is a probability that can be summed to a count.
 """
@@ -19,29 +19,29 @@ from detector.wagons.decode import MAP_FEATURES, Candidates
 
 METRE_PX = 2.0
 _PAIRS_AT_ONCE, _ROWS_AT_ONCE = 50_000, 8_192
-STRING_FEATURES = (
-    "string_ahead",  # heat of the best collinear neighbour on the better side
-    "string_behind",  # and on the other side
-    "string_length",  # how well their lengths agree
-    "parallel",  # heat of the best neighbour on an adjacent track
-    "crowding",  # heat of the best neighbour that overlaps or crosses: two things can't stand in one place
+RAKE_FEATURES = (
+    "rake_ahead",  # score of the best collinear neighbour on the better side
+    "rake_behind",  # and on the other side
+    "rake_length",  # how well their lengths agree
+    "parallel",  # score of the best neighbour on an adjacent track
+    "crowding",  # score of the best neighbour that overlaps or crosses: two things can't stand in one place
     "length",  # log of the length over 15 m
     "width",  # log of the width over 3 m
     "source_gsd",  # log of the picture's ground sampling distance over 0.5 m
 )
-FEATURES = MAP_FEATURES + STRING_FEATURES
+FEATURES = MAP_FEATURES + RAKE_FEATURES
 
 
-def string_features(candidates: Candidates, source_gsd_m: float) -> NDArray[np.float64]:
-    """Features of each candidate among the others of the scene, ``(N, len(STRING_FEATURES))``.
+def rake_features(candidates: Candidates, source_gsd_m: float) -> NDArray[np.float64]:
+    """Features of each candidate among the others of the scene, ``(N, len(RAKE_FEATURES))``.
 
     Args:
         candidates: All of one scene, in work pixels of one origin.
         source_gsd_m: Ground sampling distance of the picture before resampling, metres.
     """
-    boxes, heat = candidates.boxes, candidates.heat
+    boxes, centre_logit = candidates.boxes, candidates.centre_logit
     n = len(boxes)
-    out = np.zeros((n, len(STRING_FEATURES)))
+    out = np.zeros((n, len(RAKE_FEATURES)))
     if not n:
         return out
     out[:, 5] = np.log(boxes[:, 2] / (15.0 * METRE_PX))
@@ -55,7 +55,7 @@ def string_features(candidates: Candidates, source_gsd_m: float) -> NDArray[np.f
         across = -delta[:, 0] * np.sin(theta) + delta[:, 1] * np.cos(theta)
         turn = np.abs((boxes[i, 4] - boxes[j, 4] + 90) % 180 - 90)
         mean_length = (boxes[i, 2] + boxes[j, 2]) / 2
-        strength = 1 / (1 + np.exp(-heat[j]))
+        strength = 1 / (1 + np.exp(-centre_logit[j]))
         ratio = np.abs(np.log(boxes[j, 2] / boxes[i, 2]))
 
         gap = np.abs(along) - mean_length
@@ -86,7 +86,7 @@ def _neighbours(boxes: Boxes) -> Iterator[tuple[NDArray[np.int64], NDArray[np.in
 
 def features(candidates: Candidates, source_gsd_m: float) -> NDArray[np.float64]:
     """All features of one scene's candidates, ``(N, len(FEATURES))``."""
-    return np.concatenate([candidates.features, string_features(candidates, source_gsd_m)], axis=1)
+    return np.concatenate([candidates.features, rake_features(candidates, source_gsd_m)], axis=1)
 
 
 @dataclass(frozen=True, eq=False)

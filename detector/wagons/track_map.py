@@ -108,7 +108,7 @@ def look_for_tracks(
     hidden = grid.shape_in_frame(area.hidden_on(day))
     seen = canvas.seen & ~_cells_in(hidden, grid)
     likelihood = np.where(seen, 1.0 / (1.0 + np.exp(-canvas.logit)), 0.0).astype(np.float32)
-    sure_enough = found.doubtful[found.doubtful["score"] >= _MINIMUM_SCORE]
+    sure_enough = found.below_threshold[found.below_threshold["score"] >= _MINIMUM_SCORE]
     frames = [frame for frame in (found.frame, sure_enough) if len(frame)]
     sightings = sightings_of(pd.concat(frames), grid) if frames else Sightings.none()
     outline = grid.shape_in_frame(wide.boundary)

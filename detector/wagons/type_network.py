@@ -215,15 +215,15 @@ class CandidateCuts:
         self._cuts: list[NDArray[np.uint8]] = []
         self._taken = 0
 
-    def add(self, image: NDArray[np.uint8], boxes: Boxes, heat: NDArray[np.floating[Any]]) -> None:
+    def add(self, image: NDArray[np.uint8], boxes: Boxes, centre_logit: NDArray[np.floating[Any]]) -> None:
         """Take those of a tile.
 
         Args:
             image: ``(H, W, 3)`` at 0.5 m.
             boxes: ``(N, 5)`` in its pixels.
-            heat: ``(N,)`` log odds that the network gives them.
+            centre_logit: ``(N,)`` log odds that the network gives them.
         """
-        clear = np.flatnonzero(heat >= _FAINTEST)
+        clear = np.flatnonzero(centre_logit >= _FAINTEST)
         self._rows.append(self._taken + clear)
         self._cuts.append(cut_outs(image, boxes[clear]))
         self._taken += len(boxes)

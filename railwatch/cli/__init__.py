@@ -299,7 +299,6 @@ def _system_sentence(error: OSError) -> str | None:
 
 
 def _complain(text: str) -> None:
-    """Writes one line on stderr."""
     _common.waiting.stop()
     for line in _common.wrapped(f"railwatch: {_common.printable(text)}", sys.stderr):
         sys.stderr.write(f"{line}\n")

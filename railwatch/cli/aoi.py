@@ -253,7 +253,6 @@ def _from_files(
 
 
 def _show_fit(fit: TrackFit, as_json: bool) -> None:
-    """Print what was fitted."""
     if as_json:
         emit_json(_fit_summary(fit))
         return

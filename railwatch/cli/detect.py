@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aoi.files import write_bytes
 from detector.wagons import TILE_PX
 from railwatch.cli import _common, _tables
 from railwatch.cli._options import BackendOption, CarefulOption, DeviceOption, JsonOption, WeightsOption
@@ -172,10 +173,10 @@ def _found(
         try:
             result = detector.detect(scene, **settings)
             if overlay is not None:
-                from railwatch.pages.pictures.boxes import write_overlay
+                from railwatch.pages.pictures.boxes import render
 
                 overlay.mkdir(parents=True, exist_ok=True)
-                write_overlay(scene, result, overlay / f"{picture}.png")
+                write_bytes(overlay / f"{picture}.png", render(scene, result))
         except WeightsError:
             raise
         except InputError as error:

@@ -205,7 +205,6 @@ def _say_plans(plans: list[tuple[Plan, dict[str, Any]]], *, as_json: bool) -> No
 
 
 def _say_nothing(plan: Plan) -> None:
-    """Say why there is nothing to fetch."""
     if not plan.found:
         options = plan.options
         cloud = "" if options.cloud is None else f" with at most {options.cloud:g}% cloud"
@@ -218,7 +217,6 @@ def _say_nothing(plan: Plan) -> None:
 
 
 def _say_fetched(result: FetchResult) -> None:
-    """Print what came of fetching an area."""
     for one in result.failed[:20]:
         _common.say(f"not fetched {one.id}: {one.reason}")
     if len(result.failed) > 20:
@@ -367,7 +365,6 @@ def _news(verdicts: Sequence[Verdict], counted: Collection[str]) -> Sequence[Ver
 
 
 def _say_watched(result: WatchResult) -> None:
-    """Print what came of a check."""
     for one in result.checks:
         if one.error is not None:
             _common.say(f"{one.area}: {one.error}")

@@ -213,7 +213,7 @@ def _rows(result: RunResult, *, lengths: bool) -> Sequence[Sequence[Any]]:
             f"{one.datetime:%Y-%m-%d %H:%M}",
             one.sensor,
             *(_length(one) if lengths else ()),
-            _count(one),
+            _figure(one.count, one.lower_bound),
             _interval(one.count_low, one.count_high),
             f"{one.clear_fraction:.0%}",
             one.reason if one.abstained else ("known" if one.id in known else ""),
@@ -222,18 +222,18 @@ def _rows(result: RunResult, *, lengths: bool) -> Sequence[Sequence[Any]]:
     ]
 
 
-def _count(one: Observation) -> int | str | None:
-    if one.count is None:
+def _figure(value: float | None, lower_bound: bool) -> int | str | None:
+    if value is None:
         return None
-    return f"at least {one.count:.0f}" if one.lower_bound else round(one.count)
+    return f"at least {value:.0f}" if lower_bound else round(value)
 
 
 def _length(one: Observation) -> tuple[int | str | None, str | None]:
     """Return the occupied length with its interval, for observations that measure it."""
-    if one.occupied_length_m is None or one.method != "occupancy":
+    if one.method != "occupancy":
         return None, None
-    length = f"at least {one.occupied_length_m:.0f}" if one.lower_bound else round(one.occupied_length_m)
-    return length, _interval(one.occupied_length_low_m, one.occupied_length_high_m)
+    ends = _interval(one.occupied_length_low_m, one.occupied_length_high_m)
+    return _figure(one.occupied_length_m, one.lower_bound), ends
 
 
 def _interval(low: float | None, high: float | None) -> str | None:

@@ -91,7 +91,7 @@ def count_area(detections: Detections, area: AreaOfInterest, day: date | None) -
     """
     plane = area.to_crs(local_metres(area.boundary).target_crs)
     sure = _places(detections.frame, plane, day)
-    doubtful = _places(detections.doubtful, plane, day)
+    below_threshold = _places(detections.below_threshold, plane, day)
 
     seen = _seen(detections, area)
     # Only where so much of the tracks isn't seen that the interval must say so.
@@ -100,7 +100,7 @@ def count_area(detections: Detections, area: AreaOfInterest, day: date | None) -
     def count(
         rows: NDArray[np.bool_], unsure: NDArray[np.bool_], points: NDArray[np.bool_] | slice
     ) -> CountInterval:
-        counted = detections.count_in(rows & sure.counted, unsure & doubtful.counted)
+        counted = detections.count_in(rows & sure.counted, unsure & below_threshold.counted)
         if sight is None:
             return counted
         return replace(counted, high=counted.high + int(sight.unseen_m(points) / CAR_LENGTH_M[0]))
@@ -121,11 +121,11 @@ def count_area(detections: Detections, area: AreaOfInterest, day: date | None) -
         )
     places = None if sight is None else shapely.points(sight.lonlat)
     return AreaCount(
-        total=count(sure.counted, doubtful.counted, slice(None)),
+        total=count(sure.counted, below_threshold.counted, slice(None)),
         zones={
             zone.id: count(
                 sure.zones[:, number],
-                doubtful.zones[:, number],
+                below_threshold.zones[:, number],
                 slice(None) if places is None else shapely.covers(zone.polygon, places),
             )
             for number, zone in enumerate(area.zones)
@@ -133,7 +133,7 @@ def count_area(detections: Detections, area: AreaOfInterest, day: date | None) -
         tracks={
             track.id: count(
                 sure.track == number,
-                doubtful.track == number,
+                below_threshold.track == number,
                 slice(None) if sight is None else sight.track == number,
             )
             for number, track in enumerate(area.tracks)

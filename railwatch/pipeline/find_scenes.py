@@ -273,7 +273,7 @@ def _candidate(
         gsd_m=scene.gsd_m,
         # In degrees, but a share is the same in any units.
         shown=1.0 if ground is None else float(ground.area / area.boundary.area),
-        files=tuple(sorted(real_path(Path(name)) for name in scene.source.files())),
+        files=tuple(sorted(real_path(file) for file in scene.source.files)),
         # The content of a scene that was counted before needn't be read again to know it.
         content=scene.sha256 if scene.id not in known else lambda: known[scene.id],
         scene=scene,

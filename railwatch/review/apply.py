@@ -279,7 +279,7 @@ def _detections(
                 whole.at[row, "pixel_box"] = [float(value) for value in source["pixel_box"]]
     return Detections(
         frame=whole,
-        doubtful=nothing,
+        below_threshold=nothing,
         scene_id=machine.scene,
         gsd_m=gsd_m,
         valid_fraction=machine.clear_fraction,

@@ -14,7 +14,7 @@ from detector.training.shards import (
     random_view,
     track_map,
     transform_boxes,
-    visible_share,
+    visible_fraction,
 )
 from detector.wagons.boxes import as_boxes, box_corners
 
@@ -78,7 +78,7 @@ def test_boxes_move_as_their_corners_do(x, y, length, width, angle, turn, scale,
     ],
 )
 def test_the_visible_share_is_of_the_axis(box, share):
-    assert visible_share(as_boxes([box]), SIZE, SIZE)[0] == pytest.approx(share, abs=0.04)
+    assert visible_fraction(as_boxes([box]), SIZE, SIZE)[0] == pytest.approx(share, abs=0.04)
 
 
 @given(st.integers(0, 100_000))
@@ -127,7 +127,7 @@ def test_cut_wagons_are_ignored_and_lost_ones_left_out():
     seen_cut = seen_lost = False
     for seed in range(40):
         view = random_view(tile(wagons), np.random.default_rng(seed), 96)
-        share = visible_share(view.boxes, 96, 96)
+        share = visible_fraction(view.boxes, 96, 96)
         assert (share > 0.02).all()
         np.testing.assert_array_equal(view.ignored, share < 0.35)
         assert len(view.boxes) == len(view.category) == len(view.ignored)

@@ -61,7 +61,7 @@ def found(scene: Scene, boxes=BOXES, category=(0, 1, 0), doubts=()) -> Detection
     n = len(boxes)
     return Detections(
         frame=table(boxes, np.linspace(0.9, 0.7, n), list(category)[:n]),
-        doubtful=table([[10, 10, 30, 6, 0]] * len(doubts), doubts, [0] * len(doubts)),
+        below_threshold=table([[10, 10, 30, 6, 0]] * len(doubts), doubts, [0] * len(doubts)),
         scene_id=scene.id,
         gsd_m=scene.gsd_m,
         valid_fraction=1.0,

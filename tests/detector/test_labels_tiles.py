@@ -21,7 +21,7 @@ from detector.training.label_tiles import (
     strips,
     tiles_of,
     turned_tiles,
-    visible_share,
+    visible_fraction,
     whole_tile,
 )
 from detector.training.shards import Shard, write_shard
@@ -216,7 +216,7 @@ def test_the_visible_share_is_that_of_the_area(
     box = np.array([[x, y, length, width, angle]])
     shape = shapely.polygons(box_corners(box))[0]
     share = shape.intersection(shapely.box(0, 0, 100, 100)).area / shape.area
-    assert abs(visible_share(box, np.ones((100, 100), bool))[0] - share) < 0.13
+    assert abs(visible_fraction(box, np.ones((100, 100), bool))[0] - share) < 0.13
 
 
 @given(points=st.lists(st.tuples(st.floats(-50, 350), st.floats(-50, 350)), min_size=3, max_size=8))

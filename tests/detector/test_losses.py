@@ -36,9 +36,9 @@ def wanted(boxes, ignored=None, track=None) -> Targets:
 def answer(target: Targets) -> Maps:
     """The right answer."""
     category = torch.nn.functional.one_hot(target.category, 3).permute(0, 3, 1, 2).float() * 20 - 10
-    heat = torch.where(target.heat >= 0.999, 12.0, -12.0)
+    heatmap = torch.where(target.heatmap >= 0.999, 12.0, -12.0)
     mask, track = target.mask * 24 - 12, target.track * 24 - 12
-    return Maps(heat, target.offset, target.angle, target.size, category, mask, track)
+    return Maps(heatmap, target.offset, target.angle, target.size, category, mask, track)
 
 
 WAGON = [[66, 66, 40, 6, 30]]
@@ -56,7 +56,7 @@ def test_the_right_answer_costs_next_to_nothing():
 @pytest.mark.parametrize(
     ("field", "term", "change"),
     [
-        ("heat", "heat", lambda m: -m),
+        ("heatmap", "heatmap", lambda m: -m),
         ("offset", "offset", lambda m: m + 0.4),
         ("angle", "angle", lambda m: -m),
         ("size", "size", lambda m: m + 0.3),
@@ -97,13 +97,13 @@ def test_ignored_wagons_draw_no_gradient():
     target = wanted([[66, 66, 40, 6, 0]], ignored=[True])
     maps = answer(target)
     loud = maps._replace(
-        heat=torch.zeros_like(maps.heat, requires_grad=True),
+        heatmap=torch.zeros_like(maps.heatmap, requires_grad=True),
         mask=torch.zeros_like(maps.mask, requires_grad=True),
     )
     total_loss(losses(loud, target)).backward()
     hidden = target.weight == 0
     assert hidden.sum() > 5
-    for field in (loud.heat, loud.mask):
+    for field in (loud.heatmap, loud.mask):
         assert field.grad[hidden].abs().max() == 0
         assert field.grad[~hidden].abs().min() > 0
 
@@ -123,19 +123,20 @@ def test_an_empty_tile_has_a_finite_loss_that_falls_with_the_heat():
     target = wanted([])
     maps = answer(target)
     high, low = (
-        float(total_loss(losses(maps._replace(heat=torch.full_like(maps.heat, v)), target))) for v in (0, -4)
+        float(total_loss(losses(maps._replace(heatmap=torch.full_like(maps.heatmap, v)), target)))
+        for v in (0, -4)
     )
     assert math.isfinite(high)
     assert low < high
 
 
 def test_the_focal_loss_by_hand():
-    # One positive at p = 0.5, one cell of heat 0.5 at p = 0.5, one background cell at p = 0.2.
+    # One positive at p = 0.5, one cell of the heatmap 0.5 at p = 0.5, one background cell at p = 0.2.
     logit = torch.tensor([0.0, 0.0, math.log(0.25)]).reshape(1, 1, 1, 3)
-    heat = torch.tensor([1.0, 0.5, 0.0]).reshape(1, 1, 1, 3)
+    heatmap = torch.tensor([1.0, 0.5, 0.0]).reshape(1, 1, 1, 3)
     by_hand = -(0.25 * math.log(0.5) + 0.5**4 * 0.25 * math.log(0.5) + 0.2**2 * math.log(0.8))
     # The divisor is at least 8, so that a tile with a single wagon doesn't outweigh the rest.
-    assert float(centre_focal_loss(logit, heat, torch.ones_like(heat))) == pytest.approx(by_hand / 8)
+    assert float(centre_focal_loss(logit, heatmap, torch.ones_like(heatmap))) == pytest.approx(by_hand / 8)
     many = torch.ones(1, 1, 4, 4)
     half = -0.25 * math.log(0.5)
     assert float(centre_focal_loss(torch.zeros_like(many), many, many)) == pytest.approx(half)

@@ -98,7 +98,7 @@ def test_pictures_of_any_shape_go_through_one_network(made):
     shapes = [(1, 64, 96), (2, 96, 64), (1, 64, 96), (1, 128, 128)]
     for shape in shapes:
         maps = network.maps(np.zeros((*shape, 3), np.uint8))
-        assert maps.heat.shape == (shape[0], 1, shape[1] // 4, shape[2] // 4)
+        assert maps.heatmap.shape == (shape[0], 1, shape[1] // 4, shape[2] // 4)
         assert maps.category.shape[1] == 3
 
 
@@ -262,4 +262,4 @@ def test_a_gpu_answers_as_the_cpu_does(made):
     network = fused(weights.load(made).network)
     there = TorchMaps(fused(network), "cuda").maps(image)
     here = TorchMaps(network, "cpu", torch.float32).maps(image)
-    np.testing.assert_allclose(there.heat, here.heat, atol=0.2)
+    np.testing.assert_allclose(there.heatmap, here.heatmap, atol=0.2)

@@ -13,9 +13,9 @@ from detector.training.shards import transform_boxes
 from detector.wagons import rescoring
 from detector.wagons.boxes import as_boxes
 from detector.wagons.decode import MAP_FEATURES, Candidates
-from detector.wagons.rescoring import FEATURES, STRING_FEATURES, Rescorer, features, string_features
+from detector.wagons.rescoring import FEATURES, RAKE_FEATURES, Rescorer, features, rake_features
 
-COLUMN = {name: i for i, name in enumerate(STRING_FEATURES)}
+COLUMN = {name: i for i, name in enumerate(RAKE_FEATURES)}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -23,10 +23,10 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-def candidates(boxes, heat=2.0) -> Candidates:
+def candidates(boxes, heatmap=2.0) -> Candidates:
     boxes = as_boxes(boxes)
     maps = np.zeros((len(boxes), len(MAP_FEATURES)))
-    maps[:, 0] = heat
+    maps[:, 0] = heatmap
     return Candidates(boxes, np.full((len(boxes), 3), 1 / 3), maps)
 
 
@@ -34,8 +34,8 @@ def string(n: int, y: float = 100.0, gap: float = 2.0, length: float = 30.0) -> 
     return [[50 + k * (length + gap), y, length, 6.0, 0.0] for k in range(n)]
 
 
-def seen(boxes, heat=2.0, gsd_m=0.5) -> np.ndarray:
-    return string_features(candidates(boxes, heat), gsd_m)
+def seen(boxes, heatmap=2.0, gsd_m=0.5) -> np.ndarray:
+    return rake_features(candidates(boxes, heatmap), gsd_m)
 
 
 def probability(logit: float) -> float:
@@ -44,18 +44,18 @@ def probability(logit: float) -> float:
 
 def test_a_wagon_in_a_string_has_neighbours_ahead_and_behind():
     out = seen(string(4))
-    assert out[1, COLUMN["string_ahead"]] == pytest.approx(probability(2))
-    assert out[1, COLUMN["string_behind"]] == pytest.approx(probability(2))
-    assert out[0, COLUMN["string_ahead"]] == pytest.approx(probability(2))
-    assert out[0, COLUMN["string_behind"]] == 0
-    assert out[1, COLUMN["string_length"]] == pytest.approx(probability(2))
+    assert out[1, COLUMN["rake_ahead"]] == pytest.approx(probability(2))
+    assert out[1, COLUMN["rake_behind"]] == pytest.approx(probability(2))
+    assert out[0, COLUMN["rake_ahead"]] == pytest.approx(probability(2))
+    assert out[0, COLUMN["rake_behind"]] == 0
+    assert out[1, COLUMN["rake_length"]] == pytest.approx(probability(2))
 
 
 def test_the_best_side_counts_as_ahead():
     boxes = string(3)
-    out = seen(boxes, heat=np.array([-1.0, 0.0, 3.0]))
-    assert out[1, COLUMN["string_ahead"]] == pytest.approx(probability(3))
-    assert out[1, COLUMN["string_behind"]] == pytest.approx(probability(-1))
+    out = seen(boxes, heatmap=np.array([-1.0, 0.0, 3.0]))
+    assert out[1, COLUMN["rake_ahead"]] == pytest.approx(probability(3))
+    assert out[1, COLUMN["rake_behind"]] == pytest.approx(probability(-1))
 
 
 def test_many_candidates_are_judged_part_by_part(monkeypatch):
@@ -74,7 +74,7 @@ def test_many_candidates_are_judged_part_by_part(monkeypatch):
 def test_another_length_agrees_less():
     same, other = string(2), string(2)
     other[1][2], other[1][0] = 50.0, 50 + 15 + 2 + 25
-    assert seen(other)[0, COLUMN["string_length"]] < seen(same)[0, COLUMN["string_length"]] / 2
+    assert seen(other)[0, COLUMN["rake_length"]] < seen(same)[0, COLUMN["rake_length"]] / 2
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,13 @@ def test_another_length_agrees_less():
 )
 def test_what_is_not_in_line_is_no_string(other):
     out = seen([[50, 100, 30, 6, 0], other])
-    assert out[0, COLUMN["string_ahead"]] == 0
+    assert out[0, COLUMN["rake_ahead"]] == 0
 
 
 def test_neighbours_on_the_next_track_are_parallel():
     out = seen([[50, 100, 30, 6, 0], [55, 110, 30, 6, 1]])  # 5 m away
     assert out[0, COLUMN["parallel"]] == pytest.approx(probability(2))
-    assert out[0, COLUMN["string_ahead"]] == 0
+    assert out[0, COLUMN["rake_ahead"]] == 0
     assert seen([[50, 100, 30, 6, 0], [55, 120, 30, 6, 1]])[0, COLUMN["parallel"]] == 0
 
 
@@ -124,12 +124,12 @@ def test_features_depend_neither_on_place_nor_direction_nor_order(seed, turn, x,
     # Strings with some noise; not at the limits of the rules, where rounding would decide.
     boxes = as_boxes(string(5) + string(4, y=111.3, gap=3.1) + string(2, y=141.7, length=41.0))
     boxes[:, :2] += rng.uniform(-0.3, 0.3, (len(boxes), 2))
-    heat = rng.normal(0, 2, len(boxes))
-    before = seen(boxes, heat)
+    heatmap = rng.normal(0, 2, len(boxes))
+    before = seen(boxes, heatmap)
     radians = np.deg2rad(turn)
     matrix = np.array([[np.cos(radians), -np.sin(radians), x], [np.sin(radians), np.cos(radians), y]])
     order = rng.permutation(len(boxes))
-    after = seen(transform_boxes(boxes, matrix)[order], heat[order])
+    after = seen(transform_boxes(boxes, matrix)[order], heatmap[order])
     np.testing.assert_allclose(after, before[order], atol=1e-6)
 
 

@@ -9,7 +9,7 @@ from best_match import match_best
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.training.losses import IGNORED, REGRESSION_HEAT, Targets, draw, stack
+from detector.training.losses import IGNORED, REGRESSION_HEATMAP, Targets, draw, stack
 from detector.wagons.boxes import as_boxes, rotated_iou
 from detector.wagons.decode import STRIDE, Maps, decode
 
@@ -33,7 +33,7 @@ def perfect(target: Targets) -> Maps:
     """The maps of a network that answers exactly what it is asked."""
     one_hot = torch.nn.functional.one_hot(target.category, 3).permute(2, 0, 1)
     maps = Maps(
-        torch.logit(target.heat, eps=1e-5),
+        torch.logit(target.heatmap, eps=1e-5),
         target.offset,
         target.angle,
         target.size,
@@ -72,7 +72,7 @@ def strings(draw_: st.DrawFn) -> np.ndarray:
 @settings(max_examples=40)
 def test_decoding_the_targets_gives_the_wagons_back(boxes):
     found, capped = decode(
-        Maps(*(field.numpy() for field in perfect(drawn(boxes)))), minimum_heat=0.9, maximum=500
+        Maps(*(field.numpy() for field in perfect(drawn(boxes)))), minimum_centre_score=0.9, maximum=500
     )
     assert not capped
     assert len(found[0].boxes) == len(boxes)
@@ -86,19 +86,19 @@ def test_decoding_the_targets_gives_the_wagons_back(boxes):
 
 
 def test_heat_is_one_at_the_cell_of_the_centre_and_falls_faster_across():
-    heat = drawn([[130, 90, 40, 6, 0]]).heat[0]
+    heatmap = drawn([[130, 90, 40, 6, 0]]).heatmap[0]
     row, column = 90 // STRIDE, 130 // STRIDE
-    assert heat[row, column] == 1
-    assert (heat == 1).sum() == 1
-    assert heat[row, column + 1] > heat[row + 1, column]
-    assert heat[row, column + 6] < 0.05
+    assert heatmap[row, column] == 1
+    assert (heatmap == 1).sum() == 1
+    assert heatmap[row, column + 1] > heatmap[row + 1, column]
+    assert heatmap[row, column + 6] < 0.05
 
 
 @pytest.mark.parametrize("x", [128.0, 129.9, 130.0, 131.99])
 def test_a_centre_anywhere_in_a_cell_is_a_full_positive(x):
     target = drawn([[x, 128.0, 30, 6, 33]])
-    assert target.heat.max() == 1
-    row, column = np.argwhere(target.heat[0].numpy() == 1)[0]
+    assert target.heatmap.max() == 1
+    row, column = np.argwhere(target.heatmap[0].numpy() == 1)[0]
     # The offset leads from the cell's centre to the wagon's.
     offset = target.offset[:, row, column].numpy()
     np.testing.assert_allclose((np.array([column, row]) + 0.5 + offset) * STRIDE, [x, 128.0], atol=1e-4)
@@ -113,19 +113,19 @@ def test_each_cell_belongs_to_the_wagon_whose_heat_is_highest():
 
 def test_ignored_wagons_are_neither_wagons_nor_background():
     target = drawn([[62, 62, 40, 6, 0], [182, 182, 40, 6, 0]], ignored=[True, False])
-    assert target.heat[0, 15, 15] == 0
+    assert target.heatmap[0, 15, 15] == 0
     assert target.weight[0, 15, 15] == 0
     assert target.mask[0, 15, 15] == 0
     assert target.regression[0, 10:20, 10:20].sum() == 0
     assert target.weight[0, 45, 45] == 1
-    assert target.heat[0, 45, 45] == 1
+    assert target.heatmap[0, 45, 45] == 1
     # Far from it, background is background.
     assert target.weight[0, 40:50, 5:15].min() == 1
 
 
 def test_only_ignored_wagons_leave_the_rest_as_background():
     target = drawn([[62, 62, 40, 6, 0]], ignored=[True])
-    assert target.heat.max() == 0
+    assert target.heatmap.max() == 0
     assert target.weight[0, 15, 15] == 0
     assert target.weight[0, 50, 50] == 1
     assert target.regression.sum() == 0
@@ -133,13 +133,13 @@ def test_only_ignored_wagons_leave_the_rest_as_background():
 
 def test_a_wagon_beside_an_ignored_one_still_counts():
     target = drawn([[62, 62, 40, 6, 0], [62, 68, 40, 6, 0]], ignored=[True, False])
-    heat, weight = target.heat[0], target.weight[0]
-    assert weight[heat == 1].tolist() == [1.0]
+    heatmap, weight = target.heatmap[0], target.weight[0]
+    assert weight[heatmap == 1].tolist() == [1.0]
 
 
 def test_an_empty_tile_is_all_background():
     target = drawn([])
-    assert target.heat.max() == 0
+    assert target.heatmap.max() == 0
     assert target.weight.min() == 1
     assert target.regression.sum() == 0
 
@@ -147,7 +147,7 @@ def test_an_empty_tile_is_all_background():
 def test_a_wagon_cut_by_the_border_shows_what_is_inside():
     # Its centre lies outside: no positive, but the cells that it covers say so.
     target = drawn([[-6, 100, 40, 6, 0]])
-    assert (target.heat < 0.999).all()
+    assert (target.heatmap < 0.999).all()
     assert target.mask[0, 25, :3].tolist() == [1, 1, 1]
 
 
@@ -164,8 +164,8 @@ def test_the_mask_covers_the_wagon():
 def test_regression_is_asked_where_the_heat_is_high():
     target = drawn([[128, 128, 40, 6, 70]])
     asked = target.regression > 0
-    assert torch.equal(asked, target.heat > REGRESSION_HEAT)
-    assert torch.equal(target.regression[asked], target.heat[asked])
+    assert torch.equal(asked, target.heatmap > REGRESSION_HEATMAP)
+    assert torch.equal(target.regression[asked], target.heatmap[asked])
 
 
 def test_track_is_one_off_track_zero_and_unknown_weighs_nothing():
@@ -183,7 +183,7 @@ def test_track_is_one_off_track_zero_and_unknown_weighs_nothing():
 
 def test_batches_stack_field_by_field():
     batch = stack([drawn([]), drawn([[128, 128, 40, 6, 0]])])
-    assert batch.heat.shape == (2, 1, CELLS, CELLS)
+    assert batch.heatmap.shape == (2, 1, CELLS, CELLS)
     assert batch.category.shape == (2, CELLS, CELLS)
     assert batch.category.dtype == torch.int64
-    assert batch.heat.amax(dim=(1, 2, 3)).tolist() == [0, 1]
+    assert batch.heatmap.amax(dim=(1, 2, 3)).tolist() == [0, 1]

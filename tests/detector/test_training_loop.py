@@ -274,7 +274,7 @@ def test_batches_are_the_same_for_the_same_step(shards):
     batches = [next(first) for _ in range(3)]
     again = next(iter(AheadOfTime(Views([shards], SETTINGS).batch, 2)))
     torch.testing.assert_close(again.image, batches[2].image)
-    torch.testing.assert_close(again.targets.heat, batches[2].targets.heat)
+    torch.testing.assert_close(again.targets.heatmap, batches[2].targets.heatmap)
     assert batches[0].image.shape == (2, 3, 64, 64)
     assert batches[0].image.dtype == torch.uint8
     assert not torch.equal(batches[0].image, batches[1].image)
@@ -308,7 +308,7 @@ def test_own_tiles_have_their_share_of_the_views(shards, tmp_path, share, bright
 def test_own_tiles_alone_will_do(tmp_path):
     write_shard(tmp_path / "shard-00000", tiles(2, 0))
     batch = Views([], replace(SETTINGS, own_share=0.3), own=tmp_path).batch(0)
-    assert batch.targets.heat.max() == 1
+    assert batch.targets.heatmap.max() == 1
 
 
 def test_the_learning_rate_warms_up_and_falls():

@@ -249,7 +249,7 @@ def test_a_scene_smaller_than_a_tile(detector, tmp_path, size_px):
 def test_an_empty_scene_has_an_empty_table(detector, tmp_path):
     painted = image_of(tmp_path, [], (200, 120), "utm", 0.5)
     found = detector.detect(painted.scene)
-    assert (found.count, found.count_low, len(found.frame), len(found.doubtful)) == (0, 0, 0, 0)
+    assert (found.count, found.count_low, len(found.frame), len(found.below_threshold)) == (0, 0, 0, 0)
     assert found.frame.crs == painted.scene.crs
     assert found.valid_fraction == 1.0
     assert not found.railway
@@ -339,15 +339,15 @@ def test_a_careful_image_is_the_mean_of_four(detector, tmp_path):
     rng = np.random.default_rng(3)
     image = rng.integers(0, 255, (64, 96, 3), dtype=np.uint8)
     once = [
-        detector.maps([np.ascontiguousarray(np.flip(image, a) if a else image)]).heat
+        detector.maps([np.ascontiguousarray(np.flip(image, a) if a else image)]).heatmap
         for a in ((), (0,), (1,), (0, 1))
     ]
     turns = ((), (0,), (1,), (0, 1))
-    back = [np.flip(heat, tuple(x + 2 for x in a)) for heat, a in zip(once, turns, strict=True)]
+    back = [np.flip(heatmap, tuple(x + 2 for x in a)) for heatmap, a in zip(once, turns, strict=True)]
     mean = sum(back) / 4
-    careful = detector.maps([image], careful=True).heat
+    careful = detector.maps([image], careful=True).heatmap
     assert careful == pytest.approx(mean, abs=1e-5)
-    mirrored = detector.maps([np.ascontiguousarray(image[:, ::-1])], careful=True).heat
+    mirrored = detector.maps([np.ascontiguousarray(image[:, ::-1])], careful=True).heatmap
     assert np.flip(mirrored, 3) == pytest.approx(careful, abs=1e-5)
 
 
@@ -356,8 +356,8 @@ def test_the_threshold_parts_wagons_from_doubts(detector, tmp_path):
     usual = detector.detect(scene)
     strict = detector.detect(scene, threshold=0.9999)
     assert len(strict.frame) < len(usual.frame)
-    assert len(strict.frame) + len(strict.doubtful) == len(usual.frame) + len(usual.doubtful)
-    assert (strict.doubtful["score"] < 0.9999).all()
+    assert len(strict.frame) + len(strict.below_threshold) == len(usual.frame) + len(usual.below_threshold)
+    assert (strict.below_threshold["score"] < 0.9999).all()
     assert painted_detector(threshold=0.9999).detect(scene).count == strict.count
 
 
@@ -383,7 +383,7 @@ def test_noise_is_said_to_be_noise(tmp_path):
 
         def forward(self, image):
             maps = super().forward(image)
-            return maps._replace(heat=torch.full_like(maps.heat, 3.0))
+            return maps._replace(heatmap=torch.full_like(maps.heatmap, 3.0))
 
     detector = painted_detector()
     detector._network = TorchMaps(Loud(), "cpu", torch.float32)

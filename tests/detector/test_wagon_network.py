@@ -38,7 +38,7 @@ def test_every_cell_of_four_pixels_gets_an_answer(height, width):
     with torch.inference_mode():
         maps = network(torch.rand(2, 3, height, width))
     channels = {
-        "heat": 1,
+        "heatmap": 1,
         "offset": 2,
         "angle": 2,
         "size": 2,
@@ -58,7 +58,7 @@ def test_a_new_network_expects_few_wagons_and_few_tracks():
     torch.manual_seed(0)
     with torch.inference_mode():
         maps = WagonNet().eval()(torch.rand(1, 3, 64, 64))
-    assert maps.heat.sigmoid().max() < 0.1
+    assert maps.heatmap.sigmoid().max() < 0.1
     assert maps.track.sigmoid().max() < 0.3
 
 
@@ -88,7 +88,7 @@ def test_a_shift_by_whole_strides_shifts_the_answer():
     inner = slice(50, 70)
     moved = slice(50 - 8, 70 - 8)
     torch.testing.assert_close(
-        whole.heat[..., inner, inner], part.heat[..., moved, moved], rtol=1e-4, atol=1e-4
+        whole.heatmap[..., inner, inner], part.heatmap[..., moved, moved], rtol=1e-4, atol=1e-4
     )
 
 
@@ -102,7 +102,7 @@ def test_no_side_of_a_cell_is_preferred(axes):
                 module.weight.add_(module.weight.flip(axes)).div_(2)
     image = torch.rand(1, 3, 96, 160)
     with torch.inference_mode():
-        here, there = network(image).heat, network(image.flip(axes)).heat.flip(axes)
+        here, there = network(image).heatmap, network(image.flip(axes)).heatmap.flip(axes)
     assert here.std() > 1e-3
     torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-4)
 
@@ -114,15 +114,15 @@ def test_the_maps_of_a_mirror_image_say_the_same_boxes_mirrored(axes):
     maps = Maps(*(rng.standard_normal((1, c, h, w)).astype(np.float32) for c in CHANNELS))
     twice = mirrored(mirrored(maps, *axes), *axes)
     assert all(np.array_equal(a, b) for a, b in zip(twice, maps, strict=True))
-    (here,), _ = decode(maps, minimum_heat=0.3, maximum=100)
-    (there,), _ = decode(mirrored(maps, *axes), minimum_heat=0.3, maximum=100)
+    (here,), _ = decode(maps, minimum_centre_score=0.3, maximum=100)
+    (there,), _ = decode(mirrored(maps, *axes), minimum_centre_score=0.3, maximum=100)
     wanted = here.boxes.copy()
     if 3 in axes:
         wanted[:, 0], wanted[:, 4] = 4 * w - wanted[:, 0], -wanted[:, 4] % 180
     if 2 in axes:
         wanted[:, 1], wanted[:, 4] = 4 * h - wanted[:, 1], -wanted[:, 4] % 180
     assert len(wanted) > 10
-    assert there.heat == pytest.approx(here.heat)
+    assert there.centre_logit == pytest.approx(here.centre_logit)
     assert there.boxes[:, :4] == pytest.approx(wanted[:, :4], abs=1e-3)
     assert (there.boxes[:, 4] - wanted[:, 4] + 90) % 180 == pytest.approx(90, abs=1e-2)
     # What surrounds a box is the same, too.
@@ -141,10 +141,10 @@ def test_nothing_is_downloaded(monkeypatch):
 def test_weights_set_by_hand_find_bright_wagons():
     image = torch.from_numpy(bright_wagons([(42, 42), (122, 90)])).permute(2, 0, 1)[None] / 255
     with torch.inference_mode():
-        heat = bright_net()(image).heat.sigmoid()[0, 0]
-    assert heat[10, 10] > 0.8
-    assert heat[22, 30] > 0.8
-    assert heat[22, 10] < 0.06
+        heatmap = bright_net()(image).heatmap.sigmoid()[0, 0]
+    assert heatmap[10, 10] > 0.8
+    assert heatmap[22, 30] > 0.8
+    assert heatmap[22, 10] < 0.06
 
 
 def test_the_maps_come_out_of_one_array_in_the_order_of_their_channels():

@@ -91,10 +91,10 @@ def test_what_lies_outside_or_under_a_mask_does_not_count(scene: Scene) -> None:
 
 def test_doubtful_boxes_of_the_same_place_widen_the_interval(scene: Scene) -> None:
     found = detections_of(scene, YARD.boxes((5, 5, 0)))
-    doubtful = found.frame.iloc[5:].assign(score=0.4)
-    unsure = replace(found, frame=found.frame.iloc[:5], doubtful=doubtful)
+    below_threshold = found.frame.iloc[5:].assign(score=0.4)
+    unsure = replace(found, frame=found.frame.iloc[:5], below_threshold=below_threshold)
     counted = count_area(unsure, YARD.area(), DAY)
-    sure = count_area(replace(unsure, doubtful=doubtful.iloc[:0]), YARD.area(), DAY)
+    sure = count_area(replace(unsure, below_threshold=below_threshold.iloc[:0]), YARD.area(), DAY)
     assert counted.total.count == sure.total.count == 5
     assert counted.total.high > sure.total.high
     assert counted.tracks["t2"].high > sure.tracks["t2"].high

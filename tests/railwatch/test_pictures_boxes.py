@@ -107,8 +107,7 @@ def test_an_image_without_position_is_drawn_whole(tmp_path: Path) -> None:
     Image.fromarray(np.full((120, 90, 3), 80, np.uint8)).save(path)
     scene = open_scene(path, gsd_m=0.5)
     found = detections_of(scene, np.array([[45.0, 60.0, 28.0, 6.0, 30.0]]))
-    target = evidence.write_overlay(scene, found, tmp_path / "overlay.png", YARD.area())
-    image = pixels(target.read_bytes())
+    image = pixels(evidence.render(scene, found, YARD.area()))
     assert near(image, ORANGE).sum() > 20
     # Six times larger, and wide enough for its caption.
     assert image.shape[1] == 640

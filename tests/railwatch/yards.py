@@ -128,7 +128,7 @@ def detections_of(
         )
 
     given = {"valid_fraction": 1.0, "scene_id": scene.id, "gsd_m": scene.gsd_m} | values
-    return Detections(frame=table(slice(None)), doubtful=table(slice(0)), **given)
+    return Detections(frame=table(slice(None)), below_threshold=table(slice(0)), **given)
 
 
 class BrightDetector:

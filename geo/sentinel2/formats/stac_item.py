@@ -13,7 +13,7 @@ import math
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
@@ -342,10 +342,7 @@ def _opened(
         None,
     )
     offset, decisions = _offset(metadata, {band: bare[band] for band in TEN_METRE_BANDS}, classes, originals)
-    bands = {
-        band: Band(band, one.path, one.index, scale, offset * scale, one.nothing)
-        for band, one in bare.items()
-    }
+    bands = {band: replace(one, offset=offset * scale) for band, one in bare.items()}
     return build_product(
         first,
         path=path,

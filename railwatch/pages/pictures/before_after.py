@@ -47,16 +47,14 @@ def before_after(store: Store, first: Verdict, second: Verdict, *, outlines: boo
         StoreError: If a date has no picture, or one that doesn't say where it lies.
     """
     files = [_file(store, one) for one in (first, second)]
-    frame = files[0].placement
-    if frame is None:
-        raise StoreError("a picture doesn't say where it lies")
+    frame = files[0][1]
     left, top, right, below = frame.image
     scale = min(1.0, _LONGEST_PX / max(right - left, below - top))
     size = max(1, round((right - left) * scale)), max(1, round((below - top) * scale))
     to_map = Affine(*frame.transform) @ Affine.translation(left, top) @ Affine.scale(1.0 / scale)
     panels = []
-    for verdict, file in zip((first, second), files, strict=True):
-        panel = _panel(file, to_map, frame.crs, size)
+    for verdict, (file, placement) in zip((first, second), files, strict=True):
+        panel = _panel(file, placement, to_map, frame.crs, size)
         if outlines and file.clean:
             _outline(panel, store.detections(verdict.record.id), to_map, frame.crs)
         panels.append(_captioned(panel, verdict, _reviewed(store, verdict)))
@@ -74,24 +72,24 @@ def before_after(store: Store, first: Verdict, second: Verdict, *, outlines: boo
     return stream.getvalue()
 
 
-def _file(store: Store, verdict: Verdict) -> EvidenceFile:
+def _file(store: Store, verdict: Verdict) -> tuple[EvidenceFile, Georeference]:
     observation = store.get(verdict.record.id)
     ids = [verdict.record.id, *([observation.review_of] if observation and observation.review_of else [])]
     for id in ids:
         file = evidence_file(store, id)
         if file is not None and file.placement is not None:
-            return file
+            return file, file.placement
     raise StoreError(
         f"The store {store.path} has no picture of {verdict.record.day} that says where it lies."
     )
 
 
-def _panel(file: EvidenceFile, to_map: Affine, crs: str, size: tuple[int, int]) -> Image.Image:
+def _panel(
+    file: EvidenceFile, placement: Georeference, to_map: Affine, crs: str, size: tuple[int, int]
+) -> Image.Image:
     """A picture laid on the ground that is shown; light grey where it has none."""
     from pyproj import Transformer
 
-    placement = file.placement
-    assert placement is not None
     with Image.open(file.path, formats=("PNG", "WEBP")) as opened:
         image = opened.convert("RGB")
     left, top, right, bottom = (round(one) for one in placement.image)

@@ -13,7 +13,6 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
@@ -33,7 +32,6 @@ from PIL import Image
 from pyproj import Transformer
 
 from aoi import AreaOfInterest
-from aoi.files import write_bytes
 from geo import Scene, box_corners
 from railwatch.pages.pictures import rings, scale_bar
 from railwatch.pages.where import Coordinates, locator_image, whereabouts
@@ -55,6 +53,7 @@ _LARGEST_ZOOM = 6.0
 _MARGIN = 0.04
 _DPI = 100
 _CAPTION_LINE_PX = 24
+_HALO = [withStroke(linewidth=2.5, foreground="#000000A0")]
 
 
 class _PictureStyle(NamedTuple):
@@ -143,24 +142,6 @@ def without_drawings(scene: Scene, evidence: bytes, area: AreaOfInterest | None 
     stream = io.BytesIO()
     Image.fromarray(_read(scene, view)).save(stream, "WEBP", quality=85, method=2)
     return stream.getvalue()
-
-
-def write_overlay(
-    scene: Scene,
-    detections: Detections,
-    path: str | Path,
-    area: AreaOfInterest | None = None,
-    observation: Observation | None = None,
-) -> Path:
-    """Draw what was found in a scene into a PNG file; see `render`.
-
-    Raises:
-        SceneError: If the image can't be read.
-        OSError: If the file can't be written.
-    """
-    path = Path(path)
-    write_bytes(path, render(scene, detections, area, observation))
-    return path
 
 
 def _window(scene: Scene, area: AreaOfInterest | None) -> tuple[int, int, int, int]:
@@ -285,31 +266,19 @@ def _draw_area(axes: Axes, scene: Scene, view: _SceneWindow, area: AreaOfInteres
         shape = _to_pixels(scene, zone.polygon).intersection(frame)
         _fill(axes, shape, facecolor="none", edgecolor="#F0E442", linestyle=(0, (1, 2)), linewidth=1.1)
         if not shape.is_empty:
-            at = shape.bounds[0], shape.bounds[1]
-            axes.annotate(
-                zone.title,
-                at,
-                xytext=(4, -4),
-                textcoords="offset points",
-                va="top",
-                fontsize=8,
-                color="#F0E442",
-                path_effects=halo,
-                clip_on=True,
-            )
-    _fill(
-        axes,
-        boundary,
-        facecolor="none",
-        edgecolor="white",
-        linestyle=(0, (6, 3)),
-        linewidth=1.3,
-        path_effects=halo,
-    )
+            style = {"va": "top", "fontsize": 8, "path_effects": halo, "clip_on": True}
+            _write(axes, zone.title, shape.bounds[:2], (4, -4), color="#F0E442", **style)
+    style = {"linestyle": (0, (6, 3)), "linewidth": 1.3, "path_effects": halo}
+    _fill(axes, boundary, facecolor="none", edgecolor="white", **style)
+
+
+def _write(axes: Axes, text: str, at: Sequence[float], offset: tuple[float, float], **style: Any) -> None:
+    """Write beside a point; the offset in points."""
+    style = {"color": "white", "path_effects": _HALO} | style
+    axes.annotate(text, (at[0], at[1]), xytext=offset, textcoords="offset points", **style)
 
 
 def _fill(axes: Axes, shape: shapely.Geometry, **style: Any) -> None:
-    """Draw polygons, with their holes."""
     for part in getattr(shape, "geoms", [shape]):
         if not isinstance(part, shapely.Polygon) or part.is_empty:
             continue
@@ -331,17 +300,7 @@ def _draw_scale(axes: Axes, scene: Scene, view: _SceneWindow) -> None:
     axes.plot(
         [right - pixels, right], [y, y], color="white", linewidth=3, solid_capstyle="butt", path_effects=halo
     )
-    axes.annotate(
-        label,
-        (right - pixels / 2, y),
-        xytext=(0, 4),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        fontsize=9,
-        color="white",
-        path_effects=[withStroke(linewidth=2.5, foreground="#000000A0")],
-    )
+    _write(axes, label, (right - pixels / 2, y), (0, 4), ha="center", va="bottom", fontsize=9)
 
 
 def _draw_north(axes: Axes, scene: Scene, view: _SceneWindow) -> None:
@@ -359,16 +318,8 @@ def _draw_north(axes: Axes, scene: Scene, view: _SceneWindow) -> None:
         xytext=tuple(tail),
         arrowprops={"arrowstyle": "-|>", "color": "white", "linewidth": 1.8, "path_effects": halo},
     )
-    axes.annotate(
-        "N",
-        tuple(centre - north * 24 / view.zoom),
-        ha="center",
-        va="center",
-        fontsize=9,
-        fontweight="bold",
-        color="white",
-        path_effects=[withStroke(linewidth=2.5, foreground="#000000A0")],
-    )
+    beside = centre - north * 24 / view.zoom
+    _write(axes, "N", beside, (0, 0), ha="center", va="center", fontsize=9, fontweight="bold")
 
 
 def _caption(

@@ -336,7 +336,6 @@ def _events(place: ReportedArea) -> list[tuple[int, Event]]:
 
 @cache
 def _asset(name: str) -> str:
-    """Return a style sheet or script of ours."""
     return resources.files("railwatch.pages.report").joinpath("static", name).read_text("utf-8")
 
 

@@ -20,7 +20,6 @@ from aoi import AreaOfInterest
 from detector.wagons.rakes import rakes_of
 from geo.ground_metric import apply_affine
 from railwatch import words
-from railwatch.errors import StoreError
 from railwatch.history.history import is_sentinel
 from railwatch.pages.pictures import rings, scale_bar
 from railwatch.pages.report.graphics import element, grouped, rounded
@@ -28,9 +27,11 @@ from railwatch.store.georeference import Georeference, placement_of
 from railwatch.store.store import EVIDENCE, IMAGE, Store
 
 if TYPE_CHECKING:
+    from datetime import date
+
     import geopandas as gpd
 
-    from railwatch.pages.report.gather import Card, ReportedArea
+    from railwatch.pages.report.gather import Card
     from railwatch.pages.report.graphics import EncodedPicture
     from railwatch.store.observation import Observation
 
@@ -305,31 +306,37 @@ def _path(shapes: Iterable[shapely.Geometry], placement: Georeference) -> str:
     return "".join(drawn)
 
 
-def map_sheet(place: ReportedArea, card: Card, picture: EncodedPicture, file: EvidenceFile) -> Markup:
+def map_sheet(
+    title: str,
+    area: AreaOfInterest,
+    day: date,
+    picture: EncodedPicture,
+    placement: Georeference,
+    *,
+    clean: bool,
+) -> Markup:
     """Return a map sheet: boundary, tracks and zones over an image, with scale bar and north arrow.
 
     Args:
-        place: With its area.
-        card: Whose image it is.
+        title: Of the area.
+        area: Its outlines, in longitude and latitude.
+        day: Of the image.
         picture: The image, encoded; of a drawn picture the image inside it is shown.
-        file: Where it comes from.
+        placement: Where the picture lies.
+        clean: Whether nothing was drawn into it.
     """
-    if place.area is None or file.placement is None:
-        return Markup("")
-    placement = file.placement
     left, top, right, below = placement.image
     width, height = placement.size
     shown = _inner(placement, (round(right - left), round(below - top)))
-    day = words.day(card.observation.datetime.date())
     drawn = [
         Markup('<image href="{}" x="{}" y="{}" width="{}" height="{}" preserveAspectRatio="none"/>').format(
             picture.uri, rounded(-left), rounded(-top), width, height
         ),
-        area_outlines(place.area, shown, names=True),
+        area_outlines(area, shown, names=True),
         # A picture that was drawn into has a scale bar and an arrow already.
-        *([furniture(shown)] if file.clean else []),
+        *([furniture(shown)] if clean else []),
     ]
-    said = f"Map sheet of {place.title}: boundary, tracks and zones over the image of {day}"
+    said = f"Map sheet of {title}: boundary, tracks and zones over the image of {words.day(day)}"
     attributes = {
         "class": "sheet",
         "viewBox": f"0 0 {shown.size[0]} {shown.size[1]}",
@@ -342,12 +349,7 @@ def map_sheet(place: ReportedArea, card: Card, picture: EncodedPicture, file: Ev
 def boxes_of(store: Store, card: Card) -> gpd.GeoDataFrame | None:
     """Return the boxes behind a card: the reviewer's where there are some, else the machine's."""
     for one in (card.observation, card.corrected):
-        if one is None:
-            continue
-        try:
-            boxes = store.detections(one.id)
-        except StoreError:
-            continue
+        boxes = None if one is None else store.readable_detections(one.id)
         if boxes is not None and "category" in boxes:
             return boxes
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -90,21 +91,15 @@ class Card:
 
     Attributes:
         entry: The observation with its verdict.
+        observation: What it is about.
         corrected: The machine's observation, if this one is a reviewer's.
         picture_of: Id of the observation whose picture belongs here: the reviewer's own, or the machine's.
     """
 
     entry: Entry
+    observation: Observation
     corrected: Observation | None
     picture_of: str | None
-
-    @property
-    def observation(self) -> Observation:
-        """What the card is about."""
-        observation = self.entry.observation
-        if observation is None:
-            raise ValueError("a card without an observation")
-        return observation
 
 
 @dataclass(frozen=True)
@@ -187,6 +182,7 @@ def _place(
     publications = _publications(published)
     entries = _entries(slug(name), history, {one.id: one for one in publications})
     dated = tuple(one for one in entries if one.record.kind != "ceiling")
+    foremost = history.foremost()
     return ReportedArea(
         key=slug(name),
         name=name,
@@ -196,7 +192,7 @@ def _place(
         ceilings=tuple(one for one in entries if one.record.kind == "ceiling"),
         numbered=tuple(entries),
         cards=_cards(dated, sources.store),
-        headline=_headline(dated, history),
+        headline=next((one for one in dated if one.verdict and one.verdict is foremost), None),
         latest=next((one for one in reversed(dated) if one.observation and one.record.clear), None),
         calibrations=_calibrations(observations, history, settings),
         publications=publications,
@@ -231,15 +227,12 @@ def _keys(place: str, records: Sequence[Record]) -> dict[str, str]:
     taken: set[str] = set()
     for record in records:
         published = slug(record.source) if record.method == "published" else ""
-        options = [
-            f"{place}-{record.day}",
-            f"{place}-{record.day}-{record.when:%H%M}",
-            f"{place}-{record.id}",
-        ]
+        day = f"{place}-{record.day}"
+        options = [day, f"{day}-{record.when:%H%M}", f"{place}-{record.id}"]
         if published or record.kind == "ceiling":
-            options = [f"{place}-{record.day}-{published or 'published'}", f"{place}-{slug(record.id)}"]
-        options += [f"{options[0]}-{number}" for number in range(2, len(records) + 2)]
-        key = next(one for one in options if one not in taken)
+            options = [f"{day}-{published or 'published'}", f"{place}-{slug(record.id)}"]
+        numbered = (f"{options[0]}-{number}" for number in itertools.count(2))
+        key = next(one for one in itertools.chain(options, numbered) if one not in taken)
         taken.add(key)
         keys[record.id] = key
     return keys
@@ -257,14 +250,8 @@ def _cards(entries: Sequence[Entry], store: Store | None) -> tuple[Card, ...]:
             for other in (one, corrected)
             if other is not None and store is not None and store.asset(other.id, EVIDENCE) is not None
         ]
-        cards.append(Card(entry, corrected, with_picture[0] if with_picture else None))
+        cards.append(Card(entry, one, corrected, with_picture[0] if with_picture else None))
     return tuple(reversed(cards))
-
-
-def _headline(entries: Sequence[Entry], history: History) -> Entry | None:
-    """Return what the page opens with; see `railwatch.history.foremost`."""
-    foremost = history.foremost()
-    return next((one for one in entries if one.verdict is not None and one.verdict is foremost), None)
 
 
 def _calibrations(

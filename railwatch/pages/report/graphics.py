@@ -108,7 +108,6 @@ class Drawing:
 
 
 def _declared(node: ElementTree.Element) -> dict[str, str]:
-    """Return the declarations of a style attribute."""
     pairs = (one.split(":", 1) for one in (node.get("style") or "").split(";") if ":" in one)
     return {name.strip(): value.strip() for name, value in pairs}
 

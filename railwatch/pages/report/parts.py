@@ -79,7 +79,8 @@ def sheet_of(place: ReportedArea, files: Mapping[str, EvidenceFile]) -> Markup:
             continue
         picture = encode({"sheet": file.path}, _SHEET_BYTES, ["sheet"], printed=["sheet"]).get("sheet")
         if picture is not None:
-            return map_sheet(place, card, picture, file)
+            day = card.observation.datetime.date()
+            return map_sheet(place.title, place.area, day, picture, file.placement, clean=file.clean)
     return Markup("")
 
 
