@@ -256,13 +256,11 @@ class PlaceHistory:
         fit = self._fit(record.method, window)
         point = record.as_point()
         low, median, high = fit.quantiles(record.when.month, (0.05, 0.5, 0.95))
-        surprise = self.settings.surprise
+        surprise, margin = self.settings.surprise, self.settings.short_record_margin
         return replace(
             draft,
             probability_record=fit.record_probability(point, surprise),
-            probability_record_margin=fit.record_probability(
-                point, surprise, self.settings.short_record_margin
-            ),
+            probability_record_margin=fit.record_probability(point, surprise, margin),
             # A bound says nothing about the side that it leaves open.
             probability_exceedance=1.0 if record.kind == "at most" else fit.exceedance(point),
             probability_exceedance_all=(
@@ -282,7 +280,7 @@ class PlaceHistory:
         settings = self.settings
         if record.method not in METHODS or not self._high(record, window):
             return None
-        fit, run = self._fit(record.method, window), [record]
+        fit, run, surprise = self._fit(record.method, window), [record], settings.surprise
         found: list[Together] = []
         start = max(window.end + timedelta(days=1), record.day - timedelta(days=settings.together_days))
         first, last = bisect_left(self.days, start), bisect_left(self.days, record.day)
@@ -303,10 +301,8 @@ class PlaceHistory:
                     Together(
                         records=tuple(run),
                         mean=mean,
-                        record=fit.record_probability(mean, settings.surprise),
-                        record_margin=fit.record_probability(
-                            mean, settings.surprise, settings.short_record_margin
-                        ),
+                        record=fit.record_probability(mean, surprise),
+                        record_margin=fit.record_probability(mean, surprise, settings.short_record_margin),
                         exceedance=fit.exceedance(mean),
                     )
                 )

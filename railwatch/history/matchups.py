@@ -179,10 +179,8 @@ def _calibration(
     if line.gain < 0.25:
         return None, f"the one hardly follows the other (gain {line.gain:.2f})"
     if line.gain_sd > 0.5 * line.gain:
-        return (
-            None,
-            f"the pairs leave the line open (gain {line.gain:.2f}, standard error {line.gain_sd:.2f})",
-        )
+        figures = f"gain {line.gain:.2f}, standard error {line.gain_sd:.2f}"
+        return None, f"the pairs leave the line open ({figures})"
     return line, ""
 
 

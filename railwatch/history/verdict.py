@@ -239,11 +239,9 @@ def basis_of(n_effective: float, ceiling_share: float, observations: int, settin
         observations: Clear observations of the window.
         settings: The least that is asked.
     """
-    enough = as_printed(n_effective) >= settings.min_looks
-    ceiling = ceiling_share >= settings.ceiling_share
-    if enough:
+    if as_printed(n_effective) >= settings.min_looks:
         return "counts and published ceiling" if ceiling_share > 0 else "counts"
-    if ceiling:
+    if ceiling_share >= settings.ceiling_share:
         return "counts and published ceiling" if observations else "published ceiling"
     return "none"
 

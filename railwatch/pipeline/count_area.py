@@ -158,16 +158,14 @@ def _places(frame: gpd.GeoDataFrame, area: AreaOfInterest, day: date | None) -> 
     centres = np.asarray(shapely.centroid(frame.geometry.to_crs(area.crs).to_numpy()))
     inside = shapely.covers(area.boundary, centres) & ~shapely.covers(area.hidden_on(day), centres)
     nearest, on_track = _tracks(centres, area)
-    zones = (
-        np.stack([shapely.covers(zone.polygon, centres) for zone in area.zones], axis=1)
-        if area.zones
-        else None
-    )
+    zones = np.zeros((len(centres), len(area.zones)), bool)
+    for number, zone in enumerate(area.zones):
+        zones[:, number] = shapely.covers(zone.polygon, centres)
     return _Places(
         counted=inside & on_track,
         off_track=inside & ~on_track,
         track=np.where(inside & on_track, nearest, -1),
-        zones=zones if zones is not None else np.zeros((len(centres), 0), bool),
+        zones=zones,
     )
 
 

@@ -309,17 +309,12 @@ def _opened(path: Path, settings: SceneSettings, dates: Dates) -> Scene:
         if settings.gsd_m is not None or (dates.of(path) or DeclaredScene()).gsd_m is not None:
             raise
         # An image without position is refused for want of a scale; here it also is in want of a place.
-        try:
-            open_dated(path, replace(settings, gsd_m=1.0), dates)
-        except InputError as error:
-            fault = error
-        else:
-            raise _Unfit(
-                "it has no position on the map, so its wagons can't be placed in the area; with its metres a "
-                "pixel (--gsd) all freight cars in it are counted, though not by zone or track, and "
-                "'railwatch detect' counts them without a store."
-            ) from None
-        raise fault from None
+        open_dated(path, replace(settings, gsd_m=1.0), dates)
+        raise _Unfit(
+            "it has no position on the map, so its wagons can't be placed in the area; with its metres a "
+            "pixel (--gsd) all freight cars in it are counted, though not by zone or track, and "
+            "'railwatch detect' counts them without a store."
+        ) from None
 
 
 def without_path(error: Exception, path: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -321,10 +322,8 @@ def described(product: Product, own: Product | None = None, aliases: Sequence[st
 def _size(files: Sequence[Path]) -> int:
     total = 0
     for file in files:
-        try:
+        with suppress(OSError):
             total += file.stat().st_size
-        except OSError:
-            continue
     return total
 
 

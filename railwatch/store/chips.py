@@ -165,11 +165,8 @@ class ChipStore:
             StoreError: If it can't be written.
             ValueError: If it lies on another grid.
         """
-        if (
-            chip.shape != self.grid.shape
-            or chip.transform != self.grid.transform
-            or chip.crs != self.grid.crs
-        ):
+        grid = self.grid
+        if (chip.shape, chip.transform, chip.crs) != (grid.shape, grid.transform, grid.crs):
             raise ValueError(f"{chip.id} doesn't lie on the grid of {self.path.name}")
         path = self.path / f"{slug(chip.id)}-{hashlib.sha256(chip.id.encode()).hexdigest()[:8]}.tif"
         try:

@@ -245,7 +245,7 @@ def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[P
         raise SceneError(f"{path}: {lacking(missing)}")
     reference = source.images["B04"][0]
     for band, (image, index) in source.images.items():
-        if not image.header.placed:
+        if not image.header.georeferenced:
             raise SceneError(f"{path}: its images have no position on the map")
         if index > image.header.count:
             raise SceneError(
@@ -316,25 +316,23 @@ def _scaled(
     if not floating:
         nothing = (*nothing, SATURATED)
 
-    def with_scale(scale: float, offset: float) -> dict[str, Band]:
+    def meant(scale: float, offset: float, why: str) -> tuple[dict[str, Band], list[str]]:
         return {
             name: replace(band, scale=scale, offset=offset, nothing=nothing) for name, band in bare.items()
-        }
+        }, [why]
 
     if declared.scale is not None:
         offset = declared.offset if declared.offset is not None else 0.0
-        return with_scale(declared.scale, offset), [
-            f"scale {declared.scale:g} and offset {offset:g} as declared"
-        ]
+        said = f"scale {declared.scale:g} and offset {offset:g} as declared"
+        return meant(declared.scale, offset, said)
     tags = source.tags
     if tags is not None and not floating:
         found = floors({name: bare[name] for name in TEN_METRE_BANDS})
         offset, why = tags.offsets["B04"], f"by baseline {tags.baseline}, as the file's metadata say"
         if offset and found.removed:
             offset, why = 0.0, f"since 1000 was taken off: {found.say()}"
-        return with_scale(1.0 / tags.quantification, offset / tags.quantification), [
-            f"scale 1/{tags.quantification:g} and offset {offset:g} {why}"
-        ]
+        said = f"scale 1/{tags.quantification:g} and offset {offset:g} {why}"
+        return meant(1.0 / tags.quantification, offset / tags.quantification, said)
     own = {
         name: (image.header.scales[index - 1], image.header.offsets[index - 1])
         for name, (image, index) in source.images.items()
@@ -351,19 +349,17 @@ def _scaled(
         raise SceneError(f"{path}: holds no data")
     high = float(np.percentile(seen, 99.0))
     if floating and high <= _HIGHEST_REFLECTANCE and float(np.percentile(seen, 1.0)) >= -0.2:
-        return with_scale(1.0, 0.0), ["floating-point numbers between 0 and 1 are reflectance"]
+        return meant(1.0, 0.0, "floating-point numbers between 0 and 1 are reflectance")
     if _by_earth_engine(reference, source) and high > _HIGHEST_REFLECTANCE:
         scale = 1.0 / QUANTIFICATION
         found = floors({name: bare[name] for name in TEN_METRE_BANDS})
-        said = _HARMONIZED.search(" ".join(reference.header.tags.values())) is not None
-        if said and decide(found, said_removed=True, declared=None).offset != -SHIFT:
-            return with_scale(scale, 0.0), [
-                "harmonized numbers of Google Earth Engine by the file's metadata: scale 0.0001, offset 0"
-            ]
+        harmonized = _HARMONIZED.search(" ".join(reference.header.tags.values())) is not None
+        if harmonized and decide(found, said_removed=True, declared=None).offset != -SHIFT:
+            said = "harmonized numbers of Google Earth Engine by the file's metadata: scale 0.0001, offset 0"
+            return meant(scale, 0.0, said)
         if found.removed:
-            return with_scale(scale, 0.0), [
-                f"numbers of Google Earth Engine: scale 0.0001; no 1000 is in them, since {found.say()}"
-            ]
+            said = f"numbers of Google Earth Engine: scale 0.0001; no 1000 is in them, since {found.say()}"
+            return meant(scale, 0.0, said)
         raise SceneError(
             f"{path}: comes from Google Earth Engine, but whether from a harmonized collection isn't known, "
             f"and {found.say()}; {HOW}"

@@ -89,7 +89,7 @@ def _opened(tree: FileTree, scene: SceneFiles, path: Path, files: tuple[Path, ..
         raise SceneError(f"{path}: holds digital numbers without a scale; {_ORDER}")
     image = images[0]
     found = header(tree.gdal(image.name))
-    if not found.placed or {"1a", "1b"} & set(image.words):
+    if not found.georeferenced or {"1a", "1b"} & set(image.words):
         raise SceneError(
             f"{path}: has no position on the map, as a basic scene, which isn't orthorectified; {_ORDER}"
         )
@@ -98,7 +98,9 @@ def _opened(tree: FileTree, scene: SceneFiles, path: Path, files: tuple[Path, ..
     if found.dtypes[0] != "uint16":
         raise SceneError(f"{path}: is of {found.dtypes[0]}, but Planet's images are of uint16")
     indexes = _indexes(found, path)
-    metadata, decisions = _metadata(tree, scene)
+    metadata = _metadata(tree, scene)
+    decisions = [] if metadata else ["no metadata lie beside it: where the sun stood isn't known"]
+    metadata = metadata or _SceneMetadata()
     surface = "sr" in image.words
     if surface:
         scales = dict.fromkeys(TEN_METRE_BANDS, 1.0 / QUANTIFICATION)
@@ -166,19 +168,16 @@ def _mask(tree: FileTree, scene: SceneFiles) -> Band | None:
             found = header(tree.gdal(file.name))
         except SceneError:
             continue
-        if found.placed and found.count == MASK_BANDS:
+        if found.georeferenced and found.count == MASK_BANDS:
             return Band(MASK, found.path, nothing=())
     return None
 
 
-def _metadata(tree: FileTree, scene: SceneFiles) -> tuple[_SceneMetadata, list[str]]:
+def _metadata(tree: FileTree, scene: SceneFiles) -> _SceneMetadata | None:
     """What JSON, a STAC item or XML say; what can't be read is left out."""
-    decisions: list[str] = []
     for file in scene.files:
-        if file.ending == "json":
-            said = _from_json(tree, file.name)
-            if said is not None:
-                return said, decisions
+        if file.ending == "json" and (said := _from_json(tree, file.name)) is not None:
+            return said
     for file in scene.files:
         if file.ending == "xml" and "metadata" in file.words:
             try:
@@ -189,9 +188,8 @@ def _metadata(tree: FileTree, scene: SceneFiles) -> tuple[_SceneMetadata, list[s
                 finite_number(texts.first(f"illumination{name}Angle")) for name in ("Azimuth", "Elevation")
             )
             serial = texts.first("serialIdentifier") or ""
-            return _SceneMetadata((azimuth, elevation), simulated=serial.startswith(SIMULATED)), decisions
-    decisions.append("no metadata lie beside it: where the sun stood isn't known")
-    return _SceneMetadata(), decisions
+            return _SceneMetadata((azimuth, elevation), simulated=serial.startswith(SIMULATED))
+    return None
 
 
 def _from_json(tree: FileTree, name: str) -> _SceneMetadata | None:
