@@ -67,7 +67,7 @@ def text_width(text: str, points: float) -> float:
 def _first_free(
     x: float, y: float, radius: float, width: float, obstacles: Sequence[Box], frame: Box
 ) -> tuple[float, float, str, Box] | None:
-    """The nearest place for a text beside a mark: points to its anchor, which side that is, and its ground."""
+    """The nearest place for a text beside a mark: points to its anchor, which side that is, its ground."""
     for dx, dy, align in _candidates(radius + _GAP, width):
         left = {"left": x + dx, "right": x + dx - width, "center": x + dx - width / 2.0}[align]
         box = Box(left, y + dy - _HEIGHT_PT / 2.0, left + width, y + dy + _HEIGHT_PT / 2.0)
