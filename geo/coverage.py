@@ -89,9 +89,9 @@ def valid_fraction(scene: Scene, area: AreaOfInterest | None = None) -> float:
     inside = outline.intersection(raster)
     if area is not None:
         inside = inside.difference(hidden_in_pixels(scene, area))
-    share = float(inside.area / outline.area)
-    if share == 0 or scene.source.gapless:
-        return share
+    fraction = float(inside.area / outline.area)
+    if fraction == 0 or scene.source.gapless:
+        return fraction
     left, top = (math.floor(value) for value in inside.bounds[:2])
     right, bottom = (
         min(math.ceil(inside.bounds[2]), scene.width),
@@ -108,4 +108,4 @@ def valid_fraction(scene: Scene, area: AreaOfInterest | None = None) -> float:
             wanted = ~geometry_mask([inside], shape, scale, all_touched=True)
             seen += int((valid & wanted).sum())
             known += int(wanted.sum())
-    return share * seen / known
+    return fraction * seen / known

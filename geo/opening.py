@@ -123,7 +123,7 @@ def _opened_scene(path: Path, options: OpenOptions) -> Scene:
         source = _source(path, image, options, crs, transform)
         gsd_m = options.gsd_m
         if crs is None and gsd_m is None:
-            raise SceneError(_unplaced(path, image))
+            raise SceneError(_not_georeferenced(path, image))
         tags = {**raster_tags(image), **raster_tags(image, "IMAGERY")}
         time, sensor = _acquisition(path, tags, options)
         _advise(path, image)
@@ -294,7 +294,7 @@ def _holdable(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
 
 
 def _position(path: Path, image: DatasetReader, options: OpenOptions) -> tuple[CRS | None, Affine]:
-    """The CRS and transform, or (None, identity) for an image without both: half a position is none."""
+    """The CRS and transform, or (None, identity) for an image that lacks either of them."""
     transform = image.transform
     if transform == Affine.identity():
         return None, Affine.identity()
@@ -307,7 +307,7 @@ def _position(path: Path, image: DatasetReader, options: OpenOptions) -> tuple[C
     return (crs, transform) if crs and not is_local(crs) else (None, Affine.identity())
 
 
-def _unplaced(path: Path, image: DatasetReader) -> str:
+def _not_georeferenced(path: Path, image: DatasetReader) -> str:
     if image.transform != Affine.identity() and image.crs and is_local(image.crs):
         fault = "has a local coordinate reference system, which has no known place on Earth"
         way_out = "georeference it"

@@ -46,21 +46,21 @@ _GDAL_OPTIONS = {
 
 
 @contextmanager
-def opened(path: Path, *, quiet: bool = False, placed: bool = True) -> Iterator[DatasetReader]:
+def opened(path: Path, *, quiet: bool = False, georeferenced: bool = True) -> Iterator[DatasetReader]:
     """An open image, with GDAL set up in this thread.
 
     Args:
         path: The file.
         quiet: Whether the image is known to have a position, so that rasterio won't warn of having none.
-        placed: Whether its position is wanted. Without, PROJ opens no database for this thread, which takes
-            longer than to open the image.
+        georeferenced: Whether its position is wanted. Without, PROJ opens no database for this thread, which
+            takes longer than to open the image.
     """
-    options = _GDAL_OPTIONS if placed else {**_GDAL_OPTIONS, "GDAL_GEOREF_SOURCES": "NONE"}
+    options = _GDAL_OPTIONS if georeferenced else {**_GDAL_OPTIONS, "GDAL_GEOREF_SOURCES": "NONE"}
     member = zip_member(path)
     name = path if member is None else member.gdal
     with ExitStack() as stack:
         try:
-            image = stack.enter_context(open_raster(name, options=options, quiet=quiet and placed))
+            image = stack.enter_context(open_raster(name, options=options, quiet=quiet and georeferenced))
         except RefusedFileError as error:
             raise SceneError(str(error)) from error
         except (RasterioError, OSError) as error:
@@ -151,7 +151,7 @@ class RasterSource:
     @contextmanager
     def open(self) -> Iterator[RasterReader]:
         """Open a handle of its own."""
-        with opened(self.path, quiet=self.positioned, placed=not self.self_contained) as image:
+        with opened(self.path, quiet=self.positioned, georeferenced=not self.self_contained) as image:
             yield RasterReader(self, image)
 
 

@@ -183,8 +183,8 @@ def _percentiles(counts: npt.NDArray[np.int64]) -> tuple[float, float]:
     """The low and the high percentile, as numpy's, of numbers 0, 1, 2 ... that occur so often."""
     up_to = np.cumsum(counts)
     found = []
-    for share in (LOW_PERCENTILE, HIGH_PERCENTILE):
-        place = (up_to[-1] - 1) * share / 100.0
+    for fraction in (LOW_PERCENTILE, HIGH_PERCENTILE):
+        place = (up_to[-1] - 1) * fraction / 100.0
         below, above = np.searchsorted(up_to, [np.floor(place), np.ceil(place)], side="right")
         found.append(float(below + (above - below) * (place - np.floor(place))))
     return found[0], found[1]

@@ -27,7 +27,7 @@ from geo.sentinel2.chip import chip_grid
 from geo.sentinel2.formats.find import find_products
 from geo.sentinel2.formats.product import Product
 from geo.sentinel2.formats.product_names import CLASSES, SWIR_BAND, TEN_METRE_BANDS
-from geo.sentinel2.formats.raster_band import Band, placed
+from geo.sentinel2.formats.raster_band import Band, on_grid
 from geo.sentinel2.formats.stac_item import Asset, ItemMetadata
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def cut_sentinel2(
     read = [*product.bands.values(), *([] if product.classes is None else [product.classes])]
     planes = []
     for band in read:
-        numbers, _ = placed(band, crop, nearest=band.name == CLASSES)
+        numbers, _ = on_grid(band, crop, nearest=band.name == CLASSES)
         valid = np.isfinite(numbers)
         # 0 and 65535 mean that there is nothing: a kernel's overshoot must not.
         least = 0 if band.name == CLASSES else 1

@@ -132,9 +132,9 @@ def _place(item: Mapping[str, Any], area: AreaOfInterest) -> tuple[float, float]
     shape = footprint(item)
     if shape is None:
         raise SceneError("doesn't say where it lies")
-    share = float(shape.intersection(area.boundary).area / area.boundary.area)
-    edge = float(shape.boundary.distance(area.boundary)) if shape.contains(area.boundary) else share - 1.0
-    return share, edge
+    fraction = float(shape.intersection(area.boundary).area / area.boundary.area)
+    edge = float(shape.boundary.distance(area.boundary)) if shape.contains(area.boundary) else fraction - 1.0
+    return fraction, edge
 
 
 def _sentinel2(item: Mapping[str, Any], collection: Collection, shown: float, edge: float) -> RemoteScene:

@@ -106,18 +106,18 @@ def assess(
         cloud=cloud,
         shadow=shadow,
         clear_fraction=float(usable[inside].mean()),
-        snow_fraction=_share(snow, judged),
-        ring_cloud_fraction=_share(cloud, around),
+        snow_fraction=_fraction(snow, judged),
+        ring_cloud_fraction=_fraction(cloud, around),
         reason=None,
         haze=haze,
         contrast=contrast_left(view),
     )
-    hidden = _share(cloud | shadow | snow, around)
+    hidden = _fraction(cloud | shadow | snow, around)
     reason = _reason(found, float(view.seen[inside].mean()), hidden, sun_elevation_deg, rules)
     return replace(found, reason=reason)
 
 
-def _share(mask: Mask, of: Mask) -> float:
+def _fraction(mask: Mask, of: Mask) -> float:
     return float(mask[of].mean()) if of.any() else 0.0
 
 
@@ -145,7 +145,9 @@ def _snow(view: ClearSkyInputs, cloud: Mask) -> tuple[Mask, Mask]:
         white &= view.ring.where | (beside > 0.3)
         # Cloud is as bright in the infrared as in blue, snow a tenth darker. That is little to go by, so it
         # is asked only of a landscape that is white for the most part.
-        if _share(around, view.ring.where) > 0.3 and np.median(nir[around]) < 0.96 * np.median(blue[around]):
+        if _fraction(around, view.ring.where) > 0.3 and np.median(nir[around]) < 0.96 * np.median(
+            blue[around]
+        ):
             snow |= white
         else:
             snow |= white & ~cloud
@@ -183,6 +185,6 @@ def _reason(
     return None
 
 
-def _percent(share: float) -> str:
-    """A share in whole percent; under one it says so rather than 0."""
-    return f"{100 * share:.0f}%" if share >= 0.01 or share == 0 else "less than 1%"
+def _percent(fraction: float) -> str:
+    """A fraction in whole percent; under one it says so rather than 0."""
+    return f"{100 * fraction:.0f}%" if fraction >= 0.01 or fraction == 0 else "less than 1%"

@@ -129,7 +129,7 @@ class Neighbours:
         self.where = where
         self._weights: dict[int, Plane] = {}
 
-    def share(self, size: int) -> Plane:
+    def fraction(self, size: int) -> Plane:
         """(H, W) share of the window around every pixel that lies in the mask, 0 to 1."""
         if size not in self._weights:
             self._weights[size] = _window_sum(self.where.astype(np.float32), size) / np.float32(size**4)
@@ -145,11 +145,11 @@ class Neighbours:
         Returns:
             (H, W), 0 where no pixel of the mask is in reach.
         """
-        share = self.share(size)
+        fraction = self.fraction(size)
         total = _window_sum(np.where(self.where, plane, 0).astype(np.float32), size) / np.float32(size**4)
         # Sums of float32 leave crumbs where there is nothing; half a pixel at the window's rim is size**-4.
         none = np.float32(0.5 / size**4)
-        return np.where(share > none, total / np.maximum(share, none), np.float32(0))
+        return np.where(fraction > none, total / np.maximum(fraction, none), np.float32(0))
 
     def carried_across(self, plane: NDArray[np.generic]) -> Plane:
         """The local mean of the mask's pixels, carried on into the gaps between them.
@@ -165,7 +165,7 @@ class Neighbours:
         overall = float(plane[self.where].mean()) if self.where.any() else 0.0
         result = np.full(plane.shape, overall, np.float32)
         for size in reversed(REACHES):
-            result = np.where(self.share(size) >= 0.1, self.mean(plane, size), result)
+            result = np.where(self.fraction(size) >= 0.1, self.mean(plane, size), result)
         return result
 
 

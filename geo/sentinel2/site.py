@@ -209,8 +209,8 @@ class Site:
         nearest = distance_transform_edt(self.boundary <= 0, return_distances=False, return_indices=True)
         rows, columns = nearest
         return {
-            name: np.asarray((share / whole)[rows, columns], dtype=np.float32)
-            for name, share in self.zones.items()
+            name: np.asarray((fraction / whole)[rows, columns], dtype=np.float32)
+            for name, fraction in self.zones.items()
         }
 
     @cached_property
@@ -281,9 +281,9 @@ class Site:
         return {}
 
 
-def _grown(share: NDArray[np.float32]) -> NDArray[np.float32]:
+def _grown(fraction: NDArray[np.float32]) -> NDArray[np.float32]:
     """Shares spread by a cell: a wagon at the boundary shows beyond it."""
-    return np.asarray(cv2.dilate(share, np.ones((3, 3), np.uint8)), dtype=np.float32)
+    return np.asarray(cv2.dilate(fraction, np.ones((3, 3), np.uint8)), dtype=np.float32)
 
 
 def frame_of(outline: shapely.Geometry, lines: Sequence[shapely.LineString]) -> Grid:

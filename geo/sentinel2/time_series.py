@@ -59,7 +59,7 @@ class AcceptedShift:
 
     Attributes:
         id: Of the chip.
-        chain: Digest of this date and of all that its place rests on; another history is another placement.
+        chain: Digest of this date and of all that its place rests on; another history is another shift.
         registration: Its place and light.
         accepted: Whether it may stand in the history of others.
         begins: Whether it stands alone: nothing came before it, or what came didn't fit and was given up.
@@ -82,7 +82,7 @@ class AcceptedShift:
         """From plain JSON values.
 
         Raises:
-            KeyError, TypeError: They aren't a placement's.
+            KeyError, TypeError: They aren't an accepted shift's.
         """
         raw = dict(values["registration"])
         for name in ("gain", "offset", "noise"):
@@ -119,7 +119,7 @@ class DatedImage:
         datetime: UTC.
         chip: The chip.
         reason: Why this date must not be answered, a sentence; None if it may.
-        clearness: What of it is clear.
+        clear_sky: What of it is clear.
         registration: Its place and light, or None where it wasn't laid over the others.
         history: Ids of the dates in its background, oldest first.
         current: (4, h, w) reflectance under the background's light; NaN where unknown or not clear.
@@ -127,7 +127,7 @@ class DatedImage:
         past: Those of the background's dates that are nearest by season and age, oldest first.
         sun: Shadow of a metre of height, metres (along, across); None where the product doesn't tell.
         history_sun: The same, mean over the history.
-        placement: What to keep.
+        accepted_shift: What to keep.
         warnings: Sentences for whoever reads the estimate.
     """
 
@@ -135,7 +135,7 @@ class DatedImage:
     datetime: dt.datetime
     chip: Chip = field(repr=False)
     reason: str | None
-    clearness: ClearSkyAssessment = field(repr=False)
+    clear_sky: ClearSkyAssessment = field(repr=False)
     registration: Registration | None
     history: tuple[str, ...]
     current: NDArray[np.float32] | None = field(repr=False, default=None)
@@ -143,13 +143,13 @@ class DatedImage:
     past: tuple[PastDate, ...] = field(repr=False, default=())
     sun: tuple[float, float] | None = None
     history_sun: tuple[float, float] | None = None
-    placement: AcceptedShift | None = field(repr=False, default=None)
+    accepted_shift: AcceptedShift | None = field(repr=False, default=None)
     warnings: tuple[str, ...] = ()
 
     @property
     def clear_fraction(self) -> float:
         """Share of the area that is clear."""
-        return self.clearness.clear_fraction
+        return self.clear_sky.clear_fraction
 
 
 @dataclass(frozen=True)
@@ -195,12 +195,12 @@ class _Stack:
         """What the place of the next date rests on."""
         return hashlib.sha256(f"{self._root} {chip.digest}".encode()).hexdigest()
 
-    def take(self, placement: AcceptedShift, one: _HistoryDate) -> None:
+    def take(self, accepted_shift: AcceptedShift, one: _HistoryDate) -> None:
         """Let an accepted date join."""
-        if placement.begins:
+        if accepted_shift.begins:
             self.kept.clear()
         self.kept.append(one)
-        self._root = placement.chain
+        self._root = accepted_shift.chain
 
     def middle(self, rows: Sequence[int]) -> tuple[float, float]:
         """Where some dates lie on average, metres: a date's place is off by metres, their mean by less."""
@@ -375,18 +375,18 @@ def _dated_image(source: ChipSource, stack: _Stack, chain: str, earlier: Accepte
         datetime=chip.datetime,
         chip=chip,
         reason=alone.reason,
-        clearness=alone,
+        clear_sky=alone,
         registration=None,
         history=tuple(stack.kept[i].chip.id for i in rows),
         sun=_sun(chip, site),
-        placement=AcceptedShift(chip.id, chain, first, False),
+        accepted_shift=AcceptedShift(chip.id, chain, first, False),
     )
     # Bright ground that is always there looks like cloud until there is a past to know it by: one date that
     # passed by itself is enough, since no cloud stays where it was.
     if alone.reason is not None and not stack.kept:
         return nothing
     middle = stack.middle(rows)
-    found, background, clearness = first, None, alone
+    found, background, clear_sky = first, None, alone
     if rows:
         background = stack.background(rows, middle)
         if earlier is not None and earlier.accepted and not earlier.begins:
@@ -395,20 +395,21 @@ def _dated_image(source: ChipSource, stack: _Stack, chain: str, earlier: Accepte
             found = _place(chip, planes, stack, background, alone.usable, rows, middle)
         fault = _misplaced(found, middle)
         if fault is None:
-            clearness = _assess(chip, planes, stack, middle, found, background.core)
-        if len(stack.kept) == 1 and (fault or clearness.reason) is not None:
+            clear_sky = _assess(chip, planes, stack, middle, found, background.core)
+        if len(stack.kept) == 1 and (fault or clear_sky.reason) is not None:
             # Nothing has proved the one before right: if it was bad, it would turn away all that follow.
-            rows, middle, found, background, clearness = [], (0.0, 0.0), first, None, alone
+            rows, middle, found, background, clear_sky = [], (0.0, 0.0), first, None, alone
         elif fault is not None:
             return replace(nothing, reason=alone.reason or fault, registration=found)
-    accepted = clearness.reason is None and found.residual_m <= LARGEST_RESIDUAL_M
-    placement = AcceptedShift(
-        chip.id, chain, found, accepted, not rows, _pack(clearness.usable) if accepted else ""
+    accepted = clear_sky.reason is None and found.residual_m <= LARGEST_RESIDUAL_M
+    accepted_shift = AcceptedShift(
+        chip.id, chain, found, accepted, not rows, _pack(clear_sky.usable) if accepted else ""
     )
     if accepted:
-        stack.take(placement, _HistoryDate(source, clearness.usable, found, nothing.sun))
+        stack.take(accepted_shift, _HistoryDate(source, clear_sky.usable, found, nothing.sun))
     return replace(
-        _against(nothing, planes, stack, rows, middle, background, found, clearness), placement=placement
+        _against(nothing, planes, stack, rows, middle, background, found, clear_sky),
+        accepted_shift=accepted_shift,
     )
 
 
@@ -420,15 +421,15 @@ def _against(
     middle: tuple[float, float],
     background: _WideComposite | None,
     found: Registration,
-    clearness: ClearSkyAssessment,
+    clear_sky: ClearSkyAssessment,
 ) -> DatedImage:
     """An image with the background that was made of some dates, and its own values under that one's light."""
     values = found.level(found.sample(planes, stack.site.frame, middle)[0])
-    values[:, ~clearness.usable] = np.nan
+    values[:, ~clear_sky.usable] = np.nan
     return replace(
         image,
-        reason=clearness.reason or _too_few(len(rows)),
-        clearness=clearness,
+        reason=clear_sky.reason or _too_few(len(rows)),
+        clear_sky=clear_sky,
         registration=found,
         history=tuple(stack.kept[i].chip.id for i in rows),
         background=None if background is None else background.core,
@@ -485,8 +486,8 @@ def _both_sides(image: DatedImage, stack: _Stack) -> DatedImage:
     if fault is not None:
         history = tuple(stack.kept[i].chip.id for i in rows)
         return replace(image, reason=fault, registration=found, history=history)
-    clearness = _assess(chip, planes, stack, middle, found, background.core)
-    return _against(image, planes, stack, rows, middle, background, found, clearness)
+    clear_sky = _assess(chip, planes, stack, middle, found, background.core)
+    return _against(image, planes, stack, rows, middle, background, found, clear_sky)
 
 
 def _around(

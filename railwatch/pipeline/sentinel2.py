@@ -159,12 +159,12 @@ class _Known:
     Attributes:
         content: Digest of its chip.
         history: Digest of the dates that its answer may rest on; see `_Chain`.
-        placement: Where it lies, and whether it may stand in the history of others.
+        accepted_shift: Where it lies, and whether it may stand in the history of others.
     """
 
     content: str
     history: str
-    placement: AcceptedShift
+    accepted_shift: AcceptedShift
 
 
 def _read_history(path: Path) -> list[_Known]:
@@ -189,7 +189,7 @@ def _write_history(path: Path, entries: Sequence[_Known]) -> None:
         StoreError: If it can't be written.
     """
     dates = [
-        {"content": one.content, "history": one.history, "placement": one.placement.to_json()}
+        {"content": one.content, "history": one.history, "placement": one.accepted_shift.to_json()}
         for one in entries
     ]
     try:
@@ -214,7 +214,7 @@ class _Chain:
 
     def take(self, known: _Known) -> None:
         """Go on to the date after this one."""
-        if known.placement.accepted:
+        if known.accepted_shift.accepted:
             self._before = known.history
 
 
@@ -303,14 +303,14 @@ class _AreaJob:
                 chips,
                 self.site,
                 hindcast=hindcast,
-                known={one.placement.id: one.placement for one in known},
+                known={one.accepted_shift.id: one.accepted_shift for one in known},
                 wanted=lambda chip: place[chip.id] in missing,
                 prior_sd_m=self.sensor.prior_sd_m,
             ):
                 number = place[image.id]
-                if number == len(known) and image.placement is not None:
+                if number == len(known) and image.accepted_shift is not None:
                     content = dates[number].kept.content
-                    known.append(_Known(content, chain.digest(content), image.placement))
+                    known.append(_Known(content, chain.digest(content), image.accepted_shift))
                     chain.take(known[-1])
                 id, history = id_of(number), known[number].history
                 pending.append(answering.submit(self._answer, image, dates, number, id, history))
@@ -440,7 +440,7 @@ class _AreaJob:
         kept = date.kept
         when = {one.kept.id: one.kept.datetime.date().isoformat() for one in dates}
         days = sorted(when[id] for id in image.history)
-        place, clear = image.registration, image.clearness
+        place, clear = image.registration, image.clear_sky
         provenance: dict[str, Any] = {
             "acquisition": kept.id,
             "acquisition_aliases": list(date.aliases),

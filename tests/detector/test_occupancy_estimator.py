@@ -91,7 +91,7 @@ def image_of(
         "datetime": when,
         "chip": chip,
         "reason": None,
-        "clearness": ClearSkyAssessment(
+        "clear_sky": ClearSkyAssessment(
             seen, none, none, none, float(seen[site.inside].mean()), 0.0, 0.0, None
         ),
         "registration": Registration(

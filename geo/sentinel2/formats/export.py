@@ -245,7 +245,7 @@ def _assembled(tree: FileTree, path: Path, source: _ExportSource, files: tuple[P
         raise SceneError(f"{path}: {lacking(missing)}")
     reference = source.images["B04"][0]
     for band, (image, index) in source.images.items():
-        if not image.header.placed:
+        if not image.header.georeferenced:
             raise SceneError(f"{path}: its images have no position on the map")
         if index > image.header.count:
             raise SceneError(

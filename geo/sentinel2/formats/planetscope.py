@@ -89,7 +89,7 @@ def _opened(tree: FileTree, scene: SceneFiles, path: Path, files: tuple[Path, ..
         raise SceneError(f"{path}: holds digital numbers without a scale; {_ORDER}")
     image = images[0]
     found = header(tree.gdal(image.name))
-    if not found.placed or {"1a", "1b"} & set(image.words):
+    if not found.georeferenced or {"1a", "1b"} & set(image.words):
         raise SceneError(
             f"{path}: has no position on the map, as a basic scene, which isn't orthorectified; {_ORDER}"
         )
@@ -168,7 +168,7 @@ def _mask(tree: FileTree, scene: SceneFiles) -> Band | None:
             found = header(tree.gdal(file.name))
         except SceneError:
             continue
-        if found.placed and found.count == MASK_BANDS:
+        if found.georeferenced and found.count == MASK_BANDS:
             return Band(MASK, found.path, nothing=())
     return None
 

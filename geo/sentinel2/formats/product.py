@@ -27,7 +27,7 @@ from geo.ground_metric import apply_affine
 from geo.sentinel2.chip import Chip, boundary_in, chip_grid
 from geo.sentinel2.constellation import SIMULATED, constellation_of
 from geo.sentinel2.formats.product_names import SWIR_BAND, TEN_METRE_BANDS
-from geo.sentinel2.formats.raster_band import MASK, Band, Header, averaged, classes_of, placed
+from geo.sentinel2.formats.raster_band import MASK, Band, Header, averaged, classes_of, on_grid
 
 if TYPE_CHECKING:
     from aoi import AreaOfInterest
@@ -208,7 +208,7 @@ class Product:
             if spread_m:
                 numbers, copied = averaged(band, grid, spread_m), False
             else:
-                numbers, copied = placed(band, grid)
+                numbers, copied = on_grid(band, grid)
         values = band.reflectance(numbers)
         for one in self.frames:
             missing = np.isnan(values)
@@ -224,7 +224,7 @@ class Product:
                 if band.name == MASK:
                     found = classes_of(band.path, grid)
                 else:
-                    numbers, _ = placed(band, grid, nearest=True)
+                    numbers, _ = on_grid(band, grid, nearest=True)
                     found = np.nan_to_num(numbers, nan=0.0).astype(np.uint8)
         for one in self.frames:
             more = one._classes(grid)

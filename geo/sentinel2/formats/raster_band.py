@@ -98,7 +98,7 @@ class Header:
     tags: dict[str, str]
 
     @property
-    def placed(self) -> bool:
+    def georeferenced(self) -> bool:
         """Whether the file says where on the Earth it lies."""
         return self.crs is not None and self.transform != Affine.identity()
 
@@ -159,7 +159,7 @@ def sample(band: Band) -> NDArray[np.float64]:
         return np.asarray(_numbers(image, band, out_shape=shape, resampling=Resampling.nearest), np.float64)
 
 
-def placed(band: Band, grid: Grid, *, nearest: bool = False) -> tuple[NDArray[np.float32], bool]:
+def on_grid(band: Band, grid: Grid, *, nearest: bool = False) -> tuple[NDArray[np.float32], bool]:
     """One band's numbers on a given grid, read by window.
 
     Where the file's own pixels are those of the grid they are copied. Elsewhere they are brought to it by the
@@ -246,10 +246,10 @@ def averaged(band: Band, grid: Grid, spread_m: float) -> NDArray[np.float32]:
             cv2.remap(smooth, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         )
 
-    share = mean(known.astype(np.float32))
+    fraction = mean(known.astype(np.float32))
     total = mean(np.where(known, numbers, np.float32(0)))
-    enough = share >= 0.5
-    target[enough] = total[enough] / share[enough]
+    enough = fraction >= 0.5
+    target[enough] = total[enough] / fraction[enough]
     return target
 
 
@@ -335,7 +335,7 @@ def classes_of(path: str, grid: Grid) -> NDArray[np.uint8]:
     """
 
     def band(index: int) -> NDArray[np.uint8]:
-        values, _ = placed(Band(MASK, path, index, nothing=()), grid, nearest=True)
+        values, _ = on_grid(Band(MASK, path, index, nothing=()), grid, nearest=True)
         return np.nan_to_num(values).astype(np.uint8)
 
     found = np.full(grid.shape, _NOTHING, np.uint8)

@@ -225,7 +225,7 @@ def _is_ours(image: ExportImage) -> bool:
 
 def pixel_m(found: Header) -> float | None:
     """Side of the middle pixel on the ground, metres; None without a position."""
-    if not found.placed:
+    if not found.georeferenced:
         return None
     row, column = found.shape[0] / 2, found.shape[1] / 2
     corners = apply_affine(found.transform, [(column, row), (column + 1, row), (column, row + 1)])

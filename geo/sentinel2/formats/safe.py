@@ -285,7 +285,7 @@ def ten_metre_header(image: str, path: Path) -> Header:
         found = header(image)
     except SceneError as error:
         raise SceneError(f"{path}: band B04 can't be read: its file is cut short or damaged") from error
-    if not found.placed:
+    if not found.georeferenced:
         raise SceneError(f"{path}: its images have no position on the map")
     if found.dtypes[0] in ("uint8", "int8"):
         raise SceneError(f"{path}: {EIGHT_BITS}")

@@ -212,7 +212,7 @@ def _third(
         share = np.clip(metres / _FULL_M, 0.0, 1.0)
         strength = (np.clip(metres / 2.0, 0.0, 1.0) * 0.9)[..., None]
         return _mixed(grey, _ramp(share), strength), "occupied track"
-    clear = image.clearness
+    clear = image.clear_sky
     kinds = [("cloud", clear.cloud, _CLOUD), ("shadow", clear.shadow, _SHADOW), ("snow", clear.snow, _SNOW)]
     picture = grey.astype(np.uint8)
     seen = []
