@@ -53,12 +53,7 @@ _ABOUT = re.compile(r"^(?:~|\u2248|about|approx\.?|approximately|c\.|ca\.?|circa
 
 @dataclass(frozen=True)
 class SkippedRow:
-    """A row that wasn't taken.
-
-    Attributes:
-        line: Its line in the file, from 1.
-        reason: Why.
-    """
+    """A row that wasn't taken, by its line in the file (from 1), and why."""
 
     line: int
     reason: str
@@ -152,18 +147,13 @@ def import_counts(
     """
     path = Path(path)
     taken: list[Observation] = []
-    new: set[str] = set()
-    reviews: set[str] = set()
+    new, reviews = set[str](), set[str]()
     skipped: list[SkippedRow] = []
-    everything = store.observations(area.name, superseded=True)
     machines = [one for one in store.observations(area.name) if one.method == "wagons"]
-    known = {one.id for one in everything}
+    known = {one.id for one in store.observations(area.name, superseded=True)}
     for line, cells in _rows(path):
         try:
             row = _parsed(cells, area, reviewer, date_format)
-            if row is None:
-                skipped.append(SkippedRow(line, "it has no count"))
-                continue
             machine = _machine(row, machines)
             if machine is not None:
                 done = _review(store, machine, row)
@@ -244,16 +234,15 @@ def _cell(value: Any) -> str:
 
 def _parsed(
     cells: Mapping[str, str], area: AreaOfInterest, reviewer: str | None, date_format: str | None
-) -> _CountRow | None:
-    """What a row says, or None if it has no count."""
+) -> _CountRow:
+    """What a row says."""
     text = _first(cells, _COUNT)
     if text is None:
-        return None
+        raise _BadRow("it has no count")
     when, timed = _when(_first(cells, _DATE), date_format)
     count, at_least = _count(text)
     usual_low, usual_high = count_interval(count)
-    low = _optional(cells, _LOW)
-    high = _optional(cells, _HIGH)
+    low, high = _optional(cells, _LOW), _optional(cells, _HIGH)
     low = min(usual_low, count) if low is None else low
     high = max(usual_high, count) if high is None else high
     if not 0 <= low <= count <= high:
@@ -278,7 +267,7 @@ def _parsed(
         note=_first(cells, _NOTE),
         reviewer=who,
         sensor=_first(cells, _SENSOR) or IMPORTED_SENSOR,
-        file=None if _first(cells, _FILE) is None else Path(str(_first(cells, _FILE))).name,
+        file=None if (file := _first(cells, _FILE)) is None else Path(file).name,
         seen=1.0 if seen is None else seen,
         zones=zones,
     )
@@ -293,10 +282,7 @@ def _when(text: str | None, date_format: str | None) -> tuple[datetime, bool]:
     if text is None:
         raise _BadRow("it has no date")
     try:
-        if date_format is not None:
-            found = datetime.strptime(text, date_format)
-        else:
-            found = datetime.fromisoformat(text)
+        found = datetime.strptime(text, date_format) if date_format else datetime.fromisoformat(text)
     except ValueError:
         hint = (
             f"--date-format {date_format} says otherwise"
@@ -304,11 +290,10 @@ def _when(text: str | None, date_format: str | None) -> tuple[datetime, bool]:
             else "write it like 2023-10-05, or say how it is written, as in --date-format %d/%m/%Y"
         )
         raise _BadRow(f"{text!r} isn't a date: {hint}") from None
-    timed = found.time() != datetime.min.time()
     moment = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     if moment > datetime.now(UTC):
         raise _BadRow(f"{text} lies in the future")
-    return moment, timed
+    return moment, found.time() != datetime.min.time()
 
 
 def _count(text: str) -> tuple[float, bool]:

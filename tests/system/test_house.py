@@ -66,7 +66,6 @@ LONG = {
     "railwatch/pages/pictures/boxes.py": "one picture, layer by layer",
     "railwatch/pipeline/run.py": "the main job from end to end",
     "railwatch/pipeline/sentinel2.py": "the main job of Sentinel-2 dates from end to end",
-    "railwatch/review/import_counts.py": "one import, from a table's rows to observations",
     "railwatch/store/observation.py": "one value and its two forms, STAC item and JSON",
     "railwatch/store/store.py": "the store's one class, whose reading, writing and sweeping belong together",
     "railwatch/studies/verdict_study.py": "one simulation study",
