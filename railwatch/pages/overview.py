@@ -17,12 +17,11 @@ from markupsafe import Markup
 from aoi.files import write_text
 from railwatch.errors import StoreError
 from railwatch.history import RANK, Verdict
-from railwatch.history.sources import Sources, read_sources
+from railwatch.history.sources import read_sources
 from railwatch.store.observation import iso, slug
 
 if TYPE_CHECKING:
     from railwatch.history import VerdictSettings
-    from railwatch.store.observation import Observation
 
 
 _WIDTH, _HEIGHT = 220, 44
@@ -104,6 +103,7 @@ def gather_yards(
         StoreError: A store can't be read.
     """
     now = until or datetime.now(UTC)
+    begin = now - timedelta(days=days)
     found = []
     for store in stores:
         sources = read_sources(Path(store))
@@ -120,48 +120,29 @@ def gather_yards(
                 settings={name: settings or sources.settings_of(name)},
             )
             own = {one.id for one in observations}
-            recent = {one.datetime.date() for one in observations if _is_recent(one.datetime, now, days)}
+            recent = {one.datetime.date() for one in observations if begin <= one.datetime <= now}
             newest = {max(one.datetime for one in observations).date()} if observations else set()
             verdicts = [one for one in alone.verdicts(recent | newest) if one.record.id in own]
-            found.append(_summary(str(store), name, alone, observations, verdicts, now, days))
+            verdicts.sort(key=lambda one: one.datetime)
+            late = [one for one in verdicts if begin <= one.datetime <= now]
+            page = None if alone.store is None else alone.store.reports / f"{name}.html"
+            found.append(
+                YardSummary(
+                    store=str(store),
+                    area=name,
+                    title=alone.titles[name],
+                    latest=verdicts[-1] if verdicts else None,
+                    foremost=max(late, key=lambda one: (RANK[one.verdict], one.datetime), default=None),
+                    observations=len(observations),
+                    counts=tuple(
+                        (one.datetime, one.count, one.count_low or one.count, one.count_high or one.count)
+                        for one in sorted(observations, key=lambda one: one.datetime)
+                        if one.count is not None
+                    ),
+                    report=page if page is not None and page.is_file() else None,
+                )
+            )
     return sorted(found, key=lambda one: one.rank, reverse=True)
-
-
-def _is_recent(when: datetime, now: datetime, days: int) -> bool:
-    return now - timedelta(days=days) <= when <= now
-
-
-def _summary(
-    store: str,
-    name: str,
-    sources: Sources,
-    observations: Sequence[Observation],
-    verdicts: Sequence[Verdict],
-    now: datetime,
-    days: int,
-) -> YardSummary:
-    ordered = sorted(verdicts, key=lambda one: one.datetime)
-    recent = [one for one in ordered if _is_recent(one.datetime, now, days)]
-    foremost = max(recent, key=lambda one: (RANK[one.verdict], one.datetime), default=None)
-    counts = tuple(
-        (one.datetime, one.count, one.count_low or one.count, one.count_high or one.count)
-        for one in sorted(observations, key=lambda one: one.datetime)
-        if one.count is not None
-    )
-    page = None
-    if sources.store is not None:
-        path = sources.store.reports / f"{name}.html"
-        page = path if path.is_file() else None
-    return YardSummary(
-        store=store,
-        area=name,
-        title=sources.titles[name],
-        latest=ordered[-1] if ordered else None,
-        foremost=foremost,
-        observations=len(observations),
-        counts=counts,
-        report=page,
-    )
 
 
 def write_overview(yards: Sequence[YardSummary], path: Path) -> Path:
