@@ -395,19 +395,19 @@ def test_tracks_are_drawn_with_their_stretches() -> None:
         TrackOccupation(START + timedelta(days=5), None),
         TrackOccupation(START + timedelta(days=9), {"t1": ()}),
     ]
-    figure = draw_tracks("A yard", {"t1": 400.0}, observations)
+    figure = draw_tracks(history([]), {"t1": 400.0}, observations)
     bars = [path.get_extents() for bar in figure.axes[0].collections for path in bar.get_paths()]
     assert any((extent.x0, extent.x1) == (10.0, 50.0) for extent in bars)
     assert {"2023-01-01", "2023-01-06", "2023-01-10"} <= set(texts(figure))
-    assert "the area has no track lines" in texts(draw_tracks("A yard", {}, observations))
-    assert "no image in this period" in texts(draw_tracks("A yard", {"t1": 400.0}, []))
+    assert "the area has no track lines" in texts(draw_tracks(history([]), {}, observations))
+    assert "no image in this period" in texts(draw_tracks(history([]), {"t1": 400.0}, []))
 
 
 def test_more_observations_than_fit_are_left_out_and_it_is_said() -> None:
     observations = [
         TrackOccupation(START + timedelta(days=i), {f"t{k}": () for k in range(12)}) for i in range(90)
     ]
-    written = texts(draw_tracks("A yard", {f"t{k}": 500.0 for k in range(12)}, observations))
+    written = texts(draw_tracks(history([]), {f"t{k}": 500.0 for k in range(12)}, observations))
     assert any(text.startswith("The latest ") and "of 90 images are drawn" in text for text in written)
 
 

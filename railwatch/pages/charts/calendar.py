@@ -46,11 +46,10 @@ def draw_calendar(history: History, style: PageStyle = PAGE) -> Figure:
         page = Page(
             style,
             len(years) * _ROW_MM + 8.0,
-            history.title,
+            history,
             f"Days with a clear image in each month: {sum(seen.values())} in all, "
             f"{sum(silent.values())} without an answer",
-            [_never(never), history.credits()],
-            where=history.middle,
+            [_never(never)],
             legend_mm=6.0,
         )
         axes = page.axes(5.0, page.body_mm - 6.0)

@@ -110,9 +110,7 @@ def draw_chart(
         if area is None:
             raise ChartError(f"the tracks of {name} aren't known here: give its area file with --aoi FILE")
         observations = track_occupations(area, history, sources.store)
-        figure = draw_tracks(
-            history.title, track_lengths(area), observations, history.credits(), style, where=history.middle
-        )
+        figure = draw_tracks(history, track_lengths(area), observations, style)
     elif kind == "types":
         figure = draw_types(history, style)
     else:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from railwatch.history import Record
-    from railwatch.history.history import Event
+    from railwatch.history.history import Event, History
 
 
 _LINE_MM = SMALL_PT * 0.3528 * 1.35
@@ -56,11 +56,11 @@ class Page:
         self,
         style: PageStyle,
         body_mm: float,
-        title: str,
+        history: History | None,
         subtitle: str,
-        notes: Sequence[str],
+        notes: Sequence[str] = (),
         *,
-        where: tuple[float, float] | None = None,
+        title: str = "",
         legend_mm: float = 0.0,
     ) -> None:
         """Lay out the page.
@@ -68,19 +68,22 @@ class Page:
         Args:
             style: Width and type.
             body_mm: Height wanted for the drawing itself.
-            title: In bold.
-            subtitle: A line under it; may be long, then it is wrapped.
-            notes: Paragraphs under the drawing.
-            where: Longitude and latitude of the place, for its coordinates and a small map.
+            history: Of the place, for title and credits, its coordinates and a small map; none without these.
+            subtitle: A line under the title; may be long, then it is wrapped.
+            notes: Paragraphs under the drawing, before the credits.
+            title: In bold, in the place of the history's own.
             legend_mm: Room between the heading and the drawing.
         """
         width = style.width_mm - _LEFT_MM - _RIGHT_MM
+        title = title or ("" if history is None else history.title)
         title_lines = wrapped(title, width, (FONT_PT + 1.5) * 1.12) if title else []
         heading = wrapped(subtitle, width, FONT_PT) if subtitle else []
-        place = None if where is None else Coordinates(*where)
-        paragraphs = [*notes, "" if place is None else "  ·  ".join((*whereabouts(place), CREDIT)) + "."]
+        place = None if history is None or history.middle is None else Coordinates(*history.middle)
+        credits = "" if history is None else history.credits()
+        located = "" if place is None else "  ·  ".join((*whereabouts(place), CREDIT)) + "."
         beside = 0.0 if place is None else _INSET_MM + 4.0
-        lines = [line for note in paragraphs if note for line in wrapped(note, width - beside, SMALL_PT)]
+        paragraphs = [note for note in (*notes, credits, located) if note]
+        lines = [line for note in paragraphs for line in wrapped(note, width - beside, SMALL_PT)]
         above = 3.0 + len(title_lines) * 4.8 + len(heading) * 3.9 + legend_mm + 2.0
         below = 3.0 + max(len(lines) * _LINE_MM, beside)
         self.height_mm = max(above + body_mm + below, above + below + 12.0)

@@ -169,7 +169,7 @@ def legend_keys(history: History) -> list[Key]:
 def _page(series: DrawnSeries, opening: Verdict | None, style: PageStyle) -> Page:
     if style.bare:
         body = min(max(style.width_mm * 0.42, 72.0), 108.0)
-        return Page(style, body, "", "", [], legend_mm=4.0)
+        return Page(style, body, None, "", legend_mm=4.0)
     history = series.history
     key = event_key(history.events, *history.span())
     handles = [one.handle for one in legend_keys(history)]
@@ -182,14 +182,13 @@ def _page(series: DrawnSeries, opening: Verdict | None, style: PageStyle) -> Pag
             handle.set_label("\n".join(lines))
         rows = sum(str(handle.get_label()).count("\n") + 1 for handle in handles)
     foremost = history.foremost()
-    title = history.title if foremost is None else f"{history.title}: {headline(foremost)}"
     page = Page(
         style,
         _BODY_MM,
-        title,
+        history,
         _subtitle(series.records),
-        [key, "" if foremost is None else foremost.sentence, history.credits()],
-        where=history.middle,
+        [key, "" if foremost is None else foremost.sentence],
+        title="" if foremost is None else f"{history.title}: {headline(foremost)}",
         legend_mm=rows * 4.1 + 3.0 + (4.0 if key else 0.0),
     )
     page.legend(handles, columns)

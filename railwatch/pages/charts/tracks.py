@@ -134,23 +134,18 @@ def _joined(stretches: Sequence[Stretch]) -> tuple[Stretch, ...]:
 
 
 def draw_tracks(
-    title: str,
+    history: History,
     lengths: Mapping[str, float],
     observations: Sequence[TrackOccupation],
-    credits: str = "",
     style: PageStyle = PAGE,
-    *,
-    where: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw a panel a track: along it the metres, down it the observations, dark where cars stood.
 
     Args:
-        title: Name of the place.
+        history: Of the place, for the page around the drawing.
         lengths: Length of each track, metres, in the order of drawing.
         observations: In any order.
-        credits: For the caption.
         style: Size and type.
-        where: Longitude and latitude of the place.
     """
     ordered = sorted(observations, key=lambda observation: observation.when)
     columns = 1 if len(lengths) <= 2 else 2
@@ -163,16 +158,14 @@ def draw_tracks(
     notes = [
         "Metres are counted along each track from the beginning of its line in the area's file.",
         f"The latest {len(ordered)} of {len(ordered) + left_out} images are drawn." if left_out else "",
-        credits,
     ]
     with drawing(style):
         page = Page(
             style,
             rows * (panel + _ROOM_MM) + 3.0,
-            title,
+            history,
             "Stretches of track where freight cars stood, by date",
             notes,
-            where=where,
             legend_mm=6.0,
         )
         left, between = 19.0, 20.0

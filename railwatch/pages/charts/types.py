@@ -52,13 +52,9 @@ def draw_types(history: History, style: PageStyle = PAGE) -> Figure:
         page = Page(
             style,
             max(len(shown), 2) * _ROW_MM + 6.0,
-            history.title,
+            history,
             f"Freight cars by type on {_images(len(shown), len(told))}",
-            [
-                "A type is told from above by a small network; a car that can't be told is unknown.",
-                history.credits(),
-            ],
-            where=history.middle,
+            ["A type is told from above by a small network; a car that can't be told is unknown."],
             legend_mm=6.0,
         )
         axes = page.axes(0.0, page.body_mm - 6.0, left_mm=22.0)

@@ -81,10 +81,9 @@ def draw_zones(
         page = Page(
             style,
             rows * (_PANEL_MM + _ROOM_MM) + 4.0 + flags_mm,
-            history.title,
+            history,
             "Freight cars by zone; bars are 90% intervals; all panels on one scale",
-            [key, history.credits()],
-            where=history.middle,
+            [key],
             legend_mm=6.0 if methods else 0.0,
         )
         height = (page.body_mm - 4.0 - flags_mm) / rows - _ROOM_MM
