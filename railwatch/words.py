@@ -145,22 +145,22 @@ def ratio(value: float) -> str:
     return number(value) if value >= 100 else f"{value:.3g}"
 
 
-def percent(share: float, limit: float | None = None) -> str:
+def percent(fraction: float, limit: float | None = None) -> str:
     """Return a probability without calling anything impossible or certain.
 
     Args:
-        share: Between 0 and 1.
+        fraction: Between 0 and 1.
         limit: What a rule compares it with: the text never lies on the other side.
 
     >>> percent(0.9999), percent(0.0004), percent(0.034), percent(0.42), percent(0.8996, 0.9)
     ('over 99%', 'under 0.1%', '3.4%', '42%', '89.96%')
     """
-    if share > 0.99:
+    if fraction > 0.99:
         return "over 99%"
-    if share < 0.001:
+    if fraction < 0.001:
         return "under 0.1%"
-    digits = 1 if share < 0.1 else 0
-    text = f"{100 * share:.{digits}f}" if limit is None else beside(100 * share, 100 * limit, digits)
+    digits = 1 if fraction < 0.1 else 0
+    text = f"{100 * fraction:.{digits}f}" if limit is None else beside(100 * fraction, 100 * limit, digits)
     return f"{text}%"
 
 
@@ -177,15 +177,15 @@ def beside(value: float, limit: float, digits: int = 1) -> str:
     return f"{value:.{_MOST_DIGITS}g}"
 
 
-def fraction_seen(share: float) -> str:
+def fraction_seen(fraction: float) -> str:
     """Return how much was seen, without rounding what is missing to nothing.
 
     >>> fraction_seen(0.004), fraction_seen(0.62), fraction_seen(0.998), fraction_seen(1.0)
     ('under 1%', '62%', 'over 99%', '100%')
     """
-    if 0.0 < share < 0.01:
+    if 0.0 < fraction < 0.01:
         return "under 1%"
-    return "over 99%" if 0.99 < share < 1.0 else f"{100 * share:.0f}%"
+    return "over 99%" if 0.99 < fraction < 1.0 else f"{100 * fraction:.0f}%"
 
 
 def day(when: date) -> str:

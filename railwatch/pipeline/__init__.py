@@ -49,12 +49,12 @@ def provenance_of(model: Model, area: AreaOfInterest, settings: str) -> dict[str
     }
 
 
-def hidden_warning(area: AreaOfInterest, day: date, share: str) -> tuple[str, ...]:
+def hidden_warning(area: AreaOfInterest, day: date, fraction: str) -> tuple[str, ...]:
     """Return what to say where masks hide a share of an area on a day, such as ``12%``."""
     reasons = sorted({mask.reason for mask in area.masks if mask.active_on(day)})
     return (
-        f"{share} of the area can't be seen ({'; '.join(reasons)}): wagons there aren't counted, so the true "
-        "count may be higher.",
+        f"{fraction} of the area can't be seen ({'; '.join(reasons)}): wagons there aren't counted, so the "
+        "true count may be higher.",
     )
 
 

@@ -162,7 +162,7 @@ def _joined(
     if ground is not None and unlaid:
         # Other bands or another fineness: what shows more of the area is taken, however coarse it is.
         other = _joined(unlaid, area, known, [], what)[0] if unlaid[0].ground is not None else None
-        if other is not None and other.shown > _share(ground, area) + _SAME_SHARE:
+        if other is not None and other.shown > _fraction(ground, area) + _SAME_SHARE:
             for one in same:
                 if one not in (other, *other.parts):
                     skipped += _leave(one, f"it {what} {other.path.name}, which shows more of the area.")
@@ -198,7 +198,7 @@ def _laid(parts: Sequence[Candidate], area: AreaOfInterest, known: Mapping[str, 
         parts[0],
         id=scene.id,
         datetime=scene.datetime,
-        shown=_share(ground, area),
+        shown=_fraction(ground, area),
         files=tuple(sorted({file for one in singles for file in one.files})),
         content=content,
         scene=scene,
@@ -226,7 +226,7 @@ def _one_pass(
     grounds = [one.ground for one in frames if one.ground is not None]
     if len(frames) < 2 or len(grounds) < len(frames):
         return frames
-    everything = _share(shapely.union_all(grounds), area)
+    everything = _fraction(shapely.union_all(grounds), area)
     whole = [one for one in frames if one.shown > everything - _SAME_SHARE]
     if whole:
         for one in frames:
@@ -276,10 +276,10 @@ def _by(candidates: Iterable[Candidate], key: Callable[[Candidate], object]) -> 
 def _gain(one: Candidate, ground: BaseGeometry, area: AreaOfInterest) -> float:
     """How much more of the area a candidate shows than some ground, as a share."""
     assert one.ground is not None
-    return _share(one.ground.difference(ground), area)
+    return _fraction(one.ground.difference(ground), area)
 
 
-def _share(ground: BaseGeometry, area: AreaOfInterest) -> float:
+def _fraction(ground: BaseGeometry, area: AreaOfInterest) -> float:
     # Both in degrees: the share is the same in any units.
     return float(ground.area / area.boundary.area)
 

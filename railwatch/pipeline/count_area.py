@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from detector.wagons.count_interval import CountInterval
     from detector.wagons.detections import Detections
 
-__all__ = ["TRACK_REACH_M", "AreaCount", "count_area", "hidden_share", "visible_area"]
+__all__ = ["TRACK_REACH_M", "AreaCount", "count_area", "hidden_fraction", "visible_area"]
 
 TRACK_REACH_M = 4.0
 """How far a box's centre may lie from the centre line of its track, metres.
@@ -184,7 +184,7 @@ def _tracks(
     return np.where(on_track, nearest, -1), on_track
 
 
-def hidden_share(area: AreaOfInterest, day: date | None) -> float:
+def hidden_fraction(area: AreaOfInterest, day: date | None) -> float:
     """Return the share (0-1) of the area that masks hide on a day."""
     hidden = area.hidden_on(day).intersection(area.boundary)
     return min(1.0, float(hidden.area / area.boundary.area))

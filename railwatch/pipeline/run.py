@@ -20,7 +20,7 @@ from geo import Scene, valid_fraction
 from geo.file_tree import FolderFileTree, real_paths
 from railwatch.config import RunConfig
 from railwatch.pipeline import Model, Progress, Silent, hidden_warning, key_of, provenance_of
-from railwatch.pipeline.count_area import ALL_SEEN, count_area, hidden_share, visible_area
+from railwatch.pipeline.count_area import ALL_SEEN, count_area, hidden_fraction, visible_area
 from railwatch.pipeline.find_scenes import (
     Candidate,
     Dates,
@@ -431,7 +431,7 @@ class _RunJob:
         if not scene.georeferenced:
             return self._count_unplaced(candidate, id, progress)
         day = candidate.datetime.date()
-        hidden = hidden_share(self.area, day)
+        hidden = hidden_fraction(self.area, day)
         visible = visible_area(self.area, day)
         clear = 0.0 if visible is None else valid_fraction(scene, visible)
         if visible is not None and clear == 0.0:
@@ -599,11 +599,11 @@ def _image(scene: Scene, picture: bytes | None, area: AreaOfInterest) -> bytes |
     return without_drawings(scene, picture, area)
 
 
-def _percent(share: float) -> str:
+def _percent(fraction: float) -> str:
     """Return a share in per cent, without rounding what is there to nothing or what is missing to all."""
-    if 0.0 < share < 0.01:
+    if 0.0 < fraction < 0.01:
         return "less than 1%"
-    return "more than 99%" if 0.99 < share < 1.0 else f"{share:.0%}"
+    return "more than 99%" if 0.99 < fraction < 1.0 else f"{fraction:.0%}"
 
 
 def _load(config: RunConfig) -> Detector:

@@ -29,7 +29,7 @@ from geo.sentinel2.time_series import AcceptedShift, DatedImage, dated_images
 from railwatch.errors import StoreError, said
 from railwatch.pages.pictures.occupancy import render
 from railwatch.pipeline import Model, hidden_warning, key_of, provenance_of
-from railwatch.pipeline.count_area import hidden_share
+from railwatch.pipeline.count_area import hidden_fraction
 from railwatch.pipeline.find_scenes import Skipped, unexpected
 from railwatch.pipeline.ingest_chips import Date, by_constellation, gather
 from railwatch.store.chips import ChipStore, StoredChip
@@ -377,7 +377,7 @@ class _AreaJob:
     ) -> tuple[Observation, OccupancyEstimate | None]:
         date = dates[number]
         day = image.datetime.date()
-        hidden = hidden_share(self.area, day)
+        hidden = hidden_fraction(self.area, day)
         clear = image.clear_fraction if math.isfinite(image.clear_fraction) else 0.0
         reason = self._reason(image, hidden, clear)
         values: dict[str, Any] = dict.fromkeys(("count", "count_low", "count_high"))

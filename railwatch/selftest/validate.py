@@ -217,16 +217,16 @@ def _figures(results: Sequence[TileResult]) -> dict[str, float]:
     hits = sum(one.hits for one in results)
     covered = [one.count_low <= one.truth <= one.count_high for one in results]
     return {
-        "recall": _share(hits, sum(one.vehicles for one in results)),
-        "precision": _share(hits, sum(one.boxes for one in results)),
-        "count_error_share": _share(float(error.sum()), float(truth.sum())),
+        "recall": _fraction(hits, sum(one.vehicles for one in results)),
+        "precision": _fraction(hits, sum(one.boxes for one in results)),
+        "count_error_share": _fraction(float(error.sum()), float(truth.sum())),
         "count_worst_error_share": float((error / np.maximum(truth, 10.0)).max(initial=0.0)),
-        "interval_coverage": _share(sum(covered), len(covered)),
+        "interval_coverage": _fraction(sum(covered), len(covered)),
     }
 
 
-def _share(part: float, whole: float) -> float:
-    """Return a share, 0 of nothing: a detector that draws no box has no precision to be proud of."""
+def _fraction(part: float, whole: float) -> float:
+    """Return a fraction; 0 where the whole is 0, as the precision of a detector that draws no box."""
     return round(part / whole, 4) if whole else 0.0
 
 

@@ -13,7 +13,7 @@ from yards import Yard, detections_of
 from aoi import AreaOfInterest, Mask
 from detector.wagons.track_sight import TrackSight
 from geo import Scene, open_scene
-from railwatch.pipeline.count_area import TRACK_REACH_M, count_area, hidden_share, visible_area
+from railwatch.pipeline.count_area import TRACK_REACH_M, count_area, hidden_fraction, visible_area
 
 YARD = Yard()
 DAY = date(2023, 10, 5)
@@ -82,11 +82,11 @@ def test_what_lies_outside_or_under_a_mask_does_not_count(scene: Scene) -> None:
     area = YARD.area(masks=(roof,))
     assert count_area(found, area, date(2024, 12, 2)).total.count == 2
     assert count_area(found, area, date(2024, 12, 3)).total.count == 1
-    assert hidden_share(area, date(2024, 12, 2)) == 0.0
-    assert hidden_share(area, date(2024, 12, 3)) == pytest.approx(40 * 20 / (310 * 70), rel=1e-3)
+    assert hidden_fraction(area, date(2024, 12, 2)) == 0.0
+    assert hidden_fraction(area, date(2024, 12, 3)) == pytest.approx(40 * 20 / (310 * 70), rel=1e-3)
     everything = YARD.area(masks=(Mask(shapely.box(0, 0, 400, 100), "snow"),))
     assert visible_area(everything, DAY) is None
-    assert hidden_share(everything, DAY) == pytest.approx(1.0)
+    assert hidden_fraction(everything, DAY) == pytest.approx(1.0)
 
 
 def test_doubtful_boxes_of_the_same_place_widen_the_interval(scene: Scene) -> None:
