@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import pandas as pd
-from markupsafe import Markup
 
 from railwatch import words
 from railwatch.config import RunConfig
@@ -60,8 +59,7 @@ from railwatch.store.observation import iso
 from railwatch.version import __version__
 
 if TYPE_CHECKING:
-    from railwatch.pages.claims import Assumptions, ClaimsPage
-    from railwatch.pages.report.evidence import EvidenceFile
+    from railwatch.pages.claims import Assumptions
 
 
 log = logging.getLogger(__name__)
@@ -148,18 +146,55 @@ def write_report(
     paths = {id: one.path for id, one in files.items()}
     printed = printed_pictures(places)
     pictures = encode(paths, _PICTURE_BYTES, _by_importance(places), progress, printed=printed)
-    # A lone surrogate in a name from a foreign store has no UTF-8; it becomes a question mark.
-    pages = claims_of(sources, places, claims, assumptions, settings)
-    page = _page(
-        places,
-        files,
-        pictures,
-        settings,
-        claims=pages,
-        generated=generated_at(),
-        overlays=overlays_of(sources.store, places, files),
-        sheets={place.key: sheet_of(place, files) for place in places},
+    single = len(places) == 1
+    css, js = _asset("report.css"), _asset("report.js")
+    title = (
+        page_words.headline(places[0]) if single else f"Freight cars at {words.spelled(len(places))} places"
     )
+    observations = [one for place in places for one in place.observations]
+    page = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            places=places,
+            plots={place.key: plots_of(place) for place in places},
+            legends={place.key: legend_of(place) for place in places},
+            files=files,
+            pictures=pictures,
+            overlays=overlays_of(sources.store, places, files),
+            sheets={place.key: sheet_of(place, files) for place in places},
+            where={place.key: where_is(place) for place in places},
+            downloads={place.key: downloads_of(place) for place in places},
+            citations={place.key: citation_of(place) for place in places},
+            trust=trust_tables(observations),
+            key_cards={place.key: key_cards_of(place) for place in places},
+            first_of_day=days_of(places),
+            left_out={place.key: _missing_pictures(place, pictures) for place in places},
+            single=single,
+            level=1 if single else 2,
+            title=f"{places[0].title}: {title}" if single else title,
+            description=_description(places),
+            config_title=settings.title,
+            css=css,
+            js=js,
+            policy=_policy(css, js),
+            version=__version__,
+            generated=generated_at(),
+            data={place.key: place_data(place) for place in places},
+            occupied={
+                place.key: any(one.record.length_m is not None for one in place.entries) for place in places
+            },
+            settings=settings.baseline.verdict_settings(),
+            claims=claims_of(sources, places, claims, assumptions, settings),
+            methods={one.record.method for place in places for one in (*place.entries, *place.ceilings)},
+            calibrations=[page_words.calibration(line) for place in places for line in place.calibrations],
+            limitations=limitations(places),
+            imagery=imagery(observations),
+            copernicus=copernicus(observations),
+            made_with=made_with(observations),
+        )
+    )
+    # A lone surrogate in a name from a foreign store has no UTF-8; it becomes a question mark.
     content = page.encode("utf-8", "replace")
     write_page(out, content, ReportError)
     return Written(
@@ -188,73 +223,6 @@ def _warnings(
         yield f"The report is {size_bytes / 1e6:.0f} MB, which some mail servers refuse."
 
 
-def _page(
-    places: Sequence[ReportedArea],
-    files: Mapping[str, EvidenceFile],
-    pictures: Mapping[str, EncodedPicture],
-    config: RunConfig,
-    *,
-    claims: Mapping[str, ClaimsPage],
-    generated: datetime,
-    overlays: Mapping[str, Markup],
-    sheets: Mapping[str, Markup],
-) -> str:
-    """Return the page as HTML; the same input gives the same text.
-
-    Files and pictures come by observation id, claims and map sheets by key of the place, outlines over the
-    pictures by key of the entry.
-    """
-    single = len(places) == 1
-    css, js = _asset("report.css"), _asset("report.js")
-    title = (
-        page_words.headline(places[0]) if single else f"Freight cars at {words.spelled(len(places))} places"
-    )
-    observations = [one for place in places for one in place.observations]
-    return (
-        _environment()
-        .get_template("page.html")
-        .render(
-            places=places,
-            plots={place.key: plots_of(place) for place in places},
-            legends={place.key: legend_of(place) for place in places},
-            files=files,
-            pictures=pictures,
-            overlays=overlays,
-            sheets=sheets,
-            where={place.key: where_is(place) for place in places},
-            downloads={place.key: downloads_of(place) for place in places},
-            citations={place.key: citation_of(place) for place in places},
-            trust=trust_tables(observations),
-            key_cards={place.key: key_cards_of(place) for place in places},
-            first_of_day=days_of(places),
-            left_out={place.key: _missing_pictures(place, pictures) for place in places},
-            single=single,
-            level=1 if single else 2,
-            title=f"{places[0].title}: {title}" if single else title,
-            description=_description(places),
-            config_title=config.title,
-            css=css,
-            js=js,
-            policy=_policy(css, js),
-            version=__version__,
-            generated=generated,
-            generated_iso=iso(generated),
-            data={place.key: place_data(place) for place in places},
-            occupied={
-                place.key: any(one.record.length_m is not None for one in place.entries) for place in places
-            },
-            settings=config.baseline.verdict_settings(),
-            claims=claims,
-            methods={one.record.method for place in places for one in (*place.entries, *place.ceilings)},
-            calibrations=[page_words.calibration(line) for place in places for line in place.calibrations],
-            limitations=limitations(places),
-            imagery=imagery(observations),
-            copernicus=copernicus(observations),
-            made_with=made_with(observations),
-        )
-    )
-
-
 def generated_at() -> datetime:
     """Return the time to declare as that of making: now, or what ``SOURCE_DATE_EPOCH`` says.
 
@@ -277,8 +245,7 @@ def _by_importance(places: Sequence[ReportedArea]) -> list[str]:
     cards = [card for place in places for card in place.cards if card.picture_of is not None]
     foremost = {place.headline.key for place in places if place.headline is not None}
     latest = {place.latest.key for place in places if place.latest is not None}
-    cards.sort(key=lambda card: card.observation.datetime, reverse=True)
-    cards.sort(key=lambda card: -card.entry.rank)
+    cards.sort(key=lambda card: (-card.entry.rank, -card.observation.datetime.timestamp()))
     cards.sort(key=lambda card: (card.entry.key not in foremost, card.entry.key not in latest))
     return list(dict.fromkeys(str(card.picture_of) for card in cards))
 
