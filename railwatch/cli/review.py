@@ -69,7 +69,9 @@ def export_boxes(
     noun = "box" if done.boxes == 1 else "boxes"
     _common.say(f"{done.path}: {done.boxes} {noun} of {done.boxes_of}")
     if done.image is not None:
-        place = "in its place" if done.placed else "without a position; give --scene for one that has it"
+        place = (
+            "in its place" if done.georeferenced else "without a position; give --scene for one that has it"
+        )
         _common.say(f"{done.image}: the picture, {place}")
     kept = store or DEFAULT_STORE
     _common.say(

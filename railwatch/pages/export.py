@@ -22,7 +22,7 @@ from railwatch.history.sources import read_sources
 from railwatch.pages import FORMATS, Format, What
 from railwatch.pages.qgis_style import Rule, SymbolStyle, rule_style, write_styles
 from railwatch.pages.tables import counts_table, csv_text, detections_table
-from railwatch.store.georeference import placement_of
+from railwatch.store.georeference import georeference_of
 from railwatch.store.store import EVIDENCE, Store
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def export_images(store: Store, folder: str | Path, *, aoi: str | None = None) -
             if picture is None:
                 continue
             with Image.open(picture) as opened:
-                place = placement_of(opened)
+                place = georeference_of(opened)
                 if place is None:
                     continue
                 left, top, right, lower = (round(edge) for edge in place.image)

@@ -58,7 +58,7 @@ class Exported:
         boxes: Boxes in it.
         boxes_of: Id of the observation that the boxes are from: the machine's, or its last review.
         image: The image beside it, or None.
-        placed: Whether the image has a position, so that QGIS shows it under the boxes.
+        georeferenced: Whether the image has a position, so that QGIS shows it under the boxes.
     """
 
     path: Path
@@ -66,7 +66,7 @@ class Exported:
     boxes: int
     boxes_of: str
     image: Path | None
-    placed: bool
+    georeferenced: bool
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
@@ -76,7 +76,7 @@ class Exported:
             "boxes": self.boxes,
             "boxes_of": self.boxes_of,
             "image": None if self.image is None else str(self.image),
-            "image_has_position": self.placed,
+            "image_has_position": self.georeferenced,
         }
 
 
@@ -130,10 +130,10 @@ def export_review(
     try:
         with replacing(path, whole_database) as temporary:
             _write(temporary, boxes, area, facts, machine.id)
-        image, placed = _image(path, scene, area, store, observation, machine)
+        image, georeferenced = _image(path, scene, area, store, observation, machine)
     except (OSError, sqlite3.Error, pyogrio.errors.DataSourceError) as error:
         raise ReviewError(f"{path}: can't be written ({said(error)})") from error
-    return Exported(path, machine, len(boxes), observation.id, image, placed)
+    return Exported(path, machine, len(boxes), observation.id, image, georeferenced)
 
 
 def pixel_transform(boxes: gpd.GeoDataFrame | None) -> tuple[float, ...] | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.PngImagePlugin import PngInfo
 
-__all__ = ["KEYWORD", "Georeference", "placement_of"]
+__all__ = ["KEYWORD", "Georeference", "georeference_of"]
 
 KEYWORD = "railwatch:placement"
 """The keyword of the PNG's text that holds it."""
@@ -94,7 +94,7 @@ class Georeference:
         return [round(number, 3) for number in numbers]
 
 
-def placement_of(picture: Image | bytes) -> Georeference | None:
+def georeference_of(picture: Image | bytes) -> Georeference | None:
     """Read where a picture lies.
 
     Args:
@@ -107,7 +107,7 @@ def placement_of(picture: Image | bytes) -> Georeference | None:
 
     if isinstance(picture, bytes):
         with Image.open(io.BytesIO(picture), formats=("PNG", "WEBP")) as opened:
-            return placement_of(opened)
+            return georeference_of(opened)
     try:
         values: Any = json.loads(picture.info[KEYWORD])
         if not isinstance(values, Mapping) or not isinstance(values["crs"], str):

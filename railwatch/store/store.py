@@ -47,7 +47,7 @@ from aoi.files import fsync_folder, sweep, temporary_beside, write_bytes
 from geo.file_tree import STORE_KEY
 from railwatch.errors import StoreError, said
 from railwatch.store.areas import area_files, keep_area
-from railwatch.store.georeference import placement_of
+from railwatch.store.georeference import georeference_of
 from railwatch.store.index import (
     COLLECTION,
     COLLECTION_ID,
@@ -564,9 +564,9 @@ def _write_item(
         path = folder / f"{EVIDENCE}{_picture_suffix(evidence)}"
         write_bytes(path, evidence)
         asset = _asset(path, "What was counted, drawn on the image", ["overview"])
-        placement = placement_of(evidence)
-        if placement is not None:
-            asset.extra_fields |= placement.stac_fields()
+        georeference = georeference_of(evidence)
+        if georeference is not None:
+            asset.extra_fields |= georeference.stac_fields()
             item.stac_extensions.append(_PROJECTION)
         item.add_asset(EVIDENCE, asset)
     if image is not None:

@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from pyproj import Geod
 
-from railwatch.store.georeference import KEYWORD, Georeference, placement_of
+from railwatch.store.georeference import KEYWORD, Georeference, georeference_of
 
 # Pixels of 0.8 m, the corner at the yard of Tumangang; 60 px of caption below.
 PLACED = Georeference(
@@ -27,7 +27,7 @@ def png(info: PngInfo | None = None, size: tuple[int, int] = (640, 360)) -> byte
 
 
 def test_a_picture_tells_where_it_lies():
-    assert placement_of(png(PLACED.png_info())) == PLACED
+    assert georeference_of(png(PLACED.png_info())) == PLACED
     fields = PLACED.stac_fields()
     assert fields["proj:code"] == "EPSG:32652"
     assert fields["proj:shape"] == [360, 640]
@@ -47,12 +47,12 @@ def test_a_picture_tells_where_it_lies():
 def test_what_makes_no_sense_is_no_place(text):
     info = PngInfo()
     info.add_itxt(KEYWORD, text)
-    assert placement_of(png(info)) is None
+    assert georeference_of(png(info)) is None
 
 
 def test_a_picture_of_another_size_has_lost_its_place():
-    assert placement_of(png()) is None
-    assert placement_of(png(PLACED.png_info(), (320, 180))) is None
+    assert georeference_of(png()) is None
+    assert georeference_of(png(PLACED.png_info(), (320, 180))) is None
 
 
 def test_the_ground_is_in_metres():

@@ -170,7 +170,7 @@ def test_the_picture_beside_it_lies_where_the_boxes_lie(place: Path) -> None:
         aoi=place / "yard.geojson",
         scenes=[place / "scenes"],
     )
-    assert done.placed
+    assert done.georeferenced
     assert done.image == place / "review.tif"
     boxes = gpd.read_file(done.path, layer=BOXES)
     with rasterio.open(done.image) as raster:

@@ -85,15 +85,15 @@ def test_the_words_on_a_picture_stand_on_no_car_no_other_words_and_not_on_the_cr
     from railwatch.pages.report.evidence import _bounds, _callouts
 
     rows = wagons([(0.0, 0.0, 6), (130.0, 0.0, 5), (30.0, 4.6, 4), (145.0, 4.6, 3)])
-    placement = Georeference(CRS, (0.5, 0, -60.0, 0, -0.5, 120.0), (0, 0, 640, 400), (640, 400))
-    drawn = list(_callouts(rows, placement))
+    georeference = Georeference(CRS, (0.5, 0, -60.0, 0, -0.5, 120.0), (0, 0, 640, 400), (640, 400))
+    drawn = list(_callouts(rows, georeference))
     words = [ElementTree.fromstring(str(one)) for one in drawn if str(one).startswith("<text")]
     assert len(words) == 4
     boxes = []
     for one in words:
         x, y, size = (float(one.get(name, "")) for name in ("x", "y", "font-size"))
         boxes.append(box(x, y - size, x + 0.56 * size * len(one.text or ""), y + 0.3 * size))
-    cars = [box(*_bounds(shape, ~Affine(*placement.transform))) for shape in rows.geometry]
+    cars = [box(*_bounds(shape, ~Affine(*georeference.transform))) for shape in rows.geometry]
     foot = box(0, 380, 640, 400)
     for number, one in enumerate(boxes):
         assert not any(one.intersects(other) for other in (*boxes[:number], *cars, foot))
@@ -158,10 +158,10 @@ def test_outlines_lie_where_the_boxes_are(store: Store) -> None:
     file = evidence_file(store, id)
     assert file is not None
     assert file.clean
-    assert file.placement is not None
-    assert file.placement.size == (640, 400)
-    assert ~Affine(*file.placement.transform) @ (632_000.0, 4_698_000.0) == pytest.approx((0.0, 0.0))
-    drawn = ElementTree.fromstring(str(furniture(file.placement)))
+    assert file.georeference is not None
+    assert file.georeference.size == (640, 400)
+    assert ~Affine(*file.georeference.transform) @ (632_000.0, 4_698_000.0) == pytest.approx((0.0, 0.0))
+    drawn = ElementTree.fromstring(str(furniture(file.georeference)))
     bar = next(one for one in drawn.iter("path") if one.get("class") == "bar")
     begin, end = bar.get("d", "").removeprefix("M").split(",")[0], bar.get("d", "").split("H")[1]
     length = next(one.text for one in drawn.iter("text") if one.text and one.text.endswith("m"))

@@ -53,8 +53,8 @@ def before_after(store: Store, first: Verdict, second: Verdict, *, outlines: boo
     size = max(1, round((right - left) * scale)), max(1, round((below - top) * scale))
     to_map = Affine(*frame.transform) @ Affine.translation(left, top) @ Affine.scale(1.0 / scale)
     panels = []
-    for verdict, (file, placement) in zip((first, second), files, strict=True):
-        panel = _panel(file, placement, to_map, frame.crs, size)
+    for verdict, (file, georeference) in zip((first, second), files, strict=True):
+        panel = _panel(file, georeference, to_map, frame.crs, size)
         if outlines and file.clean:
             _outline(panel, store.detections(verdict.record.id), to_map, frame.crs)
         panels.append(_captioned(panel, verdict, _reviewed(store, verdict)))
@@ -77,29 +77,29 @@ def _file(store: Store, verdict: Verdict) -> tuple[EvidenceFile, Georeference]:
     ids = [verdict.record.id, *([observation.review_of] if observation and observation.review_of else [])]
     for id in ids:
         file = evidence_file(store, id)
-        if file is not None and file.placement is not None:
-            return file, file.placement
+        if file is not None and file.georeference is not None:
+            return file, file.georeference
     raise StoreError(
         f"The store {store.path} has no picture of {verdict.record.day} that says where it lies."
     )
 
 
 def _panel(
-    file: EvidenceFile, placement: Georeference, to_map: Affine, crs: str, size: tuple[int, int]
+    file: EvidenceFile, georeference: Georeference, to_map: Affine, crs: str, size: tuple[int, int]
 ) -> Image.Image:
     """A picture laid on the ground that is shown; light grey where it has none."""
     from pyproj import Transformer
 
     with Image.open(file.path, formats=("PNG", "WEBP")) as opened:
         image = opened.convert("RGB")
-    left, top, right, bottom = (round(one) for one in placement.image)
+    left, top, right, bottom = (round(one) for one in georeference.image)
     image = image.crop((left, top, right, bottom))
-    inner = Affine(*placement.transform) @ Affine.translation(*placement.image[:2])
-    if placement.crs == crs:
+    inner = Affine(*georeference.transform) @ Affine.translation(*georeference.image[:2])
+    if georeference.crs == crs:
         back = ~inner @ to_map
     else:
         # Three corners say how one picture lies in the other's plane; over a yard that is exact to a pixel.
-        transform = Transformer.from_crs(crs, placement.crs, always_xy=True).transform
+        transform = Transformer.from_crs(crs, georeference.crs, always_xy=True).transform
         corners = [~inner @ transform(*(to_map @ at)) for at in ((0, 0), (size[0], 0), (0, size[1]))]
         (x, y), (x1, y1), (x2, y2) = corners
         back = Affine((x1 - x) / size[0], (x2 - x) / size[1], x, (y1 - y) / size[0], (y2 - y) / size[1], y)

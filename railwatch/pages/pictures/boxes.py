@@ -35,7 +35,7 @@ from aoi import AreaOfInterest
 from geo import Scene, box_corners
 from railwatch.pages.pictures import rings, scale_bar
 from railwatch.pages.where import Coordinates, locator_image, whereabouts
-from railwatch.store.georeference import Georeference, placement_of
+from railwatch.store.georeference import Georeference, georeference_of
 
 if TYPE_CHECKING:
     from detector.wagons.detections import Detections
@@ -114,7 +114,7 @@ def render(
     while True:
         view = _view(window, longest)
         pixels = _draw(scene, view, detections, placed, caption, here)
-        picture = _png(pixels, _placement(scene, view, (pixels.shape[1], pixels.shape[0])))
+        picture = _png(pixels, _georeference(scene, view, (pixels.shape[1], pixels.shape[0])))
         if len(picture) <= MAX_BYTES or longest < _SHORTEST_PX:
             return picture
         longest *= max(0.5, min(0.9, math.sqrt(MAX_BYTES / len(picture))))
@@ -134,10 +134,10 @@ def without_drawings(scene: Scene, evidence: bytes, area: AreaOfInterest | None 
     Raises:
         SceneError: If the image can't be read.
     """
-    placement = placement_of(evidence)
-    if placement is None:
+    georeference = georeference_of(evidence)
+    if georeference is None:
         return None
-    left, top, right, below = placement.image
+    left, top, right, below = georeference.image
     view = _SceneWindow(_window(scene, area), round(right - left), round(below - top))
     stream = io.BytesIO()
     Image.fromarray(_read(scene, view)).save(stream, "WEBP", quality=85, method=2)
@@ -411,7 +411,7 @@ def _where(scene: Scene, area: AreaOfInterest | None) -> Coordinates | None:
     return Coordinates.of(shapely.transform(middle, degrees, interleaved=False))
 
 
-def _placement(scene: Scene, view: _SceneWindow, size: tuple[int, int]) -> Georeference | None:
+def _georeference(scene: Scene, view: _SceneWindow, size: tuple[int, int]) -> Georeference | None:
     """Return where a picture of a view lies, or None without a position."""
     if scene.crs is None or not scene.georeferenced:
         return None
@@ -429,10 +429,10 @@ def _placement(scene: Scene, view: _SceneWindow, size: tuple[int, int]) -> Geore
     return Georeference(crs, tuple(float(one) for one in to_map[:6]), image, size)
 
 
-def _png(pixels: NDArray[np.uint8], placement: Georeference | None = None) -> bytes:
+def _png(pixels: NDArray[np.uint8], georeference: Georeference | None = None) -> bytes:
     """Return a PNG, with a palette of 256 colours (a third of the size) if all colours are too many."""
     image = Image.fromarray(pixels)
-    info = None if placement is None else placement.png_info()
+    info = None if georeference is None else georeference.png_info()
 
     def saved(shown: Image.Image, **how: int) -> bytes:
         stream = io.BytesIO()

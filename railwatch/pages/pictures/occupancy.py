@@ -346,18 +346,18 @@ def _page(
         @ Affine.translation(-left, 0)
     )
     code = site.grid.crs.to_epsg()
-    placement = Georeference(
+    georeference = Georeference(
         f"EPSG:{code}" if code is not None else site.grid.crs.to_wkt(),
         tuple(float(one) for one in to_map[:6]),
         (float(left), 0.0, float(left + wide), float(high)),
         page.size,
     )
     stream = io.BytesIO()
-    page.save(stream, "PNG", compress_level=6, pnginfo=placement.png_info())
+    page.save(stream, "PNG", compress_level=6, pnginfo=georeference.png_info())
     if stream.tell() > MAX_BYTES:
         stream = io.BytesIO()
         palette = page.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        palette.save(stream, "PNG", compress_level=6, pnginfo=placement.png_info())
+        palette.save(stream, "PNG", compress_level=6, pnginfo=georeference.png_info())
     return stream.getvalue()
 
 

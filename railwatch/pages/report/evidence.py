@@ -23,7 +23,7 @@ from railwatch import words
 from railwatch.history.history import is_sentinel
 from railwatch.pages.pictures import rings, scale_bar
 from railwatch.pages.report.graphics import element, grouped, rounded
-from railwatch.store.georeference import Georeference, placement_of
+from railwatch.store.georeference import Georeference, georeference_of
 from railwatch.store.store import EVIDENCE, IMAGE, Store
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ class EvidenceFile:
 
     Attributes:
         path: The file.
-        placement: Where it lies, if that is known.
+        georeference: Where it lies, if that is known.
         clean: Whether it is the image without drawings.
     """
 
     path: Path
-    placement: Georeference | None
+    georeference: Georeference | None
     clean: bool
 
 
@@ -66,7 +66,7 @@ def evidence_file(store: Store, id: str) -> EvidenceFile | None:
     image = store.asset(id, IMAGE)
     try:
         with Image.open(path, formats=("PNG", "WEBP")) as opened:
-            drawn = placement_of(opened)
+            drawn = georeference_of(opened)
         if drawn is None or image is None:
             return EvidenceFile(path, drawn, False)
         with Image.open(image, formats=("PNG", "WEBP")) as opened:
@@ -94,7 +94,7 @@ def _inner(drawn: Georeference, size: tuple[int, int]) -> Georeference:
 
 def overlay(
     card: Card,
-    placement: Georeference,
+    georeference: Georeference,
     boxes: gpd.GeoDataFrame | None,
     area: AreaOfInterest | None,
     *,
@@ -104,41 +104,41 @@ def overlay(
 
     Args:
         card: What the picture is evidence of.
-        placement: Where the picture lies.
+        georeference: Where the picture lies.
         boxes: As the store keeps them, or None.
         area: For boundary and tracks.
         callouts: Name the longest rakes with their counts.
     """
     drawn: list[Markup] = []
     if area is not None:
-        drawn.append(area_outlines(area, placement))
+        drawn.append(area_outlines(area, georeference))
     if boxes is not None and len(boxes):
-        placed = boxes.to_crs(placement.crs) if boxes.crs is not None else boxes
-        drawn.append(grouped("outlines", _outlines(placed, placement)))
+        placed = boxes.to_crs(georeference.crs) if boxes.crs is not None else boxes
+        drawn.append(grouped("outlines", _outlines(placed, georeference)))
         if callouts:
-            drawn.append(grouped("callouts", _callouts(placed, placement)))
-    width, height = placement.size
+            drawn.append(grouped("callouts", _callouts(placed, georeference)))
+    width, height = georeference.size
     attributes = {"class": "overlay", "viewBox": f"0 0 {width} {height}", "aria-hidden": "true"}
     return element(
-        "svg", attributes, Markup("").join([*drawn, furniture(placement), _credit(card, placement)])
+        "svg", attributes, Markup("").join([*drawn, furniture(georeference), _credit(card, georeference)])
     )
 
 
-def _outlines(boxes: gpd.GeoDataFrame, placement: Georeference) -> Iterator[Markup]:
+def _outlines(boxes: gpd.GeoDataFrame, georeference: Georeference) -> Iterator[Markup]:
     kinds = boxes["category"].astype(str).to_numpy(object)
     counted = boxes["counted"].to_numpy(bool) if "counted" in boxes else np.ones(len(boxes), bool)
     kinds = np.where((kinds == "freight") & ~counted, "uncounted", kinds)
     for kind in sorted(set(kinds)):
         name = kind if kind in _KINDS else "uncounted"
         shapes = boxes.geometry.to_numpy()[kinds == kind]
-        yield element("path", {"class": f"box {name}", "d": _path(shapes, placement)})
+        yield element("path", {"class": f"box {name}", "d": _path(shapes, georeference)})
 
 
-def _callouts(boxes: gpd.GeoDataFrame, placement: Georeference) -> Iterator[Markup]:
+def _callouts(boxes: gpd.GeoDataFrame, georeference: Georeference) -> Iterator[Markup]:
     """The longest rakes with their number of cars, above or below; off the cars where there is room."""
-    width, height = placement.size
+    width, height = georeference.size
     size = width / 52.0
-    back = ~Affine(*placement.transform)
+    back = ~Affine(*georeference.transform)
     # The credit and the scale bar stand below, the arrow in the upper right corner.
     taken = [
         (0.0, height - 2.0 * size, float(width), float(height)),
@@ -188,23 +188,25 @@ def _meet(one: Sequence[float], other: Sequence[float]) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def area_outlines(area: AreaOfInterest, placement: Georeference, *, names: bool = False) -> Markup:
+def area_outlines(area: AreaOfInterest, georeference: Georeference, *, names: bool = False) -> Markup:
     """Return boundary, tracks and zones of an area over a picture.
 
     Args:
         area: In longitude and latitude.
-        placement: Where the picture lies.
+        georeference: Where the picture lies.
         names: Name the zones too.
     """
-    plane = area.to_crs(placement.crs)
+    plane = area.to_crs(georeference.crs)
     shapes = {
         "tracks": [one.line for one in plane.tracks],
         "zones": [one.polygon for one in plane.zones],
         "boundary": [plane.boundary],
     }
-    drawn = [element("path", {"class": kind, "d": _path(each, placement)}) for kind, each in shapes.items()]
+    drawn = [
+        element("path", {"class": kind, "d": _path(each, georeference)}) for kind, each in shapes.items()
+    ]
     if names:
-        back, size = ~Affine(*placement.transform), placement.size[0] / 60.0
+        back, size = ~Affine(*georeference.transform), georeference.size[0] / 60.0
         for zone in plane.zones:
             middle = zone.polygon.representative_point()
             x, y = back @ (middle.x, middle.y)
@@ -212,11 +214,11 @@ def area_outlines(area: AreaOfInterest, placement: Georeference, *, names: bool 
     return grouped("area", drawn)
 
 
-def furniture(placement: Georeference) -> Markup:
+def furniture(georeference: Georeference) -> Markup:
     """Return a scale bar and an arrow to the north, for the lower right and the upper right corner."""
-    width, height = placement.size
+    width, height = georeference.size
     size = width / 60.0
-    metres_a_pixel, up = metres_and_north(placement)
+    metres_a_pixel, up = metres_and_north(georeference)
     length, label = scale_bar(width * metres_a_pixel / 5.0)
     long = length / metres_a_pixel
     right, base = width - size, height - size
@@ -238,21 +240,21 @@ def furniture(placement: Georeference) -> Markup:
     return grouped("furniture", [*bar, element("path", {"class": "north", "d": d}), letter])
 
 
-def metres_and_north(placement: Georeference) -> tuple[float, NDArray[np.float64]]:
+def metres_and_north(georeference: Georeference) -> tuple[float, NDArray[np.float64]]:
     """Return the metres of a pixel, and the direction (2,) in pixels in which one goes north.
 
     Args:
-        placement: Where a picture lies; both are those at its middle.
+        georeference: Where a picture lies; both are those at its middle.
     """
     from pyproj import Transformer
 
-    width, height = placement.size
-    to_map = Affine(*placement.transform)
+    width, height = georeference.size
+    to_map = Affine(*georeference.transform)
     corners = [
         to_map @ point
         for point in ((width / 2, height / 2), (width / 2 + 1, height / 2), (width / 2, height / 2 + 1))
     ]
-    degrees = Transformer.from_crs(placement.crs, "OGC:CRS84", always_xy=True)
+    degrees = Transformer.from_crs(georeference.crs, "OGC:CRS84", always_xy=True)
     (lon, lat), right, down = [degrees.transform(*corner) for corner in corners]
     degree = math.pi / 180.0 * 6_371_008.8
     scale = np.array([degree * math.cos(math.radians(lat)), degree])
@@ -262,12 +264,12 @@ def metres_and_north(placement: Georeference) -> tuple[float, NDArray[np.float64
     return math.hypot(*east), up / max(float(np.hypot(*up)), 1e-12)
 
 
-def _credit(card: Card, placement: Georeference) -> Markup:
+def _credit(card: Card, georeference: Georeference) -> Markup:
     one = card.observation
     parts = [words.moment(one.datetime), one.sensor_named, reviewer_of(one)]
     if is_sentinel(one.sensor):
         parts.append(f"contains modified Copernicus Sentinel data {one.datetime.year}")
-    width, height = placement.size
+    width, height = georeference.size
     size = width / 62.0
     text = "  ·  ".join(part for part in parts if part)
     return _text(text, size * 0.6, height - size * 0.7, size, "credit")
@@ -293,9 +295,9 @@ def reviewer_of(observation: Observation) -> str:
     return f"outlines reviewed by {review['reviewer']}{when}"
 
 
-def _path(shapes: Iterable[shapely.Geometry], placement: Georeference) -> str:
+def _path(shapes: Iterable[shapely.Geometry], georeference: Georeference) -> str:
     """Geometries of the map as a path in the picture's pixels, in tenths."""
-    back = ~Affine(*placement.transform)
+    back = ~Affine(*georeference.transform)
     drawn = []
     for part in shapely.get_parts(list(shapes)):
         closed = isinstance(part, shapely.Polygon)
@@ -311,7 +313,7 @@ def map_sheet(
     area: AreaOfInterest,
     day: date,
     picture: EncodedPicture,
-    placement: Georeference,
+    georeference: Georeference,
     *,
     clean: bool,
 ) -> Markup:
@@ -322,12 +324,12 @@ def map_sheet(
         area: Its outlines, in longitude and latitude.
         day: Of the image.
         picture: The image, encoded; of a drawn picture the image inside it is shown.
-        placement: Where the picture lies.
+        georeference: Where the picture lies.
         clean: Whether nothing was drawn into it.
     """
-    left, top, right, below = placement.image
-    width, height = placement.size
-    shown = _inner(placement, (round(right - left), round(below - top)))
+    left, top, right, below = georeference.image
+    width, height = georeference.size
+    shown = _inner(georeference, (round(right - left), round(below - top)))
     drawn = [
         Markup('<image href="{}" x="{}" y="{}" width="{}" height="{}" preserveAspectRatio="none"/>').format(
             picture.uri, rounded(-left), rounded(-top), width, height

@@ -58,11 +58,11 @@ def overlays_of(
     for place in places:
         for card in place.cards:
             file = files.get(card.picture_of or "")
-            if store is None or file is None or not file.clean or file.placement is None:
+            if store is None or file is None or not file.clean or file.georeference is None:
                 continue
             foremost = place.headline is not None and card.entry.key == place.headline.key
             boxes = boxes_of(store, card)
-            found[card.entry.key] = overlay(card, file.placement, boxes, place.area, callouts=foremost)
+            found[card.entry.key] = overlay(card, file.georeference, boxes, place.area, callouts=foremost)
     return found
 
 
@@ -75,12 +75,12 @@ def sheet_of(place: ReportedArea, files: Mapping[str, EvidenceFile]) -> Markup:
     ]
     for card in clear:
         file = files[str(card.picture_of)]
-        if file.placement is None:
+        if file.georeference is None:
             continue
         picture = encode({"sheet": file.path}, _SHEET_BYTES, ["sheet"], printed=["sheet"]).get("sheet")
         if picture is not None:
             day = card.observation.datetime.date()
-            return map_sheet(place.title, place.area, day, picture, file.placement, clean=file.clean)
+            return map_sheet(place.title, place.area, day, picture, file.georeference, clean=file.clean)
     return Markup("")
 
 
@@ -240,18 +240,18 @@ def _mark_data(entry: Entry, combined: Filtered | None, begins: float) -> dict[s
     return data
 
 
-def ground(placement: Georeference | None, observation: Observation) -> Markup:
+def ground(georeference: Georeference | None, observation: Observation) -> Markup:
     """Return the attributes that say where a picture lies, for laying two of a place over each other."""
-    if placement is None or observation.geometry is None:
+    if georeference is None or observation.geometry is None:
         return Markup("")
     try:
         # Any point will do that all pictures of a place share.
         place = shapely.geometry.shape(observation.geometry).centroid
-        numbers = placement.on_ground(round(place.x, 2), round(place.y, 2))
+        numbers = georeference.on_ground(round(place.x, 2), round(place.y, 2))
     except (ValueError, TypeError, KeyError, shapely.errors.ShapelyError):
         return Markup("")
-    width, height = placement.size
-    left, top, right, below = placement.image
+    width, height = georeference.size
+    left, top, right, below = georeference.image
     insets = (top / height, 1 - right / width, 1 - below / height, left / width)
     return Markup(' data-ground="{}" data-insets="{}"').format(
         " ".join(f"{one + 0.0:.3f}" for one in numbers),
