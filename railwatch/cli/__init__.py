@@ -32,38 +32,24 @@ __all__ = ["app", "main"]
 
 EXIT_PIPE = 141
 
-# The panels of the help page with their commands, in its order, and where each is: module:name.
-PANELS: dict[str, dict[str, str]] = {
-    "Count": {
-        "run": "run:run",
-        "detect": "detect:detect",
-        "fetch": "fetch:fetch",
-        "watch": "fetch:watch",
-    },
-    "Understand": {
-        "compare": "history:compare",
-        "compare-images": "pages:compare_images",
-        "chart": "pages:chart",
-        "report": "pages:report",
-        "overview": "pages:overview",
-        "review": "review:app",
-        "import": "store:import_counts",
-        "calibrate": "history:calibrate",
-        "claims": "history:claims",
-        "export": "store:export",
-        "aoi": "aoi:app",
-    },
-    "Try and check": {
-        "demo": "selftest:demo",
-        "validate": "selftest:validate",
-        "store": "store:app",
-    },
-    "Make a detector": {
-        "simulate": "train:simulate",
-        "train": "train:train",
-        "quantise": "train:quantise",
-        "evaluate": "evaluate:app",
-    },
+# The panels of the help page, in its order, with their commands.
+PANELS: dict[str, tuple[str, ...]] = {
+    "Count": ("run", "detect", "fetch", "watch"),
+    "Understand": (
+        "compare",
+        "compare-images",
+        "chart",
+        "report",
+        "overview",
+        "review",
+        "import",
+        "calibrate",
+        "claims",
+        "export",
+        "aoi",
+    ),
+    "Try and check": ("demo", "validate", "store"),
+    "Make a detector": ("simulate", "train", "quantise", "evaluate"),
 }
 
 # These may stand anywhere on the line, not only before the command.
@@ -92,6 +78,11 @@ class _ReaderGone(Exception):
     """The process that reads our stdout has gone away (``railwatch ... | head``)."""
 
 
+def module_of(command: str) -> str:
+    """The module of this package that holds a command: its name, but for a keyword of Python."""
+    return "import_counts" if command == "import" else command.replace("-", "_")
+
+
 class _Commands(dict[str, Any]):
     """Every command by its name; its module is imported when somebody asks for the command."""
 
@@ -101,13 +92,13 @@ class _Commands(dict[str, Any]):
     def __getitem__(self, name: str) -> Any:
         command = super().__getitem__(name)
         if isinstance(command, str):  # still the name of its panel
-            module, _, attribute = PANELS[command][name].partition(":")
-            found = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+            module = importlib.import_module(f"{__name__}.{module_of(name)}")
             part = typer.Typer()
-            if isinstance(found, typer.Typer):
-                part.add_typer(found, name=name, rich_help_panel=command)
+            # A command of several parts is an app of its own, any other the function of its module's name.
+            if (app := getattr(module, "app", None)) is not None:
+                part.add_typer(app, name=name, rich_help_panel=command)
             else:
-                part.command(name, rich_help_panel=command)(found)
+                part.command(name, rich_help_panel=command)(getattr(module, module_of(name)))
             command = self[name] = typer.main.get_group(part).commands[name]
         return command
 

@@ -132,6 +132,53 @@ WeightsOption = Annotated[
     Path | None,
     typer.Option("--weights", metavar="FILE", help="Other weights (safetensors) than the shipped ones."),
 ]
+DEFAULT_SCENES = "railwatch-scenes"
+SourceOption = Annotated[
+    str,
+    typer.Option(
+        "--source",
+        metavar="NAME_OR_URL",
+        help="The archive: earth-search, planetary-computer, cdse, or the URL of a STAC API or catalogue.",
+    ),
+]
+AreasOption = Annotated[
+    str,
+    typer.Option(
+        "--aoi",
+        metavar="NAME_FILE_OR_FOLDER",
+        help="The area: a bundled name, a GeoJSON file, a folder of such files, or a box W,S,E,N in degrees.",
+    ),
+]
+CloudOption = Annotated[
+    float,
+    typer.Option(
+        "--cloud",
+        metavar="PERCENT",
+        min=0.0,
+        max=100.0,
+        help="Leave out items with more cloud than this over all of their 110 km.",
+    ),
+]
+CollectionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--collection", metavar="NAME", help="Search this collection instead (naip, ...); may be repeated."
+    ),
+]
+AllowHostOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-host",
+        metavar="HOST[:PORT]",
+        help="Let links lead to this host even if it is private or not encrypted; may be repeated.",
+    ),
+]
+ConnectionsOption = Annotated[
+    int, typer.Option("--connections", metavar="N", min=1, max=64, help="Requests at one time, at most.")
+]
+AttemptsOption = Annotated[
+    int, typer.Option("--attempts", metavar="N", min=1, max=20, help="How often a request is tried.")
+]
 
 
 def history_of(

@@ -22,7 +22,7 @@ from geo.catalogue.network import Network, Policy
 from geo.catalogue.profiles import PlanetaryComputerSigner, S3Signer
 from geo.errors import NetworkError
 from railwatch.cli._tables import telling
-from railwatch.cli.fetch import _news as news
+from railwatch.cli.watch import _news as news
 from railwatch.config import load_config
 from railwatch.fetch import watch
 from railwatch.fetch.fetch import fetch

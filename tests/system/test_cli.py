@@ -57,8 +57,7 @@ def test_help_goes_to_stdout_and_lists_every_command(railwatch, arguments):
     assert outcome.err == ""
     commands = [name for names in cli.PANELS.values() for name in names]
     modules = {path.stem for path in Path(cli.__file__).parent.glob("[a-z]*.py")}
-    named = {where.partition(":")[0] for names in cli.PANELS.values() for where in names.values()}
-    assert modules == named, "a command module that no panel names"
+    assert modules == {cli.module_of(name) for name in commands}, "a command module that no panel names"
     for name in commands:
         assert f" {name} " in outcome.out
 
