@@ -282,7 +282,10 @@ def _when(text: str | None, date_format: str | None) -> tuple[datetime, bool]:
     if text is None:
         raise _BadRow("it has no date")
     try:
-        found = datetime.strptime(text, date_format) if date_format else datetime.fromisoformat(text)
+        if date_format is None:
+            found = datetime.fromisoformat(text)
+        else:
+            found = datetime.strptime(text, date_format)
     except ValueError:
         hint = (
             f"--date-format {date_format} says otherwise"

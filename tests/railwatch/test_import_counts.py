@@ -178,6 +178,8 @@ def test_other_dates_with_their_format(tmp_path: Path) -> None:
     assert result.observations[0].datetime.date() == date(2019, 10, 5)
     _, result = kept(tmp_path, "date,count\n2019-10-05,12\n", date_format="%d/%m/%Y")
     assert "--date-format %d/%m/%Y says otherwise" in result.skipped[0].reason
+    _, result = kept(tmp_path, "date,count\n2019-10-05,12\n", date_format="")
+    assert "'2019-10-05' isn't a date" in result.skipped[0].reason
 
 
 @pytest.mark.parametrize(
