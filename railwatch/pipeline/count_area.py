@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from aoi import AreaOfInterest
 from aoi.geodesy import local_metres
 from detector.wagons.categories import count_by_type
-from railwatch.history.settings import CAR_LENGTH_M
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -103,7 +102,7 @@ def count_area(detections: Detections, area: AreaOfInterest, day: date | None) -
         counted = detections.count_in(rows & sure.counted, unsure & below_threshold.counted)
         if sight is None:
             return counted
-        return replace(counted, high=counted.high + int(sight.unseen_m(points) / CAR_LENGTH_M[0]))
+        return replace(counted, high=counted.high + _cars_on(sight.unseen_m(points)))
 
     named = [area.tracks[number].id if number >= 0 else None for number in sure.track]
     freight = (detections.frame["category"] == "freight").to_numpy()
@@ -117,7 +116,7 @@ def count_area(detections: Detections, area: AreaOfInterest, day: date | None) -
         warnings.append(
             f"A railway is seen along only {sight.share:.0%} of the tracks' length: clouds, snow or darkness "
             "may hide the rest, or the image lies aside. Up to "
-            f"{int(sight.unseen_m() / CAR_LENGTH_M[0])} more freight cars have room there."
+            f"{_cars_on(sight.unseen_m())} more freight cars have room there."
         )
     places = None if sight is None else shapely.points(sight.lonlat)
     return AreaCount(
@@ -151,6 +150,14 @@ def _seen(detections: Detections, area: AreaOfInterest) -> float | None:
     if area.tracks:
         return None if detections.tracks is None else detections.tracks.share
     return None if detections.railway is None else float(detections.railway)
+
+
+def _cars_on(metres: float) -> int:
+    """Freight cars that have room on a length of track."""
+    # Its package takes pandas and scipy in, and few images need it.
+    from railwatch.history.settings import CAR_LENGTH_M
+
+    return int(metres / CAR_LENGTH_M[0])
 
 
 def _places(frame: gpd.GeoDataFrame, area: AreaOfInterest, day: date | None) -> _Places:
