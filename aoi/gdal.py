@@ -4,12 +4,12 @@ GDAL reads more than two hundred formats, and some of them are no images but des
 web services, catalogues, other files, programs. Nothing that a user is given may make a request or lead out
 of its own folder by itself. So:
 
-- only the drivers of an allow-list open a file, whatever it claims to be (`RASTERS`, `VECTORS`); - a
-description is read by us first (`check_references`): what points to the network or out of the folder tree of
-the file is refused, with the name of the file and of what it points to; - GDAL's remote file systems are shut
-for every opening (`SHUT`), and so is Python in VRT files; - in processes of ours (the command line), the
-drivers that aren't allowed don't exist (`shut_gdal`), since GDAL opens side files (overviews, masks) with any
-driver that there is.
+- only the drivers of an allow-list open a file, whatever it claims to be (`RASTERS`, `VECTORS`);
+- a description is read by us first (`check_references`): what points to the network or out of the folder tree
+  of the file is refused, with the name of the file and of what it points to;
+- GDAL's remote file systems are shut for every opening (`SHUT`), and so is Python in VRT files;
+- in processes of ours (the command line), the drivers that aren't allowed don't exist (`shut_gdal`), since
+  GDAL opens side files (overviews, masks) with any driver that there is.
 
 Two copies of GDAL may be loaded, those of rasterio and of pyogrio; both read the process's environment.
 """
@@ -88,7 +88,7 @@ def shut_gdal() -> None:
 
     For programs of ours, before rasterio or pyogrio are imported; a program that imports railwatch as a
     library keeps its drivers. What the environment said before is not asked, but kept for other programs that
-    are started from here (`aoi.gdal`).
+    are started from here (`outer_environment`).
     """
     options = {
         **SHUT,

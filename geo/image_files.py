@@ -230,10 +230,15 @@ def _coverage(text: str) -> CRS:
 
 
 def decoded(content: bytes) -> str:
-    """Text in UTF-8 or UTF-16, with or without a byte order mark; what is neither is read as Latin-1."""
+    """Text in UTF-8 or UTF-16, with or without a byte order mark; what is neither is read as Latin-1.
+
+    UTF-16 to which some program has put a single byte, such as a line's end, stays UTF-16.
+    """
     try:
         return aoi.files.decoded(content)
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
+        if error.encoding.startswith("utf-16"):
+            return content.decode(error.encoding, "replace").removeprefix("\ufeff")
         return content.decode("latin-1")
 
 

@@ -13,7 +13,7 @@ from detector.wagons.boxes import Boxes
 from detector.wagons.decode import STRIDE, TYPICAL_LENGTH_PX, TYPICAL_WIDTH_PX, Maps
 
 WEIGHTS = {
-    "heatmap": 1.0,
+    "heat": 1.0,  # of the heatmap; the names stand in logs and cards
     "offset": 0.6,
     "across": 2.0,  # on a wagon 3 m wide, what is lost of the overlap is lost across
     "angle": 1.0,
@@ -53,7 +53,7 @@ def losses(maps: Maps[Tensor], target: Targets) -> dict[str, Tensor]:
     across = -torch.sin(theta) * miss[:, 0:1] + torch.cos(theta) * miss[:, 1:2]
     track_total = target.track_weight.sum().clamp(min=1.0)
     return {
-        "heatmap": centre_focal_loss(maps.heatmap, target.heatmap, target.weight),
+        "heat": centre_focal_loss(maps.heatmap, target.heatmap, target.weight),
         "offset": mean(smooth(maps.offset, target.offset, beta=0.5)),
         "across": mean(smooth(across, torch.zeros_like(across), beta=0.1)),
         "angle": mean(smooth(maps.angle, target.angle, beta=0.1)),

@@ -1,15 +1,20 @@
 """What each archive calls things, how it hands them out, and the traps that are known of it.
 
-Earth Search v1 (``earth-search``) Open; COGs in AWS us-west-2. ``sentinel-2-l2a`` declares the offset -0.1 on
-images from which it was already taken off, and its flag ``earthsearch:boa_offset_applied`` is wrong now and
-then (Element84/earth-search issues 9, 66, 71): decided on the pixels. ``sentinel-2-c1-l2a`` is consistent,
-and preferred; it has gaps. Planetary Computer (``planetary-computer``) Open search; COGs, signed by a token
-that its public route hands out. The numbers are ESA's: 1000 is added from baseline 04.00 on, whatever the
-date (microsoft/PlanetaryComputer issue 134). Halves of split tiles are missing (issue 256). NAIP's times are
-days. Copernicus Data Space (``cdse``) Open search; JPEG 2000 in ``s3://eodata`` with the keys of an account.
-Scale and offset are declared and real. The images have no list of tiles, so that many small requests are
-needed. Maxar open data (a catalogue's URL) Static files that are crawled; COGs, open, CC BY-NC 4.0. Tiles of
-one pass share its time; ``visual`` is an 8-bit picture.
+Earth Search v1 (``earth-search``)
+    Open; COGs in AWS us-west-2. ``sentinel-2-l2a`` declares the offset -0.1 on images from which it was
+    already taken off, and its flag ``earthsearch:boa_offset_applied`` is wrong now and then
+    (Element84/earth-search issues 9, 66, 71): decided on the pixels. ``sentinel-2-c1-l2a`` is consistent,
+    and preferred; it has gaps.
+Planetary Computer (``planetary-computer``)
+    Open search; COGs, signed by a token that its public route hands out. The numbers are ESA's: 1000 is
+    added from baseline 04.00 on, whatever the date (microsoft/PlanetaryComputer issue 134). Halves of
+    split tiles are missing (issue 256). NAIP's times are days.
+Copernicus Data Space (``cdse``)
+    Open search; JPEG 2000 in ``s3://eodata`` with the keys of an account. Scale and offset are declared
+    and real. The images have no list of tiles, so that many small requests are needed.
+Maxar open data (a catalogue's URL)
+    Static files that are crawled; COGs, open, CC BY-NC 4.0. Tiles of one pass share its time; ``visual``
+    is an 8-bit picture.
 """
 
 from __future__ import annotations

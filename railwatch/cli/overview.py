@@ -41,7 +41,7 @@ def overview(
     last = None if until is None else parse_time(until, end=True)
     yards = gather_yards(stores, days=days, until=last, settings=settings)
     if out is not None:
-        write_overview(yards, out)
+        write_overview(yards, out, days=days, until=last)
     if as_json:
         _common.emit_json({"yards": [one.to_json() for one in yards], "out": out})
         return

@@ -350,10 +350,7 @@ def _assessed(
     needed = wagons * seen_days / total_days if start is not None and months else None
     ratio = None if needed is None else MedianInterval.of(needed / np.maximum(possible, 1e-9))
     return ClaimAssessment(
-        **{
-            name: str(row[name])
-            for name in ("id", "made_by", "unit", "route", "url", "corroboration", "note")
-        },
+        **{name: str(row[name]) for name in _TEXTS},
         published=pd.Timestamp(row["published"]).date(),
         quantity=_said(row),
         start=start,

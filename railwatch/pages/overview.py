@@ -18,7 +18,8 @@ from aoi.files import write_text
 from railwatch.errors import StoreError
 from railwatch.history import RANK, Verdict
 from railwatch.history.sources import read_sources
-from railwatch.store.observation import iso, slug
+from railwatch.store.observation import slug
+from railwatch.words import day, moment, plural
 
 if TYPE_CHECKING:
     from railwatch.history import VerdictSettings
@@ -145,25 +146,29 @@ def gather_yards(
     return sorted(found, key=lambda one: one.rank, reverse=True)
 
 
-def write_overview(yards: Sequence[YardSummary], path: Path) -> Path:
+def write_overview(
+    yards: Sequence[YardSummary], path: Path, *, days: int = 90, until: datetime | None = None
+) -> Path:
     """Write the page: one file without scripts, whose links lead to the stores' own reports.
 
     Args:
         yards: As `gather_yards` gives them.
         path: The file.
+        days: As they were gathered.
+        until: As they were gathered.
 
     Raises:
         StoreError: It can't be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, _overview_html(yards, path.parent, datetime.now(UTC)))
+        write_text(path, _overview_html(yards, path.parent, days, until))
     except OSError as error:
         raise StoreError(f"{path} can't be written: {error.strerror or error}.") from error
     return path
 
 
-def _overview_html(yards: Sequence[YardSummary], folder: Path, made: datetime) -> str:
+def _overview_html(yards: Sequence[YardSummary], folder: Path, days: int, until: datetime | None) -> str:
     """Return the page as HTML; its links lead from the folder in which it will lie."""
 
     def link(page: Path) -> str:
@@ -172,11 +177,14 @@ def _overview_html(yards: Sequence[YardSummary], folder: Path, made: datetime) -
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
     )
+    made = datetime.now(UTC)
     text = resources.files("railwatch.pages").joinpath("overview.html").read_text("utf-8")
     return environment.from_string(text).render(
         yards=yards,
         notable=sum(one.rank[0] >= RANK["elevated"] for one in yards),
-        made=iso(made),
+        period=f"{plural(days, 'day')} to {day((until or made).date())}",
+        places=plural(len(yards), "place"),
+        made=moment(made),
         colours=_COLOURS,
         slug=slug,
         link=link,

@@ -39,6 +39,7 @@ from railwatch.history.history import Gathered
 from railwatch.history.judge import corrected, finished, judge, q_value
 from railwatch.history.record import count_interval, errors_of
 from railwatch.store.observation import Observation, current, iso
+from railwatch.words import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -367,12 +368,13 @@ def low_score_observations(
 
 def looked_for(looked_at: int, changing: int, doubted: int) -> str:
     """Return what was looked for and found, in a sentence or two."""
-    noun, change = "count" if looked_at == 1 else "counts", changing or "none"
-    more = "no other has" if not doubted else f"{doubted} more {'has' if doubted == 1 else 'have'}"
+    if not looked_at:
+        return "No count is left to review. Images of 10 m can't be checked by eye."
     return (
-        f"Of {looked_at} {noun} that nobody has reviewed, a look at {change} is expected to change a "
-        f"verdict; {more} a row of {LEAST_BOXES} boxes or more with a mean score under {MEAN_SCORE:g}. "
-        "Images of 10 m can't be checked by eye."
+        f"Of {plural(looked_at, 'count')} that nobody has reviewed, {changing or 'none'} "
+        f"{'is' if changing < 2 else 'are'} expected to change a verdict when reviewed, and "
+        f"{doubted or 'none'} of the others {'has' if doubted < 2 else 'have'} a row of {LEAST_BOXES} boxes "
+        f"or more with a mean score under {MEAN_SCORE:g}. Images of 10 m can't be checked by eye."
     )
 
 

@@ -56,7 +56,7 @@ def test_the_right_answer_costs_next_to_nothing():
 @pytest.mark.parametrize(
     ("field", "term", "change"),
     [
-        ("heatmap", "heatmap", lambda m: -m),
+        ("heatmap", "heat", lambda m: -m),
         ("offset", "offset", lambda m: m + 0.4),
         ("angle", "angle", lambda m: -m),
         ("size", "size", lambda m: m + 0.3),

@@ -235,14 +235,14 @@ def test_an_uncertain_place_widens_the_interval_and_may_leave_nothing(estimator)
         place = replace(image_of(site).registration, residual_m=residual_m)
         return estimator.estimate(image_of(site, registration=place), site)
 
-    usual, known, below_threshold = at(0.5), at(2.0), at(5.0)
+    usual, known, uncertain = at(0.5), at(2.0), at(5.0)
     assert known.count == usual.count  # what the calibration yards held, too
-    assert below_threshold.count.value == usual.count.value
-    assert below_threshold.count.low <= usual.count.low
-    assert below_threshold.count.high > usual.count.high
-    assert any("lies uncertain by 5.0 m" in s for s in below_threshold.warnings)
+    assert uncertain.count.value == usual.count.value
+    assert uncertain.count.low <= usual.count.low
+    assert uncertain.count.high > usual.count.high
+    assert any("lies uncertain by 5.0 m" in s for s in uncertain.warnings)
     assert not any("uncertain" in s for s in known.warnings)
-    assert below_threshold.uninformative is None
+    assert uncertain.uninformative is None
 
 
 def test_an_answer_as_wide_as_the_yard_is_none():

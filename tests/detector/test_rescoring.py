@@ -23,10 +23,10 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-def candidates(boxes, heatmap=2.0) -> Candidates:
+def candidates(boxes, centre_logit=2.0) -> Candidates:
     boxes = as_boxes(boxes)
     maps = np.zeros((len(boxes), len(MAP_FEATURES)))
-    maps[:, 0] = heatmap
+    maps[:, 0] = centre_logit
     return Candidates(boxes, np.full((len(boxes), 3), 1 / 3), maps)
 
 
@@ -34,8 +34,8 @@ def string(n: int, y: float = 100.0, gap: float = 2.0, length: float = 30.0) -> 
     return [[50 + k * (length + gap), y, length, 6.0, 0.0] for k in range(n)]
 
 
-def seen(boxes, heatmap=2.0, gsd_m=0.5) -> np.ndarray:
-    return rake_features(candidates(boxes, heatmap), gsd_m)
+def seen(boxes, centre_logit=2.0, gsd_m=0.5) -> np.ndarray:
+    return rake_features(candidates(boxes, centre_logit), gsd_m)
 
 
 def probability(logit: float) -> float:
@@ -53,7 +53,7 @@ def test_a_wagon_in_a_string_has_neighbours_ahead_and_behind():
 
 def test_the_best_side_counts_as_ahead():
     boxes = string(3)
-    out = seen(boxes, heatmap=np.array([-1.0, 0.0, 3.0]))
+    out = seen(boxes, centre_logit=np.array([-1.0, 0.0, 3.0]))
     assert out[1, COLUMN["rake_ahead"]] == pytest.approx(probability(3))
     assert out[1, COLUMN["rake_behind"]] == pytest.approx(probability(-1))
 
@@ -124,12 +124,12 @@ def test_features_depend_neither_on_place_nor_direction_nor_order(seed, turn, x,
     # Strings with some noise; not at the limits of the rules, where rounding would decide.
     boxes = as_boxes(string(5) + string(4, y=111.3, gap=3.1) + string(2, y=141.7, length=41.0))
     boxes[:, :2] += rng.uniform(-0.3, 0.3, (len(boxes), 2))
-    heatmap = rng.normal(0, 2, len(boxes))
-    before = seen(boxes, heatmap)
+    centre_logit = rng.normal(0, 2, len(boxes))
+    before = seen(boxes, centre_logit)
     radians = np.deg2rad(turn)
     matrix = np.array([[np.cos(radians), -np.sin(radians), x], [np.sin(radians), np.cos(radians), y]])
     order = rng.permutation(len(boxes))
-    after = seen(transform_boxes(boxes, matrix)[order], heatmap[order])
+    after = seen(transform_boxes(boxes, matrix)[order], centre_logit[order])
     np.testing.assert_allclose(after, before[order], atol=1e-6)
 
 

@@ -187,6 +187,13 @@ def test_a_training_killed_at_any_byte_of_its_log_goes_on_to_the_same_end(shards
         assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == 2
 
 
+def test_the_terms_of_the_log_keep_their_names(shards, tmp_path):
+    # A training that older code began goes on in the same log, and cards of weights hold its last line.
+    train([shards], tmp_path, replace(SETTINGS, steps=1, log_steps=1), device="cpu")
+    terms = ["heat", "offset", "across", "angle", "size", "category", "mask", "track"]
+    assert list(log_of(tmp_path)[0]) == ["step", "lr", "total", *terms, "seconds", "cpu_s"]
+
+
 def test_the_held_out_score_is_taken_as_it_goes(shards, tmp_path):
     write_shard(tmp_path / "check" / "shard-00000", tiles(4, 8))
     config = replace(SETTINGS, steps=4, log_steps=1, score_steps=2)

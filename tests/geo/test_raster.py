@@ -119,6 +119,20 @@ def test_side_files_in_any_dialect_and_case(tmp_path: Path, text: str, upper: bo
     assert parse_crs(text).to_epsg() in (32652, None)
 
 
+@pytest.mark.parametrize("coding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be", "latin-1"])
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_side_files_in_any_coding_and_with_a_line_end_of_one_byte(
+    tmp_path: Path, coding: str, end: bytes
+) -> None:
+    path = write(tmp_path / "yard.jpg", texture(20, 20), driver="JPEG")
+    path.with_suffix(".jgw").write_text(f"0.5\n0\n0\n-0.5\n{EAST}\n{NORTH}\n")
+    text = CRS.from_epsg(32652).to_wkt("WKT1_ESRI").replace("WGS_1984_UTM", "Zürich")
+    path.with_suffix(".prj").write_bytes(text.encode(coding) + end)
+    scene = open_scene(path)
+    assert scene.georeferenced
+    assert "Zürich" in scene.crs.to_wkt()
+
+
 # ---- pixels ----------------------------------------------------------------------------------------
 
 

@@ -91,7 +91,9 @@ def test_the_command_says_what_it_looked_for(store: Store, railwatch: Callable[.
     done = railwatch("review", "next", "--store", store.path)
     assert done.code == 0, done.err
     assert "2023-09-02 02:15 is doubtful whatever the verdict: 3 boxes in a row on track t2" in done.out
-    assert "Of 3 counts that nobody has reviewed, a look at none is expected to change a verdict" in done.out
+    assert (
+        "Of 3 counts that nobody has reviewed, none is expected to change a verdict when reviewed" in done.out
+    )
     found = json.loads(railwatch("review", "next", "--store", store.path, "--json").out)
     assert found["looked_at"] == 3
     assert [one["id"] for one in found["doubted"]] == [observation(1).id]
@@ -101,12 +103,15 @@ def test_the_command_says_what_it_looked_for(store: Store, railwatch: Callable[.
 @pytest.mark.parametrize(
     ("figures", "words"),
     [
-        ((0, 0, 0), "Of 0 counts that nobody has reviewed, a look at none is"),
+        ((0, 0, 0), "No count is left to review."),
         (
             (1, 1, 0),
-            "Of 1 count that nobody has reviewed, a look at 1 is expected to change a verdict; no other has",
+            "Of 1 count that nobody has reviewed, 1 is expected to change a verdict when reviewed, and none",
         ),
-        ((5, 0, 2), "a look at none is expected to change a verdict; 2 more have a row of 3 boxes"),
+        (
+            (5, 0, 2),
+            "none is expected to change a verdict when reviewed, and 2 of the others have",
+        ),
     ],
 )
 def test_the_sentence(figures: tuple[int, int, int], words: str) -> None:

@@ -262,3 +262,4 @@ def test_an_overview_is_sorted_and_escaped(scenes, tmp_path):
     text = write_overview([nasty, yard], tmp_path / "x" / "page.html").read_text()
     assert "<script>" not in text
     assert "no count" in text
+    assert "2 places, 0 of them above what is typical in the 90 days to " in text

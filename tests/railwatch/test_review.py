@@ -525,9 +525,9 @@ def test_the_doubtful_record_is_proposed_first() -> None:
 def test_a_sure_count_needs_no_look() -> None:
     sure = proposals(series({"count": 100.0, "count_low": 97.0, "count_high": 103.0}))
     assert not [one for one in sure if one.observation.count == 100]
-    below_threshold = {"count": 20.0, "count_low": 12.0, "count_high": 34.0}
-    everything = series(below_threshold)
-    reviewed = observation(1300, method="reviewed", review_of=everything[-1].id, **below_threshold)
+    doubtful = {"count": 20.0, "count_low": 12.0, "count_high": 34.0}
+    everything = series(doubtful)
+    reviewed = observation(1300, method="reviewed", review_of=everything[-1].id, **doubtful)
     assert all(one.observation.id != everything[-1].id for one in proposals([*everything, reviewed]))
 
 
