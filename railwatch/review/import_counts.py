@@ -282,10 +282,7 @@ def _when(text: str | None, date_format: str | None) -> tuple[datetime, bool]:
     if text is None:
         raise _BadRow("it has no date")
     try:
-        if date_format is None:
-            found = datetime.fromisoformat(text)
-        else:
-            found = datetime.strptime(text, date_format)
+        found = datetime.fromisoformat(text) if date_format is None else datetime.strptime(text, date_format)
     except ValueError:
         hint = (
             f"--date-format {date_format} says otherwise"

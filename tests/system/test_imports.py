@@ -144,5 +144,6 @@ def test_counting_on_the_cpu_needs_no_torch(tmp_path: Path) -> None:
 def test_counting_needs_no_history() -> None:
     """A worker counts and a watch fetches before anything is judged."""
     code = "import railwatch.pipeline.many, railwatch.fetch.watch, sys; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300, check=True)
     assert not (TABLES | CHARTS | {"scipy", "railwatch.history"}) & set(done.stdout.split())
