@@ -307,11 +307,7 @@ def _store(path: Path, series: Series) -> int:
     early_sun: list[tuple[float, float]] = []
     for image, truth, wetness in zip(series.images, series.truths, series.wet, strict=True):
         if image.reason is not None or image.current is None or image.background is None:
-            if (
-                image.accepted_shift is not None
-                and image.accepted_shift.accepted
-                and image.current is not None
-            ):
+            if image.known_shift is not None and image.known_shift.accepted and image.current is not None:
                 early.append(image.current)
                 early_sun.append(image.sun or (0.0, 0.0))
             continue

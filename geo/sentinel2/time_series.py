@@ -54,7 +54,7 @@ _WORTH_THREADS = 4  # dates to be resampled at once
 
 
 @dataclass(frozen=True)
-class AcceptedShift:
+class KnownShift:
     """What is kept of a date, so that a new one costs one pass.
 
     Attributes:
@@ -78,11 +78,11 @@ class AcceptedShift:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> AcceptedShift:
+    def from_json(cls, values: Mapping[str, Any]) -> KnownShift:
         """From plain JSON values.
 
         Raises:
-            KeyError, TypeError: They aren't an accepted shift's.
+            KeyError, TypeError: They aren't a known shift's.
         """
         raw = dict(values["registration"])
         for name in ("gain", "offset", "noise"):
@@ -127,7 +127,7 @@ class DatedImage:
         past: Those of the background's dates that are nearest by season and age, oldest first.
         sun: Shadow of a metre of height, metres (along, across); None where the product doesn't tell.
         history_sun: The same, mean over the history.
-        accepted_shift: What to keep.
+        known_shift: What to keep.
         warnings: Sentences for whoever reads the estimate.
     """
 
@@ -143,7 +143,7 @@ class DatedImage:
     past: tuple[PastDate, ...] = field(repr=False, default=())
     sun: tuple[float, float] | None = None
     history_sun: tuple[float, float] | None = None
-    accepted_shift: AcceptedShift | None = field(repr=False, default=None)
+    known_shift: KnownShift | None = field(repr=False, default=None)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -195,12 +195,12 @@ class _Stack:
         """What the place of the next date rests on."""
         return hashlib.sha256(f"{self._root} {chip.digest}".encode()).hexdigest()
 
-    def take(self, accepted_shift: AcceptedShift, one: _HistoryDate) -> None:
+    def take(self, known_shift: KnownShift, one: _HistoryDate) -> None:
         """Let an accepted date join."""
-        if accepted_shift.begins:
+        if known_shift.begins:
             self.kept.clear()
         self.kept.append(one)
-        self._root = accepted_shift.chain
+        self._root = known_shift.chain
 
     def middle(self, rows: Sequence[int]) -> tuple[float, float]:
         """Where some dates lie on average, metres: a date's place is off by metres, their mean by less."""
@@ -277,7 +277,7 @@ def dated_images(
     site: Site,
     *,
     hindcast: bool = False,
-    known: Mapping[str, AcceptedShift] | None = None,
+    known: Mapping[str, KnownShift] | None = None,
     wanted: Callable[[ChipSource], bool] = lambda chip: True,
     judge: Judge = assess,
     prior_sd_m: float = PRIOR_SD_M,
@@ -362,7 +362,7 @@ def _unpack(text: str, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
     return bits[:size].astype(np.bool_).reshape(shape) if 0 <= len(bits) - size < 8 else None
 
 
-def _dated_image(source: ChipSource, stack: _Stack, chain: str, earlier: AcceptedShift | None) -> DatedImage:
+def _dated_image(source: ChipSource, stack: _Stack, chain: str, earlier: KnownShift | None) -> DatedImage:
     """One date against those already in the stack, which it joins if it is good enough."""
     site = stack.site
     chip = source.load()
@@ -379,7 +379,7 @@ def _dated_image(source: ChipSource, stack: _Stack, chain: str, earlier: Accepte
         registration=None,
         history=tuple(stack.kept[i].chip.id for i in rows),
         sun=_sun(chip, site),
-        accepted_shift=AcceptedShift(chip.id, chain, first, False),
+        known_shift=KnownShift(chip.id, chain, first, False),
     )
     # Bright ground that is always there looks like cloud until there is a past to know it by: one date that
     # passed by itself is enough, since no cloud stays where it was.
@@ -402,14 +402,14 @@ def _dated_image(source: ChipSource, stack: _Stack, chain: str, earlier: Accepte
         elif fault is not None:
             return replace(nothing, reason=alone.reason or fault, registration=found)
     accepted = clear_sky.reason is None and found.residual_m <= LARGEST_RESIDUAL_M
-    accepted_shift = AcceptedShift(
+    known_shift = KnownShift(
         chip.id, chain, found, accepted, not rows, _pack(clear_sky.usable) if accepted else ""
     )
     if accepted:
-        stack.take(accepted_shift, _HistoryDate(source, clear_sky.usable, found, nothing.sun))
+        stack.take(known_shift, _HistoryDate(source, clear_sky.usable, found, nothing.sun))
     return replace(
         _against(nothing, planes, stack, rows, middle, background, found, clear_sky),
-        accepted_shift=accepted_shift,
+        known_shift=known_shift,
     )
 
 

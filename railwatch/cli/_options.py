@@ -104,7 +104,7 @@ SchedulerOption = Annotated[
     typer.Option(
         "--scheduler",
         metavar="ADDRESS",
-        help="Work on the Dask cluster of this scheduler; its workers have to reach scenes and store.",
+        help="Work on the Dask cluster of this scheduler; its workers have to reach the same folders.",
     ),
 ]
 AlertTimeoutOption = Annotated[

@@ -36,8 +36,9 @@ def claims(
 
     Without a store the published counts of the area are taken. Arithmetic on assumptions, never a proof.
     """
-    from aoi.files import write_bytes
+    from aoi.errors import InputError
     from railwatch.history.sources import read_sources
+    from railwatch.pages import write_page
     from railwatch.pages.claims import claims_page, load_assumptions
     from railwatch.store.areas import choose_settings
     from seeds import load_claims
@@ -59,7 +60,7 @@ def claims(
         settings=sources.settings_of(sources.names[0]),
     )
     if out is not None:
-        write_bytes(out, page.markdown().encode())
+        write_page(out, page.markdown().encode(), InputError)
     if as_json:
         _common.emit_json(page.to_json() | {"out": out, "notes": list(sources.notes)})
         return

@@ -25,7 +25,7 @@ from aoi.files import write_bytes
 from geo.sentinel2.chip import PIXEL_M, Chip, ChipOnDisk
 from geo.sentinel2.constellation import Constellation
 from geo.sentinel2.site import Site
-from geo.sentinel2.time_series import AcceptedShift, DatedImage, dated_images
+from geo.sentinel2.time_series import DatedImage, KnownShift, dated_images
 from railwatch.errors import StoreError, said
 from railwatch.pages.pictures.occupancy import render
 from railwatch.pipeline import Model, hidden_warning, key_of, provenance_of
@@ -159,12 +159,12 @@ class _Known:
     Attributes:
         content: Digest of its chip.
         history: Digest of the dates that its answer may rest on; see `_Chain`.
-        accepted_shift: Where it lies, and whether it may stand in the history of others.
+        known_shift: Where it lies, and whether it may stand in the history of others.
     """
 
     content: str
     history: str
-    accepted_shift: AcceptedShift
+    known_shift: KnownShift
 
 
 def _read_history(path: Path) -> list[_Known]:
@@ -172,7 +172,7 @@ def _read_history(path: Path) -> list[_Known]:
     try:
         given = json.loads(path.read_bytes())
         return [
-            _Known(str(one["content"]), str(one["history"]), AcceptedShift.from_json(one["placement"]))
+            _Known(str(one["content"]), str(one["history"]), KnownShift.from_json(one["placement"]))
             for one in given["dates"]
         ]
     except FileNotFoundError:
@@ -189,7 +189,7 @@ def _write_history(path: Path, entries: Sequence[_Known]) -> None:
         StoreError: If it can't be written.
     """
     dates = [
-        {"content": one.content, "history": one.history, "placement": one.accepted_shift.to_json()}
+        {"content": one.content, "history": one.history, "placement": one.known_shift.to_json()}
         for one in entries
     ]
     try:
@@ -214,7 +214,7 @@ class _Chain:
 
     def take(self, known: _Known) -> None:
         """Go on to the date after this one."""
-        if known.accepted_shift.accepted:
+        if known.known_shift.accepted:
             self._before = known.history
 
 
@@ -303,14 +303,14 @@ class _AreaJob:
                 chips,
                 self.site,
                 hindcast=hindcast,
-                known={one.accepted_shift.id: one.accepted_shift for one in known},
+                known={one.known_shift.id: one.known_shift for one in known},
                 wanted=lambda chip: place[chip.id] in missing,
                 prior_sd_m=self.sensor.prior_sd_m,
             ):
                 number = place[image.id]
-                if number == len(known) and image.accepted_shift is not None:
+                if number == len(known) and image.known_shift is not None:
                     content = dates[number].kept.content
-                    known.append(_Known(content, chain.digest(content), image.accepted_shift))
+                    known.append(_Known(content, chain.digest(content), image.known_shift))
                     chain.take(known[-1])
                 id, history = id_of(number), known[number].history
                 pending.append(answering.submit(self._answer, image, dates, number, id, history))

@@ -18,7 +18,7 @@ from geo.sentinel2.clear_sky import assess
 from geo.sentinel2.composite import LEAST_HISTORY
 from geo.sentinel2.coregistration import PRIOR_SD_M
 from geo.sentinel2.site import shadow_of_a_metre
-from geo.sentinel2.time_series import BANDS, LARGEST_RESIDUAL_M, AcceptedShift, DatedImage, dated_images
+from geo.sentinel2.time_series import BANDS, LARGEST_RESIDUAL_M, DatedImage, KnownShift, dated_images
 
 SITE = site()
 DATES = 9
@@ -37,7 +37,7 @@ def seen(chips) -> list[DatedImage]:
 @pytest.fixture(scope="module")
 def against(chips, seen):
     """Images of further dates, with what is known of those before them."""
-    known = {dated.id: dated.accepted_shift for dated in seen}
+    known = {dated.id: dated.known_shift for dated in seen}
 
     def image_of(*dates: Chip, judge: Any = all_clear) -> DatedImage:
         given = dated_images(
@@ -174,10 +174,9 @@ def test_hindcast_judges_a_date_by_what_came_after():
 
 def test_known_shifts_give_the_same_images_without_laying_dates_out_again(chips, seen):
     known = {
-        dated.id: AcceptedShift.from_json(json.loads(json.dumps(dated.accepted_shift.to_json())))
-        for dated in seen
+        dated.id: KnownShift.from_json(json.loads(json.dumps(dated.known_shift.to_json()))) for dated in seen
     }
-    assert known == {dated.id: dated.accepted_shift for dated in seen}
+    assert known == {dated.id: dated.known_shift for dated in seen}
     again = list(dated_images(chips, SITE, judge=all_clear, known=known))
     assert all(same(one, other) for one, other in zip(again, seen, strict=True))
     judged = []
@@ -195,12 +194,12 @@ def test_known_shifts_give_the_same_images_without_laying_dates_out_again(chips,
 
 
 def test_shifts_of_another_history_arent_believed(chips, seen):
-    known = {dated.id: dated.accepted_shift for dated in seen}
+    known = {dated.id: dated.known_shift for dated in seen}
     other = [chip(0, ground(1), noise=0.002), *chips[1:]]
     fresh = list(dated_images(other, SITE, judge=all_clear))
     again = list(dated_images(other, SITE, judge=all_clear, known=known))
     assert all(same(one, two) for one, two in zip(fresh, again, strict=True))
-    assert fresh[-1].accepted_shift.chain != known[chips[-1].id].chain
+    assert fresh[-1].known_shift.chain != known[chips[-1].id].chain
     # A mask that can't be read, or of another frame, is made anew.
     for text in ("AAAA", known[chips[0].id].usable[:-8]):
         broken = {id: replace(place, usable=text) for id, place in known.items()}
@@ -221,12 +220,12 @@ def test_a_date_that_is_turned_away_leaves_no_trace(chips, seen):
     mixed = list(dated_images([*chips, extra], SITE, judge=dark))
     late = next(dated for dated in mixed if dated.id == "S2A-late")
     assert late.reason == "It is dark."
-    assert not late.accepted_shift.accepted
+    assert not late.known_shift.accepted
     rest = [dated for dated in mixed if dated.id != "S2A-late"]
     assert all(same(one, two) for one, two in zip(rest, seen, strict=True))
-    assert [dated.accepted_shift for dated in rest] == [dated.accepted_shift for dated in seen]
+    assert [dated.known_shift for dated in rest] == [dated.known_shift for dated in seen]
     # Known as turned away, it isn't looked at again.
-    known = {dated.id: dated.accepted_shift for dated in mixed}
+    known = {dated.id: dated.known_shift for dated in mixed}
     wanted = chips[-1].id
     last = list(
         dated_images([*chips, extra], SITE, judge=dark, known=known, wanted=lambda one: one.id == wanted)
@@ -260,7 +259,7 @@ def test_a_date_that_cant_be_placed_abstains(against, image, words):
     assert dated.reason is not None
     assert any(word in dated.reason for word in words.split("|"))
     assert dated.reason.endswith(".")
-    assert not dated.accepted_shift.accepted
+    assert not dated.known_shift.accepted
     assert dated.current is None
 
 
@@ -273,7 +272,7 @@ def test_an_uncertain_place_is_answered_but_no_ones_background(against):
     assert dated.current is not None
     assert dated.registration.residual_m > LARGEST_RESIDUAL_M
     assert dated.registration.residual_m < 2**0.5 * PRIOR_SD_M
-    assert not dated.accepted_shift.accepted
+    assert not dated.known_shift.accepted
 
 
 def test_chips_on_disk_are_read_when_they_are_needed(chips, seen):
@@ -292,7 +291,7 @@ def test_chips_on_disk_are_read_when_they_are_needed(chips, seen):
     assert [one.id for one in found] == [one.id for one in seen]
     assert all(same(one, other) for one, other in zip(found, seen, strict=True))
     read.clear()
-    known = {one.id: one.accepted_shift for one in seen}
+    known = {one.id: one.known_shift for one in seen}
     (last,) = dated_images(
         sources, SITE, judge=all_clear, known=known, wanted=lambda one: one.id == chips[-1].id
     )
@@ -306,12 +305,12 @@ def test_chips_on_disk_are_read_when_they_are_needed(chips, seen):
 def test_a_bad_first_date_doesnt_turn_away_all_that_follow(bad, chips):
     dates = [chip(0, bad, noise=0.002), *chips[1:7]]
     found = list(dated_images(dates, SITE, judge=all_clear))
-    assert found[1].accepted_shift.begins
+    assert found[1].known_shift.begins
     assert found[1].history == ()
     assert found[-1].reason is None
     assert found[-1].history == tuple(one.id for one in chips[1:6])
     # Cached or not makes no difference.
-    known = {dated.id: dated.accepted_shift for dated in found}
+    known = {dated.id: dated.known_shift for dated in found}
     last = list(dated_images(dates, SITE, judge=all_clear, known=known, wanted=lambda one: one is dates[-1]))
     assert same(last[0], found[-1])
 
@@ -326,7 +325,7 @@ def test_a_first_date_under_cloud_doesnt_make_all_that_follow_look_dark(chips):
 
     veiled = chip(0, ground(1, contrast=0.5) + 0.5)
     found = list(dated_images([veiled, *chips[1:7]], SITE, judge=shade))
-    assert found[1].accepted_shift.begins
+    assert found[1].known_shift.begins
     assert found[-1].reason is None
 
 
@@ -357,7 +356,7 @@ def test_a_date_that_passes_by_itself_lets_light_ground_in(chips, proven):
     if proven == 0:
         assert [one.reason for one in found] == ["Cloud."] * 8
     else:
-        assert [one.accepted_shift.accepted for one in found] == [True] * 8
+        assert [one.known_shift.accepted for one in found] == [True] * 8
         assert [one.reason is None for one in found] == [False] * LEAST_HISTORY + [True] * 3
         # What doesn't show that ground stays in doubt.
         other = list(dated_images([*dark, *chips[1:3], chip(3, ground(77))], SITE, judge=light))
@@ -442,6 +441,6 @@ def test_no_dates_no_dated_images():
 
 def test_shifts_that_arent_ones():
     with pytest.raises(KeyError):
-        AcceptedShift.from_json({"id": "a"})
+        KnownShift.from_json({"id": "a"})
     with pytest.raises(TypeError):
-        AcceptedShift.from_json({"id": "a", "chain": "b", "registration": None})
+        KnownShift.from_json({"id": "a", "chain": "b", "registration": None})

@@ -304,7 +304,7 @@ def test_assumptions_that_make_no_sense_are_refused(tmp_path: Path, text: str, m
 
 
 def test_the_command_line_says_claims_in_wagons(tmp_path: Path, railwatch: Any) -> None:
-    out = tmp_path / "claims.md"
+    out = tmp_path / "new" / "claims.md"
     done = railwatch("claims", "--aoi", "tumangang", "--out", out, "--json")
     assert done.code == 0
     document = json.loads(done.out)

@@ -101,7 +101,7 @@ import json
 from importlib import resources
 from pathlib import Path
 import aoi, railwatch, seeds
-from detector.wagons.detector import WagonDetector
+from detector import WagonDetector
 from railwatch.config import config_names, load_config
 
 print(json.dumps({
