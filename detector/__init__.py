@@ -8,19 +8,13 @@ if TYPE_CHECKING:
     from detector.wagons.detections import Detections
     from detector.wagons.detector import WagonDetector
 
-__all__ = ["LEVEL", "Z90", "Detections", "WagonDetector"]
-
-LEVEL = 0.9
-"""How often an interval should hold the truth. The calibrations of the shipped weights were made for it."""
-
-Z90 = 1.6448536269514722
-"""Half the width of a normal distribution's interval of that level, in standard deviations."""
+__all__ = ["Detections", "WagonDetector"]
 
 _HOMES = {"Detections": "detector.wagons.detections", "WagonDetector": "detector.wagons.detector"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the detector itself, and what it is made of, only when it is asked for."""
+    """Import torch only when the detector itself is asked for: the simulator and the errors don't need it."""
     if name in _HOMES:
         from importlib import import_module
 

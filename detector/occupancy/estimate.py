@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detector import LEVEL
+from detector.intervals import LEVEL
 
 
 class FigureInterval(NamedTuple):

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector import Z90
+from detector.intervals import Z90
 from detector.occupancy.estimate import FigureInterval, OccupancyEstimate, Pitch
 from detector.occupancy.inputs import CHANNELS, FIRST_MASK, Inputs, inputs_of
 from detector.occupancy.weights import OccupancyHead, OccupancyRunner, RawAnswer, load_runner

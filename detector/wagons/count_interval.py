@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector import Z90
+from detector.intervals import Z90
 
 CLUSTER = 1.0
 """Wagons that are found or missed together, besides what all doubts of a scene have in common.

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector import Z90
+from detector.intervals import Z90
 from railwatch.history.record import OCCUPANCY, PLANETSCOPE_OCCUPANCY, Record, errors_of, method_of, rounded
 from railwatch.history.settings import VerdictSettings
 from railwatch.store.observation import Observation

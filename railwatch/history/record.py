@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_ndtr, ndtr
 
-from detector import Z90
+from detector.intervals import Z90
 from railwatch import words
 from railwatch.history.settings import MethodError, VerdictSettings
 

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2
 
-from detector import Z90
+from detector.intervals import Z90
 from railwatch.history.judge import PlaceHistory, corrected, finished
 from railwatch.history.record import FloatArray, Record, utc
 from railwatch.history.settings import VerdictSettings

@@ -16,8 +16,8 @@ from affine import Affine
 from rasterio.crs import CRS
 from stored_yards import CARD, PITCH_M, untrained_weights
 
-from detector import Z90
 from detector.errors import WeightsError
+from detector.intervals import Z90
 from detector.occupancy import weights
 from detector.occupancy.estimate import FigureInterval, Pitch
 from detector.occupancy.estimator import WIDEST_WITHOUT_TRACKS_M, OccupancyEstimator, _uninformative

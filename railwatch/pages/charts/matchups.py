@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detector import Z90
+from detector.intervals import Z90
 from railwatch.pages.charts.style import (
     BLACK,
     BLUE,
