@@ -147,7 +147,7 @@ class OpenVinoOccupancy:
     """
 
     def __init__(self, form: Form, threads: int | None = None) -> None:
-        self._network = OpenVinoNetwork(form, threads, any_shape=True)
+        self._network = OpenVinoNetwork(form, threads)
         self.name = self._network.name
 
     def __call__(self, batch: Sequence[Inputs]) -> RawAnswer:

@@ -329,8 +329,7 @@ class WagonDetector:
         # Three things go on at once: a thread reads tiles ahead, the network has one batch at work, and here
         # the batch before it becomes candidates. The network is made ready while the first tile is read.
         with ThreadPoolExecutor(1, "network") as worker:
-            width, height = grid.window_px
-            worker.submit(self._network.prepare, (min(batch_size, total), height, width, 3))
+            worker.submit(self._network.prepare)
             at_work: tuple[Future[Maps[F32]], list[Tile]] | None = None
             for batch in batches(tiles(scene, grid, ahead=batch_size), batch_size):
                 begun = worker.submit(self.maps, [tile.image for tile in batch], careful=careful), batch

@@ -116,8 +116,8 @@ class MapNetwork(Protocol):
     def name(self) -> str:
         """What runs, for the record: "openvino int8"."""
 
-    def prepare(self, shape: tuple[int, int, int, int]) -> None:
-        """Do what has to be done once before pictures of this shape, (B, H, W, 3)."""
+    def prepare(self) -> None:
+        """Do what has to be done once, which the first pictures would do otherwise."""
 
     def maps(self, images: NDArray[np.uint8]) -> Maps[F32]:
         """Maps of pictures ``(B, H, W, 3)`` at 0.5 m, H and W multiples of 32."""
@@ -145,9 +145,9 @@ class OpenVinoMaps:
         if not later:
             self._network()
 
-    def prepare(self, shape: tuple[int, int, int, int]) -> None:
-        """Load the network and compile it for pictures of this shape."""
-        self._network().prepare(shape)
+    def prepare(self) -> None:
+        """Load the network and compile it."""
+        self._network()
 
     def maps(self, images: NDArray[np.uint8]) -> Maps[F32]:
         """Maps of pictures ``(B, H, W, 3)``."""
@@ -181,7 +181,7 @@ class TorchMaps:
         placed: Any = network.to(self.device, self.dtype)
         self._network = placed.to(memory_format=torch.channels_last)
 
-    def prepare(self, shape: tuple[int, int, int, int]) -> None:
+    def prepare(self) -> None:
         """Nothing: torch compiles nothing."""
 
     def maps(self, images: NDArray[np.uint8]) -> Maps[F32]:

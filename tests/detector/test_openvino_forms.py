@@ -102,13 +102,26 @@ def test_pictures_of_any_shape_go_through_one_network(made):
         assert maps.category.shape[1] == 3
 
 
+def test_what_came_before_changes_no_answer(made):
+    """A count must not depend on the images before it, nor on which process of several counts it."""
+    form = find(made, weights.load_head(made).checksum)["int8"]
+    draw = np.random.default_rng(0)
+    images = [
+        draw.integers(0, 255, (1, *shape, 3), dtype=np.uint8) for shape in ((64, 96), (96, 160), (64, 96))
+    ]
+    one_for_all = OpenVinoMaps(form)
+    for image in images:
+        for together, alone in zip(one_for_all.maps(image), OpenVinoMaps(form).maps(image), strict=True):
+            np.testing.assert_array_equal(together, alone)
+
+
 def test_a_network_made_ready_before_answers_the_same(made):
     forms = find(made, weights.load_head(made).checksum)
     image = np.random.default_rng(0).integers(0, 255, (1, 64, 96, 3), dtype=np.uint8)
     fixed = image.copy()
     fixed.setflags(write=False)
     ready, fresh = (OpenVinoMaps(forms["int8"]) for _ in range(2))
-    ready.prepare(image.shape)
+    ready.prepare()
     before = ready.maps(fixed)
     ready.maps(255 - image)  # which leaves alone what came before
     for one, other in zip(before, fresh.maps(image), strict=True):
