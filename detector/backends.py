@@ -25,6 +25,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -290,21 +291,30 @@ class OpenVinoNetwork:
     def __init__(self, form: Form, threads: int | None = None) -> None:
         self.name = form.runs_as
         openvino = import_openvino()
-        core = openvino.Core()
+        self._core = openvino.Core()
         graph, numbers = form.read()
         try:
-            model = core.read_model(graph, openvino.Tensor(np.frombuffer(numbers, np.uint8)))
+            self._model = self._core.read_model(graph, openvino.Tensor(np.frombuffer(numbers, np.uint8)))
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise WeightsError(f"{form.graph}: OpenVINO can't read it ({reason}); {_AGAIN}") from error
-        _check_finite(model, form)
-        settings = {
+        _check_finite(self._model, form)
+        self._settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": threads or os.cpu_count() or 1,
         }
         self._alone = threading.Lock()  # a request serves one thread at a time
-        self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+
+    def prepare(self) -> None:
+        """Compile the network, which the first call would do otherwise."""
+        with self._alone:
+            _ = self._request
+
+    @cached_property
+    def _request(self) -> Any:
+        # Not before it is needed: it takes 0.1 to 0.2 s, and whoever only asks for a card runs nothing.
+        return self._core.compile_model(self._model, "CPU", self._settings).create_infer_request()
 
     def __call__(self, *inputs: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
         """All outputs for some inputs, in the graph's order."""

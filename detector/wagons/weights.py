@@ -147,7 +147,7 @@ class OpenVinoMaps:
 
     def prepare(self) -> None:
         """Load the network and compile it."""
-        self._network()
+        self._network().prepare()
 
     def maps(self, images: NDArray[np.uint8]) -> Maps[F32]:
         """Maps of pictures ``(B, H, W, 3)``."""

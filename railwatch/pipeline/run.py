@@ -429,7 +429,7 @@ class _RunJob:
         """
         scene = candidate.scene
         if not scene.georeferenced:
-            return self._count_unplaced(candidate, id, progress)
+            return self._count_not_georeferenced(candidate, id, progress)
         day = candidate.datetime.date()
         hidden = hidden_fraction(self.area, day)
         visible = visible_area(self.area, day)
@@ -496,7 +496,7 @@ class _RunJob:
         picture = _picture(scene, None, self.area, nothing)
         return _SceneResult(nothing, None, picture, _image(scene, picture, self.area))
 
-    def _count_unplaced(
+    def _count_not_georeferenced(
         self, candidate: Candidate, id: str, progress: Callable[[int, int], None]
     ) -> _SceneResult:
         """Count all freight cars of an image without a position: nobody knows which lie in the area."""

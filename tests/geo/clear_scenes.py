@@ -1,4 +1,4 @@
-"""A yard among fields at 10 m, in every weather, made from a seed: what the tests of clearness look at."""
+"""A yard among fields at 10 m, in every weather, made from a seed: what the tests of clear sky look at."""
 
 from __future__ import annotations
 
